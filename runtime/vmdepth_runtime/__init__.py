@@ -1,0 +1,55 @@
+"""Streaming video depth from an exported step graph: no torch, only NumPy, ONNX Runtime, PyAV and OpenCV.
+
+```python
+from vmdepth_runtime import DepthStream, open_source
+
+with DepthStream() as stream, open_source("walk.mp4") as source:
+    for frame in source:
+        depth = stream(frame.image).depth  # float32 [H, W]; the next call overwrites it
+```
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from vmdepth_runtime.errors import InputError, WorkError
+
+if TYPE_CHECKING:
+    from vmdepth_runtime.contract import StepContract
+    from vmdepth_runtime.session import OnnxSession
+    from vmdepth_runtime.sinks import open_sink
+    from vmdepth_runtime.sources import SourceFrame, VideoInfo, open_source
+    from vmdepth_runtime.stream import DepthResult, DepthStream
+
+# Loaded at first use: ONNX Runtime, PyAV and OpenCV together take most of a second.
+_HOME = {
+    "DepthResult": "stream",
+    "DepthStream": "stream",
+    "OnnxSession": "session",
+    "SourceFrame": "sources",
+    "StepContract": "contract",
+    "VideoInfo": "sources",
+    "open_sink": "sinks",
+    "open_source": "sources",
+}
+
+__all__ = [
+    "DepthResult",
+    "DepthStream",
+    "InputError",
+    "OnnxSession",
+    "SourceFrame",
+    "StepContract",
+    "VideoInfo",
+    "WorkError",
+    "open_sink",
+    "open_source",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'vmdepth_runtime' has no attribute '{name}'")
+    return getattr(import_module(f"vmdepth_runtime.{_HOME[name]}"), name)

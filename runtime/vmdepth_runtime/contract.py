@@ -1,0 +1,128 @@
+"""The step graph's contract, version 1: the JSON object that a graph carries in `metadata_props["vmdepth"]`.
+
+Exporter and session both speak through this module, so what one writes is what the other checks.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from vmdepth_runtime.errors import InputError
+
+CONTRACT_VERSION = 1
+METADATA_KEY = "vmdepth"
+REBUILD = "export it again with 'vmdepth-export CHECKPOINT -o model.onnx'"  # ends every refusal of a step graph
+PATCH = 14  # pixels on each side of an encoder patch: heights and widths are multiples of it
+
+
+@dataclass(frozen=True)
+class StateSpec:
+    """One tensor the network remembers. Graph input `state.<name>`, graph output `next.<name>`.
+
+    kind "recurrent": the output replaces the input. shape includes the stream axis first.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    kind: str = "recurrent"
+    initial: float = 0.0
+
+
+@dataclass(frozen=True)
+class KeyframeDefaults:
+    """Where key-frame anchoring starts from; the runtime's options override it."""
+
+    capacity: int = 8
+    interval: int = 30
+    min_gap: int = 30
+    similarity: float = 0.95
+    max_state_change: float = 0.2
+
+
+@dataclass(frozen=True)
+class StepContract:
+    """Everything a session must know about a step graph besides its nodes.
+
+    height, width: the frame's size at the graph's door, pixels, multiples of 14. streams: the batch B.
+    resize: how a source frame becomes that size; "stretch" scales each axis on its own.
+    depth_kind: "relative" (inverse depth up to scale and shift, larger is nearer) or "metric" (metres, larger is
+    farther). precision: region of the network -> dtype it computes in. parity: range errors measured at conversion.
+    """
+
+    model: str
+    weights_hash: str
+    height: int
+    width: int
+    states: tuple[StateSpec, ...]
+    streams: int = 1
+    resize: str = "stretch"
+    depth_kind: str = "relative"
+    keyframes: KeyframeDefaults = field(default_factory=KeyframeDefaults)
+    precision: dict[str, str] = field(default_factory=dict)
+    producer: str = ""
+    parity: dict[str, Any] = field(default_factory=dict)
+    version: int = CONTRACT_VERSION
+
+    @property
+    def depth_unit(self) -> str | None:
+        """ "m" for metric depth, None for relative."""
+        return "m" if self.depth_kind == "metric" else None
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of one set of states."""
+        return sum(_DTYPE_BYTES[s.dtype] * _product(s.shape) for s in self.states)
+
+    def to_json(self) -> str:
+        return json.dumps({**asdict(self), "depth_unit": self.depth_unit}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str | None, file: str) -> StepContract:
+        """Read a graph's metadata. Raises InputError, naming `file`, when missing, broken or of another version."""
+        if not text:
+            raise InputError(f"{file}: not a vmdepth step graph (no '{METADATA_KEY}' metadata); {REBUILD}")
+        try:
+            raw = json.loads(text)
+            version = raw["version"]
+        except (ValueError, TypeError, KeyError):
+            raise InputError(f"{file}: its '{METADATA_KEY}' metadata is not readable; {REBUILD}") from None
+        if version != CONTRACT_VERSION:
+            raise InputError(
+                f"{file}: made for contract version {version}, this runtime speaks {CONTRACT_VERSION}; {REBUILD}"
+            )
+        try:
+            raw.pop("depth_unit", None)
+            states = tuple(StateSpec(**{**s, "shape": tuple(s["shape"])}) for s in raw.pop("states"))
+            contract = cls(states=states, keyframes=KeyframeDefaults(**raw.pop("keyframes")), **raw)
+            contract._check()
+        except (TypeError, LookupError, ValueError) as error:
+            raise InputError(
+                f"{file}: its '{METADATA_KEY}' metadata breaks the contract ({error}); {REBUILD}"
+            ) from None
+        return contract
+
+    def _check(self) -> None:
+        if self.height % PATCH or self.width % PATCH or self.height < PATCH or self.width < PATCH:
+            raise ValueError(f"input size {self.height}x{self.width} is no multiple of {PATCH}")
+        if self.depth_kind not in ("relative", "metric"):
+            raise ValueError(f"unknown depth kind '{self.depth_kind}'")
+        if self.resize != "stretch":
+            raise ValueError(f"unknown resize policy '{self.resize}'")
+        for state in self.states:
+            if state.dtype not in _DTYPE_BYTES or state.kind != "recurrent" or state.shape[0] != self.streams:
+                raise ValueError(
+                    f"state '{state.name}' has dtype {state.dtype}, kind {state.kind}, shape {state.shape}"
+                )
+
+
+_DTYPE_BYTES = {"float32": 4, "float16": 2}
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    result = 1
+    for size in shape:
+        result *= size
+    return result

@@ -1,0 +1,9 @@
+"""The two ways a vmdepth command ends badly."""
+
+
+class InputError(Exception):
+    """Bad usage or bad input (exit code 2). One line: what is wrong, with which file, what to do next."""
+
+
+class WorkError(Exception):
+    """The input was good but the work failed or the two sides disagreed (exit code 1). One line as well."""

@@ -1,0 +1,31 @@
+"""From a decoded PyAV frame to an upright RGB array."""
+
+from __future__ import annotations
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+# `frame.rotation` is counter-clockwise degrees: how far the stored picture has to be turned to stand upright.
+_TURNS = {
+    90: cv2.ROTATE_90_COUNTERCLOCKWISE,
+    -90: cv2.ROTATE_90_CLOCKWISE,
+    180: cv2.ROTATE_180,
+    -180: cv2.ROTATE_180,
+}
+
+
+class PictureMaker:
+    """Keeps one converter for a whole source: setting it up anew for each frame costs as much as using it."""
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+        """uint8 `[H, W, 3]` RGB, contiguous, turned upright; any pixel format, gray as three equal channels."""
+        image = self._reformatter.reformat(frame, format="rgb24").to_ndarray()
+        turn = _TURNS.get(round(frame.rotation))
+        upright = image if turn is None else cv2.rotate(image, turn)
+        return np.ascontiguousarray(upright, np.uint8)  # drops row padding, where the width made some necessary

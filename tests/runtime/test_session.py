@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from vmdepth_runtime.contract import StateSpec
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.session import OnnxSession
+
+LUMA = np.array([0.25, 0.5, 0.25], np.float32) / 256
+
+
+def frames(count, shape=(1, 28, 42, 3), seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+def test_states_feed_back_exactly_over_50_frames(luma_model):
+    state = np.zeros((1, 28, 42), np.float32)
+    with OnnxSession(luma_model) as session:
+        for count, frame in enumerate(frames(50), start=1):
+            session.frame[:] = frame
+            output = session.step()
+            before, state = state, (frame.astype(np.float32) @ LUMA + state) * np.float32(0.5)
+            np.testing.assert_array_equal(output.depth, state)
+            np.testing.assert_array_equal(session.states()["layer_2.0.ssm"], state)
+            assert session.states()["counter"] == count
+            change = np.linalg.norm(state - before) / (np.linalg.norm(before) + 1e-6)
+            np.testing.assert_allclose(output.state_change, [change], rtol=1e-4)
+            np.testing.assert_allclose(np.linalg.norm(output.descriptor, axis=1), 1, rtol=1e-5)
+
+
+def test_reset_and_set_states_bring_a_stream_to_where_it_was(luma_model):
+    session = OnnxSession(luma_model)
+    sequence = frames(9)
+
+    def play(some):
+        depths = []
+        for frame in some:
+            session.frame[:] = frame
+            depths.append(session.step().depth.copy())
+        return np.stack(depths)
+
+    first = play(sequence[:5])
+    kept = session.states()
+    rest = play(sequence[5:])
+    session.reset()
+    assert not any(array.any() for array in session.states().values())
+    np.testing.assert_array_equal(play(sequence[:5]), first)
+    play(sequence[5:6])
+    session.set_states(kept)
+    np.testing.assert_array_equal(play(sequence[5:]), rest)
+
+
+def test_set_states_refuses_wrong_names_and_shapes_and_changes_nothing(luma_model):
+    session = OnnxSession(luma_model)
+    states = session.states()
+    with pytest.raises(ValueError, match=r"missing \['counter'\], unknown \['count'\]"):
+        session.set_states({"layer_2.0.ssm": states["layer_2.0.ssm"] + 1, "count": states["counter"]})
+    with pytest.raises(ValueError, match=r"'counter' has shape \(2,\)"):
+        session.set_states({"layer_2.0.ssm": states["layer_2.0.ssm"] + 1, "counter": np.zeros(2, np.float32)})
+    assert not session.states()["layer_2.0.ssm"].any()
+
+
+def test_state_copies_are_the_callers_own(luma_model):
+    session = OnnxSession(luma_model)
+    session.states()["counter"][:] = 7
+    session.step()
+    assert session.states()["counter"] == 1
+
+
+def test_two_sets_of_buffers_swap_and_the_frame_buffer_is_the_graphs_own(luma_model):
+    session = OnnxSession(luma_model)
+    places = []
+    frame_place = session.frame.ctypes.data
+    for _ in range(6):
+        output = session.step()
+        places.append(session._states[session._current]["layer_2.0.ssm"].ctypes.data)
+        # The graph wrote into the set that the next step reads: no copy in between.
+        np.testing.assert_array_equal(session._states[session._current]["layer_2.0.ssm"], output.depth)
+    assert len(set(places)) == 2
+    assert places[0::2] == [places[0]] * 3
+    session.frame[:] = 255
+    assert session.frame.ctypes.data == frame_place
+    session.reset()
+    np.testing.assert_array_equal(session.step().depth, 255 / 512)
+
+
+def test_a_step_allocates_nothing_that_grows(luma_model):
+    session = OnnxSession(luma_model)
+    first = session.step()
+    tracemalloc.start()
+    try:
+        session.step()
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        for _ in range(1000):
+            session.step()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert session.step() is first
+    one_map = 28 * 42 * 4
+    assert (
+        peak - before < 10 * one_map
+    )  # ONNX Runtime's small handles come and go; a map per step would be 1000 of them
+
+
+def test_several_streams_keep_apart(build_graph):
+    session = OnnxSession(build_graph(streams=2))
+    for frame in frames(5, (2, 28, 42, 3)):
+        session.frame[:] = frame
+        both = session.step().depth.copy()
+    alone = OnnxSession(build_graph())
+    for frame in frames(5, (2, 28, 42, 3)):
+        alone.frame[:] = frame[1:]
+        one = alone.step().depth
+    np.testing.assert_array_equal(both[1:], one)
+
+
+def rename(model, side, old, new):
+    for value in getattr(model.graph, side):
+        if value.name == old:
+            value.name = new
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for k, name in enumerate(names):
+                if name == old:
+                    names[k] = new
+
+
+def make_symbolic(model):
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+
+
+SPEC = StateSpec("layer_2.0.ssm", (1, 28, 42))
+BREAKS = {
+    "a state the graph lacks": (
+        {"states": (SPEC, StateSpec("counter", (1,)), StateSpec("layer_3.0.ssm", (1, 4)))},
+        None,
+        "has no input 'state.layer_3.0.ssm'",
+    ),
+    "a state the contract lacks": (
+        {"states": (SPEC,)},
+        None,
+        "has an input 'state.counter' its contract does not list",
+    ),
+    "another size": (
+        {"height": 56},
+        None,
+        "has input 'frame' as tensor(uint8) [1, 28, 42, 3], its contract says uint8",
+    ),
+    "another dtype": (
+        {"states": (SPEC, StateSpec("counter", (1,), dtype="float16"))},
+        None,
+        "has input 'state.counter' as tensor(float) [1], its contract says float16 [1]",
+    ),
+    "an output under another name": ({}, lambda m: rename(m, "output", "state_change", "change"), "'change'"),
+    "a size left open": ({}, make_symbolic, "has input 'frame' as tensor(uint8) ['batch', 28, 42, 3]"),
+    "no multiple of 14": ({"height": 30}, None, "input size 30x42 is no multiple of 14"),
+    "no metadata": ({}, lambda m: m.ClearField("metadata_props"), "not a vmdepth step graph"),
+    "a later contract": ({"version": 2}, None, "made for contract version 2"),
+}
+
+
+@pytest.mark.parametrize("case", BREAKS)
+def test_a_graph_that_breaks_the_contract_is_refused_in_one_line(build_graph, case):
+    changes, touch, message = BREAKS[case]
+    path = build_graph(touch=touch, **changes)
+    with pytest.raises(InputError) as error:
+        OnnxSession(path)
+    text = str(error.value)
+    assert text.startswith(f"{path}: ")
+    assert message in text
+    assert "vmdepth-export CHECKPOINT -o model.onnx" in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("content", [b"", b"not a graph at all", b"\x08\x0a" * 300])
+def test_what_is_no_onnx_file_is_refused(tmp_path, content):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"model\.onnx: .*vmdepth-export"):
+        OnnxSession(path)
+
+
+@pytest.mark.parametrize("name", ["missing.onnx", "."])
+def test_a_missing_model_is_named(tmp_path, name):
+    with pytest.raises(InputError, match="no such model file"):
+        OnnxSession(Path(tmp_path, name))

@@ -1,0 +1,338 @@
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from fractions import Fraction
+from itertools import pairwise
+
+import av
+import numpy as np
+import pytest
+from vmdepth_runtime import InputError, open_source
+
+
+def read(path):
+    with open_source(path) as source:
+        frames = list(source)
+    return source, frames
+
+
+def assert_in_step(source, frames):
+    """Every frame has the announced shape; indices and times rise."""
+    for frame in frames:
+        assert frame.image.dtype == np.uint8
+        assert frame.image.shape == (source.info.height, source.info.width, 3)
+        assert frame.image.flags.c_contiguous
+    assert (np.diff([f.index for f in frames]) > 0).all()
+    assert (np.diff([f.time for f in frames]) > 0).all()
+
+
+# -- video files ---------------------------------------------------------------------------------------------------
+
+
+def test_frames_and_times_of_a_variable_rate_video(tmp_path, make):
+    ticks = [0, 1, 3, 4, 28, 29, 40]
+    images = make.noise(len(ticks))
+    path = make.video(tmp_path / "v.mp4", images, ticks=ticks, time_base=Fraction(1, 90))
+    source, frames = read(path)
+    assert [f.time for f in frames] == pytest.approx([t / 90 for t in ticks], abs=1e-12)
+    assert_in_step(source, frames)
+    for frame, image in zip(frames, images, strict=True):
+        assert np.abs(frame.image.astype(int) - image).mean() < 8  # 4:2:0 blurs the colours
+    assert source.skipped == source.warnings == []
+    assert source.info.frames == len(ticks)
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec"), [("avi", "mpeg4"), ("mkv", "libx264"), ("ts", "mpeg2video"), ("h264", "libx264")]
+)
+def test_other_containers_give_every_frame_too(tmp_path, make, ending, codec):
+    source, frames = read(make.video(tmp_path / f"v.{ending}", make.noise(40), codec=codec))
+    assert len(frames) == 40
+    assert_in_step(source, frames)
+    rate = 25 if ending == "h264" else 30  # a raw stream carries no times, 25 is what ffmpeg assumes
+    assert [f.time for f in frames] == pytest.approx(list(np.arange(40) / rate), abs=2e-3)
+    assert source.skipped == source.warnings == []
+
+
+def test_an_avi_of_a_variable_rate(tmp_path, make):
+    # AVI knows one rate only; the gaps are filled with empty chunks.
+    source, frames = read(
+        make.video(tmp_path / "v.avi", make.noise(8), codec="mpeg4", ticks=[0, 1, 2, 9, 10, 11, 20, 21])
+    )
+    assert [f.time for f in frames] == pytest.approx([k / 30 for k in (0, 1, 2, 9, 10, 11, 20, 21)])
+    assert source.skipped == source.warnings == []
+
+
+@pytest.mark.parametrize("name", ["a:b.mp4", "frame_%03d.mp4", "with space é.mp4", "-o.mp4"])
+def test_names_that_mean_something_to_ffmpeg_are_only_names(tmp_path, make, monkeypatch, name):
+    make.video(tmp_path / "v.mp4", make.noise(3)).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert len(read(name)[1]) == 3
+
+
+def garbage(*which):
+    return lambda k, content: bytes((7 * k + 31 * j) % 251 for j in range(len(content))) if k in which else content
+
+
+@pytest.mark.parametrize("lost", [[20], [20, 21, 35], [38], [38, 39], [0]])
+def test_damaged_packets_cost_their_own_frames_only(tmp_path, make, lost):
+    # mpeg4 without B-frames: packet k is frame k.
+    path = make.video(tmp_path / "v.mp4", make.noise(40), codec="mpeg4", damage=garbage(*lost))
+    source, frames = read(path)
+    assert [f.index for f in frames] == [k for k in range(40) if k not in lost]
+    assert [f.time for f in frames] == pytest.approx([k / 30 for k in range(40) if k not in lost])
+    assert [s.index for s in source.skipped] == lost
+    for k, skipped in zip(lost, source.skipped, strict=True):
+        assert skipped.name == f"v.mp4 at {k / 30:.3f} s"
+        assert "does not decode" in skipped.reason
+    assert source.warnings == []
+
+
+@pytest.mark.parametrize("hit", [(20,), (39,), (20, 39)])
+def test_damage_in_a_reordered_stream_is_named_by_time(tmp_path, make, hit):
+    def damage(k, content):
+        return content[:8] + bytes(len(content) - 8) if k in hit else content
+
+    source, frames = read(make.video(tmp_path / "v.mp4", make.noise(40), damage=damage))
+    assert len(frames) == 40 - len(hit)
+    assert len(source.skipped) == len(hit)
+    assert {f.index for f in frames} | {s.index for s in source.skipped} == set(range(40))
+    assert [f.time for f in frames] == pytest.approx([f.index / 30 for f in frames])
+
+
+def test_a_guessed_picture_is_skipped_and_named(tmp_path, make):
+    def halve(k, content):
+        return content[: len(content) // 2] + b"\xff" * (len(content) - len(content) // 2) if k == 5 else content
+
+    path = make.video(tmp_path / "v.mp4", make.noise(12, 240, 320), codec="mpeg4", damage=halve)
+    source, frames = read(path)
+    assert [f.index for f in frames] == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
+    assert "guess" in source.skipped[0].reason
+
+
+def test_a_file_that_breaks_off_says_so(tmp_path, make):
+    from vmdepth_runtime.sinks import Mp4Sink  # writes the index at the front, so that a cut file still opens
+    from vmdepth_runtime.sources import SourceFrame, VideoInfo
+
+    images = make.noise(60, 120, 160, seed=1)
+    with Mp4Sink(tmp_path / "whole.mp4", VideoInfo(160, 120, None, 30.0, Fraction(1, 30))) as sink:
+        for k, image in enumerate(images):
+            noisy = image ^ np.random.default_rng(k).integers(0, 64, image.shape, dtype=np.uint8)
+            sink.write(SourceFrame(k, k / 30, noisy), np.zeros((120, 160), np.float32), noisy)
+    content = (tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(content[: len(content) * 6 // 10])
+    source, frames = read(tmp_path / "cut.mp4")
+    assert 10 < len(frames) < 50
+    assert source.warnings == [f"cut.mp4 ended early: {len(frames) + len(source.skipped)} of 60 frames"]
+    assert read(tmp_path / "whole.mp4")[0].warnings == []
+
+
+def test_sampling_is_even_and_does_not_disturb_the_iteration(tmp_path, make):
+    images = np.repeat(np.arange(80, dtype=np.uint8)[:, None, None, None] * 3, 3, axis=3) + np.zeros(
+        (1, 48, 64, 1), np.uint8
+    )
+    with open_source(make.video(tmp_path / "v.mp4", images)) as source:
+        frames = iter(source)
+        head = [next(frames).index for _ in range(3)]
+        levels = [image.mean() / 3 for image in source.sample(8)]
+        rest = [frame.index for frame in frames]
+    assert head + rest == list(range(80))
+    assert len(levels) == 8
+    for part, level in enumerate(levels):
+        assert part * 10 - 1 <= level <= part * 10 + 10
+
+
+def test_sampling_a_single_frame(tmp_path, make):
+    with open_source(make.video(tmp_path / "v.mp4", make.noise(1))) as source:
+        assert 1 <= len(source.sample(8)) <= 8
+        assert len(list(source)) == 1
+
+
+def test_a_pipe_is_read_once_and_cannot_be_sampled(tmp_path, make):
+    content = make.video(tmp_path / "v.ts", make.noise(40), codec="mpeg2video").read_bytes()
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(content,))
+    writer.start()
+    with open_source(tmp_path / "pipe") as source:
+        assert not source.seekable
+        assert source.sample(8) == []
+        assert len(list(source)) == 40
+    writer.join()
+
+
+# -- folders -------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_read_in_natural_order(tmp_path, make):
+    images = make.noise(12)
+    for k, image in enumerate(images):
+        make.image(tmp_path / f"frame_{k}.png", image)
+    (tmp_path / "notes.txt").write_text("not a frame")
+    (tmp_path / "._frame_0.png").write_bytes(b"left by a file manager")
+    source, frames = read(tmp_path)
+    for k, frame in enumerate(frames):
+        assert (frame.index, frame.time) == (k, k / 30)
+        np.testing.assert_array_equal(frame.image, images[k])
+    assert len(frames) == source.info.frames == 12
+    assert source.skipped == []
+
+
+@pytest.mark.parametrize("ending", ["jpg", "JPEG", "bmp", "webp", "tiff", "ppm"])
+def test_image_endings(tmp_path, make, ending):
+    make.image(tmp_path / f"a.{ending}", make.noise(1, 240, 320)[0])
+    assert len(read(tmp_path)[1]) == 1
+
+
+def test_gray_and_palette_and_alpha_images_become_rgb(tmp_path):
+    import cv2
+
+    gray = np.tile(np.arange(64, dtype=np.uint8) * 4, (48, 1))
+    cv2.imwrite(str(tmp_path / "0.png"), gray)
+    cv2.imwrite(str(tmp_path / "1.png"), np.dstack([gray, gray, gray, np.full_like(gray, 255)]))
+    cv2.imwrite(str(tmp_path / "2.png"), gray.astype(np.uint16) * 257)
+    for frame in read(tmp_path)[1]:
+        assert frame.image.shape == (48, 64, 3)
+        assert np.abs(frame.image.astype(int) - gray[..., None]).max() <= 1
+
+
+def test_folder_frames_that_do_not_fit_are_skipped_and_named(tmp_path, make):
+    for k, image in enumerate(make.noise(6)):
+        make.image(tmp_path / f"{k}.png", image)
+    (tmp_path / "1.png").write_bytes(b"garbage")
+    (tmp_path / "2.png").write_bytes(b"")
+    make.image(tmp_path / "4.png", make.noise(1, 20, 30)[0])
+    source, frames = read(tmp_path)
+    assert [f.index for f in frames] == [0, 3, 5]
+    assert [(s.index, s.name) for s in source.skipped] == [(1, "1.png"), (2, "2.png"), (4, "4.png")]
+    assert source.skipped[2].reason == "is 30x20, the first frame was 64x48"
+    assert len(source.sample(8)) == 3
+
+
+# -- nothing to read -----------------------------------------------------------------------------------------------
+
+
+def no_stream(path):
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+BAD = {
+    "missing": (lambda p: None, "no such file or folder"),
+    "an empty file": (lambda p: p.write_bytes(b""), "the file is empty"),
+    "an empty folder": (lambda p: p.mkdir(), "the folder is empty"),
+    "a folder of other things": (
+        lambda p: (p.mkdir(), (p / "a.txt").write_text("x")),
+        "none of its 1 files is an image",
+    ),
+    "a folder of broken images": (
+        lambda p: (p.mkdir(), (p / "a.png").write_text("x")),
+        "none of its 1 images can be read",
+    ),
+    "text": (lambda p: p.write_text("hello\n" * 50), "not a video"),
+    "sound only": (no_stream, "there is no picture in it"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_source_without_a_frame_is_refused_by_name(tmp_path, case):
+    build, message = BAD[case]
+    build(tmp_path / "bad.mp4")
+    with pytest.raises(InputError) as error:
+        open_source(tmp_path / "bad.mp4")
+    assert str(error.value).startswith(f"{tmp_path / 'bad.mp4'}: {message}")
+    assert "; " in str(error.value) or "," in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_text_that_ffmpeg_would_play_is_no_video(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello world\nthis is text\n" * 20)
+    with pytest.raises(InputError, match="no picture in it"):
+        open_source(tmp_path / "notes.txt")
+
+
+def test_a_video_of_which_nothing_decodes_is_refused(tmp_path, make):
+    path = make.video(tmp_path / "v.mp4", make.noise(5), damage=garbage(0, 1, 2, 3, 4))
+    with pytest.raises(InputError, match="not one frame of it can be read"):
+        open_source(path)
+
+
+# -- the real things -----------------------------------------------------------------------------------------------
+
+
+def test_the_portrait_video_stands_upright(shared_data):
+    path = shared_data / "broken" / "portrait_rotated90.mp4"
+    source, frames = read(path)
+    assert (source.info.width, source.info.height) == (180, 320)
+    assert len(frames) == 30
+    with av.open(str(path)) as container:
+        stored = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    np.testing.assert_array_equal(frames[0].image, np.rot90(stored, -1))  # clockwise: looked at, the person stands
+
+
+def test_the_variable_rate_video_keeps_its_times(shared_data):
+    _, frames = read(shared_data / "broken" / "vfr.mp4")
+    assert len(frames) == 41
+    assert frames[-1].time == pytest.approx(2.833, abs=1e-3)
+    steps = np.round(np.diff([f.time for f in frames]) * 1000)
+    assert {int(step) for step in steps} == {33, 67, 100, 800}
+
+
+def test_gray_and_odd_videos(shared_data):
+    source, frames = read(shared_data / "broken" / "odd_321x239.mp4")
+    assert len(frames) == 40
+    assert_in_step(source, frames)
+    assert frames[0].image.shape == (239, 321, 3)
+    for frame in read(shared_data / "broken" / "gray.mp4")[1]:
+        assert (np.ptp(frame.image.astype(int), axis=2) <= 1).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("truncated_no_moov.mp4", r"broken off before its index \(moov\)"),
+        ("zero_byte.mp4", "the file is empty"),
+        ("README.md", "not a video that can be read"),
+    ],
+)
+def test_real_files_that_cannot_be_read(shared_data, name, message):
+    with pytest.raises(InputError, match=f"{name}: {message}"):
+        open_source(shared_data / "broken" / name)
+
+
+def test_the_truncated_video_gives_what_is_there(shared_data):
+    source, frames = read(shared_data / "broken" / "truncated_tail.mp4")
+    assert len(frames) == 31
+    assert source.skipped == []
+    assert source.warnings == ["truncated_tail.mp4 ended early: 31 of 60 frames"]
+
+
+def test_a_header_that_counts_one_too_many_is_no_alarm(shared_data):
+    source, frames = read(shared_data / "videos" / "robot_unitree.mp4")
+    assert (source.info.frames, len(frames)) == (175, 174)
+    assert source.skipped == source.warnings == []
+
+
+def test_the_broken_sequence_loses_two_frames(shared_data):
+    source, frames = read(shared_data / "broken" / "seq_corrupt")
+    assert [f.index for f in frames] == [0, 1, 2, 3, 4, 6, 7, 9, 10]
+    assert [s.name for s in source.skipped] == ["000005.jpg", "000008.jpg"]
+    assert "is 240x180" in source.skipped[1].reason
+
+
+@pytest.mark.parametrize("name", ["Tokyo-Walk_rgb.mp4", "davis_rollercoaster.mp4", "robot_unitree.mp4"])
+def test_real_videos_can_be_sampled_with_few_or_no_key_frames(shared_data, name):
+    with open_source(shared_data / "videos" / name) as source:
+        images = source.sample(8)
+    assert len(images) == 8
+    assert all(np.abs(a.astype(int) - b).mean() > 1 for a, b in pairwise(images))
+
+
+def test_a_copied_image_is_a_source_of_one_frame(shared_data, tmp_path):
+    shutil.copy(shared_data / "images" / "demo10_room.jpg", tmp_path / "100%d.jpg")
+    assert len(read(tmp_path / "100%d.jpg")[1]) == 1
