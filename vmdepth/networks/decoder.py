@@ -1,0 +1,130 @@
+"""The DPT decoder (Ranftl et al. 2021) in the form of Depth Anything V2, official names, with named taps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vmdepth.networks.encoder import PATCH
+
+# A tap sees a feature map [images, C, h, w] by its name and returns what goes on in its place.
+Tap = Callable[[str, Tensor], Tensor]
+Output = Literal["relu", "softplus"]
+
+LAYERS = ("layer_1", "layer_2", "layer_3", "layer_4")  # reassembled maps, fine to coarse
+PATHS = ("path_4", "path_3", "path_2", "path_1")  # fused maps, coarse to fine, in the order they are made
+TAPS = LAYERS + PATHS
+
+
+def tap_channels(tap: str, features: int, out_channels: tuple[int, int, int, int]) -> int:
+    """Channels of the map at a tap."""
+    return out_channels[LAYERS.index(tap)] if tap in LAYERS else features
+
+
+def tap_size(tap: str, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of the map at a tap, for an input of height × width pixels."""
+    rows, columns = height // PATCH, width // PATCH
+    level = LAYERS.index(tap) if tap in LAYERS else 3 - PATHS.index(tap) - 1
+    if level == 3:
+        return (rows + 1) // 2, (columns + 1) // 2
+    factor = {-1: 8, 0: 4, 1: 2, 2: 1}[level]
+    return rows * factor, columns * factor
+
+
+class ResidualUnit(nn.Module):
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(features, features, 3, padding=1)
+        self.conv2 = nn.Conv2d(features, features, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv2(F.relu(self.conv1(F.relu(x)))) + x
+
+
+class Fusion(nn.Module):
+    """Adds the finer map to the coarser path and upsamples to `size` (rows, columns)."""
+
+    def __init__(self, features: int, has_skip: bool) -> None:
+        super().__init__()
+        if has_skip:
+            self.resConfUnit1 = ResidualUnit(features)
+        self.resConfUnit2 = ResidualUnit(features)
+        self.out_conv = nn.Conv2d(features, features, 1)
+
+    def forward(self, path: Tensor, skip: Tensor | None, size: tuple[int, int]) -> Tensor:
+        if skip is not None:
+            path = path + self.resConfUnit1(skip)
+        # Officially the 1×1 convolution follows the upsampling. Bilinear weights sum to one, so the two commute, and
+        # this order computes a quarter of the products.
+        return _upsample(self.out_conv(self.resConfUnit2(path)), size)
+
+
+class Scratch(nn.Module):
+    def __init__(self, features: int, out_channels: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        self.layer1_rn = nn.Conv2d(out_channels[0], features, 3, padding=1, bias=False)
+        self.layer2_rn = nn.Conv2d(out_channels[1], features, 3, padding=1, bias=False)
+        self.layer3_rn = nn.Conv2d(out_channels[2], features, 3, padding=1, bias=False)
+        self.layer4_rn = nn.Conv2d(out_channels[3], features, 3, padding=1, bias=False)
+        self.refinenet1 = Fusion(features, has_skip=True)
+        self.refinenet2 = Fusion(features, has_skip=True)
+        self.refinenet3 = Fusion(features, has_skip=True)
+        self.refinenet4 = Fusion(features, has_skip=False)
+        self.output_conv1 = nn.Conv2d(features, features // 2, 3, padding=1)
+        self.output_conv2 = nn.Sequential(
+            nn.Conv2d(features // 2, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 1, 1), nn.Identity()
+        )
+
+
+class Decoder(nn.Module):
+    """Four maps of tokens → depth.
+
+    `forward(maps, grid, tap)`: maps: four [images, h·w, width]; grid: (h, w) patches; tap: called with every name of
+    `TAPS` as its map is made. Returns [images, 1, 14h, 14w], ≥ 0.
+    """
+
+    def __init__(
+        self, width: int, features: int, out_channels: tuple[int, int, int, int], output: Output = "relu"
+    ) -> None:
+        super().__init__()
+        self.projects = nn.ModuleList(nn.Conv2d(width, channels, 1) for channels in out_channels)
+        self.resize_layers = nn.ModuleList(
+            [
+                nn.ConvTranspose2d(out_channels[0], out_channels[0], 4, stride=4),
+                nn.ConvTranspose2d(out_channels[1], out_channels[1], 2, stride=2),
+                nn.Identity(),
+                nn.Conv2d(out_channels[3], out_channels[3], 3, stride=2, padding=1),
+            ]
+        )
+        self.scratch = Scratch(features, out_channels)
+        self.output = output
+
+    def forward(self, maps: list[Tensor], grid: tuple[int, int], tap: Tap) -> Tensor:
+        s = self.scratch
+        layers = []
+        for name, tokens, project, resize in zip(LAYERS, maps, self.projects, self.resize_layers, strict=True):
+            image = tokens.transpose(1, 2).reshape(len(tokens), -1, *grid)
+            layers.append(tap(name, resize(project(image))))
+        skip_1, skip_2, skip_3, skip_4 = (
+            reduce(layer)
+            for reduce, layer in zip((s.layer1_rn, s.layer2_rn, s.layer3_rn, s.layer4_rn), layers, strict=True)
+        )
+        path = tap("path_4", s.refinenet4(skip_4, None, _size(skip_3)))
+        path = tap("path_3", s.refinenet3(path, skip_3, _size(skip_2)))
+        path = tap("path_2", s.refinenet2(path, skip_2, _size(skip_1)))
+        rows, columns = _size(skip_1)
+        path = tap("path_1", s.refinenet1(path, skip_1, (2 * rows, 2 * columns)))
+        full = _upsample(s.output_conv1(path), (grid[0] * PATCH, grid[1] * PATCH))
+        depth = s.output_conv2(full)
+        return F.relu(depth) if self.output == "relu" else F.softplus(depth)
+
+
+def _size(image: Tensor) -> tuple[int, int]:
+    return image.shape[-2], image.shape[-1]
+
+
+def _upsample(image: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(image, size=size, mode="bilinear", align_corners=True)

@@ -1,0 +1,166 @@
+"""The DINOv2 vision transformer (Oquab et al. 2023) as a multi-level feature extractor, with its official names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vmdepth.networks.attention import attend
+
+PATCH = 14
+TABLE_GRID = (37, 37)  # positions that every published table holds: 518 × 518 pixels
+
+
+@dataclass(frozen=True)
+class EncoderSize:
+    """width: channels of a token; taps: the four blocks (from 0) whose output the decoder reads."""
+
+    width: int
+    depth: int
+    heads: int
+    taps: tuple[int, int, int, int]
+    swiglu: bool = False
+
+
+ENCODERS = {
+    "tiny": EncoderSize(192, 12, 3, (2, 5, 8, 11)),
+    "small": EncoderSize(384, 12, 6, (2, 5, 8, 11)),
+    "base": EncoderSize(768, 12, 12, (2, 5, 8, 11)),
+    "large": EncoderSize(1024, 24, 16, (4, 11, 17, 23)),
+    "giant": EncoderSize(1536, 40, 24, (9, 19, 29, 39), swiglu=True),
+}
+
+
+class PatchEmbed(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, PATCH, PATCH)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.proj(images).flatten(2).transpose(1, 2)
+
+
+class Attention(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, tokens, width = x.shape
+        qkv = self.qkv(x).reshape(batch, tokens, 3, self.heads, width // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        return self.proj(attend(query, key, value).transpose(1, 2).reshape(batch, tokens, width))
+
+
+class Mlp(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class SwiGlu(nn.Module):
+    """The giant's feed-forward: the first half of w12 goes through SiLU and gates the second (Shazeer 2020)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        hidden = (width * 8 // 3 + 7) // 8 * 8
+        self.w12 = nn.Linear(width, 2 * hidden)
+        self.w3 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = self.w12(x).chunk(2, dim=-1)
+        return self.w3(F.silu(gate) * value)
+
+
+class LayerScale(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma
+
+
+class Block(nn.Module):
+    def __init__(self, size: EncoderSize) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(size.width, eps=1e-6)
+        self.attn = Attention(size.width, size.heads)
+        self.ls1 = LayerScale(size.width)
+        self.norm2 = nn.LayerNorm(size.width, eps=1e-6)
+        self.mlp = SwiGlu(size.width) if size.swiglu else Mlp(size.width)
+        self.ls2 = LayerScale(size.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.ls1(self.attn(self.norm1(x)))
+        return x + self.ls2(self.mlp(self.norm2(x)))
+
+
+class Encoder(nn.Module):
+    """Images → four maps of patch tokens, each through the final norm.
+
+    `forward(images)`: images [B, 3, H, W], normalised, H and W multiples of 14. Returns four tensors
+    [B, (H/14)·(W/14), width], shallow to deep. Frames never see each other here.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.size = ENCODERS[name]
+        width = self.size.width
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + TABLE_GRID[0] * TABLE_GRID[1], width))
+        self.table_grid = TABLE_GRID
+        self.patch_embed = PatchEmbed(width)
+        self.blocks = nn.ModuleList(Block(self.size) for _ in range(self.size.depth))
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        nn.init.normal_(self.cls_token, std=1e-6)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        grid = (images.shape[-2] // PATCH, images.shape[-1] // PATCH)
+        tokens = self.patch_embed(images)
+        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1) + self.positions(grid)
+        maps = []
+        for index, block in enumerate(self.blocks):
+            tokens = block(tokens)
+            if index in self.size.taps:
+                maps.append(self.norm(tokens)[:, 1:])
+        return maps
+
+    def positions(self, grid: tuple[int, int]) -> Tensor:
+        """The position table [1, 1 + h·w, width] for a patch grid (h, w).
+
+        Resized bicubically by the factors (h + 0.1)/37 and (w + 0.1)/37, which also place the samples: resizing to the
+        size (h, w) instead, as some ports do, moves the depth by several percent.
+        """
+        if grid == self.table_grid:
+            return self.pos_embed
+        rows, columns = self.table_grid
+        table = self.pos_embed[:, 1:].reshape(1, rows, columns, -1).permute(0, 3, 1, 2).float()
+        table = F.interpolate(
+            table, scale_factor=((grid[0] + 0.1) / rows, (grid[1] + 0.1) / columns), mode="bicubic", antialias=False
+        )
+        return torch.cat([self.pos_embed[:, :1], table.flatten(2).transpose(1, 2).to(self.pos_embed.dtype)], dim=1)
+
+    @torch.no_grad()
+    def fold_positions(self, height: int, width: int) -> None:
+        """Keep only the table of one input size (pixels), so that nothing is resized per frame. Cannot be undone."""
+        grid = (height // PATCH, width // PATCH)
+        self.pos_embed = nn.Parameter(self.positions(grid).clone(), requires_grad=False)
+        self.table_grid = grid

@@ -1,0 +1,60 @@
+"""What a network is made of, and the presets with a name."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from vmdepth.networks.decoder import TAPS, Output
+from vmdepth.networks.encoder import ENCODERS
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """encoder: a name of `ENCODERS`. features, out_channels: widths of the decoder (fused maps; reassembled maps).
+
+    output: the last activation. head: temporal head at every one of `taps`; "none" has no states. temporal_width,
+    head_dim, d_state, expand: sizes inside a Mamba head; its state is expand · temporal_width · d_state numbers per
+    place of the map and block. Raises ValueError for a name that does not exist.
+    """
+
+    encoder: str
+    features: int
+    out_channels: tuple[int, int, int, int]
+    output: Output = "softplus"
+    head: Literal["none", "mamba2"] = "mamba2"
+    taps: tuple[str, ...] = ("layer_2", "layer_3", "layer_4")
+    temporal_width: int = 64
+    head_dim: int = 16
+    d_state: int = 16
+    expand: int = 1
+
+    def __post_init__(self) -> None:
+        if self.encoder not in ENCODERS:
+            raise ValueError(f"encoder '{self.encoder}': there are {', '.join(ENCODERS)}")
+        if self.head not in ("none", "mamba2"):
+            raise ValueError(f"head '{self.head}': there are none, mamba2")
+        unknown = [tap for tap in self.taps if tap not in TAPS]
+        if unknown:
+            raise ValueError(f"tap '{unknown[0]}': there are {', '.join(TAPS)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> NetworkConfig:
+        """The inverse of `to_dict`, also after a round trip through JSON. Raises ValueError for unknown keys."""
+        unknown = set(raw) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown network setting '{sorted(unknown)[0]}'")
+        lists = {key: tuple(value) for key, value in raw.items() if isinstance(value, list)}
+        return cls(**{**raw, **lists})
+
+
+PRESETS = {
+    "tiny": NetworkConfig("tiny", 32, (24, 48, 96, 192), temporal_width=48),
+    "small": NetworkConfig("small", 64, (48, 96, 192, 384)),
+    "base": NetworkConfig("base", 128, (96, 192, 384, 768)),
+    "large": NetworkConfig("large", 256, (256, 512, 1024, 1024)),
+    "giant": NetworkConfig("giant", 384, (1536, 1536, 1536, 1536)),
+}

@@ -1,0 +1,48 @@
+"""A network's `step` behind the step graph's door: the inputs and outputs of the contract, still in PyTorch."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vmdepth.networks.encoder import PATCH
+from vmdepth.networks.temporal import States
+from vmdepth.networks.video_depth import VideoDepth
+
+
+class StepGraph(nn.Module):
+    """One frame through a copy of a network whose position table is folded to one size.
+
+    `forward(frame, states)`: frame uint8 [B, H, W, 3] RGB; states by name. Returns depth float32 [B, H, W], descriptor
+    float32 [B, D] (unit length: mean of the last encoder map), state_change float32 [B] and the next states by name.
+    """
+
+    def __init__(self, model: VideoDepth, height: int, width: int) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model).eval()
+        self.model.encoder.fold_positions(height, width)
+
+    def forward(self, frame: Tensor, states: States) -> tuple[Tensor, Tensor, Tensor, States]:
+        maps = self.model.encode(frame.permute(0, 3, 1, 2).float() / 255)
+        grid = (frame.shape[1] // PATCH, frame.shape[2] // PATCH)
+        depth, after = self.model.decode_step(maps, grid, states)
+        descriptor = F.normalize(maps[-1].mean(dim=1), dim=-1)
+        # In the order of the given ones, which is that of the graph's inputs.
+        after = {name: after[name] for name in states}
+        return depth[:, 0], descriptor, _state_change(states, after, frame), after
+
+
+def _state_change(before: States, after: States, frame: Tensor) -> Tensor:
+    """‖s' − s‖ / (‖s‖ + eps) over all states of a stream, [B]; 0 for a network that has none.
+
+    The counter is left out: it is no memory of the scene, and its wrap would look like a cut.
+    """
+    moved = size = torch.zeros(len(frame), device=frame.device)
+    for name in before:
+        if name != "counter":
+            moved = moved + (after[name] - before[name]).flatten(1).square().sum(dim=1)
+            size = size + before[name].flatten(1).square().sum(dim=1)
+    return moved.sqrt() / (size.sqrt() + 1e-6)

@@ -1,0 +1,128 @@
+"""`VideoDepth` = encoder + decoder + {tap: temporal head}: one network, run over a clip or frame by frame."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vmdepth.networks.decoder import Decoder, tap_channels, tap_size
+from vmdepth.networks.encoder import ENCODERS, PATCH, Encoder
+from vmdepth.networks.presets import NetworkConfig
+from vmdepth.networks.temporal import CYCLE, MambaHead, States, TemporalHead
+
+# Taps on maps no finer than the patch grid. Few places, so a second block costs little.
+_COARSE = ("layer_3", "layer_4", "path_4")
+
+
+class VideoDepth(nn.Module):
+    """Relative inverse depth (≥ 0, larger is nearer) of a video.
+
+    Images are RGB float in 0..1, height and width multiples of 14; ImageNet normalisation happens inside. States are
+    named tensors: `counter` [B], the frame's number modulo 256, and `<tap>.<state>` for every head. A network without
+    heads has none. Raises ValueError for sizes or states that do not fit.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.name = config.encoder  # what the model is called in files and reports
+        self.encoder = Encoder(config.encoder)
+        self.decoder = Decoder(ENCODERS[config.encoder].width, config.features, config.out_channels, config.output)
+        taps = config.taps if config.head == "mamba2" else ()
+        self.heads: nn.ModuleDict = nn.ModuleDict(
+            {
+                tap: MambaHead(
+                    channels=tap_channels(tap, config.features, config.out_channels),
+                    width=config.temporal_width,
+                    blocks=2 if tap in _COARSE else 1,
+                    head_dim=config.head_dim,
+                    d_state=config.d_state,
+                    expand=config.expand,
+                )
+                for tap in taps
+            }
+        )
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+
+    def state_shapes(self, batch: int, height: int, width: int) -> dict[str, tuple[int, ...]]:
+        """State name → shape for frames of height × width pixels, in the order of the step graph."""
+        _check_size(height, width)
+        shapes: dict[str, tuple[int, ...]] = {"counter": (batch,)} if self.heads else {}
+        for tap, head in self.heads.items():
+            assert isinstance(head, TemporalHead)
+            rows_columns = tap_size(tap, height, width)
+            shapes |= {f"{tap}.{name}": shape for name, shape in head.state_shapes(batch, *rows_columns).items()}
+        return shapes
+
+    def init_states(self, batch: int, height: int, width: int) -> States:
+        """The states before the first frame: zeros, in the parameters' dtype and on their device."""
+        like = self.encoder.cls_token
+        return {
+            name: torch.zeros(shape, dtype=like.dtype, device=like.device)
+            for name, shape in self.state_shapes(batch, height, width).items()
+        }
+
+    def forward(self, clip: Tensor, states: States | None = None) -> tuple[Tensor, States]:
+        """clip [B, N, 3, H, W] → depth [B, N, 1, H, W] and the states after the last frame. None starts from zeros."""
+        batch, length = clip.shape[:2]
+        states = self._checked(states, batch, clip)
+        new_states = {"counter": (states["counter"] + length) % CYCLE} if self.heads else {}
+
+        def temporal(name: str, image: Tensor) -> Tensor:
+            return self._through_head(name, image.unflatten(0, (batch, length)), states, new_states).flatten(0, 1)
+
+        depth = self.decoder(self.encode(clip.flatten(0, 1)), _grid(clip), temporal)
+        return depth.unflatten(0, (batch, length)), new_states
+
+    def step(self, frame: Tensor, states: States | None = None) -> tuple[Tensor, States]:
+        """frame [B, 3, H, W] → depth [B, 1, H, W] and the states after it. None starts from zeros."""
+        return self.decode_step(self.encode(frame), _grid(frame), self._checked(states, len(frame), frame))
+
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """images [n, 3, H, W] in 0..1 → the encoder's four maps [n, (H/14)·(W/14), width]."""
+        return self.encoder((images - self.mean) / self.std)
+
+    def decode_step(self, maps: list[Tensor], grid: tuple[int, int], states: States) -> tuple[Tensor, States]:
+        """The half of `step` after the encoder. grid: rows and columns of patches."""
+        new_states: States = {}
+        if self.heads:
+            # 0..255 and round again, so that it stays exact in every precision.
+            counter = states["counter"]
+            new_states["counter"] = torch.where(counter < CYCLE - 1, counter + 1, 0)
+        depth = self.decoder(maps, grid, lambda name, image: self._through_head(name, image, states, new_states))
+        return depth, new_states
+
+    def _through_head(self, tap: str, image: Tensor, states: States, new_states: States) -> Tensor:
+        """What the head at a tap makes of its map; its states after that go into `new_states`."""
+        if tap not in self.heads:
+            return image
+        before = {key.removeprefix(f"{tap}."): value for key, value in states.items() if key.startswith(f"{tap}.")}
+        image, after = self.heads[tap](image, before, states["counter"])
+        new_states.update({f"{tap}.{key}": value for key, value in after.items()})
+        return image
+
+    def _checked(self, states: States | None, batch: int, images: Tensor) -> States:
+        height, width = images.shape[-2:]
+        if states is None:
+            return self.init_states(batch, height, width)
+        shapes = self.state_shapes(batch, height, width)
+        if states.keys() != shapes.keys():
+            odd = sorted(states.keys() ^ shapes.keys())[:5]
+            raise ValueError(f"states do not belong to this network: missing or unknown {', '.join(odd)}")
+        for name, shape in shapes.items():
+            if tuple(states[name].shape) != shape:
+                raise ValueError(f"state '{name}' has shape {tuple(states[name].shape)}, this input needs {shape}")
+        return states
+
+
+def _grid(images: Tensor) -> tuple[int, int]:
+    return images.shape[-2] // PATCH, images.shape[-1] // PATCH
+
+
+def _check_size(height: int, width: int) -> None:
+    if height < PATCH or width < PATCH or height % PATCH or width % PATCH:
+        nearest = "x".join(str(max(PATCH, round(side / PATCH) * PATCH)) for side in (height, width))
+        raise ValueError(f"size {height}x{width} is no multiple of {PATCH}; the nearest that works is {nearest}")
