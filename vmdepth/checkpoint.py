@@ -12,17 +12,18 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from vmdepth_runtime.errors import InputError
 
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.outputs import part_name
 
 _KEY = "vmdepth"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write named tensors and JSON-able facts; the file appears under its name only when it is whole."""
-    part = path.with_name(path.name + ".part")
+    part = part_name(path)
     save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, part, {_KEY: json.dumps(facts)})
     part.replace(path)
 

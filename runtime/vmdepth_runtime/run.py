@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from vmdepth_runtime.cli import run_command
-from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.outputs import check_target, write_report
 
 if TYPE_CHECKING:
     from vmdepth_runtime.colour import ColourRange
@@ -99,7 +99,7 @@ def run(settings: RunSettings) -> dict[str, Any]:
         statistics.seconds = perf_counter() - start
         report = _report(settings, source, stream, colours, shown, sinks, statistics, interrupt)
         if settings.report is not None:
-            _write_report(report, settings.report)
+            write_report(report, settings.report)
     _tell(report)
     return report
 
@@ -170,7 +170,7 @@ def _shows_colour(path: Path) -> bool:
 
 
 def _check_targets(settings: RunSettings, outputs: tuple[Path, ...]) -> None:
-    from vmdepth_runtime.sinks import check_output, check_target
+    from vmdepth_runtime.sinks import check_output
 
     for path in outputs:
         check_output(path, settings.source)
@@ -227,18 +227,6 @@ def _report(
         **statistics.as_dict(),
         "outputs": [str(sink.path) for sink in sinks if sink.frames],
     }
-
-
-def _write_report(report: dict[str, Any], path: Path) -> None:
-    from vmdepth_runtime.sinks import part_name
-
-    part = part_name(path)
-    try:
-        part.write_text(json.dumps(report, indent=2) + "\n")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise WorkError(f"{path}: the report cannot be written ({error.strerror}); is the disk full?") from None
 
 
 def _tell(report: dict[str, Any]) -> None:

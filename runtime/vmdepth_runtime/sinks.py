@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import zipfile
 from abc import ABC, abstractmethod
@@ -20,6 +19,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.outputs import check_target, part_name
 from vmdepth_runtime.sources import SourceFrame, VideoInfo
 
 _NPY_HEADER_BYTES = 128
@@ -212,20 +212,8 @@ class NpzSink(Sink):
 _SINKS: dict[str, type[Mp4Sink] | type[NpzSink]] = {".mp4": Mp4Sink, ".npz": NpzSink}
 
 
-def check_target(path: Path, source: Path) -> None:
-    """Raise InputError unless a file can be put at `path` without harm to `source`."""
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: the folder {path.parent} is not there; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path}: the folder {path.parent} cannot be written to; choose another one")
-    if path.exists() and source.exists() and path.samefile(source):
-        raise InputError(f"{path}: is the source itself; choose another output")
-
-
 def check_output(path: Path, source: Path) -> None:
-    """Raise InputError unless `path` has an ending that a sink exists for and `check_target` is content."""
+    """Raise InputError unless `path` has an ending that a sink exists for, and a file can be put there."""
     if path.suffix.lower() not in _SINKS:
         raise InputError(f"{path}: unknown output ending '{path.suffix}'; use {' or '.join(_SINKS)}")
     check_target(path, source)
@@ -239,11 +227,6 @@ def open_sink(path: str | Path, info: VideoInfo) -> Sink:
     if kind is None:
         raise InputError(f"{path}: unknown output ending '{path.suffix}'; use {' or '.join(_SINKS)}")
     return kind(path, info)
-
-
-def part_name(path: Path) -> Path:
-    """The name beside `path` that a file has while it is being written."""
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 @contextmanager

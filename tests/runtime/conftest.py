@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from vmdepth_runtime.contract import METADATA_KEY, StateSpec, StepContract
 
 HEIGHT, WIDTH = 28, 42

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from vmdepth_runtime.colour import FixedRange, RunningRange, colourise
 
 RAMP = np.linspace(2, 6, 256, dtype=np.float32)[None].repeat(4, axis=0)

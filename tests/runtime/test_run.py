@@ -13,6 +13,7 @@ import time
 import av
 import numpy as np
 import pytest
+
 from vmdepth_runtime import open_source
 
 MAIN = "from vmdepth_runtime.run import main; main()"

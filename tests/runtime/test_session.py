@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from vmdepth_runtime.contract import StateSpec
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.session import OnnxSession

@@ -5,6 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sinks import Mp4Sink, check_output, open_sink
 from vmdepth_runtime.sources import SourceFrame, VideoInfo

@@ -9,6 +9,7 @@ from itertools import pairwise
 import av
 import numpy as np
 import pytest
+
 from vmdepth_runtime import InputError, open_source
 
 

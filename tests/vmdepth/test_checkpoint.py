@@ -3,12 +3,12 @@
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from vmdepth_runtime.errors import InputError
 
 import vmdepth
 from vmdepth import checkpoint
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
+from vmdepth_runtime.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,39 @@
+"""Files that appear under their name only when they are whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vmdepth_runtime.errors import InputError, WorkError
+
+
+def check_target(path: Path, source: Path | None = None) -> None:
+    """Raise InputError unless a file can be put at `path` without harm to `source`. To be asked before any work."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} is not there; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: the folder {path.parent} cannot be written to; choose another one")
+    if source is not None and path.exists() and source.exists() and path.samefile(source):
+        raise InputError(f"{path}: is the source itself; choose another output")
+
+
+def part_name(path: Path) -> Path:
+    """The name beside `path` that a file has while it is being written."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def write_report(report: Mapping[str, Any], path: Path) -> None:
+    """Write figures as JSON. Raises WorkError when that cannot be done."""
+    part = part_name(path)
+    try:
+        part.write_text(json.dumps(report, indent=2) + "\n")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise WorkError(f"{path}: the report cannot be written ({error.strerror}); is the disk full?") from None
