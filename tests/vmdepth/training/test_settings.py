@@ -1,0 +1,45 @@
+"""Settings: everything that is wrong is said before anything starts."""
+
+import pytest
+
+from vmdepth.training.settings import TrainSettings, parse_settings
+from vmdepth_runtime.errors import InputError
+
+
+def test_a_preset_and_overrides():
+    settings = parse_settings("small", ["steps=10", "learning_rate=3e-4", "size=98x126"])
+    assert settings == TrainSettings(preset="small", steps=10, learning_rate=3e-4, size="98x126")
+    assert settings.height_width == (98, 126)
+
+
+def test_a_yaml_file_and_overrides(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("preset: small\nsteps: 7\nbatch: 2\n")
+    assert parse_settings(str(file), ["batch=3"]) == TrainSettings(preset="small", steps=7, batch=3)
+
+
+@pytest.mark.parametrize(
+    ("start", "overrides", "message"),
+    [
+        ("huge", [], "there are tiny, small"),
+        ("tiny", ["stepz=3"], "did you mean 'steps'"),
+        ("tiny", ["steps"], "key=value"),
+        ("tiny", ["steps=many"], "should be int"),
+        ("tiny", ["steps=1.5"], "should be int"),
+        ("tiny", ["steps=0"], "above 0"),
+        ("tiny", ["size=200x250"], "multiples of 14"),
+        ("tiny", ["size=big"], "HxW"),
+        ("tiny", ["preset=huge"], "there are tiny"),
+        ("none.yaml", [], "not readable as YAML"),
+    ],
+)
+def test_what_is_wrong_is_said(start, overrides, message):
+    with pytest.raises(InputError, match=message):
+        parse_settings(start, overrides)
+
+
+def test_a_yaml_file_that_is_no_mapping_is_refused(tmp_path):
+    file = tmp_path / "list.yaml"
+    file.write_text("- a\n")
+    with pytest.raises(InputError, match="key: value"):
+        parse_settings(str(file), [])

@@ -1,0 +1,110 @@
+"""Training: it learns, it resumes exactly, it leaves what it promises in its folder."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import vmdepth
+from vmdepth import checkpoint
+from vmdepth.training.settings import TrainSettings
+from vmdepth.training.trainer import Trainer
+from vmdepth_runtime.errors import InputError
+
+SMALL = TrainSettings(
+    size="28x42", clip_length=3, batch=2, warmup=2, save_every=3, picture_every=3, steps=6, device="cpu"
+)
+
+
+def weights(folder):
+    return checkpoint.read_tensors(folder / "last.safetensors")[0]
+
+
+def test_the_loss_falls_and_the_folder_holds_what_it_should(tmp_path):
+    settings = TrainSettings(
+        size="28x42", clip_length=2, batch=4, warmup=5, steps=60, save_every=30, picture_every=30, device="cpu"
+    )
+    losses = []
+    assert Trainer(settings, tmp_path, resume=False).run(lambda p: losses.append(p.depth_loss))
+    assert losses[-1] < 0.85 * losses[0]
+    assert vmdepth.load(tmp_path / "last.safetensors").name == "tiny"
+    assert json.loads((tmp_path / "settings.json").read_text())["steps"] == 60
+    assert [p.name for p in sorted((tmp_path / "pictures").iterdir())] == ["step_000030.png", "step_000060.png"]
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_resumed_weights_are_bit_equal_to_uninterrupted_ones(tmp_path):
+    Trainer(SMALL, tmp_path / "whole", resume=False).run(lambda _: None)
+
+    class Interrupted(Exception):
+        pass
+
+    trainer = Trainer(SMALL, tmp_path / "parts", resume=False)
+    honest = trainer._save
+
+    def save_once_then_die():
+        honest()
+        raise Interrupted
+
+    trainer._save = save_once_then_die
+    with pytest.raises(Interrupted):
+        trainer.run(lambda _: None)
+    assert trainer.step == 3
+    Trainer(SMALL, tmp_path / "parts", resume=True).run(lambda _: None)
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_another_run_s_folder_is_refused(tmp_path):
+    Trainer(SMALL, tmp_path, resume=False)._save()
+    with pytest.raises(InputError, match="holds a run already"):
+        Trainer(SMALL, tmp_path, resume=False)
+    with pytest.raises(InputError, match="other settings"):
+        Trainer(TrainSettings(**{**SMALL.to_dict(), "batch": 1}), tmp_path, resume=True)
+    with pytest.raises(InputError, match="no run to resume"):
+        Trainer(SMALL, tmp_path / "elsewhere", resume=True)
+
+
+def test_init_starts_from_the_weights_of_a_checkpoint(tmp_path):
+    first = Trainer(SMALL, tmp_path / "first", resume=False)
+    first._save()
+    settings = TrainSettings(**{**SMALL.to_dict(), "init": str(tmp_path / "first" / "last.safetensors"), "seed": 9})
+    second = Trainer(settings, tmp_path / "second", resume=False)
+    for a, b in zip(first.model.state_dict().values(), second.model.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(InputError, match="is not a 'small' network"):
+        Trainer(TrainSettings(**{**settings.to_dict(), "preset": "small"}), tmp_path / "third", resume=False)
+
+
+def vmdepth_train(*arguments):
+    return [sys.executable, "-m", "vmdepth.train", *map(str, arguments)]
+
+
+def test_ctrl_c_saves_and_the_command_resumes(tmp_path):
+    settings = ["size=28x42", "clip_length=2", "batch=2", "save_every=1000", "device=cpu", "steps=100000"]
+    out = tmp_path / "run"
+    process = subprocess.Popen(vmdepth_train("tiny", *settings, "--out", out), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(out.glob("events.*")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "go on with the same command and --resume" in errors
+    assert "Traceback" not in errors
+    assert vmdepth.load(out / "last.safetensors")
+
+
+@pytest.mark.parametrize("arguments", [["tiny", "stepz=1"], ["huge"], ["tiny", "init=none.safetensors"]], ids=str)
+def test_bad_input_is_one_line_and_exit_2(arguments, tmp_path):
+    out = tmp_path / "run"
+    done = subprocess.run(vmdepth_train(*arguments, "--out", out), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not out.exists()
