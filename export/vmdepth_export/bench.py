@@ -1,0 +1,137 @@
+"""`vmdepth-bench`: how fast the network, its step graph and the whole stream are, side by side in one run."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+import numpy as np
+
+from vmdepth_runtime.cli import run_command
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.outputs import check_target, write_report
+
+if TYPE_CHECKING:
+    from vmdepth.session import Session
+
+REGIONS = ("encoder", "heads", "decoder")
+_ROUND = 10  # frames a session runs before the next one has its turn
+
+
+def step_rates(sessions: dict[str, Session], frames: int) -> dict[str, float]:
+    """Frames per second of each session, stepping over noise; they take turns, so that a busy machine slows all alike.
+
+    The median over rounds, after one round that does not count.
+    """
+    noise = np.random.default_rng(0)
+    seconds: dict[str, list[float]] = {name: [] for name in sessions}
+    for _ in range(1 + max(1, frames // _ROUND)):
+        for name, session in sessions.items():
+            session.frame[...] = noise.integers(0, 256, session.frame.shape, np.uint8)
+            start = perf_counter()
+            for _ in range(_ROUND):
+                session.step()
+            seconds[name].append((perf_counter() - start) / _ROUND)
+    return {name: 1 / float(np.median(times[1:])) for name, times in seconds.items()}
+
+
+def region_shares(model: Path, frames: int) -> dict[str, float]:
+    """Share (0..1) of a step's time in each region, by ONNX Runtime's own profile; "other" is what belongs to none."""
+    import onnxruntime
+
+    from vmdepth_runtime.session import OnnxSession
+
+    with tempfile.TemporaryDirectory() as folder, OnnxSession(model) as session:
+        feeds = {"frame": session.frame, **{f"state.{name}": value for name, value in session.states().items()}}
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        profiled = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        for _ in range(frames):
+            profiled.run(None, feeds)
+        events = json.loads(Path(profiled.end_profiling()).read_text())
+    spent: dict[str, float] = defaultdict(float)
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            # Optimised nodes keep the name of the node they replace at their front.
+            region = next((r for r in REGIONS if event["name"].startswith(r)), "other")
+            spent[region] += event["dur"]
+    total = sum(spent.values())
+    return {region: spent[region] / total for region in (*REGIONS, "other")}
+
+
+def whole_run(model: Path, folder: Path) -> dict[str, Any]:
+    """The report of `vmdepth-run` over the bundled clip with this model, mp4 written."""
+    from vmdepth_runtime.run import RunSettings, run
+
+    return run(RunSettings(Path("demo"), outputs=(folder / "bench.mp4",), model=model))
+
+
+def measure(model: Path, frames: int) -> dict[str, Any]:
+    """All figures for a checkpoint (at 196×252) or a step graph (at its own size)."""
+    from vmdepth.session import OnnxSession, TorchSession, open_session
+    from vmdepth_export.export import write_with_contract
+    from vmdepth_export.step_graph import to_onnx
+
+    with tempfile.TemporaryDirectory() as folder_name:
+        folder = Path(folder_name)
+        sessions: dict[str, Session] = {}
+        session = open_session(model)
+        graph = model
+        if isinstance(session, TorchSession):
+            graph = folder / "step.onnx"
+            c = session.contract
+            write_with_contract(to_onnx(session.model, c.height, c.width, c.streams), c, graph)
+            sessions["torch step"] = session
+        sessions["onnx step"] = OnnxSession(graph)
+        contract = session.contract
+        if contract.streams != 1:
+            raise InputError(f"{model}: takes {contract.streams} streams at once; bench one exported with --streams 1")
+        rates = step_rates(sessions, frames)
+        run = whole_run(graph, folder)
+        return {
+            "model": contract.model,
+            "size": [contract.height, contract.width],
+            "frames_per_second": {**rates, "vmdepth-run": run["fps"]},
+            "step_shares": region_shares(graph, frames),
+            "run_shares": run["stage_shares"],
+        }
+
+
+@click.command("vmdepth-bench")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--frames", default=100, show_default=True, type=click.IntRange(min=1), help="Steps timed per session.")
+@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures as JSON.")
+def bench(model: Path, frames: int, report: Path | None) -> None:
+    """Frames per second of MODEL on this machine: PyTorch step (checkpoints), ONNX step, and the whole vmdepth-run."""
+    from rich.console import Console
+    from rich.table import Table
+
+    if report:
+        check_target(report)
+    figures = measure(model, frames)
+    if report:
+        write_report(figures, report)
+    height, width = figures["size"]
+    rates = figures["frames_per_second"]
+    table = Table(f"{figures['model']}, {height}x{width}", "frames/s", "against the ONNX step")
+    for name, rate in rates.items():
+        table.add_row(name, f"{rate:.1f}", f"{rate / rates['onnx step']:.2f}×")
+    console = Console()
+    console.print(table)
+    for title, shares in (("ONNX step", figures["step_shares"]), ("vmdepth-run", figures["run_shares"])):
+        console.print(f"{title}: " + ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items()))
+
+
+def main() -> NoReturn:
+    run_command(bench)
+
+
+if __name__ == "__main__":
+    main()

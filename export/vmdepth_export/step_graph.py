@@ -1,0 +1,95 @@
+"""A network's `step` as one ONNX graph that keeps the contract: plain operations, fixed shapes, states in and out."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import warnings
+from collections import Counter
+
+import onnx
+import torch
+from torch import Tensor
+
+from vmdepth.networks.attention import use_attention
+from vmdepth.networks.step_graph import StepGraph
+from vmdepth.networks.temporal import States
+from vmdepth.networks.video_depth import VideoDepth
+
+OPSET = 20  # the first with native Gelu and LayerNormalization; from 23 on attention becomes an operator few run well
+_SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+class _FlatStepGraph(StepGraph):
+    """`StepGraph` with its outputs in one row, as ONNX has them."""
+
+    def forward(self, frame: Tensor, states: States) -> tuple[Tensor, ...]:  # type: ignore[override]
+        depth, descriptor, state_change, after = super().forward(frame, states)
+        return depth, descriptor, state_change, *after.values()
+
+
+def to_onnx(model: VideoDepth, height: int, width: int, streams: int) -> onnx.ModelProto:
+    """The step graph of a network, checked, without metadata of ours yet.
+
+    Attention is exported in its explicit form. Node names tell the module they come from; the exporter's own notes
+    (source paths, code) are taken out. Raises ValueError for a size that is no multiple of 14.
+    """
+    graph = _FlatStepGraph(model, height, width).eval()
+    states = model.init_states(streams, height, width)
+    frame = torch.zeros(streams, height, width, 3, dtype=torch.uint8)
+    names = list(states)
+    # The exporter warns of other libraries' business (no torchvision, its own deprecations).
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with torch.no_grad(), use_attention("explicit"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            graph,
+            (frame,),
+            kwargs={"states": states},
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["frame", *(f"state.{name}" for name in names)],
+            output_names=["depth", "descriptor", "state_change", *(f"next.{name}" for name in names)],
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    _name_nodes(proto)
+    check(proto)
+    return proto
+
+
+def check(proto: onnx.ModelProto) -> None:
+    """Raise ValueError unless the graph is valid, of our opset and free of control flow."""
+    onnx.checker.check_model(proto, full_check=True)
+    opsets = {entry.domain: entry.version for entry in proto.opset_import}
+    if opsets != {"": OPSET}:
+        raise ValueError(f"opsets {opsets} instead of {OPSET}")
+    flow = {node.op_type for node in proto.graph.node} & {"If", "Loop", "Scan"}
+    if flow or proto.functions:
+        raise ValueError(f"the graph has control flow or functions: {sorted(flow)}")
+
+
+def _name_nodes(proto: onnx.ModelProto) -> None:
+    """Call every node `<module>/<operation>_<n>` and drop the exporter's notes: they hold paths and source code."""
+    seen: Counter[str] = Counter()
+    module_of_tensor: dict[str, str] = {}
+    for node in proto.graph.node:
+        notes = {entry.key: entry.value for entry in node.metadata_props}
+        # A node the exporter added without a note belongs where its input was made.
+        module = _module_of(notes[_SCOPES]) if _SCOPES in notes else module_of_tensor.get(node.input[0], "graph")
+        module_of_tensor.update(dict.fromkeys(node.output, module))
+        kind = f"{module}/{node.op_type}"
+        seen[kind] += 1
+        node.name = f"{kind}_{seen[kind]}"
+    graph = proto.graph
+    for holder in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        holder.ClearField("metadata_props")
+        holder.ClearField("doc_string")
+
+
+def _module_of(scopes: str) -> str:
+    """The innermost module in the exporter's list of scopes, as the network names it; "graph" outside of all."""
+    modules = [name.removeprefix("model.") for name in ast.literal_eval(scopes) if name.startswith("model.")]
+    return modules[-1] if modules else "graph"

@@ -1,0 +1,77 @@
+"""A checkpoint behind the runtime's session face, so that whatever streams an exported graph streams it as well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vmdepth.checkpoint import load, weights_hash
+from vmdepth.networks.step_graph import StepGraph
+from vmdepth.networks.temporal import States
+from vmdepth.networks.video_depth import VideoDepth
+from vmdepth_runtime.contract import StateSpec, StepContract
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.session import OnnxSession, StepOutput
+
+
+def contract_of(model: VideoDepth, height: int, width: int, streams: int) -> StepContract:
+    """What a step graph of this network, made for this size, promises. Raises InputError for a size that cannot be."""
+    try:
+        shapes = model.state_shapes(streams, height, width)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    return StepContract(
+        model=model.name,
+        weights_hash=weights_hash(model),
+        height=height,
+        width=width,
+        streams=streams,
+        states=tuple(StateSpec(name, shape) for name, shape in shapes.items()),
+        precision={"encoder": "float32", "heads": "float32", "decoder": "float32"},
+    )
+
+
+class TorchSession:
+    """A network with the face of `OnnxSession`: `contract`, `frame`, `step()`, `states()`, `reset()`, `close()`."""
+
+    def __init__(self, model: VideoDepth, height: int, width: int, streams: int = 1) -> None:
+        self.model = model
+        self.contract = contract_of(model, height, width, streams)
+        self.frame: NDArray[np.uint8] = np.zeros((streams, height, width, 3), np.uint8)
+        self._graph = StepGraph(model, height, width)
+        self._states: States
+        self.reset()
+
+    @torch.inference_mode()
+    def step(self) -> StepOutput:
+        depth, descriptor, change, self._states = self._graph(torch.from_numpy(self.frame), self._states)
+        return StepOutput(depth.numpy(), descriptor.numpy(), change.numpy())
+
+    def states(self) -> dict[str, NDArray[np.float32]]:
+        return {name: tensor.numpy().copy() for name, tensor in self._states.items()}
+
+    def reset(self) -> None:
+        self._states = {spec.name: torch.full(spec.shape, spec.initial) for spec in self.contract.states}
+
+    def close(self) -> None:
+        pass
+
+
+Session = OnnxSession | TorchSession
+
+
+def open_session(path: Path, like: StepContract | None = None, size: tuple[int, int] = (196, 252)) -> Session:
+    """A checkpoint or a step graph, ready to step. A checkpoint takes size and streams of `like`, else `size` and one.
+
+    Raises InputError, naming the file, when it is neither.
+    """
+    if path.suffix == ".onnx":
+        return OnnxSession(path)
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path}: should be a checkpoint (.safetensors) or a step graph (.onnx)")
+    if like is not None:
+        return TorchSession(load(path), like.height, like.width, like.streams)
+    return TorchSession(load(path), *size)
