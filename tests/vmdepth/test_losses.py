@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vmdepth.losses.affine import affine_invariant_loss, affine_normalise
+from vmdepth.losses.affine import affine_invariant_loss, affine_normalise, relative_weight
 from vmdepth.losses.temporal import temporal_gradient_loss
 
 
@@ -74,3 +74,14 @@ def test_known_values():
 def test_a_single_frame_has_no_temporal_gradient(depth):
     one = depth[:, :1]
     assert temporal_gradient_loss(one, one + 1, full(one)) == 0
+
+
+def test_relative_weights_make_the_loss_a_relative_error():
+    inverse = torch.tensor([0.1, 0.2, 0.5, 1.0, 2.0]).view(1, 1, 1, 1, 5)
+    mask = full(inverse)
+    # Same median and deviation, one near and one far pixel off: the far one by the larger share of its truth.
+    off = inverse + torch.tensor([0.05, 0.0, 0.0, 0.0, 0.05]).view(1, 1, 1, 1, 5)
+    deviation = (inverse - 0.5).abs().mean()
+    a, b = (off - 0.5) / deviation, affine_normalise(inverse, mask)
+    loss = affine_invariant_loss(a, b, mask, relative_weight(inverse, mask))
+    assert loss == pytest.approx((0.05 / 0.15 + 0.05 / 2.05) / 5, rel=1e-4)

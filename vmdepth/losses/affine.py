@@ -19,12 +19,25 @@ def affine_normalise(depth: Tensor, mask: Tensor) -> Tensor:
     return centred / deviation.clamp_min(1e-6).view(-1, 1, 1, 1, 1)
 
 
-def affine_invariant_loss(normalised: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """Mean absolute difference of two normalised clips over valid pixels: a scalar.
+def affine_invariant_loss(normalised: Tensor, truth: Tensor, mask: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+    """Mean weighted absolute difference of two normalised clips over valid pixels: a scalar.
 
-    normalised, truth: results of `affine_normalise`, [B, N, 1, H, W]. Every clip counts the same.
+    normalised, truth: results of `affine_normalise`, [B, N, 1, H, W]. weight: of every pixel, ≥ 0. Every clip counts
+    the same.
     """
-    return masked_mean_per_clip((normalised - truth).abs(), mask).mean()
+    return masked_mean_per_clip((normalised - truth).abs() * weight, mask).mean()
+
+
+def relative_weight(inverse_depth: Tensor, mask: Tensor) -> Tensor:
+    """Weights [B, N, 1, H, W] that turn a difference of normalised clips into one relative to the true inverse depth.
+
+    inverse_depth: true, 1/m, ≥ 0. Without them what is near decides the loss alone: a wall at 10 m may land at 5 or
+    20 m for the price of a centimetre at arm's length. Beyond 20 m the weight grows no further by much.
+    """
+    valid = torch.where(mask, inverse_depth, torch.nan).flatten(1)
+    median = valid.nanmedian(dim=1).values.nan_to_num().view(-1, 1, 1, 1, 1)
+    deviation = masked_mean_per_clip((inverse_depth - median).abs(), mask).view(-1, 1, 1, 1, 1)
+    return deviation / (inverse_depth + 0.05)
 
 
 def masked_mean_per_clip(values: Tensor, mask: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ import vmdepth
 from vmdepth import checkpoint
 from vmdepth.data.batches import rendered_batches
 from vmdepth.data.synthetic import RenderedClips
-from vmdepth.losses.affine import affine_invariant_loss, affine_normalise
+from vmdepth.losses.affine import affine_invariant_loss, affine_normalise, relative_weight
 from vmdepth.losses.temporal import temporal_gradient_loss
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.temporal import CYCLE
@@ -141,8 +141,9 @@ class Trainer:
             generator = torch.Generator().manual_seed(self.settings.seed * 10**8 + self.step)
             states["counter"] = torch.randint(CYCLE, (batch,), generator=generator).to(states["counter"])
         depth, _ = self.model(clips.rgb, states)
+        weight = 1 + relative_weight(truth, mask)
         normalised, truth = affine_normalise(depth, mask), affine_normalise(truth, mask)
-        depth_loss = affine_invariant_loss(normalised, truth, mask)
+        depth_loss = affine_invariant_loss(normalised, truth, mask, weight)
         temporal_loss = temporal_gradient_loss(normalised, truth, mask)
         self.optimizer.zero_grad(set_to_none=True)
         (depth_loss + self.settings.temporal_weight * temporal_loss).backward()

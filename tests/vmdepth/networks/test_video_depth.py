@@ -10,9 +10,8 @@ from vmdepth.networks.video_depth import VideoDepth
 
 FRAMES, HEIGHT, WIDTH = 7, 42, 56
 EVERY_TAP = replace(PRESETS["tiny"], taps=("layer_1", "layer_2", "layer_3", "layer_4", "path_4", "path_3", "path_1"))
-# The giant's 1.1 billion parameters need more memory than a test should take; its parts are tested by name and shape.
 CONFIGS = {
-    **{name: config for name, config in PRESETS.items() if name != "giant"},
+    **PRESETS,
     "tiny, head none": replace(PRESETS["tiny"], head="none"),
     "tiny, every tap": EVERY_TAP,
     "tiny, expand 2, relu": replace(PRESETS["tiny"], expand=2, d_state=8, output="relu"),
@@ -38,7 +37,12 @@ def spread(depth: torch.Tensor) -> float:
     return float(high - low)
 
 
-@pytest.fixture(params=CONFIGS, scope="module")
+def every_config():
+    """All by name; the giant's 1.1 billion parameters take minutes."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name == "giant" else name for name in CONFIGS]
+
+
+@pytest.fixture(params=every_config(), scope="module")
 def model(request):
     with torch.no_grad():
         yield trained_like(CONFIGS[request.param])

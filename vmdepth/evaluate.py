@@ -1,0 +1,138 @@
+"""`vmdepth-eval`: how right a model's depth is, on clips it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from vmdepth_runtime.cli import run_command
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.outputs import check_target, write_report
+
+if TYPE_CHECKING:
+    from vmdepth.session import Session
+
+FRAMES_PER_CLIP = 16
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Means over clips of figures over a clip's finite depths, after one fit of scale and shift per clip.
+
+    delta1: share of pixels with max(d/d̂, d̂/d) < 1.25, in 0..1. absrel: mean |d − d̂| / d.
+    """
+
+    delta1: float
+    absrel: float
+
+
+def fit_affine(inverse: NDArray[np.floating], truth: NDArray[np.floating]) -> tuple[float, float]:
+    """The scale a and shift b that minimise Σ (a·inverse + b − truth)² (least squares, as in MiDaS).
+
+    A constant `inverse` gets a = 0 and b = mean of truth.
+    """
+    x, y = inverse.astype(np.float64).ravel(), truth.astype(np.float64).ravel()
+    variance = x.var()
+    scale = float(((x - x.mean()) * (y - y.mean())).mean() / variance) if variance > 1e-12 else 0.0
+    return scale, float(y.mean() - scale * x.mean())
+
+
+def accuracy(inverse: NDArray[np.floating], depth: NDArray[np.floating]) -> Accuracy:
+    """Figures of one clip. inverse: predicted, up to scale and shift. depth: true, metres, inf or ≤ 0 where unknown.
+
+    The fit is in inverse depth; a prediction that lands at or below 0 counts as 1 km. Raises ValueError when no depth
+    is known.
+    """
+    known = np.isfinite(depth) & (depth > 0)
+    if not known.any():
+        raise ValueError("no pixel of known depth")
+    true, predicted = depth[known].astype(np.float64), inverse[known]
+    scale, shift = fit_affine(predicted, 1 / true)
+    guess = 1 / np.maximum(scale * predicted + shift, 1e-3)
+    ratio = np.maximum(guess / true, true / guess)
+    return Accuracy(float((ratio < 1.25).mean()), float((np.abs(guess - true) / true).mean()))
+
+
+def mean_map_accuracy(depths: list[NDArray[np.floating]]) -> Accuracy:
+    """What a picture-blind guess reaches: one inverse depth per pixel for every frame of every clip.
+
+    depths: per clip [N, H, W]. The map is the per-pixel mean of inverse depth over these very clips. It is tried as it
+    is and with every clip first brought to mean 0 and deviation 1; the better δ1 is returned.
+    """
+    inverses = [np.where(np.isfinite(d) & (d > 0), 1 / np.where(d > 0, d, 1), 0) for d in depths]
+    normalised = [(i - i.mean()) / max(float(i.std()), 1e-6) for i in inverses]
+    candidates = []
+    for maps in (inverses, normalised):
+        mean = np.mean([m.mean(axis=0) for m in maps], axis=0)
+        candidates.append(_mean([accuracy(np.broadcast_to(mean, d.shape), d) for d in depths]))
+    return max(candidates, key=lambda a: a.delta1)
+
+
+def evaluate_rendered(session: Session, clips: int) -> tuple[Accuracy, Accuracy]:
+    """The session on held-out rendered clips, streamed frame by frame; and the mean map on the same clips."""
+    from vmdepth.data.synthetic import render_clips
+
+    contract = session.contract
+    if contract.streams != 1:
+        raise InputError(f"the model takes {contract.streams} streams at once; evaluate one exported with --streams 1")
+    figures, truths = [], []
+    for seed in range(clips):
+        clip = render_clips([seed], FRAMES_PER_CLIP, contract.height, contract.width)
+        images = (clip.rgb[0].clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        truth = clip.depth[0, :, 0].numpy()
+        figures.append(accuracy(stream_depth(session, images), truth))
+        truths.append(truth)
+    return _mean(figures), mean_map_accuracy(truths)
+
+
+def stream_depth(session: Session, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """The session's depth [N, H, W] of frames uint8 [H, W, 3] of the model's size, from its initial states."""
+    session.reset()
+    depths = []
+    for image in images:
+        session.frame[0] = image
+        depths.append(session.step().depth[0].copy())
+    return np.stack(depths)
+
+
+def _mean(figures: list[Accuracy]) -> Accuracy:
+    return Accuracy(float(np.mean([f.delta1 for f in figures])), float(np.mean([f.absrel for f in figures])))
+
+
+@click.command("vmdepth-eval")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("data", metavar="rendered[:CLIPS]")
+@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures as JSON.")
+def evaluate(model: Path, data: str, report: Path | None) -> None:
+    """Accuracy of MODEL (.safetensors or .onnx), streamed frame by frame, on held-out rendered clips."""
+    kind, _, count = data.partition(":")
+    if kind != "rendered" or not (count or "64").isdigit() or int(count or 64) < 1:
+        raise InputError(f"data '{data}': should be 'rendered' or 'rendered:CLIPS', for example rendered:64")
+    clips = int(count or 64)
+    if report:
+        check_target(report)
+
+    from vmdepth.session import open_session
+
+    session = open_session(model)
+    own, blind = evaluate_rendered(session, clips)
+    if report:
+        figures = {"model": str(model), "clips": clips, "accuracy": asdict(own), "mean_map": asdict(blind)}
+        write_report(figures, report)
+    click.echo(f"{model} on {clips} held-out rendered clips of {FRAMES_PER_CLIP} frames, one fit per clip:")
+    click.echo(f"  δ1 {100 * own.delta1:.1f} %, AbsRel {own.absrel:.3f}")
+    click.echo(f"  best per-pixel mean map: δ1 {100 * blind.delta1:.1f} %, AbsRel {blind.absrel:.3f}")
+
+
+def main() -> NoReturn:
+    run_command(evaluate)
+
+
+if __name__ == "__main__":
+    main()
