@@ -1,0 +1,66 @@
+"""What the README says to type works as it stands there."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from vmdepth import checkpoint
+from vmdepth.networks.presets import PRESETS
+from vmdepth.networks.video_depth import VideoDepth
+from vmdepth_runtime import bundled
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+# Installing and training are what `make test` and the training tests do; they take too long here.
+COMMANDS = [
+    line.partition("#")[0].strip() for line in README.splitlines() if re.match(r"vmdepth-(?!train)\w+ [^.]", line)
+]
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder in which the names that the README uses exist: walk.mp4, frames/, a checkpoint of the tiny preset."""
+    place = tmp_path_factory.mktemp("readme")
+    (place / "frames").mkdir()
+    (place / "runs" / "tiny").mkdir(parents=True)
+    with av.open(str(bundled.CLIP)) as clip, av.open(str(place / "walk.mp4"), "w") as walk:
+        stream = walk.add_stream("libx264", rate=30)
+        for index, frame in zip(range(8), clip.decode(video=0), strict=False):
+            image = frame.to_ndarray(format="rgb24")
+            stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
+            walk.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            cv2.imwrite(str(place / "frames" / f"{index:03}.png"), np.ascontiguousarray(image[..., ::-1]))
+        walk.mux(stream.encode(None))
+    torch.manual_seed(0)
+    checkpoint.save(place / "runs" / "tiny" / "last.safetensors", VideoDepth(PRESETS["tiny"]), "tiny")
+    return place
+
+
+def test_the_readme_shows_commands_and_snippets():
+    assert {c.split()[0] for c in COMMANDS} == {f"vmdepth-{v}" for v in ("run", "eval", "export", "parity", "bench")}
+    assert len(SNIPPETS) == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command(command, folder):
+    program, *arguments = shlex.split(command.replace("rendered:64", "rendered:1"))
+    script = Path(sys.executable).parent / program
+    done = subprocess.run([script, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=["runtime", "network"])
+def test_snippet(snippet, folder):
+    given = "import torch; clip, frame = torch.rand(1, 2, 3, 196, 252), torch.rand(1, 3, 196, 252)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", given + snippet], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
