@@ -33,9 +33,10 @@ def folder(tmp_path_factory):
     (place / "runs" / "tiny").mkdir(parents=True)
     with av.open(str(bundled.CLIP)) as clip, av.open(str(place / "walk.mp4"), "w") as walk:
         stream = walk.add_stream("libx264", rate=30)
+        picture = clip.streams.video[0]
+        stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
         for index, frame in zip(range(8), clip.decode(video=0), strict=False):
             image = frame.to_ndarray(format="rgb24")
-            stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
             walk.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
             cv2.imwrite(str(place / "frames" / f"{index:03}.png"), np.ascontiguousarray(image[..., ::-1]))
         walk.mux(stream.encode(None))

@@ -41,7 +41,11 @@ def step_rates(sessions: dict[str, Session], frames: int) -> dict[str, float]:
 
 
 def region_shares(model: Path, frames: int) -> dict[str, float]:
-    """Share (0..1) of a step's time in each region, by ONNX Runtime's own profile; "other" is what belongs to none."""
+    """Share (0..1) of a step's time in each region, by ONNX Runtime's own profile; "other" is what belongs to none.
+
+    That is the input's normalisation, the descriptor and `state_change`.
+    """
+    import onnx
     import onnxruntime
 
     from vmdepth_runtime.session import OnnxSession
@@ -56,11 +60,13 @@ def region_shares(model: Path, frames: int) -> dict[str, float]:
         for _ in range(frames):
             profiled.run(None, feeds)
         events = json.loads(Path(profiled.end_profiling()).read_text())
+    # An optimised node keeps, at its front, the name of a node it replaces or of the tensor it makes.
+    maker = {name: node.name for node in onnx.load(model).graph.node for name in node.output}
     spent: dict[str, float] = defaultdict(float)
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            # Optimised nodes keep the name of the node they replace at their front.
-            region = next((r for r in REGIONS if event["name"].startswith(r)), "other")
+            name = event["name"].removesuffix("_kernel_time").removesuffix("_nchwc")
+            region = next((r for r in REGIONS if maker.get(name, name).startswith(r)), "other")
             spent[region] += event["dur"]
     total = sum(spent.values())
     return {region: spent[region] / total for region in (*REGIONS, "other")}

@@ -72,7 +72,7 @@ def compare(
             {
                 "depth": range_error(expected.depth, got.depth),
                 "descriptor": range_error(expected.descriptor, got.descriptor),
-                "state_change": range_error(expected.state_change, got.state_change),
+                "state_change": relative_error(expected.state_change, got.state_change),
                 **{f"state.{name}": range_error(states[name], others[name], (0, 100)) for name in states},
             }
         )
@@ -97,6 +97,11 @@ def range_error(reference: NDArray[Any], candidate: NDArray[Any], percentiles: t
     if spread < 1e-3 * magnitude:
         spread = magnitude
     return float(np.max(np.abs(reference - candidate))) / (spread or 1.0)
+
+
+def relative_error(reference: NDArray[Any], candidate: NDArray[Any]) -> float:
+    """max |a − b| ÷ max |a|: for one number per stream, which has no spread to speak of."""
+    return float(np.max(np.abs(reference - candidate))) / (float(np.max(np.abs(reference))) or 1.0)
 
 
 def rendered_frames(count: int, height: int, width: int, streams: int) -> Iterator[NDArray[np.uint8]]:
