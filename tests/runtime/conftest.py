@@ -217,7 +217,9 @@ def start_bare() -> Callable[..., subprocess.Popen[str]]:
     """Start Python code in a fresh process in which torch, onnx and vmdepth cannot be imported."""
 
     def start(code: str, *arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
-        words = [sys.executable, "-c", _WITHOUT_TRAINING + code, *map(str, arguments)]
+        # As from a terminal: what is started in the background is born deaf to Ctrl-C.
+        listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        words = [sys.executable, "-c", listen + _WITHOUT_TRAINING + code, *map(str, arguments)]
         return subprocess.Popen(words, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     return start
