@@ -70,7 +70,9 @@ def test_the_bundled_model_beats_the_best_mean_map(bundled_figures):
     assert own.delta1 > blind.delta1, bundled_figures
 
 
-@pytest.mark.xfail(strict=True, reason="the bundled model has learnt for two hours on two CPU cores only: see its card")
+@pytest.mark.xfail(
+    strict=True, reason="the bundled model has learnt for an hour and a half on two CPU cores only: see its card"
+)
 def test_the_bundled_model_beats_the_best_mean_map_by_15_points(bundled_figures):
     own, blind = bundled_figures
     assert own.delta1 >= blind.delta1 + 0.15, bundled_figures

@@ -12,11 +12,8 @@ def affine_normalise(depth: Tensor, mask: Tensor) -> Tensor:
     depth: [B, N, 1, H, W]. mask: bool, same shape. One shift and scale for a whole clip, so its frames must agree.
     A clip with nothing valid, or with constant depth, comes back near 0. Invalid pixels have no meaning.
     """
-    valid = torch.where(mask, depth, torch.nan).flatten(1)
-    median = valid.nanmedian(dim=1).values.nan_to_num()
-    centred = depth - median.view(-1, 1, 1, 1, 1)
-    deviation = masked_mean_per_clip(centred.abs(), mask)
-    return centred / deviation.clamp_min(1e-6).view(-1, 1, 1, 1, 1)
+    centred, deviation = _centred_and_deviation(depth, mask)
+    return centred / deviation.clamp_min(1e-6)
 
 
 def affine_invariant_loss(normalised: Tensor, truth: Tensor, mask: Tensor, weight: Tensor | float = 1.0) -> Tensor:
@@ -34,10 +31,15 @@ def relative_weight(inverse_depth: Tensor, mask: Tensor) -> Tensor:
     inverse_depth: true, 1/m, ≥ 0. Without them what is near decides the loss alone: a wall at 10 m may land at 5 or
     20 m for the price of a centimetre at arm's length. Beyond 20 m the weight grows no further by much.
     """
-    valid = torch.where(mask, inverse_depth, torch.nan).flatten(1)
-    median = valid.nanmedian(dim=1).values.nan_to_num().view(-1, 1, 1, 1, 1)
-    deviation = masked_mean_per_clip((inverse_depth - median).abs(), mask).view(-1, 1, 1, 1, 1)
+    _, deviation = _centred_and_deviation(inverse_depth, mask)
     return deviation / (inverse_depth + 0.05)
+
+
+def _centred_and_deviation(depth: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """depth less its clip's median, [B, N, 1, H, W], and the mean absolute value of that, [B, 1, 1, 1, 1]."""
+    median = torch.where(mask, depth, torch.nan).flatten(1).nanmedian(dim=1).values.nan_to_num()
+    centred = depth - median.view(-1, 1, 1, 1, 1)
+    return centred, masked_mean_per_clip(centred.abs(), mask).view(-1, 1, 1, 1, 1)
 
 
 def masked_mean_per_clip(values: Tensor, mask: Tensor) -> Tensor:
