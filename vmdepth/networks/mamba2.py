@@ -26,7 +26,8 @@ CONV_WIDTH = 4
 
 def rms_norm(x: Tensor, weight: Tensor, dim: int, eps: float = 1e-5) -> Tensor:
     """x / √(mean(x²) + eps) · weight, over one axis (Zhang & Sennrich 2019). weight must broadcast against x."""
-    return x * torch.rsqrt(x.square().mean(dim, keepdim=True) + eps) * weight
+    # x * x, here and elsewhere: square() is exported as a Pow node, which costs several times a product.
+    return x * torch.rsqrt((x * x).mean(dim, keepdim=True) + eps) * weight
 
 
 class _Gain(nn.Module):

@@ -43,6 +43,7 @@ def _state_change(before: States, after: States, frame: Tensor) -> Tensor:
     moved = size = torch.zeros(len(frame), device=frame.device)
     for name in before:
         if name != "counter":
-            moved = moved + (after[name] - before[name]).flatten(1).square().sum(dim=1)
-            size = size + before[name].flatten(1).square().sum(dim=1)
+            change, memory = (after[name] - before[name]).flatten(1), before[name].flatten(1)
+            moved = moved + (change * change).sum(dim=1)
+            size = size + (memory * memory).sum(dim=1)
     return moved.sqrt() / (size.sqrt() + 1e-6)

@@ -53,6 +53,16 @@ def _recipe(folder):
 
 
 @torch.no_grad()
+def test_untrained_positions_look_alike_at_any_size():
+    encoder = Encoder("tiny")
+    coarse, fine = (encoder.positions(grid)[:, 1:].unflatten(1, grid).movedim(-1, 1) for grid in ((7, 9), (14, 18)))
+    at_coarse = torch.nn.functional.avg_pool2d(fine, 2)
+    assert torch.cosine_similarity(coarse, at_coarse, dim=1).min() > 0.9
+    elsewhere = coarse.roll((3, 4), dims=(2, 3))
+    assert torch.cosine_similarity(coarse, elsewhere, dim=1).max() < 0.9
+
+
+@torch.no_grad()
 def test_folded_positions_give_the_same_maps():
     torch.manual_seed(0)
     encoder = Encoder("tiny").eval()

@@ -11,8 +11,12 @@ import torch
 
 import vmdepth
 from vmdepth import checkpoint
+from vmdepth.data.synthetic import render_clips
+from vmdepth.losses.affine import affine_invariant_loss, affine_normalise
+from vmdepth.networks.presets import PRESETS
+from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.settings import TrainSettings
-from vmdepth.training.trainer import Trainer
+from vmdepth.training.trainer import Trainer, parameter_groups
 from vmdepth_runtime.errors import InputError
 
 SMALL = TrainSettings(
@@ -24,16 +28,41 @@ def weights(folder):
     return checkpoint.read_tensors(folder / "last.safetensors")[0]
 
 
-def test_the_loss_falls_and_the_folder_holds_what_it_should(tmp_path):
+def test_every_parameter_is_in_one_group_and_only_kernels_decay():
+    model = VideoDepth(PRESETS["tiny"])
+    groups = parameter_groups(model, weight_decay=0.1)
+    in_groups = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(in_groups) == sorted(id(parameter) for parameter in model.parameters())
+    decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+    assert id(model.encoder.pos_embed) not in decayed
+    assert id(model.encoder.blocks[0].attn.qkv.weight) in decayed
+    assert id(model.encoder.blocks[0].attn.qkv.bias) not in decayed
+
+
+@torch.no_grad()
+def held_out_loss(model):
+    clips = render_clips(range(32), 2, 28, 42)
+    truth, everywhere = 1 / clips.depth, torch.ones_like(clips.depth, dtype=torch.bool)
+    depth, _ = model.eval()(clips.rgb)
+    return affine_invariant_loss(affine_normalise(depth, everywhere), affine_normalise(truth, everywhere), everywhere)
+
+
+def test_it_learns_and_the_folder_holds_what_it_should(tmp_path):
     settings = TrainSettings(
-        size="28x42", clip_length=2, batch=4, warmup=5, steps=60, save_every=30, picture_every=30, device="cpu"
+        size="28x42", clip_length=2, batch=4, warmup=5, steps=100, save_every=50, picture_every=50, device="cpu"
     )
-    losses = []
-    assert Trainer(settings, tmp_path, resume=False).run(lambda p: losses.append(p.depth_loss))
-    assert losses[-1] < 0.85 * losses[0]
-    assert vmdepth.load(tmp_path / "last.safetensors").name == "tiny"
-    assert json.loads((tmp_path / "settings.json").read_text())["steps"] == 60
-    assert [p.name for p in sorted((tmp_path / "pictures").iterdir())] == ["step_000030.png", "step_000060.png"]
+    trainer = Trainer(settings, tmp_path, resume=False)
+    before = held_out_loss(trainer.model)
+    trainer.model.train()
+    reports = []
+    assert trainer.run(reports.append)
+    assert [report.step for report in reports] == list(range(10, 101, 10))
+    trained = vmdepth.load(tmp_path / "last.safetensors")
+    assert trained.name == "tiny"
+    after = held_out_loss(trained)
+    assert after < 0.85 * before
+    assert json.loads((tmp_path / "settings.json").read_text())["steps"] == 100
+    assert [p.name for p in sorted((tmp_path / "pictures").iterdir())] == ["step_000050.png", "step_000100.png"]
     assert list(tmp_path.glob("events.out.tfevents.*"))
     assert not list(tmp_path.glob("*.part"))
 
