@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import json
+from collections.abc import Callable
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -49,3 +53,25 @@ def shared_data() -> Path:
 def shared_reference() -> Path:
     """Arrays and tables that pin the official networks."""
     return _folder("reference")
+
+
+@pytest.fixture(scope="session")
+def recipe(shared_reference: Path) -> ModuleType:
+    """The functions that make the weights and inputs the official outputs were computed with."""
+    spec = spec_from_file_location("weights_recipe", shared_reference / "weights_recipe.py")
+    assert spec and spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def official_weights(shared_reference: Path, recipe: ModuleType) -> Callable[[str], dict[str, Any]]:
+    """`official_weights("da2_vits")`: the state dict of an official model, filled by the recipe."""
+    import torch
+
+    def weights(model: str) -> dict[str, Any]:
+        table = json.loads((shared_reference / f"keys_{model}.json").read_text())
+        return {k: torch.from_numpy(recipe.weight(k, v["shape"], table["seed"])) for k, v in table["keys"].items()}
+
+    return weights

@@ -1,10 +1,14 @@
-"""Our checkpoints: one `.safetensors` file with the weights and, in its metadata, what they are weights of."""
+"""Checkpoints: a file of weights becomes the network it belongs to.
+
+Our own are one `.safetensors` file with the weights and, in its metadata, what they are weights of.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vmdepth.networks.presets import NetworkConfig
+from vmdepth.networks.temporal_attention import TemporalForm
 from vmdepth.networks.video_depth import VideoDepth
+from vmdepth.official import check_names, recognise, shapes_of
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import part_name
 
@@ -30,14 +36,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The inverse of `write_tensors`. Raises InputError when the file is missing, broken or not one of ours."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})[_KEY])
-            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118 (not a dict)
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: not a checkpoint of vmdepth-train ({error})") from None
+    tensors, metadata = _read(path)
+    return tensors, _facts(path, metadata)
 
 
 def save(path: Path, model: VideoDepth, name: str, facts: Mapping[str, Any] | None = None) -> None:
@@ -45,27 +45,81 @@ def save(path: Path, model: VideoDepth, name: str, facts: Mapping[str, Any] | No
     write_tensors(path, model.state_dict(), {"name": name, "network": model.config.to_dict(), "made": facts or {}})
 
 
-def load(path: str | Path) -> VideoDepth:
+def load(
+    path: str | Path,
+    temporal: TemporalForm | None = None,
+    window: int | None = None,
+    max_depth: float | None = None,
+) -> VideoDepth:
     """A network from its checkpoint, float32, on the CPU, in eval mode; `model.name` is set.
 
-    Raises InputError, naming the file and up to five keys, when the weights are not exactly those of the network.
+    path: a checkpoint of vmdepth-train, or an official file of Depth Anything V2 or Video Depth Anything (`.pth`, or
+    `.safetensors` as Hugging Face has it). temporal, window: form of attention over time and frames it sees when
+    causal; official video networks stream by the official rule unless told otherwise. max_depth: metres that a metric
+    Depth Anything V2 reaches; None goes by the official file names. Raises InputError, naming the file and up to five
+    keys, when the weights are not exactly those of a network we know, and for a form it cannot have.
     """
     path = Path(path)
-    tensors, facts = read_tensors(path)
-    try:
-        config = NetworkConfig.from_dict(facts["network"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: its network settings are not readable ({error})") from None
-    with torch.device("meta"):
-        expected = VideoDepth(config).state_dict()
-    wrong = sorted(expected.keys() ^ tensors.keys())
-    wrong += [key for key in expected.keys() & tensors.keys() if expected[key].shape != tensors[key].shape]
-    if wrong:
-        raise InputError(f"{path}: {len(wrong)} weights do not fit its network: {', '.join(wrong[:5])}")
+    tensors, metadata = _read(path)
+    if _KEY in metadata:
+        if max_depth is not None:
+            raise InputError(f"{path}: says itself whether its depth is metric; leave max_depth out")
+        facts = _facts(path, metadata)
+        name, config = facts["name"], _config(path, facts)
+    else:
+        tensors, config, name = recognise(path, tensors, max_depth)
+    config = _in_form(path, config, temporal, window)
+    check_names(path, tensors, shapes_of(config), f"its network '{name}'")
     model = VideoDepth(config)
     model.load_state_dict(tensors)
-    model.name = facts["name"]
+    model.name = name
     return model.float().eval()
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a `.safetensors` or `.pth` file."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    if path.suffix not in (".pth", ".pt"):
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{path}: not a readable checkpoint ({error})") from None
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling fails in many ways; none of them may run what the file holds
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise InputError(f"{path}: not a readable checkpoint of plain weights ({reason})") from None
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise InputError(f"{path}: holds no plain dictionary of weights")
+    return tensors, {}
+
+
+def _facts(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        return json.loads(metadata[_KEY])
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path}: not a checkpoint of vmdepth-train ({error})") from None
+
+
+def _config(path: Path, facts: Mapping[str, Any]) -> NetworkConfig:
+    try:
+        return NetworkConfig.from_dict(facts["network"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: its network settings are not readable ({error})") from None
+
+
+def _in_form(path: Path, config: NetworkConfig, temporal: TemporalForm | None, window: int | None) -> NetworkConfig:
+    """The same network with its attention over time in another form."""
+    if temporal is None and window is None:
+        return config
+    if config.head != "attention":
+        raise InputError(f"{path}: has no attention over time; temporal and window do not apply")
+    config = replace(config, temporal=temporal or config.temporal, window=window or config.window)
+    if window is not None and config.temporal != "causal":
+        raise InputError(f"{path}: a window belongs to temporal='causal', not to '{config.temporal}'")
+    return config
 
 
 def weights_hash(model: VideoDepth) -> str:

@@ -11,15 +11,20 @@ from numpy.typing import NDArray
 from vmdepth.checkpoint import load, weights_hash
 from vmdepth.networks.step_graph import StepGraph
 from vmdepth.networks.temporal import States
+from vmdepth.networks.temporal_attention import TemporalForm
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_runtime.contract import StateSpec, StepContract
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.session import OnnxSession, StepOutput
+from vmdepth_runtime.session import OnnxSession, StepOutput, write_entry
 
 
 def contract_of(model: VideoDepth, height: int, width: int, streams: int) -> StepContract:
-    """What a step graph of this network, made for this size, promises. Raises InputError for a size that cannot be."""
+    """What a step graph of this network, made for this size, promises.
+
+    Raises InputError for a size that cannot be, and for a bidirectional network, which has no step.
+    """
     try:
+        model.check_steps()
         shapes = model.state_shapes(streams, height, width)
     except ValueError as error:
         raise InputError(str(error)) from None
@@ -29,13 +34,19 @@ def contract_of(model: VideoDepth, height: int, width: int, streams: int) -> Ste
         height=height,
         width=width,
         streams=streams,
-        states=tuple(StateSpec(name, shape) for name, shape in shapes.items()),
+        states=tuple(
+            StateSpec(name, shape, ring=None if name == "counter" else model.ring) for name, shape in shapes.items()
+        ),
+        depth_kind=model.config.depth,
         precision={"encoder": "float32", "heads": "float32", "decoder": "float32"},
     )
 
 
 class TorchSession:
-    """A network with the face of `OnnxSession`: `contract`, `frame`, `step()`, `states()`, `reset()`, `close()`."""
+    """A network with the face of `OnnxSession`.
+
+    That is `contract`, `frame`, `step()`, `written()`, `states()`, `reset()` and `close()`.
+    """
 
     def __init__(self, model: VideoDepth, height: int, width: int, streams: int = 1) -> None:
         self.model = model
@@ -43,18 +54,29 @@ class TorchSession:
         self.frame: NDArray[np.uint8] = np.zeros((streams, height, width, 3), np.uint8)
         self._graph = StepGraph(model, height, width)
         self._states: States
+        self._written: States
         self.reset()
 
     @torch.inference_mode()
     def step(self) -> StepOutput:
-        depth, descriptor, change, self._states = self._graph(torch.from_numpy(self.frame), self._states)
+        depth, descriptor, change, self._written = self._graph(torch.from_numpy(self.frame), self._states)
+        for spec in self.contract.states:
+            if spec.ring is None:
+                self._states[spec.name] = self._written[spec.name]
+            else:
+                write_entry(self._states[spec.name], self._written[spec.name], spec, self._frame)
+        self._frame += 1
         return StepOutput(depth.numpy(), descriptor.numpy(), change.numpy())
+
+    def written(self) -> dict[str, NDArray[np.float32]]:
+        return {name: tensor.numpy() for name, tensor in self._written.items()}
 
     def states(self) -> dict[str, NDArray[np.float32]]:
         return {name: tensor.numpy().copy() for name, tensor in self._states.items()}
 
     def reset(self) -> None:
         self._states = {spec.name: torch.full(spec.shape, spec.initial) for spec in self.contract.states}
+        self._frame = 0
 
     def close(self) -> None:
         pass
@@ -63,15 +85,22 @@ class TorchSession:
 Session = OnnxSession | TorchSession
 
 
-def open_session(path: Path, like: StepContract | None = None, size: tuple[int, int] = (196, 252)) -> Session:
+def open_session(
+    path: Path,
+    like: StepContract | None = None,
+    size: tuple[int, int] = (196, 252),
+    temporal: TemporalForm | None = None,
+) -> Session:
     """A checkpoint or a step graph, ready to step. A checkpoint takes size and streams of `like`, else `size` and one.
 
-    Raises InputError, naming the file, when it is neither.
+    temporal: form of a checkpoint's attention over time. Raises InputError, naming the file, when it is neither or
+    cannot step.
     """
     if path.suffix == ".onnx":
         return OnnxSession(path)
-    if path.suffix != ".safetensors":
-        raise InputError(f"{path}: should be a checkpoint (.safetensors) or a step graph (.onnx)")
+    if path.suffix not in (".safetensors", ".pth", ".pt"):
+        raise InputError(f"{path}: should be a checkpoint (.safetensors, .pth) or a step graph (.onnx)")
+    model = load(path, temporal)
     if like is not None:
-        return TorchSession(load(path), like.height, like.width, like.streams)
-    return TorchSession(load(path), *size)
+        return TorchSession(model, like.height, like.width, like.streams)
+    return TorchSession(model, *size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
@@ -73,9 +73,16 @@ def write_with_contract(proto: onnx.ModelProto, contract: StepContract, path: Pa
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The .onnx file.")
 @click.option("--size", default="196x252", show_default=True, metavar="HxW", help="Pixels, multiples of 14.")
+@click.option(
+    "--temporal",
+    type=click.Choice(["causal", "streaming"]),
+    help="Form of attention over time; official video networks stream by the official rule.",
+)
 @click.option("--streams", default=1, show_default=True, type=click.IntRange(min=1), help="Videos in one batch.")
-def export(checkpoint: Path, output: Path, size: str, streams: int) -> None:
-    """Turn CHECKPOINT (of vmdepth-train) into a step graph that vmdepth-run streams.
+def export(
+    checkpoint: Path, output: Path, size: str, temporal: Literal["causal", "streaming"] | None, streams: int
+) -> None:
+    """Turn CHECKPOINT (of vmdepth-train, or official) into a step graph that vmdepth-run streams.
 
     The graph is compared with the network, states included, before it is written under its name.
     """
@@ -88,7 +95,7 @@ def export(checkpoint: Path, output: Path, size: str, streams: int) -> None:
 
     import vmdepth
 
-    model = vmdepth.load(checkpoint)
+    model = vmdepth.load(checkpoint, temporal)
     report = export_step_graph(model, output, int(height), int(width), streams=streams)
     megabytes = output.stat().st_size / 1e6
     click.echo(

@@ -18,17 +18,46 @@ PATCH = 14  # pixels on each side of an encoder patch: heights and widths are mu
 
 
 @dataclass(frozen=True)
+class Ring:
+    """How a state keeps one entry per frame, in `slots` slots along `axis`.
+
+    The first frame fills every slot. The first `anchors` slots keep it for ever; the others take later frames in turn.
+    """
+
+    slots: int
+    anchors: int
+    axis: int
+
+    def slot(self, frame: int) -> int | None:
+        """Where the entry of a frame (number since the start or reset, from 0) goes; None means into every slot."""
+        return None if frame == 0 else self.anchors + (frame - self.anchors) % (self.slots - self.anchors)
+
+
+@dataclass(frozen=True)
 class StateSpec:
     """One tensor the network remembers. Graph input `state.<name>`, graph output `next.<name>`.
 
-    kind "recurrent": the output replaces the input. shape includes the stream axis first.
+    Without a ring the state is recurrent: the output replaces the input. With one, the output is a single entry, which
+    whoever holds the states writes into its slot. shape: of the input, the stream axis first.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
-    kind: str = "recurrent"
+    ring: Ring | None = None
     initial: float = 0.0
+
+    @property
+    def kind(self) -> str:
+        """ "ring" or "recurrent"."""
+        return "ring" if self.ring else "recurrent"
+
+    @property
+    def next_shape(self) -> tuple[int, ...]:
+        """Shape of the output `next.<name>`: of a ring, without the slots."""
+        if self.ring is None:
+            return self.shape
+        return self.shape[: self.ring.axis] + self.shape[self.ring.axis + 1 :]
 
 
 @dataclass(frozen=True)
@@ -77,7 +106,8 @@ class StepContract:
         return sum(_DTYPE_BYTES[s.dtype] * _product(s.shape) for s in self.states)
 
     def to_json(self) -> str:
-        return json.dumps({**asdict(self), "depth_unit": self.depth_unit}, sort_keys=True)
+        states = [{**asdict(state), "kind": state.kind} for state in self.states]
+        return json.dumps({**asdict(self), "states": states, "depth_unit": self.depth_unit}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str | None, file: str) -> StepContract:
@@ -95,7 +125,7 @@ class StepContract:
             )
         try:
             raw.pop("depth_unit", None)
-            states = tuple(StateSpec(**{**s, "shape": tuple(s["shape"])}) for s in raw.pop("states"))
+            states = tuple(_state(entry) for entry in raw.pop("states"))
             contract = cls(states=states, keyframes=KeyframeDefaults(**raw.pop("keyframes")), **raw)
             contract._check()
         except (TypeError, LookupError, ValueError) as error:
@@ -112,10 +142,21 @@ class StepContract:
         if self.resize != "stretch":
             raise ValueError(f"unknown resize policy '{self.resize}'")
         for state in self.states:
-            if state.dtype not in _DTYPE_BYTES or state.kind != "recurrent" or state.shape[0] != self.streams:
-                raise ValueError(
-                    f"state '{state.name}' has dtype {state.dtype}, kind {state.kind}, shape {state.shape}"
-                )
+            ring = state.ring
+            if (
+                state.dtype not in _DTYPE_BYTES
+                or state.shape[0] != self.streams
+                or (ring and not (ring.slots > ring.anchors >= 0 and state.shape[ring.axis] == ring.slots))
+            ):
+                raise ValueError(f"state '{state.name}' has dtype {state.dtype}, shape {state.shape}, {ring}")
+
+
+def _state(entry: dict[str, Any]) -> StateSpec:
+    kind, ring = entry.pop("kind"), entry.pop("ring", None)
+    state = StateSpec(**{**entry, "shape": tuple(entry["shape"]), "ring": Ring(**ring) if ring else None})
+    if kind != state.kind:
+        raise ValueError(f"state '{state.name}' is of kind {kind}, but ring is {ring}")
+    return state
 
 
 _DTYPE_BYTES = {"float32": 4, "float16": 2}

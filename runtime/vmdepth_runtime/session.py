@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.contract import METADATA_KEY, REBUILD, StepContract
+from vmdepth_runtime.contract import METADATA_KEY, REBUILD, StateSpec, StepContract
 from vmdepth_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ class OnnxSession:
     """A step graph on ONNX Runtime's CPU provider.
 
     Write a frame into `session.frame`, call `session.step()`, read the views it returns. The states live in two sets of
-    buffers that swap roles at every step, so nothing is copied or allocated per frame.
+    buffers that swap roles at every step, so nothing is copied or allocated per frame. A ring state lives in one
+    buffer, into which the frame's one entry is written after the step.
 
     path: the `.onnx` file. threads: how many threads one step may use; None leaves it to ONNX Runtime (all cores).
     Raises InputError when the file is missing, is no ONNX graph, or is not what its own contract says.
@@ -58,8 +59,13 @@ class OnnxSession:
         state_change, state_change_value = _buffer((batch,), "float32")
         self._output = StepOutput(depth, descriptor, state_change)
 
-        sets = [{s.name: _buffer(s.shape, s.dtype) for s in contract.states} for _ in range(2)]
-        self._states = [{name: array for name, (array, _) in one.items()} for one in sets]
+        recurrent = [state for state in contract.states if state.ring is None]
+        rings = [state for state in contract.states if state.ring is not None]
+        sets = [{state.name: _buffer(state.shape, state.dtype) for state in recurrent} for _ in range(2)]
+        kept = {state.name: _buffer(state.shape, state.dtype) for state in rings}
+        entries = {state.name: _buffer(state.next_shape, state.dtype) for state in rings}
+        self._states = [{name: array for name, (array, _) in (one | kept).items()} for one in sets]
+        self._entries = {name: array for name, (array, _) in entries.items()}
         self._bindings = []
         for read, write in ((sets[0], sets[1]), (sets[1], sets[0])):
             binding = self._session.io_binding()
@@ -67,10 +73,13 @@ class OnnxSession:
             binding.bind_ortvalue_output("depth", depth_value)
             binding.bind_ortvalue_output("descriptor", descriptor_value)
             binding.bind_ortvalue_output("state_change", state_change_value)
-            for name in read:
-                binding.bind_ortvalue_input(f"state.{name}", read[name][1])
-                binding.bind_ortvalue_output(f"next.{name}", write[name][1])
+            for name, (_, value) in (read | kept).items():
+                binding.bind_ortvalue_input(f"state.{name}", value)
+            for name, (_, value) in (write | entries).items():
+                binding.bind_ortvalue_output(f"next.{name}", value)
             self._bindings.append(binding)
+        self._rings = rings
+        self._frame = 0  # since the reset: says which slot of a ring is next
         self._current = 0
         self.reset()
 
@@ -78,12 +87,20 @@ class OnnxSession:
         """Run the frame that lies in `self.frame` through the graph and advance the states by one frame."""
         self._session.run_with_iobinding(self._bindings[self._current])
         self._current = 1 - self._current
+        for spec in self._rings:
+            write_entry(self._states[0][spec.name], self._entries[spec.name], spec, self._frame)
+        self._frame += 1
         return self._output
 
     def reset(self) -> None:
         """Forget everything seen: every state back to its initial value."""
         for spec in self.contract.states:
             self._states[self._current][spec.name].fill(spec.initial)
+        self._frame = 0
+
+    def written(self) -> dict[str, NDArray[Any]]:
+        """What the last step wrote, by name: recurrent states, of rings the one entry. **Views**, as `StepOutput`."""
+        return self._states[self._current] | self._entries
 
     def states(self) -> dict[str, NDArray[Any]]:
         """Copies of the states that the next step will read, by name, in the contract's shapes and dtypes."""
@@ -93,7 +110,7 @@ class OnnxSession:
         """Replace all states, matched by name.
 
         states: every state of the contract, in its shape. Raises ValueError on a missing or unknown name or a wrong
-        shape; the states are then as they were.
+        shape, and for rings whose streams are at different frames; the states are then as they were.
         """
         current = self._states[self._current]
         if states.keys() != current.keys():
@@ -102,6 +119,11 @@ class OnnxSession:
         for name, array in states.items():
             if array.shape != current[name].shape:
                 raise ValueError(f"state '{name}' has shape {array.shape}, {self.path.name} has {current[name].shape}")
+        if self._rings:
+            counter = states["counter"]
+            if (counter != counter[0]).any():
+                raise ValueError("the streams' counters differ; streams that share their rings' slots go in step")
+            self._frame = int(counter[0])  # as good as the frame's number: their difference is whole rounds
         for name, array in states.items():
             np.copyto(current[name], array, casting="same_kind")
 
@@ -115,6 +137,20 @@ class OnnxSession:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def write_entry(ring: Any, entry: Any, spec: StateSpec, frame: int) -> None:
+    """Write a frame's entry [...] into its slot of a ring state [..., slots, ...], in place.
+
+    ring, entry: NumPy arrays or PyTorch tensors. frame: number since the reset, from 0.
+    """
+    assert spec.ring is not None
+    before = (slice(None),) * spec.ring.axis
+    slot = spec.ring.slot(frame)
+    if slot is None:
+        ring[...] = entry[before + (None,)]  # noqa: RUF005 (a star here needs Python 3.11)
+    else:
+        ring[before + (slot,)] = entry  # noqa: RUF005
 
 
 def _load(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
@@ -148,16 +184,15 @@ def _buffer(shape: tuple[int, ...], dtype: str) -> tuple[NDArray[Any], onnxrunti
 def _check_graph(session: onnxruntime.InferenceSession, contract: StepContract, path: Path) -> int:
     """Compare the graph's inputs and outputs with its contract; return the descriptor's length D."""
     batch, height, width = contract.streams, contract.height, contract.width
-    states = {s.name: (s.dtype, s.shape) for s in contract.states}
     expected_inputs: dict[str, tuple[str, tuple[int | None, ...]]] = {
         "frame": ("uint8", (batch, height, width, 3)),
-        **{f"state.{name}": spec for name, spec in states.items()},
+        **{f"state.{s.name}": (s.dtype, s.shape) for s in contract.states},
     }
     expected_outputs: dict[str, tuple[str, tuple[int | None, ...]]] = {
         "depth": ("float32", (batch, height, width)),
         "descriptor": ("float32", (batch, None)),  # its length is the model's own
         "state_change": ("float32", (batch,)),
-        **{f"next.{name}": spec for name, spec in states.items()},
+        **{f"next.{s.name}": (s.dtype, s.next_shape) for s in contract.states},
     }
     for side, expected, found in (
         ("input", expected_inputs, {node.name: node for node in session.get_inputs()}),

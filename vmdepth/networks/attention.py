@@ -48,15 +48,18 @@ def use_attention(form: AttentionForm) -> Iterator[None]:
         _form.reset(token)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(q kᵀ / √d) v (Vaswani et al. 2017, eq. 1).
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(q kᵀ / √d + mask) v (Vaswani et al. 2017, eq. 1).
 
-    query, key, value: [..., heads, tokens, d], floating point. Returns the same shape and dtype.
+    query, key, value: [..., heads, tokens, d], floating point. mask: additive, broadcast to [..., tokens, tokens].
+    Returns the shape and dtype of query.
     """
     if attention_form() == "fused":
-        return F.scaled_dot_product_attention(query, key, value)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     # Scaling the query first keeps the scores small, which matters once they are float16.
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+    if mask is not None:
+        scores = scores + mask
     return scores.softmax(dim=-1) @ value
 
 

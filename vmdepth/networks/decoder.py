@@ -12,7 +12,7 @@ from vmdepth.networks.encoder import PATCH
 
 # A tap sees a feature map [images, C, h, w] by its name and returns what goes on in its place.
 Tap = Callable[[str, Tensor], Tensor]
-Output = Literal["relu", "softplus"]
+Output = Literal["relu", "softplus", "sigmoid"]
 
 LAYERS = ("layer_1", "layer_2", "layer_3", "layer_4")  # reassembled maps, fine to coarse
 PATHS = ("path_4", "path_3", "path_2", "path_1")  # fused maps, coarse to fine, in the order they are made
@@ -83,7 +83,7 @@ class Decoder(nn.Module):
     """Four maps of tokens → depth.
 
     `forward(maps, grid, tap)`: maps: four [images, h·w, width]; grid: (h, w) patches; tap: called with every name of
-    `TAPS` as its map is made. Returns [images, 1, 14h, 14w], ≥ 0.
+    `TAPS` as its map is made. Returns [images, 1, 14h, 14w], ≥ 0, and ≤ 1 where the output is a sigmoid.
     """
 
     def __init__(
@@ -119,6 +119,8 @@ class Decoder(nn.Module):
         path = tap("path_1", s.refinenet1(path, skip_1, (2 * rows, 2 * columns)))
         full = _upsample(s.output_conv1(path), (grid[0] * PATCH, grid[1] * PATCH))
         depth = s.output_conv2(full)
+        if self.output == "sigmoid":
+            return depth.sigmoid()
         return F.relu(depth) if self.output == "relu" else F.softplus(depth)
 
 

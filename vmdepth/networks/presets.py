@@ -7,33 +7,40 @@ from typing import Any, Literal
 
 from vmdepth.networks.decoder import TAPS, Output
 from vmdepth.networks.encoder import ENCODERS
+from vmdepth.networks.temporal_attention import PLACES, TemporalForm
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
     """encoder: a name of `ENCODERS`. features, out_channels: widths of the decoder (fused maps; reassembled maps).
 
-    output: the last activation. head: temporal head at every one of `taps`; "none" has no states. temporal_width,
-    head_dim, d_state, expand: sizes inside a Mamba head; its state is expand · temporal_width · d_state numbers per
-    place of the map and block. Raises ValueError for a name that does not exist.
+    output: the last activation. depth: "relative" inverse depth or "metric", metres; max_depth: metres that a sigmoid
+    output reaches. head: temporal head at every one of `taps`; "none" has no states. temporal_width, head_dim,
+    d_state, expand: sizes inside a Mamba head; its state is expand · temporal_width · d_state numbers per place of the
+    map and block. temporal, window: form of an attention head and frames it sees when causal (see `AttentionHead`).
+    Raises ValueError for a name that does not exist.
     """
 
     encoder: str
     features: int
     out_channels: tuple[int, int, int, int]
     output: Output = "softplus"
-    head: Literal["none", "mamba2"] = "mamba2"
+    depth: Literal["relative", "metric"] = "relative"
+    max_depth: float = 1.0
+    head: Literal["none", "mamba2", "attention"] = "mamba2"
     taps: tuple[str, ...] = ("layer_2", "layer_3", "layer_4")
     temporal_width: int = 64
     head_dim: int = 16
     d_state: int = 16
     expand: int = 1
+    temporal: TemporalForm = "causal"
+    window: int = PLACES
 
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS:
             raise ValueError(f"encoder '{self.encoder}': there are {', '.join(ENCODERS)}")
-        if self.head not in ("none", "mamba2"):
-            raise ValueError(f"head '{self.head}': there are none, mamba2")
+        if self.head not in ("none", "mamba2", "attention"):
+            raise ValueError(f"head '{self.head}': there are none, mamba2, attention")
         unknown = [tap for tap in self.taps if tap not in TAPS]
         if unknown:
             raise ValueError(f"tap '{unknown[0]}': there are {', '.join(TAPS)}")

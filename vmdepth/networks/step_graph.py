@@ -17,13 +17,20 @@ class StepGraph(nn.Module):
     """One frame through a copy of a network whose position table is folded to one size.
 
     `forward(frame, states)`: frame uint8 [B, H, W, 3] RGB; states by name. Returns depth float32 [B, H, W], descriptor
-    float32 [B, D] (unit length: mean of the last encoder map), state_change float32 [B] and the next states by name.
+    float32 [B, D] (unit length: mean of the last encoder map), state_change float32 [B] and the next states by name
+    (of rings, the new entries). Raises ValueError for a bidirectional network, which has no step.
     """
 
     def __init__(self, model: VideoDepth, height: int, width: int) -> None:
         super().__init__()
+        model.check_steps()
         self.model = copy.deepcopy(model).eval()
         self.model.encoder.fold_positions(height, width)
+        if model.ring is not None and model.cycle is not None:
+            first, last = model.cycle
+            slots = [model.ring.slot(counter - 1 if counter > first else last) or 0 for counter in range(last + 1)]
+            self.previous_slot: Tensor
+            self.register_buffer("previous_slot", torch.tensor(slots), persistent=False)
 
     def forward(self, frame: Tensor, states: States) -> tuple[Tensor, Tensor, Tensor, States]:
         maps = self.model.encode(frame.permute(0, 3, 1, 2).float() / 255)
@@ -32,11 +39,28 @@ class StepGraph(nn.Module):
         descriptor = F.normalize(maps[-1].mean(dim=1), dim=-1)
         # In the order of the given ones, which is that of the graph's inputs.
         after = {name: after[name] for name in states}
-        return depth[:, 0], descriptor, _state_change(states, after, frame), after
+        change = state_change(self._newest(states), after, frame)
+        return depth[:, 0], descriptor, change, after
+
+    def _newest(self, states: States) -> States:
+        """What the frame before this one left: the states, and of rings the entry that it wrote."""
+        if self.model.ring is None:
+            return states
+        slot = self.previous_slot[states["counter"].long()]
+        newest = {}
+        for name, state in states.items():
+            if name == "counter":
+                continue
+            *_, slots, width = state.shape
+            # The rows are gathered from one long list of entries, which leaves the ring itself unread.
+            first = torch.arange(state.numel() // (slots * width), device=state.device) * slots
+            rows = first + slot.repeat_interleave(len(first) // len(slot))
+            newest[name] = state.reshape(-1, width).index_select(0, rows).view(*state.shape[:-2], width)
+        return newest
 
 
-def _state_change(before: States, after: States, frame: Tensor) -> Tensor:
-    """‖s' − s‖ / (‖s‖ + eps) over all states of a stream, [B]; 0 for a network that has none.
+def state_change(before: States, after: States, frame: Tensor) -> Tensor:
+    """‖s' − s‖ / (‖s‖ + eps) over all that a stream remembers of its last frame, [B]; 0 for a network without states.
 
     The counter is left out: it is no memory of the scene, and its wrap would look like a cut.
     """

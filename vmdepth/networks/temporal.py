@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vmdepth.networks.mamba2 import Mamba2, rms_norm
+from vmdepth_runtime.contract import Ring
 
 States = dict[str, Tensor]
 
@@ -33,11 +34,41 @@ def time_code(width: int) -> Tensor:
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :width].float()
 
 
+def next_counter(counter: Tensor, cycle: tuple[int, int]) -> Tensor:
+    """The counter of the next frame: it counts from 0 to cycle[1], and goes on from cycle[0]."""
+    first, last = cycle
+    return torch.where(counter < last, counter + 1, first)
+
+
+def remember(states: States, after: States, counter: Tensor, ring: Ring | None) -> States:
+    """The states for the next frame, from those before this one and what `step` returned of it.
+
+    Without a ring they replace the old ones; with one, copies of the old ones get the new entries. counter: of this
+    frame, [B].
+    """
+    if ring is None:
+        return after
+    frame, slots = counter.long()[:, None], torch.arange(ring.slots, device=counter.device)
+    slot = ring.anchors + (frame - ring.anchors) % (ring.slots - ring.anchors)
+    written = (frame == 0) | (slots == slot)  # as `Ring.slot` has it, for every stream
+    new = {}
+    for name, entry in after.items():
+        shape = [len(counter)] + [1] * (states[name].ndim - 1)
+        shape[ring.axis] = ring.slots
+        new[name] = torch.where(written.view(shape), entry.unsqueeze(ring.axis), states[name])
+    return new
+
+
 class TemporalHead(nn.Module, ABC):
-    """The interface. `counter` is the number of the (first) frame modulo CYCLE, float [B].
+    """The interface. `counter`, float [B], is the number of the (first) frame; `cycle[1]` is followed by `cycle[0]`.
 
     Call the module itself: a map of one frame, [B, C, h, w], goes to `step`; a clip's, [B, N, C, h, w], to `clip`.
+    `ring`: its states are rings of entries, one per frame, of which `step` returns only the new one; None where `step`
+    returns states that replace the old ones. A head without a cycle remembers nothing.
     """
+
+    cycle: tuple[int, int] | None = None
+    ring: Ring | None = None
 
     def forward(self, x: Tensor, states: States, counter: Tensor) -> tuple[Tensor, States]:
         return self.step(x, states, counter) if x.ndim == 4 else self.clip(x, states, counter)
@@ -52,7 +83,7 @@ class TemporalHead(nn.Module, ABC):
 
     @abstractmethod
     def step(self, x: Tensor, states: States, counter: Tensor) -> tuple[Tensor, States]:
-        """One frame's map [B, C, h, w] → the same shape, and the states after it."""
+        """One frame's map [B, C, h, w] → the same shape, and the states after it (of rings: the new entries)."""
 
 
 class MambaHead(TemporalHead):
@@ -61,6 +92,8 @@ class MambaHead(TemporalHead):
     A depthwise 3 × 3 convolution lets a token know its neighbours before it is cut off from them. `proj_out` starts at
     zero, so an untrained head passes its map through unchanged (as FlashDepth does).
     """
+
+    cycle = (0, CYCLE - 1)
 
     def __init__(self, channels: int, width: int, blocks: int, head_dim: int, d_state: int, expand: int) -> None:
         super().__init__()

@@ -5,21 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vmdepth.networks.decoder import Decoder, tap_channels, tap_size
+from vmdepth.networks.decoder import Decoder, Tap, tap_channels, tap_size
 from vmdepth.networks.encoder import ENCODERS, PATCH, Encoder
 from vmdepth.networks.presets import NetworkConfig
-from vmdepth.networks.temporal import CYCLE, MambaHead, States, TemporalHead
+from vmdepth.networks.temporal import MambaHead, States, TemporalHead, next_counter, remember
+from vmdepth.networks.temporal_attention import AttentionHead
 
 # Taps on maps no finer than the patch grid. Few places, so a second block costs little.
 _COARSE = ("layer_3", "layer_4", "path_4")
 
 
 class VideoDepth(nn.Module):
-    """Relative inverse depth (≥ 0, larger is nearer) of a video.
+    """Depth of a video: relative inverse depth (≥ 0, larger is nearer), or metres, as `config.depth` says.
 
     Images are RGB float in 0..1, height and width multiples of 14; ImageNet normalisation happens inside. States are
-    named tensors: `counter` [B], the frame's number modulo 256, and `<tap>.<state>` for every head. A network without
-    heads has none. Raises ValueError for sizes or states that do not fit.
+    named tensors: `counter` [B], the frame's number (see `TemporalHead`), and `<tap>.<state>` for every head; `ring`
+    says how they are kept. A network without heads, and a bidirectional one, has none. Raises ValueError for sizes or
+    states that do not fit.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -28,20 +30,11 @@ class VideoDepth(nn.Module):
         self.name = config.encoder  # what the model is called in files and reports
         self.encoder = Encoder(config.encoder)
         self.decoder = Decoder(ENCODERS[config.encoder].width, config.features, config.out_channels, config.output)
-        taps = config.taps if config.head == "mamba2" else ()
-        self.heads: nn.ModuleDict = nn.ModuleDict(
-            {
-                tap: MambaHead(
-                    channels=tap_channels(tap, config.features, config.out_channels),
-                    width=config.temporal_width,
-                    blocks=2 if tap in _COARSE else 1,
-                    head_dim=config.head_dim,
-                    d_state=config.d_state,
-                    expand=config.expand,
-                )
-                for tap in taps
-            }
-        )
+        taps = config.taps if config.head != "none" else ()
+        self.heads: nn.ModuleDict = nn.ModuleDict({tap: _head(config, tap) for tap in taps})
+        one = next(iter(self.heads.values()), None)
+        self.ring = one.ring if isinstance(one, TemporalHead) else None
+        self.cycle = one.cycle if isinstance(one, TemporalHead) else None
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
@@ -50,7 +43,7 @@ class VideoDepth(nn.Module):
     def state_shapes(self, batch: int, height: int, width: int) -> dict[str, tuple[int, ...]]:
         """State name → shape for frames of height × width pixels, in the order of the step graph."""
         _check_size(height, width)
-        shapes: dict[str, tuple[int, ...]] = {"counter": (batch,)} if self.heads else {}
+        shapes: dict[str, tuple[int, ...]] = {"counter": (batch,)} if self.cycle else {}
         for tap, head in self.heads.items():
             assert isinstance(head, TemporalHead)
             rows_columns = tap_size(tap, height, width)
@@ -69,38 +62,55 @@ class VideoDepth(nn.Module):
         """clip [B, N, 3, H, W] → depth [B, N, 1, H, W] and the states after the last frame. None starts from zeros."""
         batch, length = clip.shape[:2]
         states = self._checked(states, batch, clip)
-        new_states = {"counter": (states["counter"] + length) % CYCLE} if self.heads else {}
+        new_states: States = {}
+        if self.cycle:
+            new_states["counter"] = states["counter"]
+            for _ in range(length):
+                new_states["counter"] = next_counter(new_states["counter"], self.cycle)
 
         def temporal(name: str, image: Tensor) -> Tensor:
             return self._through_head(name, image.unflatten(0, (batch, length)), states, new_states).flatten(0, 1)
 
-        depth = self.decoder(self.encode(clip.flatten(0, 1)), _grid(clip), temporal)
+        depth = self._decode(self.encode(clip.flatten(0, 1)), _grid(clip), temporal)
         return depth.unflatten(0, (batch, length)), new_states
 
     def step(self, frame: Tensor, states: States | None = None) -> tuple[Tensor, States]:
         """frame [B, 3, H, W] → depth [B, 1, H, W] and the states after it. None starts from zeros."""
-        return self.decode_step(self.encode(frame), _grid(frame), self._checked(states, len(frame), frame))
+        self.check_steps()
+        states = self._checked(states, len(frame), frame)
+        depth, after = self.decode_step(self.encode(frame), _grid(frame), states)
+        if self.ring is None:
+            return depth, after
+        counter = after.pop("counter")
+        return depth, {"counter": counter, **remember(states, after, states["counter"], self.ring)}
+
+    def check_steps(self) -> None:
+        """Raise ValueError for a network that has no `step`."""
+        if self.heads and self.cycle is None:
+            raise ValueError("a bidirectional network has no step; load it with temporal='causal' or 'streaming'")
 
     def encode(self, images: Tensor) -> list[Tensor]:
         """images [n, 3, H, W] in 0..1 → the encoder's four maps [n, (H/14)·(W/14), width]."""
         return self.encoder((images - self.mean) / self.std)
 
     def decode_step(self, maps: list[Tensor], grid: tuple[int, int], states: States) -> tuple[Tensor, States]:
-        """The half of `step` after the encoder. grid: rows and columns of patches."""
+        """The half of `step` after the encoder, but of rings only the new entries. grid: rows, columns of patches."""
         new_states: States = {}
-        if self.heads:
-            # 0..255 and round again, so that it stays exact in every precision.
-            counter = states["counter"]
-            new_states["counter"] = torch.where(counter < CYCLE - 1, counter + 1, 0)
-        depth = self.decoder(maps, grid, lambda name, image: self._through_head(name, image, states, new_states))
+        if self.cycle:
+            new_states["counter"] = next_counter(states["counter"], self.cycle)
+        depth = self._decode(maps, grid, lambda name, image: self._through_head(name, image, states, new_states))
         return depth, new_states
+
+    def _decode(self, maps: list[Tensor], grid: tuple[int, int], tap: Tap) -> Tensor:
+        depth = self.decoder(maps, grid, tap)
+        return depth if self.config.max_depth == 1 else depth * self.config.max_depth
 
     def _through_head(self, tap: str, image: Tensor, states: States, new_states: States) -> Tensor:
         """What the head at a tap makes of its map; its states after that go into `new_states`."""
         if tap not in self.heads:
             return image
         before = {key.removeprefix(f"{tap}."): value for key, value in states.items() if key.startswith(f"{tap}.")}
-        image, after = self.heads[tap](image, before, states["counter"])
+        image, after = self.heads[tap](image, before, states.get("counter", image.new_zeros(0)))
         new_states.update({f"{tap}.{key}": value for key, value in after.items()})
         return image
 
@@ -116,6 +126,20 @@ class VideoDepth(nn.Module):
             if tuple(states[name].shape) != shape:
                 raise ValueError(f"state '{name}' has shape {tuple(states[name].shape)}, this input needs {shape}")
         return states
+
+
+def _head(config: NetworkConfig, tap: str) -> TemporalHead:
+    channels = tap_channels(tap, config.features, config.out_channels)
+    if config.head == "attention":
+        return AttentionHead(channels, config.temporal, config.window)
+    return MambaHead(
+        channels,
+        width=config.temporal_width,
+        blocks=2 if tap in _COARSE else 1,
+        head_dim=config.head_dim,
+        d_state=config.d_state,
+        expand=config.expand,
+    )
 
 
 def _grid(images: Tensor) -> tuple[int, int]:

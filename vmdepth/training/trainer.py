@@ -133,7 +133,7 @@ class Trainer:
         mask = torch.ones_like(truth, dtype=torch.bool)
         batch = len(truth)
         states = self.model.init_states(batch, *truth.shape[-2:])
-        if "counter" in states:
+        if "counter" in states and self.model.ring is None:
             # Clips begin at a random time, so that no number of the time code means "just started".
             generator = torch.Generator().manual_seed(self.settings.seed * 10**8 + self.step)
             states["counter"] = torch.randint(CYCLE, (batch,), generator=generator).to(states["counter"])

@@ -22,15 +22,13 @@ def test_names_and_shapes_are_the_official_ones(name, table, shared_reference):
 
 @torch.no_grad()
 @pytest.mark.parametrize("form", ["fused", "explicit"])
-def test_taps_are_the_official_numbers(form, shared_reference):
+def test_taps_are_the_official_numbers(form, shared_reference, official_weights):
     import numpy as np
 
-    recipe = _recipe(shared_reference)
-    keys = json.loads((shared_reference / "keys_da2_vits.json").read_text())
     weights = {
-        k.removeprefix("pretrained."): torch.from_numpy(recipe.weight(k, v["shape"], keys["seed"]))
-        for k, v in keys["keys"].items()
-        if k.startswith("pretrained.") and "mask_token" not in k
+        name.removeprefix("pretrained."): tensor
+        for name, tensor in official_weights("da2_vits").items()
+        if name.startswith("pretrained.") and "mask_token" not in name
     }
     encoder = Encoder("small").eval()
     encoder.load_state_dict(weights)
@@ -41,15 +39,6 @@ def test_taps_are_the_official_numbers(form, shared_reference):
         expected = torch.from_numpy(io[f"feat_{index}"])
         got = tokens[: len(expected)]
         assert (got - expected).abs().max() <= 2e-5 * expected.abs().max(), f"tap {index}"
-
-
-def _recipe(folder):
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    spec = spec_from_file_location("weights_recipe", folder / "weights_recipe.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @torch.no_grad()

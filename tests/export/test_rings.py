@@ -1,0 +1,144 @@
+"""Attention over time as a step graph: ring states, of which the graph returns one entry per frame."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+import vmdepth
+from vmdepth.networks.presets import PRESETS
+from vmdepth.networks.video_depth import VideoDepth
+from vmdepth.session import TorchSession
+from vmdepth_export.export import export_step_graph
+from vmdepth_export.parity import compare, rendered_frames
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.session import OnnxSession
+
+SIZE = (28, 42)
+TAPS = ("layer_3", "layer_4", "path_4", "path_3")
+
+
+def video_network(temporal, window=32):
+    """A small network with attention heads that matter."""
+    torch.manual_seed(0)
+    # 64 features as the smallest official one: with 32, a group norm of 32 groups would amplify flat channels.
+    config = replace(PRESETS["tiny"], features=64, head="attention", taps=TAPS, temporal=temporal, window=window)
+    model = VideoDepth(config).eval()
+    with torch.no_grad():
+        for head in model.heads.values():
+            torch.nn.init.normal_(head.proj_out.weight, std=0.3)
+    return model
+
+
+@pytest.fixture(scope="module", params=[("streaming", 32), ("causal", 8)], ids=["streaming", "causal"])
+def case(request, tmp_path_factory):
+    model = video_network(*request.param)
+    path = tmp_path_factory.mktemp("rings") / "video.onnx"
+    return model, path, export_step_graph(model, path, *SIZE, frames=90)
+
+
+def test_the_graph_is_the_network_past_every_turn_of_the_ring(case):
+    model, _, report = case
+    assert report.agrees
+    assert report.frames == 90 > 2 * model.ring.slots
+
+
+def test_the_graph_returns_one_entry_and_has_no_control_flow(case):
+    model, path, _ = case
+    proto = onnx.load(path)
+    assert not {node.op_type for node in proto.graph.node} & {"If", "Loop", "Scan"}
+    facts = {state["name"]: state for state in json.loads(proto.metadata_props[0].value)["states"]}
+    assert facts["counter"]["kind"] == "recurrent"
+    outputs = {o.name: [d.dim_value for d in o.type.tensor_type.shape.dim] for o in proto.graph.output}
+    for name, shape in model.state_shapes(1, *SIZE).items():
+        if name == "counter":
+            continue
+        ring = facts[name]["ring"]
+        assert facts[name]["kind"] == "ring"
+        assert (ring["slots"], ring["anchors"]) == (model.ring.slots, model.ring.anchors)
+        assert facts[name]["shape"] == list(shape)
+        assert outputs[f"next.{name}"] == [size for axis, size in enumerate(shape) if axis != ring["axis"]]
+
+
+def test_states_of_session_and_network_are_the_same(case):
+    model, path, _ = case
+    session, states = OnnxSession(path), None
+    with torch.no_grad():
+        for image in rendered_frames(45, *SIZE, 1):
+            session.frame[...] = image
+            session.step()
+            _, states = model.step(torch.from_numpy(image).permute(0, 3, 1, 2) / 255, states)
+    for name, array in session.states().items():
+        np.testing.assert_allclose(array, states[name], atol=1e-4 * float(states[name].abs().max()), err_msg=name)
+
+
+def test_a_stream_goes_on_from_its_states_and_forgets_on_reset(case):
+    _, path, _ = case
+    images = list(rendered_frames(50, *SIZE, 1))
+    one, other = OnnxSession(path), OnnxSession(path)
+    first = None
+    for number, image in enumerate(images):
+        one.frame[...] = image
+        depth = one.step().depth.copy()
+        first = depth if first is None else first
+        if number == 44:
+            other.set_states(one.states())
+    for image in images[45:]:
+        other.frame[...] = image
+        again = other.step().depth
+    np.testing.assert_array_equal(depth, again)
+    other.reset()
+    other.frame[...] = images[0]
+    np.testing.assert_array_equal(other.step().depth, first)
+
+
+def test_state_change_is_of_the_newest_entries(case):
+    _, path, _ = case
+    session = OnnxSession(path)
+    before = None
+    for image in rendered_frames(44, *SIZE, 1):
+        session.frame[...] = image
+        before = {name: array.copy() for name, array in session.written().items() if name != "counter"}
+        change = session.step().state_change
+    after = session.written()
+    moved = np.sqrt(sum(((after[n] - before[n]) ** 2).sum() for n in before))
+    size = np.sqrt(sum((before[n] ** 2).sum() for n in before))
+    assert change[0] == pytest.approx(moved / size, rel=1e-4)
+
+
+def test_streams_in_one_batch_do_not_meet(tmp_path):
+    model, path = video_network("causal", 4), tmp_path / "two.onnx"
+    export_step_graph(model, path, *SIZE, streams=2, frames=9)
+    both, alone = OnnxSession(path), TorchSession(model, *SIZE)
+    for image in rendered_frames(9, *SIZE, 2):
+        both.frame[...] = image
+        alone.frame[0] = image[1]
+        depth, expected = both.step().depth[1], alone.step().depth[0]
+    np.testing.assert_allclose(depth, expected, atol=1e-4 * np.ptp(expected))
+    apart = both.states()
+    apart["counter"][1] += 1
+    with pytest.raises(ValueError, match="counters differ"):
+        both.set_states(apart)
+
+
+def test_the_official_streaming_numbers_come_out_of_onnx_runtime(official_weights, shared_reference, tmp_path):
+    torch.save(official_weights("vda_vits"), tmp_path / "video_depth_anything_vits.pth")
+    model = vmdepth.load(tmp_path / "video_depth_anything_vits.pth")
+    path = tmp_path / "vda.onnx"
+    assert export_step_graph(model, path, *SIZE, frames=2).agrees
+    io = np.load(shared_reference / "io_vda_vits_stream.npz")
+    session, depths = OnnxSession(path), []
+    for image in io["frames"]:
+        session.frame[0] = image
+        depths.append(session.step().depth[0].copy())
+    assert np.abs(np.stack(depths) - io["depth"]).max() <= 1e-4 * np.abs(io["depth"]).max()
+    reference = TorchSession(model, *SIZE)
+    assert compare(reference, session, (image[None] for image in io["frames"])).agrees
+
+
+def test_a_bidirectional_network_cannot_be_exported(tmp_path):
+    with pytest.raises(InputError, match="no step"):
+        export_step_graph(video_network("bidirectional"), tmp_path / "x.onnx", *SIZE)

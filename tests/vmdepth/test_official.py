@@ -1,0 +1,315 @@
+"""Official checkpoints load as they are, and give the official numbers at every tap."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+import vmdepth
+from vmdepth.networks.presets import PRESETS
+from vmdepth.official import VDA_TAPS, official_shapes, recognise
+from vmdepth_runtime.errors import InputError
+
+TOLERANCE = 2e-5  # of the largest reference value; float32 rounding alone moves the outputs by up to 5e-6 of it
+
+
+@pytest.fixture(scope="module")
+def load_official(tmp_path_factory, official_weights):
+    """An official checkpoint as a `.pth` file, loaded by the public function."""
+    folder = tmp_path_factory.mktemp("official")
+
+    def load(model, file="weights.pth", scale=None, **options):
+        weights = official_weights(model)
+        path = folder / file
+        torch.save(scale(weights) if scale else weights, path)
+        return vmdepth.load(path, **options)
+
+    return load
+
+
+# Filling the large networks takes most of a minute; their names and shapes are checked every time.
+LARGE_STILL = pytest.param("da2_vitl", "io_da2_vitl", marks=pytest.mark.slow)
+LARGE_VIDEO = pytest.param("vda_vitl", "vda_vitl", marks=pytest.mark.slow)
+
+
+def denormalised(model, images):
+    """Images as the network takes them, from what it makes of them inside."""
+    images = torch.from_numpy(images)
+    return images * model.std + model.mean
+
+
+def agrees(got, expected, tolerance=TOLERANCE):
+    got = torch.as_tensor(got)
+    expected = torch.as_tensor(expected)
+    return got.shape == expected.shape and float((got - expected).abs().max()) <= tolerance * float(
+        expected.abs().max()
+    )
+
+
+def watch(model):
+    """Everything that passes a tap, by the fixtures' names."""
+    seen = {}
+
+    def keep(name, first=False):
+        def hook(module, inputs, output):
+            seen[name] = (inputs[0] if first else output[0] if isinstance(output, tuple) else output).flatten(0, -4)
+
+        return hook
+
+    model.encoder.register_forward_hook(
+        lambda m, i, output: seen.update({f"feat_{n}": tokens for n, tokens in enumerate(output)})
+    )
+    for number in (1, 2, 3, 4):
+        fusion = getattr(model.decoder.scratch, f"refinenet{number}")
+        fusion.register_forward_hook(keep(f"path_{number}"))
+    for number, tap in enumerate(VDA_TAPS):
+        if tap in model.heads:
+            model.heads[tap].register_forward_hook(keep(f"mm{number}_in", first=True))
+            model.heads[tap].register_forward_hook(keep(f"mm{number}_out"))
+    return seen
+
+
+def check_taps(seen, io, first_frames=None):
+    taps = [name for name in io.files if name in seen]
+    assert taps
+    for name in taps:
+        expected = io[name]
+        got = seen[name]
+        if len(got) > len(expected):
+            got = got[first_frames] if first_frames and name in ("path_1", "path_2") else got[: len(expected)]
+        if not name.startswith("path") or name in ("path_1", "path_2"):  # the others are taken behind the video heads
+            assert agrees(got, expected), name
+
+
+@pytest.mark.parametrize(
+    ("table", "preset", "head"),
+    [
+        ("da2_vit" + letter, size, "none")
+        for letter, size in zip("sblg", ("small", "base", "large", "giant"), strict=True)
+    ]
+    + [("vda_vit" + letter, size, "attention") for letter, size in zip("sbl", ("small", "base", "large"), strict=True)],
+)
+def test_names_and_shapes_are_those_of_the_official_file(table, preset, head, shared_reference, tmp_path):
+    keys = json.loads((shared_reference / f"keys_{table}.json").read_text())["keys"]
+    file = {name: torch.empty(entry["shape"], device="meta") for name, entry in keys.items()}
+    _, config, name = recognise(tmp_path / "any.pth", file, None)
+    assert official_shapes(config) == {name: tuple(entry["shape"]) for name, entry in keys.items()}
+    assert (config.encoder, config.head, config.features) == (preset, head, PRESETS[preset].features)
+    assert name.endswith(table[-4:])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("model", "io"), [("da2_vits", "io_da2_vits"), ("da2_vitb", "io_da2_vitb"), LARGE_STILL])
+def test_depth_anything_v2(model, io, load_official, shared_reference):
+    io = np.load(shared_reference / f"{io}.npz")
+    network = load_official(model)
+    seen = watch(network)
+    depth, states = network.step(denormalised(network, io["input"]))
+    assert states == {}
+    assert agrees(depth[:, 0], io["depth"])
+    for name in ("feat_0", "feat_1", "feat_2", "feat_3", "path_4", "path_3", "path_2", "path_1"):
+        if name in io.files:
+            assert agrees(seen[name][: len(io[name])], io[name]), name
+    clip_depth, _ = network(denormalised(network, io["input"])[None])
+    assert agrees(clip_depth[0, :, 0], io["depth"])
+
+
+@torch.no_grad()
+def test_depth_anything_v2_at_its_own_size(load_official, shared_reference, recipe):
+    io = np.load(shared_reference / "io_da2_vits_native.npz")
+    network = load_official("da2_vits")
+    image = recipe.noise_input("da2_vits_native", (1, 3, 518, 518))
+    depth, _ = network.step(denormalised(network, image))
+    assert agrees(depth[:, 0, ::7, ::7], io["depth_s7"])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("file", "options", "key"),
+    [
+        ("depth_anything_v2_metric_hypersim_vits.pth", {}, "depth"),
+        ("depth_anything_v2_metric_vkitti_vits.pth", {}, "depth_max80"),
+        ("mine.pth", {"max_depth": 20.0}, "depth"),
+    ],
+)
+def test_metric_depth_anything_v2(file, options, key, load_official, shared_reference):
+    io = np.load(shared_reference / "io_da2_vits_metric.npz")
+    network = load_official("da2_vits", file, **options)
+    assert network.config.depth == "metric"
+    depth, _ = network.step(denormalised(network, io["input"]))
+    assert agrees(depth[:, 0], io[key])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("model", "io"),
+    [("vda_vits", "vda_vits"), ("vda_vits", "vda_vits_b2"), ("vda_vitb", "vda_vitb"), LARGE_VIDEO],
+)
+def test_video_depth_anything_over_a_clip(model, io, load_official, shared_reference):
+    io = np.load(shared_reference / f"io_{io}.npz")
+    network = load_official(model, temporal="bidirectional")
+    seen = watch(network)
+    depth, states = network(denormalised(network, io["input"]))
+    assert states == {}
+    for name in ("feat_0", "feat_1", "feat_2", "feat_3", *(f"mm{n}_{end}" for n in range(4) for end in ("in", "out"))):
+        if name in io.files:
+            assert agrees(seen[name], io[name]), name
+    for name in ("path_1", "path_2"):
+        if name in io.files:
+            frames = [0, seen[name].shape[0] - 1] if len(io[name]) == 2 else [0]
+            assert agrees(seen[name][frames], io[name]), name
+    assert agrees(depth[:, :, 0], io["depth"])
+
+
+@torch.no_grad()
+def test_a_full_window_and_a_single_frame(load_official, shared_reference):
+    io = np.load(shared_reference / "io_vda_vits_t32.npz")
+    network = load_official("vda_vits", temporal="bidirectional")
+    clip = denormalised(network, io["input"])
+    assert agrees(network(clip)[0][:, :, 0], io["depth"])
+    assert agrees(network(clip[:, 5:6])[0][:, :, 0], io["depth_single_frame_5"])
+    with pytest.raises(ValueError, match="32 at most"):
+        network(torch.cat([clip, clip[:, :1]], dim=1))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("model", "probe", "io"), [("da2_vits", "da2", "io_eps_da2_vits"), ("vda_vits", "vda", "io_eps_vda_vits")]
+)
+def test_epsilons_are_the_official_ones(model, probe, io, load_official, shared_reference, recipe):
+    io = np.load(shared_reference / f"{io}.npz")
+    video = {"temporal": "bidirectional"} if probe == "vda" else {}
+    network = load_official(model, scale=lambda weights: recipe.scaled(weights, recipe.EPS_PROBE[probe]), **video)
+    seen = watch(network)
+    images = denormalised(network, io["input"])
+    depth = network(images)[0][:, :, 0] if images.ndim == 5 else network.step(images)[0][:, 0]
+    for name in io.files:
+        if name in seen:
+            assert agrees(seen[name], io[name]), name
+    assert agrees(depth, io["depth"])
+
+
+@torch.no_grad()
+def test_causal_attention_over_a_clip_and_step_by_step(load_official, shared_reference):
+    io = np.load(shared_reference / "io_vda_vits_causal.npz")
+    network = load_official("vda_vits", temporal="causal")
+    seen = watch(network)
+    clip = denormalised(network, io["input"])
+    depth, after = network(clip)
+    assert agrees(depth[:, :, 0], io["depth"])
+    for n in range(4):
+        assert agrees(seen[f"mm{n}_out"], io[f"mm{n}_out"]), n
+    states, steps = None, []
+    for frame in clip.unbind(1):
+        one, states = network.step(frame, states)
+        steps.append(one)
+    assert agrees(torch.stack(steps, 1)[:, :, 0], io["depth"])
+    assert agrees(torch.stack(steps, 1)[:, :, 0], io["depth_growing_cache"])
+    assert states.keys() == after.keys()
+    for name in states:
+        assert agrees(after[name], states[name]), name
+    for module, tap in enumerate(VDA_TAPS):
+        for block in (0, 1):  # frame t lies in slot t while the window is not full
+            expected = torch.from_numpy(io[f"cache_{2 * module + block}"])
+            assert agrees(states[f"{tap}.{block}.inputs"][0, :, :8], expected)
+
+
+@torch.no_grad()
+def test_the_official_streaming_rule(load_official, shared_reference):
+    io = np.load(shared_reference / "io_vda_vits_stream.npz")
+    network = load_official("vda_vits")
+    assert network.config.temporal == "streaming"
+    frames = torch.from_numpy(io["frames"]).permute(0, 3, 1, 2).float() / 255
+    states, depths = None, []
+    for number, frame in enumerate(frames):
+        depth, states = network.step(frame[None], states)
+        depths.append(depth[0, 0])
+        if f"cache_{number}_0" in io.files:
+            slot = network.ring.slot(number) or 0
+            for module, tap in enumerate(VDA_TAPS):
+                for block in (0, 1):
+                    entry = states[f"{tap}.{block}.inputs"][0, :, slot]
+                    assert agrees(entry, io[f"cache_{number}_{2 * module + block}"][:, 0]), (number, tap)
+    assert agrees(torch.stack(depths), io["depth"])
+    clip_depth, after = network(frames[None])
+    assert agrees(clip_depth[0, :, 0], io["depth"])
+    assert all(agrees(after[name], states[name]) for name in states)
+
+
+@torch.no_grad()
+def test_the_transformers_library_gives_the_same_depth(tmp_path):
+    torch.manual_seed(0)
+    backbone = transformers.Dinov2Config(
+        image_size=518,
+        patch_size=14,
+        hidden_size=384,
+        num_attention_heads=6,
+        num_hidden_layers=12,
+        out_features=["stage3", "stage6", "stage9", "stage12"],
+        reshape_hidden_states=False,
+    )
+    settings = transformers.DepthAnythingConfig(
+        backbone_config=backbone,
+        reassemble_hidden_size=384,
+        neck_hidden_sizes=[48, 96, 192, 384],
+        fusion_hidden_size=64,
+    )
+    theirs = transformers.DepthAnythingForDepthEstimation(settings).eval()
+    for parameter in theirs.parameters():  # as they start, biases are 0, gains 1 and the layers' scales all alike
+        parameter.add_(torch.randn_like(parameter) * 0.05)
+    theirs.save_pretrained(tmp_path)
+    ours = vmdepth.load(tmp_path / "model.safetensors")
+    assert ours.name == "depth_anything_v2_vits"
+    image = torch.rand(1, 3, 518, 518)  # on other grids the library resizes the position table in its own way
+    expected = theirs((image - ours.mean) / ours.std).predicted_depth
+    assert expected.std() > 0
+    assert agrees(ours.step(image)[0][:, 0], expected)
+
+
+def test_wrong_names_end_in_one_line(tmp_path, official_weights):
+    weights = official_weights("vda_vits")
+    path = tmp_path / "broken.pth"
+    torch.save({k: v for k, v in weights.items() if "motion_modules.2" not in k}, path)
+    with pytest.raises(
+        InputError,
+        match=r"broken.pth: looks like Video Depth Anything small, but head\.motion.* is missing, and 23 more",
+    ):
+        vmdepth.load(path)
+    torch.save({**weights, "extra.weight": torch.zeros(1)}, path)
+    with pytest.raises(InputError, match=r"extra\.weight does not belong to it"):
+        vmdepth.load(path)
+    torch.save({**weights, "pretrained.pos_embed": torch.zeros(1, 5, 384)}, path)
+    with pytest.raises(InputError, match=r"pos_embed is \[1, 5, 384\] instead of \[1, 1370, 384\]"):
+        vmdepth.load(path)
+    torch.save({"module.a": torch.zeros(1)}, path)
+    with pytest.raises(InputError, match=r"not a checkpoint of a network we know; it begins with module\.a"):
+        vmdepth.load(path)
+
+
+class Harmful:
+    def __reduce__(self):
+        return (print, ("ran",))
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path, capsys):
+    path = tmp_path / "evil.pth"
+    torch.save({"a": Harmful()}, path)
+    with pytest.raises(InputError, match="not a readable checkpoint of plain weights"):
+        vmdepth.load(path)
+    assert capsys.readouterr().out == ""
+
+
+def test_forms_that_cannot_be_are_refused(tmp_path, official_weights):
+    still, video = tmp_path / "still.pth", tmp_path / "video.pth"
+    torch.save(official_weights("da2_vits"), still)
+    torch.save(official_weights("vda_vits"), video)
+    with pytest.raises(InputError, match="no attention over time"):
+        vmdepth.load(still, temporal="causal")
+    with pytest.raises(InputError, match="window belongs to temporal='causal'"):
+        vmdepth.load(video, window=8)
+    with pytest.raises(InputError, match="needs no max_depth"):
+        vmdepth.load(video, max_depth=20)
+    with pytest.raises(ValueError, match="no step"):
+        vmdepth.load(video, temporal="bidirectional").step(torch.zeros(1, 3, 28, 28))

@@ -1,0 +1,160 @@
+"""Official checkpoints of Depth Anything V2 and Video Depth Anything: what they are, and their names as ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vmdepth.networks.presets import PRESETS, NetworkConfig
+from vmdepth.networks.video_depth import VideoDepth
+from vmdepth_runtime.errors import InputError
+
+Shapes = dict[str, tuple[int, ...]]
+
+VDA_TAPS = ("layer_3", "layer_4", "path_4", "path_3")  # of motion modules 0..3
+_SIZES = {384: "small", 768: "base", 1024: "large", 1536: "giant"}  # by width of a token
+_LETTERS = {"small": "s", "base": "b", "large": "l", "giant": "g"}
+_MAX_DEPTH = {"metric_hypersim": 20.0, "metric_vkitti": 80.0}  # by what the official files are called
+
+# In every file, and never used: the first in pre-training only, the second because the coarsest map has no skip.
+_UNUSED = re.compile(r"pretrained\.mask_token|(depth_head|head)\.scratch\.refinenet4\.resConfUnit1\..*")
+
+_HUGGING_FACE = (
+    (r"backbone\.embeddings\.(cls|mask)_token", r"pretrained.\1_token"),
+    (r"backbone\.embeddings\.position_embeddings", r"pretrained.pos_embed"),
+    (r"backbone\.embeddings\.patch_embeddings\.projection\.(.+)", r"pretrained.patch_embed.proj.\1"),
+    (r"backbone\.layernorm\.(.+)", r"pretrained.norm.\1"),
+    (r"backbone\.encoder\.layer\.(\d+)\.attention\.output\.dense\.(.+)", r"pretrained.blocks.\1.attn.proj.\2"),
+    (r"backbone\.encoder\.layer\.(\d+)\.layer_scale(\d)\.lambda1", r"pretrained.blocks.\1.ls\2.gamma"),
+    (r"backbone\.encoder\.layer\.(\d+)\.mlp\.weights_in\.(.+)", r"pretrained.blocks.\1.mlp.w12.\2"),
+    (r"backbone\.encoder\.layer\.(\d+)\.mlp\.weights_out\.(.+)", r"pretrained.blocks.\1.mlp.w3.\2"),
+    (r"backbone\.encoder\.layer\.(\d+)\.((?:norm|mlp).+)", r"pretrained.blocks.\1.\2"),
+    (r"neck\.reassemble_stage\.layers\.(\d)\.projection\.(.+)", r"depth_head.projects.\1.\2"),
+    (r"neck\.reassemble_stage\.layers\.(\d)\.resize\.(.+)", r"depth_head.resize_layers.\1.\2"),
+    (r"head\.conv1\.(.+)", r"depth_head.scratch.output_conv1.\1"),
+    (r"head\.conv2\.(.+)", r"depth_head.scratch.output_conv2.0.\1"),
+    (r"head\.conv3\.(.+)", r"depth_head.scratch.output_conv2.2.\1"),
+)
+_HF_QKV = re.compile(r"backbone\.encoder\.layer\.(\d+)\.attention\.attention\.(query|key|value)\.(weight|bias)")
+_HF_REDUCE = re.compile(r"neck\.convs\.(\d)\.weight")
+_HF_FUSION = re.compile(r"neck\.fusion_stage\.layers\.(\d)\.(.+)")
+
+
+def recognise(
+    path: Path, tensors: Mapping[str, Tensor], max_depth: float | None
+) -> tuple[dict[str, Tensor], NetworkConfig, str]:
+    """Weights under our names, the network they are of, and what to call it.
+
+    max_depth: of a metric Depth Anything V2, metres; None goes by the file's name. Raises InputError when the names
+    are of no network we know, or when some are missing, unknown or of another shape.
+    """
+    tensors = dict(tensors)
+    if "backbone.embeddings.cls_token" in tensors:
+        tensors = _from_hugging_face(tensors)
+    token = tensors.get("pretrained.cls_token")
+    size = _SIZES.get(token.shape[-1]) if token is not None else None
+    video = any(name.startswith("head.motion_modules.") for name in tensors)
+    if size is None or not (video or any(name.startswith("depth_head.") for name in tensors)):
+        some = ", ".join(sorted(tensors)[:5])
+        raise InputError(
+            f"{path}: not a checkpoint of a network we know; it begins with {some}. There are: vmdepth-train's, "
+            f"Depth Anything V2 and Video Depth Anything"
+        )
+    config = replace(PRESETS[size], output="relu", head="none", taps=())
+    if video:
+        config = replace(config, head="attention", taps=VDA_TAPS, temporal="streaming")
+        family, name = f"Video Depth Anything {size}", f"video_depth_anything_vit{_LETTERS[size]}"
+        if path.name.startswith("metric_"):
+            config, name = replace(config, depth="metric"), f"metric_{name}"
+        if max_depth is not None:
+            raise InputError(f"{path}: is {family}, which needs no max_depth: its metric form gives metres as it is")
+    else:
+        family, name = f"Depth Anything V2 {size}", f"depth_anything_v2_vit{_LETTERS[size]}"
+        named = [depth for part, depth in _MAX_DEPTH.items() if part in path.name]
+        if max_depth is None and named:
+            max_depth = named[0]
+        if max_depth is not None:
+            config = replace(config, output="sigmoid", depth="metric", max_depth=max_depth)
+            name = name.replace("_v2_", "_v2_metric_")
+    check_names(path, tensors, official_shapes(config), family)
+    return {_ours(name): tensor for name, tensor in tensors.items() if not _UNUSED.fullmatch(name)}, config, name
+
+
+def official_shapes(config: NetworkConfig) -> Shapes:
+    """Name → shape of everything in the official file of a network: ours under official names, and what is unused."""
+    head = "head" if config.head == "attention" else "depth_head"
+    names = {_official(name, head): shape for name, shape in shapes_of(config).items()}
+    names["pretrained.mask_token"] = (1, names["pretrained.cls_token"][-1])
+    for part in ("conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias"):
+        unit = f"{head}.scratch.refinenet4.resConfUnit"
+        names[f"{unit}1.{part}"] = names[f"{unit}2.{part}"]
+    return names
+
+
+def shapes_of(config: NetworkConfig) -> Shapes:
+    """Name → shape of all weights of a network."""
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in VideoDepth(config).state_dict().items()}
+
+
+def check_names(path: Path, tensors: Mapping[str, Tensor], expected: Shapes, what: str) -> None:
+    """Raise InputError, naming up to five, unless names and shapes are exactly those expected of `what`."""
+    missing, extra = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
+    misshapen = [name for name in expected.keys() & tensors.keys() if tensors[name].shape != expected[name]]
+    problems = [f"{name} is missing" for name in sorted(missing)]
+    problems += [f"{name} does not belong to it" for name in sorted(extra)]
+    problems += [f"{n} is {list(tensors[n].shape)} instead of {list(expected[n])}" for n in sorted(misshapen)]
+    if problems:
+        more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise InputError(f"{path}: looks like {what}, but {', '.join(problems[:5])}{more}")
+
+
+def _ours(name: str) -> str:
+    module = re.fullmatch(r"head\.motion_modules\.(\d)\.temporal_transformer\.(.+)", name)
+    if module:
+        return f"heads.{VDA_TAPS[int(module[1])]}.{module[2]}"
+    part, _, rest = name.partition(".")
+    return f"{'encoder' if part == 'pretrained' else 'decoder'}.{rest}"
+
+
+def _official(name: str, head: str) -> str:
+    part, _, rest = name.partition(".")
+    if part == "heads":
+        tap, _, rest = rest.partition(".")
+        return f"head.motion_modules.{VDA_TAPS.index(tap)}.temporal_transformer.{rest}"
+    return f"{'pretrained' if part == 'encoder' else head}.{rest}"
+
+
+def _from_hugging_face(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Depth Anything V2 as the transformers library names it, under the official names.
+
+    Names without a counterpart stay as they are, for the check to complain of.
+    """
+    official: dict[str, Tensor] = {}
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if match := _HF_QKV.fullmatch(name):
+            parts.setdefault(f"pretrained.blocks.{match[1]}.attn.qkv.{match[3]}", {})[match[2]] = tensor
+        else:
+            official[_from_hugging_face_name(name)] = tensor
+    for name, three in parts.items():
+        official[name] = torch.cat([three[part] for part in ("query", "key", "value") if part in three])
+    return official
+
+
+def _from_hugging_face_name(name: str) -> str:
+    if match := _HF_REDUCE.fullmatch(name):
+        return f"depth_head.scratch.layer{int(match[1]) + 1}_rn.weight"
+    if match := _HF_FUSION.fullmatch(name):  # coarse to fine there, by the number of the map here
+        inner = match[2].replace("projection.", "out_conv.")
+        inner = inner.replace("residual_layer", "resConfUnit").replace("convolution", "conv")
+        return f"depth_head.scratch.refinenet{4 - int(match[1])}.{inner}"
+    for pattern, official in _HUGGING_FACE:
+        if re.fullmatch(pattern, name):
+            return re.sub(pattern, official, name)
+    return name
