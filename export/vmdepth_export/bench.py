@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 import numpy as np
 
+from vmdepth_export.export import parse_size
 from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import check_target, write_report
@@ -79,16 +80,17 @@ def whole_run(model: Path, folder: Path) -> dict[str, Any]:
     return run(RunSettings(Path("demo"), outputs=(folder / "bench.mp4",), model=model))
 
 
-def measure(model: Path, frames: int) -> dict[str, Any]:
-    """All figures for a checkpoint (at 196×252) or a step graph (at its own size)."""
+def measure(model: Path, frames: int, size: tuple[int, int] = (196, 252)) -> dict[str, Any]:
+    """All figures for a checkpoint (at `size`) or a step graph (at its own size)."""
     from vmdepth.session import OnnxSession, TorchSession, open_session
+    from vmdepth_export.bench_heads import head_times
     from vmdepth_export.export import write_with_contract
     from vmdepth_export.step_graph import to_onnx
 
     with tempfile.TemporaryDirectory() as folder_name:
         folder = Path(folder_name)
         sessions: dict[str, Session] = {}
-        session = open_session(model)
+        session = open_session(model, size=size)
         graph = model
         if isinstance(session, TorchSession):
             graph = folder / "step.onnx"
@@ -101,27 +103,33 @@ def measure(model: Path, frames: int) -> dict[str, Any]:
             raise InputError(f"{model}: takes {contract.streams} streams at once; bench one exported with --streams 1")
         rates = step_rates(sessions, frames)
         run = whole_run(graph, folder)
+        heads = {}
+        if isinstance(session, TorchSession) and session.model.ring is not None:
+            heads = head_times(session.model, contract.height, contract.width, frames)
         return {
             "model": contract.model,
             "size": [contract.height, contract.width],
             "frames_per_second": {**rates, "vmdepth-run": run["fps"]},
             "step_shares": region_shares(graph, frames),
             "run_shares": run["stage_shares"],
+            "state_bytes": contract.state_bytes,
+            "temporal_heads_ms": heads,
         }
 
 
 @click.command("vmdepth-bench")
 @click.argument("model", type=click.Path(path_type=Path))
+@click.option("--size", default="196x252", show_default=True, metavar="HxW", help="Of a checkpoint, pixels.")
 @click.option("--frames", default=100, show_default=True, type=click.IntRange(min=1), help="Steps timed per session.")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures as JSON.")
-def bench(model: Path, frames: int, report: Path | None) -> None:
+def bench(model: Path, size: str, frames: int, report: Path | None) -> None:
     """Frames per second of MODEL on this machine: PyTorch step (checkpoints), ONNX step, and the whole vmdepth-run."""
     from rich.console import Console
     from rich.table import Table
 
     if report:
         check_target(report)
-    figures = measure(model, frames)
+    figures = measure(model, frames, parse_size(size))
     if report:
         write_report(figures, report)
     height, width = figures["size"]
@@ -133,6 +141,13 @@ def bench(model: Path, frames: int, report: Path | None) -> None:
     console.print(table)
     for title, shares in (("ONNX step", figures["step_shares"]), ("vmdepth-run", figures["run_shares"])):
         console.print(f"{title}: " + ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items()))
+    console.print(f"States: {figures['state_bytes'] / 1e6:.1f} MB")
+    if times := figures["temporal_heads_ms"]:
+        ratio = times["re-projected"] / times["step"]
+        console.print(
+            f"Temporal heads: {times['step']:.1f} ms per frame; projecting the window again, as official code does, "
+            f"{times['re-projected']:.1f} ms ({ratio:.1f}×)"
+        )
 
 
 def main() -> NoReturn:

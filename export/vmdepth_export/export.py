@@ -69,6 +69,14 @@ def write_with_contract(proto: onnx.ModelProto, contract: StepContract, path: Pa
     onnx.save(proto, path)
 
 
+def parse_size(size: str) -> tuple[int, int]:
+    """Height and width of "HxW". Raises InputError for anything else."""
+    height, x, width = size.partition("x")
+    if not (x and height.isdigit() and width.isdigit()):
+        raise InputError(f"--size {size}: should be HxW, for example 196x252")
+    return int(height), int(width)
+
+
 @click.command("vmdepth-export")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The .onnx file.")
@@ -89,14 +97,12 @@ def export(
     if output.suffix != ".onnx":
         raise InputError(f"{output}: the output should end in .onnx")
     check_target(output, checkpoint)
-    height, x, width = size.partition("x")
-    if not (x and height.isdigit() and width.isdigit()):
-        raise InputError(f"--size {size}: should be HxW, for example 196x252")
+    height, width = parse_size(size)
 
     import vmdepth
 
     model = vmdepth.load(checkpoint, temporal)
-    report = export_step_graph(model, output, int(height), int(width), streams=streams)
+    report = export_step_graph(model, output, height, width, streams=streams)
     megabytes = output.stat().st_size / 1e6
     click.echo(
         f"{output}: {size}, {megabytes:.1f} MB; agrees with {checkpoint} over {report.frames} frames: "

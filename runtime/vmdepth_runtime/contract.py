@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from vmdepth_runtime.errors import InputError
 
@@ -15,6 +15,11 @@ CONTRACT_VERSION = 1
 METADATA_KEY = "vmdepth"
 REBUILD = "export it again with 'vmdepth-export CHECKPOINT -o model.onnx'"  # ends every refusal of a step graph
 PATCH = 14  # pixels on each side of an encoder patch: heights and widths are multiples of it
+
+Resize = Literal["area", "cubic"]
+RESIZES: tuple[Resize, ...] = get_args(Resize)
+"""How pixels are weighed on the way to the model's size. "area" averages those it leaves out; "cubic", without
+anti-aliasing, is how Depth Anything V2 and Video Depth Anything prepare their pictures."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from vmdepth_runtime.cli import run_command
+from vmdepth_runtime.contract import RESIZES, Resize
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import check_target, write_report
 
@@ -32,13 +33,14 @@ _NAMED = 10  # skipped frames told one by one on the terminal; the report has al
 @dataclass(frozen=True)
 class RunSettings:
     """What `vmdepth-run` was asked for. outputs: none means `<source>.depth.mp4` in the current folder. model: None is
-    the bundled one. threads: None is all cores."""
+    the bundled one. threads: None is all cores. resize: how a frame becomes the model's size."""
 
     source: Path
     outputs: tuple[Path, ...] = ()
     model: Path | None = None
     backend: str = "auto"
     threads: int | None = None
+    resize: Resize = "area"
     report: Path | None = None
 
 
@@ -50,6 +52,8 @@ class RunSettings:
 @click.option("--model", type=click.Path(path_type=Path), help="Step graph (.onnx). Default: the bundled one.")
 @click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads for the network. Default: all cores.")
+@click.option("--resize", type=click.Choice(RESIZES), default="area", show_default=True,
+              help="How a frame becomes the model's size; cubic is how Depth Anything does it.")  # fmt: skip
 @click.option("--report", type=click.Path(path_type=Path), help="Write counts, times and memory there, as JSON.")
 def command(**options: Any) -> None:
     """Depth for every frame of SOURCE: a video file, a folder of images, a pipe such as /dev/stdin, or "demo",
@@ -84,7 +88,7 @@ def run(settings: RunSettings) -> dict[str, Any]:
 
     statistics = RunStatistics()
     with ExitStack() as stack:
-        stream = stack.enter_context(DepthStream(settings.model, threads=settings.threads))
+        stream = stack.enter_context(DepthStream(settings.model, threads=settings.threads, resize=settings.resize))
         source = stack.enter_context(open_source(settings.source))
         _check_size(source)
         colours = choose_range(stream, source) if any(_shows_colour(path) for path in outputs) else None
@@ -216,6 +220,7 @@ def _report(
             "name": contract.model,
             "weights_hash": contract.weights_hash,
             "size": [contract.height, contract.width],
+            "resize": settings.resize,
             "depth_kind": contract.depth_kind,
         },
         "backend": "onnxruntime",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime import bundled
-from vmdepth_runtime.contract import StepContract
+from vmdepth_runtime.contract import Resize, StepContract
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.session import OnnxSession
 
@@ -46,12 +46,14 @@ class DepthStream:
     ```
 
     model: a step graph made with `vmdepth-export`; None takes the bundled one. threads: for one step; None takes all
-    cores. Raises InputError when the model is missing, breaks the contract or was made for several streams.
+    cores. resize: one of
+    `vmdepth_runtime.contract.RESIZES`. Raises InputError when the model is missing, breaks the contract or was made for
+    several streams.
 
     A frame of another size than the one before starts a new stream: the states go back to zero.
     """
 
-    def __init__(self, model: str | Path | None = None, *, threads: int | None = None) -> None:
+    def __init__(self, model: str | Path | None = None, *, threads: int | None = None, resize: Resize = "area") -> None:
         path = bundled.MODEL if model is None else Path(model)
         self._session = OnnxSession(path, threads=threads)
         if self.contract.streams != 1:
@@ -60,6 +62,7 @@ class DepthStream:
             raise InputError(
                 f"{path}: made for {streams} streams at once, this runs one; export it again with '--streams 1'"
             )
+        self._resize = resize
         self._size: tuple[int, int] | None = None
         self._depth = np.empty((0, 0), np.float32)
 
@@ -87,7 +90,7 @@ class DepthStream:
             self._size = (height, width)
             self._depth = np.empty((height, width), np.float32)
             self._session.reset()
-        _resize_frame(frame, self._session.frame[0])
+        _resize_frame(frame, self._session.frame[0], self._resize)
         start = perf_counter()
         output = self._session.step()
         step_ms = (perf_counter() - start) * 1e3
@@ -110,8 +113,12 @@ class DepthStream:
         self.close()
 
 
-def _resize_frame(frame: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+def _resize_frame(frame: NDArray[np.uint8], out: NDArray[np.uint8], resize: Resize) -> None:
     """The contract's "stretch": each axis on its own, straight into the session's input buffer."""
-    shrinks = frame.shape[0] >= out.shape[0] and frame.shape[1] >= out.shape[1]
-    # Area averages away what a smaller picture cannot show; growing, it would repeat pixels.
-    cv2.resize(frame, out.shape[1::-1], dst=out, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    if resize == "cubic":
+        interpolation = cv2.INTER_CUBIC
+    else:
+        shrinks = frame.shape[0] >= out.shape[0] and frame.shape[1] >= out.shape[1]
+        # Area averages away what a smaller picture cannot show; growing, it would repeat pixels.
+        interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    cv2.resize(frame, out.shape[1::-1], dst=out, interpolation=interpolation)

@@ -12,6 +12,7 @@ import vmdepth
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import TorchSession
+from vmdepth_export.bench_heads import head_times, reprojecting_step
 from vmdepth_export.export import export_step_graph
 from vmdepth_export.parity import compare, rendered_frames
 from vmdepth_runtime.errors import InputError
@@ -142,3 +143,18 @@ def test_the_official_streaming_numbers_come_out_of_onnx_runtime(official_weight
 def test_a_bidirectional_network_cannot_be_exported(tmp_path):
     with pytest.raises(InputError, match="no step"):
         export_step_graph(video_network("bidirectional"), tmp_path / "x.onnx", *SIZE)
+
+
+@torch.no_grad()
+def test_the_benchmark_compares_with_the_same_numbers():
+    model = video_network("streaming")
+    head = model.heads["layer_3"]
+    states = {name: torch.randn(shape) for name, shape in head.state_shapes(1, 2, 3).items()}
+    image = torch.randn(1, 96, 2, 3)
+    for number in (1.0, 20.0, 41.0):
+        counter = torch.tensor([number])
+        got, entries = head.step(image, states, counter)
+        expected, again = reprojecting_step(head, image, states, counter)
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(entries, again)
+    assert head_times(model, *SIZE, frames=1).keys() == {"step", "re-projected"}

@@ -28,6 +28,15 @@ def test_depth_comes_back_at_the_frames_size(stream):
     assert result.step_ms > 0
 
 
+def test_cubic_resizing_is_that_of_the_official_preparation(luma_model):
+    image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    with DepthStream(luma_model, resize="cubic") as stream:
+        got = stream(image).model_depth
+    exact = cv2.resize(image / 255.0, (42, 28), interpolation=cv2.INTER_CUBIC).clip(0, 1) * 255
+    # The graph's door takes whole grey levels: half of one is all that may be lost.
+    np.testing.assert_allclose(got * 2, exact.astype(np.float32) @ LUMA, atol=1 / 256)
+
+
 @pytest.mark.parametrize("size", [(28, 42), (14, 14), (15, 300), (300, 15), (239, 321)])
 def test_any_size_from_one_patch_up(stream, size):
     result = stream(np.full((*size, 3), 128, np.uint8))

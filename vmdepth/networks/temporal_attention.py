@@ -10,7 +10,8 @@ before linear projections, key and value of a remembered frame are W(h + p), and
     q · W_k (h + p) = (W_kᵀ q) · (h + p)        Σ a W_v (h + p) = W_v Σ a (h + p)
 
 So no remembered frame is ever projected again, places may change from frame to frame, and one entry serves as key and
-value both: half the memory, and on a CPU less time, than keeping projected keys and values.
+value both: half the bytes of keeping projected keys and values. Those would take about half the time in the attentions
+on a CPU, but memory and its bandwidth are what an embedded GPU runs out of first.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ class AttentionHead(TemporalHead):
         self.register_buffer("mask", torch.where(seen, 0.0, _NEVER)[:, None, None], persistent=False)
 
     @property
-    def _block(self) -> _Block:
+    def block(self) -> _Block:
         block = self.transformer_blocks[0]
         assert isinstance(block, _Block)
         return block
@@ -183,13 +184,13 @@ class AttentionHead(TemporalHead):
         tokens = self.proj_in(self.norm(x.flatten(0, 1)).flatten(2).transpose(1, 2))
         tokens = tokens.unflatten(0, (batch, length)).transpose(1, 2).flatten(0, 1)  # [B·h·w, N, C]
         new_states = {}
-        for index, (norm, attention) in enumerate(zip(self._block.norms, self._block.attention_blocks, strict=True)):
+        for index, (norm, attention) in enumerate(zip(self.block.norms, self.block.attention_blocks, strict=True)):
             assert isinstance(attention, TemporalAttention)
             normalised = norm(tokens)
             tokens = tokens + attention.clip(normalised, mask)
             if self.ring is not None:
                 new_states[f"{index}.inputs"] = self._filled(normalised.unflatten(0, (batch, -1)))
-        tokens = self.proj_out(tokens + self._block.ff(self._block.ff_norm(tokens)))
+        tokens = self.proj_out(tokens + self.block.ff(self.block.ff_norm(tokens)))
         y = tokens.unflatten(0, (batch, rows, columns)).permute(0, 3, 4, 1, 2)
         return x + y, new_states
 
@@ -208,12 +209,12 @@ class AttentionHead(TemporalHead):
         places, mask = self.places[number], self.mask[number].to(x.dtype)
         tokens = self.proj_in(self.norm(x).flatten(2).transpose(1, 2))
         entries = {}
-        for index, (norm, attention) in enumerate(zip(self._block.norms, self._block.attention_blocks, strict=True)):
+        for index, (norm, attention) in enumerate(zip(self.block.norms, self.block.attention_blocks, strict=True)):
             assert isinstance(attention, TemporalAttention)
             name = f"{index}.inputs"
             entries[name] = norm(tokens)
             tokens = tokens + attention.step(entries[name], states[name], places, mask)
-        tokens = self.proj_out(tokens + self._block.ff(self._block.ff_norm(tokens)))
+        tokens = self.proj_out(tokens + self.block.ff(self.block.ff_norm(tokens)))
         return x + tokens.transpose(1, 2).reshape(x.shape), entries
 
 
