@@ -11,7 +11,8 @@ P patches, T = P + 1 tokens, C channels, F decoder features, O = the sum of the 
               and output twice because convolution libraries reorder them, and the four skips
 
 Attention in the explicit form also holds scores and their softmax: 2·heads·T² per image of a slice, and 2·heads·N·T
-per query. Observing holds the queries and keys of a block: 2·n·T·C. On top come three tenths for what allocators waste.
+per query. Observing gathers the queries and keys of a block: 5·n·T·C. On top come three tenths for what allocators
+waste. Measured on CPUs; libraries for GPUs may take more workspace for convolutions.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def _numbers(one: Pass) -> _Numbers:
     map_of_tokens = tokens * size.width
     kept = images * (patches * sum(one.config.out_channels) + 2 * size.width)
     explicit = attention_form() == "explicit"
-    encoder = images * map_of_tokens * (3 if one.observed else 1) + 2 * one.views * map_of_tokens + kept
+    encoder = images * map_of_tokens * (6 if one.observed else 1) + 2 * one.views * map_of_tokens + kept
     encoder_image = map_of_tokens * (14 if size.swiglu else 12) + explicit * 2 * size.heads * tokens**2
     decoder_image = patches * (2 * (98 * features + 6272) + 21 * features + 600)
     return _Numbers(

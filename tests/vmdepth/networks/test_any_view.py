@@ -136,14 +136,9 @@ def test_observed_queries_and_keys_give_the_block_s_attention(network, clip, mon
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("reference", ["saddle_balanced", "saddle_sim_range", "first", "middle"])
-def test_the_order_of_views_only_matters_to_the_reference(network, clip, reference):
-    order = [2, 0, 3, 1]
-    if reference in ("first", "middle"):
-        order = [0, 3, 2, 1]  # keeps the reference in its place
+@pytest.mark.parametrize(("reference", "order"), [("saddle_balanced", [2, 0, 3, 1]), ("first", [0, 3, 2, 1])])
+def test_the_order_of_views_only_matters_to_the_reference(network, clip, reference, order):
     a, b = network(clip, reference=reference), network(clip[:, order], reference=reference)
-    if reference == "saddle_sim_range":
-        return  # two views may tie; that it runs is all there is to see
     assert (a.depth[:, order] - b.depth).abs().max() <= 1e-4 * a.depth.abs().max()
 
 
