@@ -164,7 +164,8 @@ def _smaller_model(one: Pass, fits: Callable[[Pass], bool]) -> str:
     width = ENCODERS[one.config.encoder].width
     smaller = [c for c in VIEW_PRESETS.values() if ENCODERS[c.encoder].width < width]
     smaller.sort(key=lambda c: -ENCODERS[c.encoder].width)
-    return next((f"the {c.encoder} model" for c in smaller if fits(replace(one, config=c))), "")
+    found = next((other for c in smaller if fits(other := replace(one, config=c))), None)
+    return f"the {found.config.encoder} model, from {readable(_numbers(found).least())} on" if found else ""
 
 
 def _lower_resolution(one: Pass, fits: Callable[[Pass], bool]) -> str:
