@@ -1,28 +1,23 @@
 """vmdepth: streaming video depth, learnt on clips.
 
-`vmdepth.load(path)` gives a `VideoDepth`: `model(clip, states)` and `model.step(frame, states)`.
+`vmdepth.load(path)` gives a `VideoDepth`: `model(clip, states)` and `model.step(frame, states)`; or, of Depth
+Anything 3, a network of views: `views(clip)`.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vmdepth.networks.temporal_attention import TemporalForm
-    from vmdepth.networks.video_depth import VideoDepth
+    from vmdepth.checkpoint import load
 
 __all__ = ["load"]
 
 
-def load(
-    path: str | Path,
-    temporal: TemporalForm | None = None,
-    window: int | None = None,
-    max_depth: float | None = None,
-) -> VideoDepth:
-    """The network in a checkpoint, ours or official: see `vmdepth.checkpoint.load`."""
-    # Torch is imported here so that the commands start, and can say what is missing, without it.
-    from vmdepth.checkpoint import load as load_checkpoint
+def __getattr__(name: str) -> Any:
+    # Torch is imported on the first use, so that the commands start, and can say what is missing, without it.
+    if name == "load":
+        from vmdepth.checkpoint import load
 
-    return load_checkpoint(path, temporal, window, max_depth)
+        return load
+    raise AttributeError(f"module 'vmdepth' has no attribute '{name}'")

@@ -17,6 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vmdepth import official_da3
+from vmdepth.networks.any_view import AnyViewDepth
+from vmdepth.networks.mono_depth import MonoDepth
+from vmdepth.networks.nested_depth import NestedDepth
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.temporal_attention import TemporalForm
 from vmdepth.networks.video_depth import VideoDepth
@@ -49,31 +53,50 @@ def load(
     path: str | Path,
     temporal: TemporalForm | None = None,
     window: int | None = None,
+    metric: bool | None = None,
     max_depth: float | None = None,
-) -> VideoDepth:
+) -> VideoDepth | AnyViewDepth | MonoDepth | NestedDepth:
     """A network from its checkpoint, float32, on the CPU, in eval mode; `model.name` is set.
 
-    path: a checkpoint of vmdepth-train, or an official file of Depth Anything V2 or Video Depth Anything (`.pth`, or
-    `.safetensors` as Hugging Face has it). temporal, window: form of attention over time and frames it sees when
-    causal; official video networks stream by the official rule unless told otherwise. max_depth: metres that a metric
-    Depth Anything V2 reaches; None goes by the official file names. Raises InputError, naming the file and up to five
-    keys, when the weights are not exactly those of a network we know, and for a form it cannot have.
+    path: a checkpoint of vmdepth-train, or an official file of Depth Anything V2, Video Depth Anything or Depth
+    Anything 3 (`.pth`, or `.safetensors` as Hugging Face has it). temporal, window: form of attention over time and
+    frames it sees when causal; official video networks stream by the official rule unless told otherwise. metric,
+    max_depth: whether depth is in metres, and how many a metric Depth Anything V2 reaches; the weights do not tell, so
+    None goes by the official names of files and folders. Raises InputError, naming the file and up to five keys, when
+    the weights are not exactly those of a network we know, and for a form it cannot have.
     """
     path = Path(path)
     tensors, metadata = _read(path)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if _KEY not in metadata and official_da3.recognise(tensors, shapes) is not None:
+        if temporal or window or max_depth:
+            raise InputError(f"{path}: is Depth Anything 3; temporal, window and max_depth do not apply")
+        try:
+            named = any("metric" in name.lower() for name in path.absolute().parts[-2:])
+            return official_da3.build(tensors, named if metric is None else metric)
+        except ValueError as error:
+            raise InputError(f"{path}: {error}") from None
     if _KEY in metadata:
-        if max_depth is not None:
-            raise InputError(f"{path}: says itself whether its depth is metric; leave max_depth out")
+        if metric is not None or max_depth is not None:
+            raise InputError(f"{path}: says itself whether its depth is metric; leave metric and max_depth out")
         facts = _facts(path, metadata)
         name, config = facts["name"], _config(path, facts)
     else:
-        tensors, config, name = recognise(path, tensors, max_depth)
+        tensors, config, name = recognise(path, tensors, metric, max_depth)
     config = _in_form(path, config, temporal, window)
     check_names(path, tensors, shapes_of(config), f"its network '{name}'")
     model = VideoDepth(config)
     model.load_state_dict(tensors)
     model.name = name
     return model.float().eval()
+
+
+def load_video(path: str | Path, temporal: TemporalForm | None = None) -> VideoDepth:
+    """`load` for what needs a network of videos. Raises InputError for one that sees all views at once."""
+    model = load(path, temporal)
+    if not isinstance(model, VideoDepth):
+        raise InputError(f"{path}: is Depth Anything 3, which sees all views at once: it has no step to stream")
+    return model
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

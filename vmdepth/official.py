@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,13 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vmdepth.networks.presets import PRESETS, NetworkConfig
+from vmdepth.networks.presets import PRESETS, VDA_TAPS, NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_runtime.errors import InputError
 
 Shapes = dict[str, tuple[int, ...]]
 
-VDA_TAPS = ("layer_3", "layer_4", "path_4", "path_3")  # of motion modules 0..3
 _SIZES = {384: "small", 768: "base", 1024: "large", 1536: "giant"}  # by width of a token
 _LETTERS = {"small": "s", "base": "b", "large": "l", "giant": "g"}
 _MAX_DEPTH = {"metric_hypersim": 20.0, "metric_vkitti": 80.0}  # by what the official files are called
@@ -46,11 +46,11 @@ _HF_FUSION = re.compile(r"neck\.fusion_stage\.layers\.(\d)\.(.+)")
 
 
 def recognise(
-    path: Path, tensors: Mapping[str, Tensor], max_depth: float | None
+    path: Path, tensors: Mapping[str, Tensor], metric: bool | None, max_depth: float | None
 ) -> tuple[dict[str, Tensor], NetworkConfig, str]:
     """Weights under our names, the network they are of, and what to call it.
 
-    max_depth: of a metric Depth Anything V2, metres; None goes by the file's name. Raises InputError when the names
+    metric, max_depth: see `vmdepth.checkpoint.load`; None goes by the file's name. Raises InputError when the names
     are of no network we know, or when some are missing, unknown or of another shape.
     """
     tensors = dict(tensors)
@@ -63,26 +63,39 @@ def recognise(
         some = ", ".join(sorted(tensors)[:5])
         raise InputError(
             f"{path}: not a checkpoint of a network we know; it begins with {some}. There are: vmdepth-train's, "
-            f"Depth Anything V2 and Video Depth Anything"
+            f"Depth Anything V2 and 3, and Video Depth Anything"
         )
     config = replace(PRESETS[size], output="relu", head="none", taps=())
     if video:
         config = replace(config, head="attention", taps=VDA_TAPS, temporal="streaming")
         family, name = f"Video Depth Anything {size}", f"video_depth_anything_vit{_LETTERS[size]}"
-        if path.name.startswith("metric_"):
-            config, name = replace(config, depth="metric"), f"metric_{name}"
         if max_depth is not None:
             raise InputError(f"{path}: is {family}, which needs no max_depth: its metric form gives metres as it is")
+        if path.name.startswith("metric_") if metric is None else metric:
+            config, name = replace(config, depth="metric"), f"metric_{name}"
     else:
         family, name = f"Depth Anything V2 {size}", f"depth_anything_v2_vit{_LETTERS[size]}"
-        named = [depth for part, depth in _MAX_DEPTH.items() if part in path.name]
-        if max_depth is None and named:
-            max_depth = named[0]
+        if max_depth is None and metric is not False:
+            max_depth = _named_max_depth(path)
+        if metric and max_depth is None:
+            raise InputError(f"{path}: say how many metres this metric network reaches, for example max_depth=20")
         if max_depth is not None:
             config = replace(config, output="sigmoid", depth="metric", max_depth=max_depth)
             name = name.replace("_v2_", "_v2_metric_")
     check_names(path, tensors, official_shapes(config), family)
     return {_ours(name): tensor for name, tensor in tensors.items() if not _UNUSED.fullmatch(name)}, config, name
+
+
+def _named_max_depth(path: Path) -> float | None:
+    """Metres a metric Depth Anything V2 reaches, by its official file name or Hugging Face's settings beside it."""
+    for part, metres in _MAX_DEPTH.items():
+        if part in path.name:
+            return metres
+    try:
+        settings = json.loads(path.with_name("config.json").read_text())
+        return float(settings["max_depth"]) if settings["depth_estimation_type"] == "metric" else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def official_shapes(config: NetworkConfig) -> Shapes:

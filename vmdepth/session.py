@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vmdepth.checkpoint import load, weights_hash
+from vmdepth.checkpoint import load_video, weights_hash
 from vmdepth.networks.step_graph import StepGraph
 from vmdepth.networks.temporal import States
 from vmdepth.networks.temporal_attention import TemporalForm
@@ -100,7 +100,7 @@ def open_session(
         return OnnxSession(path)
     if path.suffix not in (".safetensors", ".pth", ".pt"):
         raise InputError(f"{path}: should be a checkpoint (.safetensors, .pth) or a step graph (.onnx)")
-    model = load(path, temporal)
+    model = load_video(path, temporal)
     if like is not None:
         return TorchSession(model, like.height, like.width, like.streams)
     return TorchSession(model, *size)

@@ -99,9 +99,9 @@ def export(
     check_target(output, checkpoint)
     height, width = parse_size(size)
 
-    import vmdepth
+    from vmdepth.checkpoint import load_video
 
-    model = vmdepth.load(checkpoint, temporal)
+    model = load_video(checkpoint, temporal)
     report = export_step_graph(model, output, height, width, streams=streams)
     megabytes = output.stat().st_size / 1e6
     click.echo(

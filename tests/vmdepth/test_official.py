@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import save_file
 
 import vmdepth
-from vmdepth.networks.presets import PRESETS
-from vmdepth.official import VDA_TAPS, official_shapes, recognise
+from vmdepth.networks.presets import PRESETS, VDA_TAPS
+from vmdepth.official import official_shapes, recognise
+from vmdepth.session import open_session
 from vmdepth_runtime.errors import InputError
 
 TOLERANCE = 2e-5  # of the largest reference value; float32 rounding alone moves the outputs by up to 5e-6 of it
@@ -94,7 +96,7 @@ def check_taps(seen, io, first_frames=None):
 def test_names_and_shapes_are_those_of_the_official_file(table, preset, head, shared_reference, tmp_path):
     keys = json.loads((shared_reference / f"keys_{table}.json").read_text())["keys"]
     file = {name: torch.empty(entry["shape"], device="meta") for name, entry in keys.items()}
-    _, config, name = recognise(tmp_path / "any.pth", file, None)
+    _, config, name = recognise(tmp_path / "any.pth", file, None, None)
     assert official_shapes(config) == {name: tuple(entry["shape"]) for name, entry in keys.items()}
     assert (config.encoder, config.head, config.features) == (preset, head, PRESETS[preset].features)
     assert name.endswith(table[-4:])
@@ -261,11 +263,46 @@ def test_the_transformers_library_gives_the_same_depth(tmp_path):
         parameter.add_(torch.randn_like(parameter) * 0.05)
     theirs.save_pretrained(tmp_path)
     ours = vmdepth.load(tmp_path / "model.safetensors")
+    settings_file = tmp_path / "config.json"  # what it says of metres is believed
+    settings_file.write_text(settings_file.read_text().replace('"relative"', '"metric"'))
+    assert vmdepth.load(tmp_path / "model.safetensors").config.depth == "metric"
     assert ours.name == "depth_anything_v2_vits"
     image = torch.rand(1, 3, 518, 518)  # on other grids the library resizes the position table in its own way
     expected = theirs((image - ours.mean) / ours.std).predicted_depth
     assert expected.std() > 0
     assert agrees(ours.step(image)[0][:, 0], expected)
+
+
+@torch.no_grad()
+def test_depth_anything_3_loads_from_its_published_file(tmp_path, official_weights, shared_reference):
+    keys = json.loads((shared_reference / "keys_da3_small.json").read_text())["keys"]
+    published = {f"model.{k}": t for k, t in official_weights("da3_small").items() if "shared_with" not in keys[k]}
+    save_file(published, tmp_path / "model.safetensors")
+    views = vmdepth.load(tmp_path / "model.safetensors")
+    io = np.load(shared_reference / "io_da3_small_n2.npz")
+    out = views(torch.from_numpy(io["input"]), normalised=True)
+    assert agrees(out.depth, io["depth"])
+    assert agrees(out.confidence, io["depth_conf"])
+    with pytest.raises(InputError, match="temporal, window and max_depth do not apply"):
+        vmdepth.load(tmp_path / "model.safetensors", temporal="causal")
+    with pytest.raises(InputError, match="no step to stream"):
+        open_session(tmp_path / "model.safetensors")
+    published.pop("model.head.norm.weight")
+    save_file(published, tmp_path / "broken.safetensors")
+    with pytest.raises(InputError, match=r"broken.safetensors: looks like Depth Anything 3 small.*head\.norm\.weight"):
+        vmdepth.load(tmp_path / "broken.safetensors")
+
+
+def test_the_metric_network_is_told_by_its_folder_or_by_word(tmp_path, official_weights, shared_reference):
+    keys = json.loads((shared_reference / "keys_da3_metric_large.json").read_text())["keys"]
+    folder = tmp_path / "DA3METRIC-LARGE"
+    folder.mkdir()
+    save_file(
+        {f"model.{k}": torch.zeros(v["shape"], dtype=torch.float16) for k, v in keys.items()},
+        folder / "model.safetensors",
+    )
+    assert vmdepth.load(folder / "model.safetensors").config.metric
+    assert not vmdepth.load(folder / "model.safetensors", metric=False).config.metric
 
 
 def test_wrong_names_end_in_one_line(tmp_path, official_weights):

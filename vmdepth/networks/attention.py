@@ -63,6 +63,16 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     return scores.softmax(dim=-1) @ value
 
 
+def attend_in_rows(query: Tensor, key: Tensor, value: Tensor, rows: int | None) -> Tensor:
+    """`attend` for `rows` queries at a time (None: all at once), each against all keys.
+
+    The softmax of a query needs all its keys and no other query, so the result is that of `attend`. Shapes as there.
+    """
+    if rows is None or rows >= query.shape[-2]:
+        return attend(query, key, value)
+    return torch.cat([attend(part, key, value) for part in query.split(rows, dim=-2)], dim=-2)
+
+
 @lru_cache(maxsize=32)
 def causal_mask(length: int, device: torch.device) -> Tensor:
     """Additive mask [length, length] float32: 0 where column ≤ row (the past and now), −inf above (the future)."""

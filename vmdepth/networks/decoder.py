@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch.nn.functional as F
@@ -59,11 +59,11 @@ class Fusion(nn.Module):
             path = path + self.resConfUnit1(skip)
         # Officially the 1×1 convolution follows the upsampling. Bilinear weights sum to one, so the two commute, and
         # this order computes a quarter of the products.
-        return _upsample(self.out_conv(self.resConfUnit2(path)), size)
+        return upsample(self.out_conv(self.resConfUnit2(path)), size)
 
 
 class Scratch(nn.Module):
-    def __init__(self, features: int, out_channels: tuple[int, int, int, int]) -> None:
+    def __init__(self, features: int, out_channels: tuple[int, int, int, int], outputs: int = 1) -> None:
         super().__init__()
         self.layer1_rn = nn.Conv2d(out_channels[0], features, 3, padding=1, bias=False)
         self.layer2_rn = nn.Conv2d(out_channels[1], features, 3, padding=1, bias=False)
@@ -75,20 +75,14 @@ class Scratch(nn.Module):
         self.refinenet4 = Fusion(features, has_skip=False)
         self.output_conv1 = nn.Conv2d(features, features // 2, 3, padding=1)
         self.output_conv2 = nn.Sequential(
-            nn.Conv2d(features // 2, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 1, 1), nn.Identity()
+            nn.Conv2d(features // 2, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, outputs, 1), nn.Identity()
         )
 
 
-class Decoder(nn.Module):
-    """Four maps of tokens → depth.
+class Pyramid(nn.Module):
+    """What every decoder here begins with: four maps of tokens of `width` channels → one fused map, in three steps."""
 
-    `forward(maps, grid, tap)`: maps: four [images, h·w, width]; grid: (h, w) patches; tap: called with every name of
-    `TAPS` as its map is made. Returns [images, 1, 14h, 14w], ≥ 0, and ≤ 1 where the output is a sigmoid.
-    """
-
-    def __init__(
-        self, width: int, features: int, out_channels: tuple[int, int, int, int], output: Output = "relu"
-    ) -> None:
+    def __init__(self, width: int, out_channels: tuple[int, int, int, int], scratch: Scratch) -> None:
         super().__init__()
         self.projects = nn.ModuleList(nn.Conv2d(width, channels, 1) for channels in out_channels)
         self.resize_layers = nn.ModuleList(
@@ -99,26 +93,56 @@ class Decoder(nn.Module):
                 nn.Conv2d(out_channels[3], out_channels[3], 3, stride=2, padding=1),
             ]
         )
-        self.scratch = Scratch(features, out_channels)
+        self.scratch = scratch
+
+    def project(self, level: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Patch tokens [images, h·w, width] of a level (0..3) → [images, out_channels[level], h, w]."""
+        return self.projects[level](tokens.transpose(1, 2).reshape(len(tokens), -1, *grid))
+
+    def skips(self, projected: Sequence[Tensor], tap: Tap) -> list[Tensor]:
+        """The four projected maps → four of `features` channels, each at its own size, fine to coarse."""
+        s = self.scratch
+        layers = [
+            tap(name, resize(image)) for name, image, resize in zip(LAYERS, projected, self.resize_layers, strict=True)
+        ]
+        reduces = (s.layer1_rn, s.layer2_rn, s.layer3_rn, s.layer4_rn)
+        return [reduce(layer) for reduce, layer in zip(reduces, layers, strict=True)]
+
+    def fuse(self, skips: Sequence[Tensor], tap: Tap) -> Tensor:
+        """The four skips → `path_1` [images, features, 8h, 8w]."""
+        s = self.scratch
+        return fuse((s.refinenet4, s.refinenet3, s.refinenet2, s.refinenet1), skips, tap)
+
+
+def fuse(fusions: Sequence[nn.Module], skips: Sequence[Tensor], tap: Tap) -> Tensor:
+    """fusions: coarse to fine; skips: fine to coarse. Returns the last path, twice the size of the finest skip."""
+    skip_1, skip_2, skip_3, skip_4 = skips
+    refine_4, refine_3, refine_2, refine_1 = fusions
+    path = tap("path_4", refine_4(skip_4, None, _size(skip_3)))
+    path = tap("path_3", refine_3(path, skip_3, _size(skip_2)))
+    path = tap("path_2", refine_2(path, skip_2, _size(skip_1)))
+    rows, columns = _size(skip_1)
+    return tap("path_1", refine_1(path, skip_1, (2 * rows, 2 * columns)))
+
+
+class Decoder(Pyramid):
+    """Four maps of tokens → depth.
+
+    `forward(maps, grid, tap)`: maps: four [images, h·w, width]; grid: (h, w) patches; tap: called with every name of
+    `TAPS` as its map is made. Returns [images, 1, 14h, 14w], ≥ 0, and ≤ 1 where the output is a sigmoid.
+    """
+
+    def __init__(
+        self, width: int, features: int, out_channels: tuple[int, int, int, int], output: Output = "relu"
+    ) -> None:
+        super().__init__(width, out_channels, Scratch(features, out_channels))
         self.output = output
 
     def forward(self, maps: list[Tensor], grid: tuple[int, int], tap: Tap) -> Tensor:
-        s = self.scratch
-        layers = []
-        for name, tokens, project, resize in zip(LAYERS, maps, self.projects, self.resize_layers, strict=True):
-            image = tokens.transpose(1, 2).reshape(len(tokens), -1, *grid)
-            layers.append(tap(name, resize(project(image))))
-        skip_1, skip_2, skip_3, skip_4 = (
-            reduce(layer)
-            for reduce, layer in zip((s.layer1_rn, s.layer2_rn, s.layer3_rn, s.layer4_rn), layers, strict=True)
-        )
-        path = tap("path_4", s.refinenet4(skip_4, None, _size(skip_3)))
-        path = tap("path_3", s.refinenet3(path, skip_3, _size(skip_2)))
-        path = tap("path_2", s.refinenet2(path, skip_2, _size(skip_1)))
-        rows, columns = _size(skip_1)
-        path = tap("path_1", s.refinenet1(path, skip_1, (2 * rows, 2 * columns)))
-        full = _upsample(s.output_conv1(path), (grid[0] * PATCH, grid[1] * PATCH))
-        depth = s.output_conv2(full)
+        projected = [self.project(level, tokens, grid) for level, tokens in enumerate(maps)]
+        path = self.fuse(self.skips(projected, tap), tap)
+        full = upsample(self.scratch.output_conv1(path), (grid[0] * PATCH, grid[1] * PATCH))
+        depth = self.scratch.output_conv2(full)
         if self.output == "sigmoid":
             return depth.sigmoid()
         return F.relu(depth) if self.output == "relu" else F.softplus(depth)
@@ -128,5 +152,6 @@ def _size(image: Tensor) -> tuple[int, int]:
     return image.shape[-2], image.shape[-1]
 
 
-def _upsample(image: Tensor, size: tuple[int, int]) -> Tensor:
+def upsample(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """image [images, C, h, w] → [images, C, *size], bilinear, corners on corners."""
     return F.interpolate(image, size=size, mode="bilinear", align_corners=True)

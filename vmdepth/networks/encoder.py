@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vmdepth.networks.attention import attend
+
+# Turns queries or keys [..., tokens, d] by their places; sees queries and keys [images, heads, tokens, d].
+Rotation = Callable[[Tensor], Tensor]
+Watch = Callable[[Tensor, Tensor], None]
 
 PATCH = 14
 TABLE_GRID = (37, 37)  # positions that every published table holds: 518 × 518 pixels
@@ -60,17 +65,53 @@ class PatchEmbed(nn.Module):
 
 
 class Attention(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
+    """Self-attention over tokens [batch, tokens, width].
+
+    qk_norm: every query and key goes through a layer norm over the channels of its head, and only then through the
+    rotation (if there is one). `watch` sees queries and keys as they enter the product.
+    """
+
+    def __init__(self, width: int, heads: int, qk_norm: bool = False) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
+        self.q_norm = nn.LayerNorm(width // heads, eps=1e-5) if qk_norm else None
+        self.k_norm = nn.LayerNorm(width // heads, eps=1e-5) if qk_norm else None
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rotation: Rotation | None = None, watch: Watch | None = None) -> Tensor:
         batch, tokens, width = x.shape
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        return self.proj(attend(query, key, value).transpose(1, 2).reshape(batch, tokens, width))
+        query, key = _prepared(query, self.q_norm, rotation), _prepared(key, self.k_norm, rotation)
+        if watch is not None:
+            watch(query, key)
+        return self.join(attend(query, key, value))
+
+    def queries(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
+        """x [batch, tokens, width] → its queries alone [batch, heads, tokens, d]."""
+        (query,) = self._parts(x, 0, 1)
+        return _prepared(query, self.q_norm, rotation)
+
+    def keys_and_values(self, x: Tensor, rotation: Rotation | None = None) -> tuple[Tensor, Tensor]:
+        """x [batch, tokens, width] → its keys and values, [batch, heads, tokens, d] each."""
+        key, value = self._parts(x, 1, 3)
+        return _prepared(key, self.k_norm, rotation), value
+
+    def join(self, heads: Tensor) -> Tensor:
+        """What the heads found [batch, heads, tokens, d] → [batch, tokens, width]."""
+        batch, _, tokens, _ = heads.shape
+        return self.proj(heads.transpose(1, 2).reshape(batch, tokens, -1))
+
+    def _parts(self, x: Tensor, first: int, last: int) -> tuple[Tensor, ...]:
+        rows = slice(first * x.shape[-1], last * x.shape[-1])
+        parts = F.linear(x, self.qkv.weight[rows], self.qkv.bias[rows])
+        return parts.unflatten(-1, (last - first, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def _prepared(x: Tensor, norm: nn.LayerNorm | None, rotation: Rotation | None) -> Tensor:
+    x = x if norm is None else norm(x)
+    return x if rotation is None else rotation(x)
 
 
 class Mlp(nn.Module):
@@ -107,17 +148,20 @@ class LayerScale(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, size: EncoderSize) -> None:
+    def __init__(self, size: EncoderSize, qk_norm: bool = False, eps: float = 1e-6) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(size.width, eps=1e-6)
-        self.attn = Attention(size.width, size.heads)
+        self.norm1 = nn.LayerNorm(size.width, eps=eps)
+        self.attn = Attention(size.width, size.heads, qk_norm)
         self.ls1 = LayerScale(size.width)
-        self.norm2 = nn.LayerNorm(size.width, eps=1e-6)
+        self.norm2 = nn.LayerNorm(size.width, eps=eps)
         self.mlp = SwiGlu(size.width) if size.swiglu else Mlp(size.width)
         self.ls2 = LayerScale(size.width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.ls1(self.attn(self.norm1(x)))
+    def forward(self, x: Tensor, rotation: Rotation | None = None, watch: Watch | None = None) -> Tensor:
+        return self.feed_forward(x + self.ls1(self.attn(self.norm1(x), rotation, watch)))
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """The half of the block after the attention; works on every token alone."""
         return x + self.ls2(self.mlp(self.norm2(x)))
 
 
@@ -126,9 +170,10 @@ class Encoder(nn.Module):
 
     `forward(images)`: images [B, 3, H, W], normalised, H and W multiples of 14. Returns four tensors
     [B, (H/14)·(W/14), width], shallow to deep. Frames never see each other here.
+    qk_norm_from: the first block with normalised queries and keys (None: no block). norm_eps: of the final norm.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, qk_norm_from: int | None = None, norm_eps: float = 1e-6) -> None:
         super().__init__()
         self.size = ENCODERS[name]
         width = self.size.width
@@ -136,8 +181,9 @@ class Encoder(nn.Module):
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + TABLE_GRID[0] * TABLE_GRID[1], width))
         self.table_grid = TABLE_GRID
         self.patch_embed = PatchEmbed(width)
-        self.blocks = nn.ModuleList(Block(self.size) for _ in range(self.size.depth))
-        self.norm = nn.LayerNorm(width, eps=1e-6)
+        first = self.size.depth if qk_norm_from is None else qk_norm_from
+        self.blocks = nn.ModuleList(Block(self.size, qk_norm=index >= first) for index in range(self.size.depth))
+        self.norm = nn.LayerNorm(width, eps=norm_eps)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -150,15 +196,18 @@ class Encoder(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        grid = (images.shape[-2] // PATCH, images.shape[-1] // PATCH)
-        tokens = self.patch_embed(images)
-        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1) + self.positions(grid)
+        tokens = self.embed(images, self.positions((images.shape[-2] // PATCH, images.shape[-1] // PATCH)))
         maps = []
         for index, block in enumerate(self.blocks):
             tokens = block(tokens)
             if index in self.size.taps:
                 maps.append(self.norm(tokens)[:, 1:])
         return maps
+
+    def embed(self, images: Tensor, positions: Tensor) -> Tensor:
+        """images [n, 3, H, W], normalised → tokens [n, 1 + patches, width] with their places, the class token first."""
+        tokens = self.patch_embed(images)
+        return torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1) + positions
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
         """The position table [1, 1 + h·w, width] for a patch grid (h, w).

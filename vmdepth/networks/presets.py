@@ -58,10 +58,13 @@ class NetworkConfig:
         return cls(**{**raw, **lists})
 
 
+VDA_TAPS = ("layer_3", "layer_4", "path_4", "path_3")  # of Video Depth Anything's motion modules 0..3
+
 PRESETS = {
     "tiny": NetworkConfig("tiny", 32, (24, 48, 96, 192), temporal_width=48),
     "small": NetworkConfig("small", 64, (48, 96, 192, 384)),
     "base": NetworkConfig("base", 128, (96, 192, 384, 768)),
     "large": NetworkConfig("large", 256, (256, 512, 1024, 1024)),
     "giant": NetworkConfig("giant", 384, (1536, 1536, 1536, 1536)),
+    "vda-small-causal": NetworkConfig("small", 64, (48, 96, 192, 384), "relu", head="attention", taps=VDA_TAPS),
 }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
-from vmdepth.networks.presets import PRESETS
+from vmdepth.networks.presets import PRESETS, NetworkConfig
+from vmdepth.networks.temporal_attention import TemporalForm
 from vmdepth_runtime.errors import InputError
 
 
@@ -16,12 +17,14 @@ from vmdepth_runtime.errors import InputError
 class TrainSettings:
     """preset: the network, a name of `PRESETS`. size: HxW pixels. batch: clips per step, of clip_length frames each.
 
-    temporal_weight: of the temporal gradient loss beside the depth loss. init: a checkpoint whose weights to start
-    from. seed: of the weights and of the clips; other seeds see other clips. device: "auto" takes a GPU where there is
-    one.
+    temporal: form of attention over time; empty is the preset's. temporal_weight: of the temporal gradient loss beside
+    the depth loss. init: a checkpoint, ours or official, whose weights to start from; freeze_encoder: whether its
+    encoder stays as it is. seed: of the weights and of the clips; other seeds see other clips. device: "auto" takes a
+    GPU where there is one.
     """
 
     preset: str = "tiny"
+    temporal: str = ""
     size: str = "196x252"
     clip_length: int = 6
     batch: int = 4
@@ -32,10 +35,17 @@ class TrainSettings:
     gradient_clip: float = 1.0
     temporal_weight: float = 1.0
     init: str = ""
+    freeze_encoder: bool = False
     seed: int = 0
     save_every: int = 250
     picture_every: int = 250
     device: str = "auto"
+
+    @property
+    def network(self) -> NetworkConfig:
+        """The preset, with its attention over time in the form asked for."""
+        config = PRESETS[self.preset]
+        return replace(config, temporal=cast(TemporalForm, self.temporal)) if self.temporal else config
 
     @property
     def height_width(self) -> tuple[int, int]:
@@ -85,15 +95,23 @@ def _typed(key: str, value: Any, types: dict[str, type]) -> Any:
         near = difflib.get_close_matches(key, types, n=1, cutoff=0)
         raise InputError(f"unknown setting '{key}'; did you mean '{near[0]}'?")
     kind = types[key]
+    if kind is bool and str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
     try:
+        if kind is bool:
+            raise ValueError
         return kind(float(value)) if kind is int and float(value).is_integer() else kind(value)
     except (TypeError, ValueError):
-        raise InputError(f"{key}={value}: should be {kind.__name__}") from None
+        raise InputError(f"{key}={value}: should be {'true or false' if kind is bool else kind.__name__}") from None
 
 
 def _checked(settings: TrainSettings) -> TrainSettings:
     if settings.preset not in PRESETS:
         raise InputError(f"preset '{settings.preset}': there are {', '.join(PRESETS)}")
+    if settings.temporal and PRESETS[settings.preset].head != "attention":
+        raise InputError(f"temporal={settings.temporal}: preset '{settings.preset}' has no attention over time")
+    if settings.temporal and settings.temporal not in get_args(TemporalForm):
+        raise InputError(f"temporal={settings.temporal}: there are {', '.join(get_args(TemporalForm))}")
     try:
         height, width = settings.height_width
     except ValueError:

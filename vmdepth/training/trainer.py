@@ -15,13 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import vmdepth
 from vmdepth import checkpoint
 from vmdepth.data.batches import rendered_batches
 from vmdepth.data.synthetic import RenderedClips
 from vmdepth.losses.affine import affine_invariant_loss, affine_normalise, relative_weight
 from vmdepth.losses.temporal import temporal_gradient_loss
-from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.temporal import CYCLE
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.pictures import write_picture
@@ -58,14 +56,15 @@ class Trainer:
         )
         torch.manual_seed(settings.seed)
         if settings.init:
-            self.model = vmdepth.load(settings.init)
-            if self.model.config != PRESETS[settings.preset]:
+            self.model = checkpoint.load_video(settings.init, settings.network.temporal if settings.temporal else None)
+            if self.model.config != settings.network:
                 raise InputError(f"{settings.init}: is not a '{settings.preset}' network; choose its own preset")
         else:
-            self.model = VideoDepth(PRESETS[settings.preset])
+            self.model = VideoDepth(settings.network)
         self._claim_folder(resume)
         self.model.name = settings.preset
         self.model.to(self.device).train()
+        self.model.encoder.requires_grad_(not settings.freeze_encoder)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a sixth faster on a CPU
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, settings.weight_decay), lr=settings.learning_rate, betas=(0.9, 0.98)
@@ -176,7 +175,7 @@ class Trainer:
     def _save(self) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         for name, parameter in self.model.named_parameters():
-            for key, value in self.optimizer.state[parameter].items():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{key}.{name}"] = value
         # Weights and optimiser in one file: a kill between two files could not part them.
         checkpoint.write_tensors(self.folder / _STATE, tensors, {"step": self.step})
@@ -191,6 +190,8 @@ class Trainer:
             parts[part][rest] = tensor
         self.model.load_state_dict(parts["model"])
         for name, parameter in self.model.named_parameters():
+            if not parameter.requires_grad:
+                continue
             self.optimizer.state[parameter] = {
                 key: parts["optimizer"][f"{key}.{name}"].to(self.device if key != "step" else "cpu")
                 for key in ("step", "exp_avg", "exp_avg_sq")
@@ -199,7 +200,7 @@ class Trainer:
 
 
 def parameter_groups(model: VideoDepth, weight_decay: float) -> list[dict[str, Any]]:
-    """AdamW's groups of a network's parameters; `rate` is a factor on the learning rate.
+    """AdamW's groups of a network's parameters that learn; `rate` is a factor on the learning rate.
 
     Matrices and kernels decay; gains, biases and the position table do not. The patch embedding learns at a tenth: the
     588 numbers of a patch move together, so at the full rate its output outgrows everything that is added to it later,
@@ -207,6 +208,8 @@ def parameter_groups(model: VideoDepth, weight_decay: float) -> list[dict[str, A
     """
     patch, decayed, others = [], [], []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         if name == "encoder.patch_embed.proj.weight":
             patch.append(parameter)
         elif parameter.ndim >= 2 and name not in ("encoder.pos_embed", "encoder.cls_token"):

@@ -12,6 +12,13 @@ def test_a_preset_and_overrides():
     assert settings.height_width == (98, 126)
 
 
+def test_yes_no_and_the_form_of_attention():
+    settings = parse_settings("vda-small-causal", ["freeze_encoder=true", "temporal=bidirectional"])
+    assert settings.freeze_encoder is True
+    assert settings.network.temporal == "bidirectional"
+    assert parse_settings("vda-small-causal", ["freeze_encoder=false"]).network.temporal == "causal"
+
+
 def test_a_yaml_file_and_overrides(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("preset: small\nsteps: 7\nbatch: 2\n")
@@ -29,6 +36,9 @@ def test_a_yaml_file_and_overrides(tmp_path):
         ("tiny", ["steps=0"], "above 0"),
         ("tiny", ["size=200x250"], "multiples of 14"),
         ("tiny", ["size=big"], "HxW"),
+        ("tiny", ["freeze_encoder=maybe"], "true or false"),
+        ("tiny", ["temporal=causal"], "no attention over time"),
+        ("vda-small-causal", ["temporal=acausal"], "there are bidirectional, causal, streaming"),
         ("tiny", ["preset=huge"], "there are tiny"),
         ("none.yaml", [], "not readable as YAML"),
     ],

@@ -137,3 +137,29 @@ def test_bad_input_is_one_line_and_exit_2(arguments, tmp_path):
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert not out.exists()
+
+
+def test_a_frozen_encoder_stays_as_it_is_to_the_bit(tmp_path):
+    from dataclasses import replace
+
+    trainer = Trainer(replace(SMALL, freeze_encoder=True), tmp_path / "run", resume=False)
+    before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    trainer.run(lambda _: None)
+    after = vmdepth.load(tmp_path / "run" / "last.safetensors").state_dict()
+    for name, tensor in before.items():
+        assert torch.equal(after[name], tensor) == name.startswith("encoder."), name
+
+
+def test_attention_over_time_trains_causally_and_streams(tmp_path):
+    settings = TrainSettings("vda-small-causal", size="28x42", clip_length=3, batch=1, steps=2, warmup=1, device="cpu")
+    Trainer(settings, tmp_path, resume=False).run(lambda _: None)
+    model = vmdepth.load(tmp_path / "last.safetensors")
+    assert model.config.temporal == "causal"
+    clip = torch.rand(1, 3, 3, 28, 42)
+    with torch.no_grad():
+        depth, _ = model(clip)
+        states, steps = None, []
+        for frame in clip.unbind(1):
+            one, states = model.step(frame, states)
+            steps.append(one)
+    torch.testing.assert_close(torch.stack(steps, 1), depth, rtol=1e-4, atol=1e-5)
