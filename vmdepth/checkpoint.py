@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -102,7 +103,7 @@ def load_video(path: str | Path, temporal: TemporalForm | None = None) -> VideoD
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a `.safetensors` or `.pth` file."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: {'is a folder, not a checkpoint' if path.is_dir() else 'no such file'}")
     if path.suffix not in (".pth", ".pt"):
         try:
             with safe_open(path, framework="pt") as file:
@@ -111,9 +112,13 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             raise InputError(f"{path}: not a readable checkpoint ({error})") from None
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling fails in many ways; none of them may run what the file holds
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path}: not a readable checkpoint of plain weights ({reason})") from None
+    except UnpicklingError:
+        raise InputError(
+            f"{path}: not a readable checkpoint of plain weights, and nothing else is read, since it could run code; "
+            f"save its state_dict() alone"
+        ) from None
+    except Exception:  # a broken file fails in many ways
+        raise InputError(f"{path}: not a readable checkpoint: broken, or not PyTorch's; get it again") from None
     if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise InputError(f"{path}: holds no plain dictionary of weights")
     return tensors, {}

@@ -39,7 +39,8 @@ def to_onnx(model: VideoDepth, height: int, width: int, streams: int) -> onnx.Mo
     frame = torch.zeros(streams, height, width, 3, dtype=torch.uint8)
     names = list(states)
     # The exporter warns of other libraries' business (no torchvision, its own deprecations).
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for library in ("torch.onnx", "onnx_ir"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     with torch.no_grad(), use_attention("explicit"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
