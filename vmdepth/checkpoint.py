@@ -92,9 +92,9 @@ def load(
     return model.float().eval()
 
 
-def load_video(path: str | Path, temporal: TemporalForm | None = None) -> VideoDepth:
+def load_video(path: str | Path, temporal: TemporalForm | None = None, window: int | None = None) -> VideoDepth:
     """`load` for what needs a network of videos. Raises InputError for one that sees all views at once."""
-    model = load(path, temporal)
+    model = load(path, temporal, window)
     if not isinstance(model, VideoDepth):
         raise InputError(f"{path}: is Depth Anything 3, which sees all views at once: it has no step to stream")
     return model

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from vmdepth.checkpoint import load_video, weights_hash
 from vmdepth.networks.step_graph import StepGraph
 from vmdepth.networks.temporal import States
-from vmdepth.networks.temporal_attention import TemporalForm
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_runtime.contract import StateSpec, StepContract
 from vmdepth_runtime.errors import InputError
@@ -85,22 +84,21 @@ class TorchSession:
 Session = OnnxSession | TorchSession
 
 
-def open_session(
-    path: Path,
-    like: StepContract | None = None,
-    size: tuple[int, int] = (196, 252),
-    temporal: TemporalForm | None = None,
-) -> Session:
-    """A checkpoint or a step graph, ready to step. A checkpoint takes size and streams of `like`, else `size` and one.
+def open_session(path: Path, like: StepContract | None = None, size: tuple[int, int] = (196, 252)) -> Session:
+    """A checkpoint or a step graph, ready to step.
 
-    temporal: form of a checkpoint's attention over time. Raises InputError, naming the file, when it is neither or
-    cannot step.
+    A checkpoint takes size, streams and form of attention over time from `like`, else `size`, one stream and its own
+    form. Raises InputError, naming the file, when it is neither or cannot step.
     """
     if path.suffix == ".onnx":
         return OnnxSession(path)
     if path.suffix not in (".safetensors", ".pth", ".pt"):
         raise InputError(f"{path}: should be a checkpoint (.safetensors, .pth) or a step graph (.onnx)")
-    model = load_video(path, temporal)
-    if like is not None:
-        return TorchSession(model, like.height, like.width, like.streams)
-    return TorchSession(model, *size)
+    model = load_video(path)
+    if like is None:
+        return TorchSession(model, *size)
+    ring = next((state.ring for state in like.states if state.ring), None)
+    if ring is not None and model.config.head == "attention":
+        # Official streaming keeps its first frame for ever; a causal window does not.
+        model = load_video(path, "streaming") if ring.anchors else load_video(path, "causal", ring.slots + 1)
+    return TorchSession(model, like.height, like.width, like.streams)

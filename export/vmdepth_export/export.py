@@ -86,9 +86,15 @@ def parse_size(size: str) -> tuple[int, int]:
     type=click.Choice(["causal", "streaming"]),
     help="Form of attention over time; official video networks stream by the official rule.",
 )
+@click.option("--window", type=click.IntRange(2, 32), help="Frames a causal step sees.  [default: 32]")
 @click.option("--streams", default=1, show_default=True, type=click.IntRange(min=1), help="Videos in one batch.")
 def export(
-    checkpoint: Path, output: Path, size: str, temporal: Literal["causal", "streaming"] | None, streams: int
+    checkpoint: Path,
+    output: Path,
+    size: str,
+    temporal: Literal["causal", "streaming"] | None,
+    window: int | None,
+    streams: int,
 ) -> None:
     """Turn CHECKPOINT (of vmdepth-train, or official) into a step graph that vmdepth-run streams.
 
@@ -101,7 +107,7 @@ def export(
 
     from vmdepth.checkpoint import load_video
 
-    model = load_video(checkpoint, temporal)
+    model = load_video(checkpoint, temporal, window)
     report = export_step_graph(model, output, height, width, streams=streams)
     megabytes = output.stat().st_size / 1e6
     click.echo(

@@ -43,7 +43,7 @@ def test_export_writes_a_checked_graph(saved, tmp_path):
         (["{saved}", "-o", "{folder}/a.engine"], "end in .onnx"),
         (["{saved}", "-o", "{folder}/no/a.onnx"], "is not there; make it first"),
         (["{saved}", "-o", "{folder}/a.onnx", "--streams", "0"], "--streams"),
-        (["{folder}", "-o", "{folder}/a.onnx"], "no such file"),
+        (["{folder}", "-o", "{folder}/a.onnx"], "is a folder"),
     ],
 )
 def test_export_refuses_bad_input_in_one_line(arguments, message, saved, tmp_path):

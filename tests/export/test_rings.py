@@ -7,13 +7,15 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from click.testing import CliRunner
 
 import vmdepth
+from vmdepth import checkpoint
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.session import TorchSession
+from vmdepth.session import TorchSession, open_session
 from vmdepth_export.bench_heads import head_times, reprojecting_step
-from vmdepth_export.export import export_step_graph
+from vmdepth_export.export import export, export_step_graph
 from vmdepth_export.parity import compare, rendered_frames
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.session import OnnxSession
@@ -138,6 +140,24 @@ def test_the_official_streaming_numbers_come_out_of_onnx_runtime(official_weight
     assert np.abs(np.stack(depths) - io["depth"]).max() <= 1e-4 * np.abs(io["depth"]).max()
     reference = TorchSession(model, *SIZE)
     assert compare(reference, session, (image[None] for image in io["frames"])).agrees
+
+
+def test_the_commands_take_form_and_window_and_parity_finds_them_in_the_graph(tmp_path):
+    checkpoint.save(tmp_path / "video.safetensors", video_network("streaming"), "video")
+    for options in (["--temporal", "causal", "--window", "5"], ["--temporal", "streaming"]):
+        arguments = [
+            str(tmp_path / "video.safetensors"),
+            "-o",
+            str(tmp_path / "video.onnx"),
+            "--size",
+            "28x42",
+            *options,
+        ]
+        assert CliRunner().invoke(export, arguments, catch_exceptions=False).exit_code == 0
+        graph = OnnxSession(tmp_path / "video.onnx")
+        network = open_session(tmp_path / "video.safetensors", like=graph.contract)
+        assert network.contract.states == graph.contract.states
+        assert compare(network, graph, rendered_frames(8, *SIZE, 1)).agrees
 
 
 def test_a_bidirectional_network_cannot_be_exported(tmp_path):
