@@ -46,9 +46,8 @@ class DepthStream:
     ```
 
     model: a step graph made with `vmdepth-export`; None takes the bundled one. threads: for one step; None takes all
-    cores. resize: one of
-    `vmdepth_runtime.contract.RESIZES`. Raises InputError when the model is missing, breaks the contract or was made for
-    several streams.
+    cores. resize: one of `vmdepth_runtime.contract.RESIZES`. Raises InputError when the model is missing, breaks the
+    contract or was made for several streams.
 
     A frame of another size than the one before starts a new stream: the states go back to zero.
     """

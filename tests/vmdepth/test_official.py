@@ -73,18 +73,6 @@ def watch(model):
     return seen
 
 
-def check_taps(seen, io, first_frames=None):
-    taps = [name for name in io.files if name in seen]
-    assert taps
-    for name in taps:
-        expected = io[name]
-        got = seen[name]
-        if len(got) > len(expected):
-            got = got[first_frames] if first_frames and name in ("path_1", "path_2") else got[: len(expected)]
-        if not name.startswith("path") or name in ("path_1", "path_2"):  # the others are taken behind the video heads
-            assert agrees(got, expected), name
-
-
 @pytest.mark.parametrize(
     ("table", "preset", "head"),
     [

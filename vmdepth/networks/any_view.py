@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vmdepth.networks.cameras import CameraDecoder, CameraEncoder, from_cameras, to_cameras
 from vmdepth.networks.decoder import Tap
-from vmdepth.networks.encoder import ENCODERS, PATCH
+from vmdepth.networks.encoder import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, PATCH, check_size
 from vmdepth.networks.reference_view import Reference, check_reference
 from vmdepth.networks.view_decoder import Decoded, ViewDecoder, same
 from vmdepth.networks.view_encoder import Observer, ViewEncoder
@@ -115,7 +115,7 @@ class AnyViewDepth(nn.Module):
 
 def imagenet_normalised(images: Tensor) -> Tensor:
     """RGB in 0..1, [..., 3, H, W] → mean 0 and deviation 1 over ImageNet."""
-    mean, std = (images.new_tensor(x).view(3, 1, 1) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    mean, std = (images.new_tensor(x).view(3, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_STD))
     return (images - mean) / std
 
 
@@ -156,7 +156,5 @@ def check_clip(clip: Tensor) -> tuple[int, int, int, int]:
     if clip.ndim != 5 or clip.shape[2] != 3 or 0 in clip.shape:
         raise ValueError(f"views are [B, N, 3, H, W]; this has shape {list(clip.shape)}")
     batch, views, _, height, width = clip.shape
-    if height % PATCH or width % PATCH:
-        nearest = "x".join(str(max(PATCH, round(side / PATCH) * PATCH)) for side in (height, width))
-        raise ValueError(f"size {height}x{width} is no multiple of {PATCH}; the nearest that works is {nearest}")
+    check_size(height, width)
     return batch, views, height, width

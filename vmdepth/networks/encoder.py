@@ -16,6 +16,7 @@ Rotation = Callable[[Tensor], Tensor]
 Watch = Callable[[Tensor, Tensor], None]
 
 PATCH = 14
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of R, G, B in 0..1
 TABLE_GRID = (37, 37)  # positions that every published table holds: 518 × 518 pixels
 
 
@@ -230,3 +231,10 @@ class Encoder(nn.Module):
         grid = (height // PATCH, width // PATCH)
         self.pos_embed = nn.Parameter(self.positions(grid).clone(), requires_grad=False)
         self.table_grid = grid
+
+
+def check_size(height: int, width: int) -> None:
+    """Raise ValueError, naming the nearest that works, for a size that is not whole patches."""
+    if height < PATCH or width < PATCH or height % PATCH or width % PATCH:
+        nearest = "x".join(str(max(PATCH, round(side / PATCH) * PATCH)) for side in (height, width))
+        raise ValueError(f"size {height}x{width} is no multiple of {PATCH}; the nearest that works is {nearest}")

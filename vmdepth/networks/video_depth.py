@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vmdepth.networks.decoder import Decoder, Tap, tap_channels, tap_size
-from vmdepth.networks.encoder import ENCODERS, PATCH, Encoder
+from vmdepth.networks.encoder import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, PATCH, Encoder, check_size
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.temporal import MambaHead, States, TemporalHead, next_counter, remember
 from vmdepth.networks.temporal_attention import AttentionHead
@@ -37,12 +37,12 @@ class VideoDepth(nn.Module):
         self.cycle = one.cycle if isinstance(one, TemporalHead) else None
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
     def state_shapes(self, batch: int, height: int, width: int) -> dict[str, tuple[int, ...]]:
         """State name → shape for frames of height × width pixels, in the order of the step graph."""
-        _check_size(height, width)
+        check_size(height, width)
         shapes: dict[str, tuple[int, ...]] = {"counter": (batch,)} if self.cycle else {}
         for tap, head in self.heads.items():
             assert isinstance(head, TemporalHead)
@@ -144,9 +144,3 @@ def _head(config: NetworkConfig, tap: str) -> TemporalHead:
 
 def _grid(images: Tensor) -> tuple[int, int]:
     return images.shape[-2] // PATCH, images.shape[-1] // PATCH
-
-
-def _check_size(height: int, width: int) -> None:
-    if height < PATCH or width < PATCH or height % PATCH or width % PATCH:
-        nearest = "x".join(str(max(PATCH, round(side / PATCH) * PATCH)) for side in (height, width))
-        raise ValueError(f"size {height}x{width} is no multiple of {PATCH}; the nearest that works is {nearest}")
