@@ -116,15 +116,19 @@ def shapes_of(config: NetworkConfig) -> Shapes:
 
 
 def check_names(path: Path, tensors: Mapping[str, Tensor], expected: Shapes, what: str) -> None:
-    """Raise InputError, naming up to five, unless names and shapes are exactly those expected of `what`."""
-    missing, extra = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
-    misshapen = [name for name in expected.keys() & tensors.keys() if tensors[name].shape != expected[name]]
-    problems = [f"{name} is missing" for name in sorted(missing)]
-    problems += [f"{name} does not belong to it" for name in sorted(extra)]
-    problems += [f"{n} is {list(tensors[n].shape)} instead of {list(expected[n])}" for n in sorted(misshapen)]
-    if problems:
-        more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise InputError(f"{path}: looks like {what}, but {', '.join(problems[:5])}{more}")
+    """Raise InputError unless names and shapes are exactly those expected of `what`."""
+    if misfit := misfits({name: tuple(tensor.shape) for name, tensor in tensors.items()}, expected):
+        raise InputError(f"{path}: looks like {what}, but {misfit}")
+
+
+def misfits(given: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> str:
+    """Where names and shapes differ, up to five of them in words; empty when they are the same."""
+    misshapen = sorted(name for name in expected.keys() & given.keys() if given[name] != expected[name])
+    problems = [f"{name} is missing" for name in sorted(expected.keys() - given.keys())]
+    problems += [f"{name} does not belong to it" for name in sorted(given.keys() - expected.keys())]
+    problems += [f"{name} is {list(given[name])} instead of {list(expected[name])}" for name in misshapen]
+    more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
+    return ", ".join(problems[:5]) + more
 
 
 def _ours(name: str) -> str:

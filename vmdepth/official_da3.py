@@ -19,6 +19,7 @@ from vmdepth.networks.encoder import ENCODERS
 from vmdepth.networks.mono_depth import MonoDepth
 from vmdepth.networks.nested_depth import NestedDepth
 from vmdepth.networks.view_presets import METRIC, MONO, VIEW_PRESETS, AnyViewConfig, MonoConfig, NestedConfig
+from vmdepth.official import misfits
 
 Config = AnyViewConfig | MonoConfig | NestedConfig
 Network = AnyViewDepth | MonoDepth | NestedDepth
@@ -159,11 +160,5 @@ def _check(given: Mapping[str, tuple[int, ...]], network: Network) -> None:
     if not any(_GAUSSIANS in name for name in given):  # a file without that head lacks nothing
         unused = {name: shape for name, shape in unused.items() if _GAUSSIANS not in name}
     expected = {theirs: tuple(state[ours].shape) for ours, theirs in official_names(network).items()} | unused
-    wrong = {
-        "missing": sorted(expected.keys() - given.keys()),
-        "unknown": sorted(given.keys() - expected.keys()),
-        "of another shape": sorted(k for k in expected.keys() & given.keys() if tuple(expected[k]) != tuple(given[k])),
-    }
-    found = [f"{len(keys)} {what} ({', '.join(keys[:5])})" for what, keys in wrong.items() if keys]
-    if found:
-        raise ValueError(f"looks like Depth Anything 3 {network.name}, but weights do not fit: {'; '.join(found)}")
+    if misfit := misfits(given, expected):
+        raise ValueError(f"looks like Depth Anything 3 {network.name}, but {misfit}")
