@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import check_target, write_report
+from vmdepth_runtime.stream import resize_frame
 
 if TYPE_CHECKING:
     from vmdepth.session import Session
 
 FRAMES_PER_CLIP = 16
+OFFICIAL_PICTURE = (480, 640)  # height and width, as of the indoor benchmarks that depth networks are compared on
 
 
 @dataclass(frozen=True)
@@ -74,30 +76,45 @@ def mean_map_accuracy(depths: list[NDArray[np.floating]]) -> Accuracy:
     return max(candidates, key=lambda a: a.delta1)
 
 
-def evaluate_rendered(session: Session, clips: int) -> tuple[Accuracy, Accuracy]:
-    """The session on held-out rendered clips, streamed frame by frame; and the mean map on the same clips."""
+def evaluate_rendered(session: Session, clips: int, official: bool = False) -> tuple[Accuracy, Accuracy]:
+    """The session on held-out rendered clips, streamed frame by frame; and the mean map on the same clips.
+
+    official: see `stream_depth`; pictures are then rendered at `OFFICIAL_PICTURE` instead of the model's size.
+    """
     from vmdepth.data.synthetic import render_clips
 
     contract = session.contract
     if contract.streams != 1:
         raise InputError(f"the model takes {contract.streams} streams at once; evaluate one exported with --streams 1")
+    height, width = OFFICIAL_PICTURE if official else (contract.height, contract.width)
     figures, truths = [], []
     for seed in range(clips):
-        clip = render_clips([seed], FRAMES_PER_CLIP, contract.height, contract.width)
+        clip = render_clips([seed], FRAMES_PER_CLIP, height, width)
         images = (clip.rgb[0].clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
         truth = clip.depth[0, :, 0].numpy()
-        figures.append(accuracy(stream_depth(session, images), truth))
+        depth = stream_depth(session, images, official)
+        figures.append(accuracy(1 / np.maximum(depth, 1e-3) if contract.depth_kind == "metric" else depth, truth))
         truths.append(truth)
     return _mean(figures), mean_map_accuracy(truths)
 
 
-def stream_depth(session: Session, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """The session's depth [N, H, W] of frames uint8 [H, W, 3] of the model's size, from its initial states."""
+def stream_depth(session: Session, images: Iterable[NDArray[np.uint8]], official: bool = False) -> NDArray[np.float32]:
+    """The session's depth [N, H, W] of frames uint8 [H, W, 3], from its initial states.
+
+    official: frames of any one size, resized as Depth Anything does, to whole grey levels, and depth brought back to
+    that size. Otherwise they have the model's size.
+    """
+    from vmdepth.official_images import depth_at
+
     session.reset()
     depths = []
     for image in images:
-        session.frame[0] = image
-        depths.append(session.step().depth[0].copy())
+        if official:
+            resize_frame(image, session.frame[0], "cubic")
+            depths.append(depth_at(session.step().depth[0].copy(), *image.shape[:2]))
+        else:
+            session.frame[0] = image
+            depths.append(session.step().depth[0].copy())
     return np.stack(depths)
 
 
@@ -108,9 +125,14 @@ def _mean(figures: list[Accuracy]) -> Accuracy:
 @click.command("vmdepth-eval")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", metavar="rendered[:CLIPS]")
+@click.option(
+    "--official",
+    is_flag=True,
+    help="Prepare pictures as Depth Anything does: from 640x480, shorter side to 518, cubic.",
+)
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures as JSON.")
-def evaluate(model: Path, data: str, report: Path | None) -> None:
-    """Accuracy of MODEL (.safetensors or .onnx), streamed frame by frame, on held-out rendered clips."""
+def evaluate(model: Path, data: str, official: bool, report: Path | None) -> None:
+    """Accuracy of MODEL (.safetensors, .pth or .onnx), streamed frame by frame, on held-out rendered clips."""
     kind, _, count = data.partition(":")
     if kind != "rendered" or not (count or "64").isdigit() or int(count or 64) < 1:
         raise InputError(f"data '{data}': should be 'rendered' or 'rendered:CLIPS', for example rendered:64")
@@ -118,12 +140,26 @@ def evaluate(model: Path, data: str, report: Path | None) -> None:
     if report:
         check_target(report)
 
+    from vmdepth.official_images import network_size
     from vmdepth.session import open_session
 
-    session = open_session(model)
-    own, blind = evaluate_rendered(session, clips)
+    size = network_size(*OFFICIAL_PICTURE)
+    session = open_session(model, size=size) if official else open_session(model)
+    has = (session.contract.height, session.contract.width)
+    if official and has != size:
+        raise InputError(
+            f"{model}: made for {has[0]}x{has[1]}, official preparation gives {size[0]}x{size[1]}; export it again "
+            f"with --size {size[0]}x{size[1]}"
+        )
+    own, blind = evaluate_rendered(session, clips, official)
     if report:
-        figures = {"model": str(model), "clips": clips, "accuracy": asdict(own), "mean_map": asdict(blind)}
+        figures = {
+            "model": str(model),
+            "clips": clips,
+            "official": official,
+            "accuracy": asdict(own),
+            "mean_map": asdict(blind),
+        }
         write_report(figures, report)
     click.echo(f"{model} on {clips} held-out rendered clips of {FRAMES_PER_CLIP} frames, one fit per clip:")
     click.echo(f"  δ1 {100 * own.delta1:.1f} %, AbsRel {own.absrel:.3f}")

@@ -89,7 +89,7 @@ class DepthStream:
             self._size = (height, width)
             self._depth = np.empty((height, width), np.float32)
             self._session.reset()
-        _resize_frame(frame, self._session.frame[0], self._resize)
+        resize_frame(frame, self._session.frame[0], self._resize)
         start = perf_counter()
         output = self._session.step()
         step_ms = (perf_counter() - start) * 1e3
@@ -112,8 +112,11 @@ class DepthStream:
         self.close()
 
 
-def _resize_frame(frame: NDArray[np.uint8], out: NDArray[np.uint8], resize: Resize) -> None:
-    """The contract's "stretch": each axis on its own, straight into the session's input buffer."""
+def resize_frame(frame: NDArray[np.uint8], out: NDArray[np.uint8], resize: Resize) -> None:
+    """A frame uint8 [H, W, 3] into `out`, a session's input buffer [h, w, 3], each axis on its own.
+
+    That is the contract's "stretch".
+    """
     if resize == "cubic":
         interpolation = cv2.INTER_CUBIC
     else:

@@ -3,11 +3,25 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from vmdepth.evaluate import accuracy, evaluate_rendered, fit_affine, mean_map_accuracy, stream_depth
+from vmdepth.data.synthetic import render_clips
+from vmdepth.evaluate import (
+    FRAMES_PER_CLIP,
+    accuracy,
+    evaluate_rendered,
+    fit_affine,
+    mean_map_accuracy,
+    stream_depth,
+)
+from vmdepth.networks.presets import PRESETS
+from vmdepth.networks.video_depth import VideoDepth
+from vmdepth.official_images import depth_at, network_size, prepare_still
+from vmdepth.session import TorchSession
 from vmdepth_runtime import bundled
 from vmdepth_runtime.session import OnnxSession
 
@@ -59,6 +73,33 @@ def test_clips_are_streamed_from_zero_states():
         np.testing.assert_array_equal(stream_depth(session, images), stream_depth(session, images))
 
 
+def test_official_preparation_is_that_of_depth_anything():
+    torch.manual_seed(0)
+    model = VideoDepth(replace(PRESETS["tiny"], head="none", taps=())).eval()
+    image = np.random.default_rng(0).integers(0, 256, (30, 50, 3), np.uint8)
+    prepared = prepare_still(image, 42)
+    session = TorchSession(model, *network_size(30, 50, 42))
+    depth = stream_depth(session, [image], official=True)[0]
+    rounded = torch.from_numpy((prepared * 255).clip(0, 255).round() / 255).permute(2, 0, 1)
+    with torch.no_grad():
+        expected = depth_at(model(rounded[None, None].float())[0][0, 0, 0].numpy(), 30, 50)
+    assert np.abs(depth - expected).max() < 0.01 * np.ptp(expected)  # OpenCV's cubic of bytes is off by a grey level
+
+
+def test_metric_depth_is_judged_by_its_inverse():
+    """The same weights called metric: the figures are those of 1 / depth."""
+    torch.manual_seed(0)
+    config = replace(PRESETS["tiny"], head="none", taps=())
+    model = VideoDepth(config).eval()
+    metric = VideoDepth(replace(config, depth="metric")).eval()
+    metric.load_state_dict(model.state_dict())
+    images = render_clips([0], FRAMES_PER_CLIP, 28, 42)
+    frames = (images.rgb[0].clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    depth = stream_depth(TorchSession(metric, 28, 42), frames)
+    expected = accuracy(1 / np.maximum(depth, 1e-3), images.depth[0, :, 0].numpy())
+    assert evaluate_rendered(TorchSession(metric, 28, 42), 1)[0] == expected
+
+
 @pytest.fixture(scope="module")
 def bundled_figures():
     with OnnxSession(bundled.MODEL) as session:
@@ -91,7 +132,15 @@ def test_command_tells_and_reports(tmp_path):
     assert set(json.loads(report.read_text())["accuracy"]) == {"delta1", "absrel"}
 
 
-@pytest.mark.parametrize("arguments", [("none.onnx", "rendered:2"), ("none.pth", "rendered"), ("none.onnx", "nowhere")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("none.onnx", "rendered:2"),
+        ("none.pth", "rendered"),
+        ("none.onnx", "nowhere"),
+        (bundled.MODEL, "rendered", "--official"),  # made for a smaller size
+    ],
+)
 def test_bad_input_is_one_line_and_exit_2(arguments):
     done = vmdepth_eval(*arguments)
     assert done.returncode == 2
