@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import torch
@@ -32,5 +33,17 @@ def rendered_batches(
     dataset = _RenderedBatches(seed, batch, clip_length, height, width, device)
     # A GPU renders faster than a worker could hand over; a CPU renders in one process beside the training.
     workers = 0 if device.type == "cuda" else 1
-    loader = DataLoader(dataset, batch_size=None, sampler=range(first, last), num_workers=workers)
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=range(first, last),
+        num_workers=workers,
+        worker_init_fn=_leave_signals_to_parent,
+    )
     return iter(loader)
+
+
+def _leave_signals_to_parent(worker: int) -> None:
+    """Ctrl-C and service managers signal every process of a run; a worker that died of it would take the run along."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -1,6 +1,7 @@
 """Training: it learns, it resumes exactly, it leaves what it promises in its folder."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -114,15 +115,18 @@ def vmdepth_train(*arguments):
     return [sys.executable, "-m", "vmdepth.train", *map(str, arguments)]
 
 
-def test_ctrl_c_saves_and_the_command_resumes(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_run_saves_and_the_command_resumes(number, tmp_path):
     settings = ["size=28x42", "clip_length=2", "batch=2", "save_every=1000", "device=cpu", "steps=100000"]
     out = tmp_path / "run"
-    process = subprocess.Popen(vmdepth_train("tiny", *settings, "--out", out), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        vmdepth_train("tiny", *settings, "--out", out), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     deadline = time.monotonic() + 120
     while not list(out.glob("events.*")) and time.monotonic() < deadline:
         time.sleep(0.2)
     time.sleep(2)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, number)  # as a terminal or a service manager does
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "go on with the same command and --resume" in errors
