@@ -25,7 +25,7 @@ from vmdepth.networks.nested_depth import NestedDepth
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.temporal_attention import TemporalForm
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.official import check_names, recognise, shapes_of
+from vmdepth.official import called, check_names, recognise, shapes_of
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import part_name
 
@@ -73,10 +73,12 @@ def load(
         if temporal or window or max_depth:
             raise InputError(f"{path}: is Depth Anything 3; temporal, window and max_depth do not apply")
         try:
-            named = any("metric" in name.lower() for name in path.absolute().parts[-2:])
-            return official_da3.build(tensors, named if metric is None else metric)
+            network = official_da3.build(tensors, "metric" in called(path) if metric is None else metric)
         except ValueError as error:
             raise InputError(f"{path}: {error}") from None
+        if metric and isinstance(network, AnyViewDepth):
+            raise InputError(f"{path}: is the {network.name} network for any number of views; it has no metric form")
+        return network
     if _KEY in metadata:
         if metric is not None or max_depth is not None:
             raise InputError(f"{path}: says itself whether its depth is metric; leave metric and max_depth out")
@@ -144,7 +146,14 @@ def _in_form(path: Path, config: NetworkConfig, temporal: TemporalForm | None, w
         return config
     if config.head != "attention":
         raise InputError(f"{path}: has no attention over time; temporal and window do not apply")
-    config = replace(config, temporal=temporal or config.temporal, window=window or config.window)
+    try:
+        config = replace(
+            config,
+            temporal=config.temporal if temporal is None else temporal,
+            window=config.window if window is None else window,
+        )
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
     if window is not None and config.temporal != "causal":
         raise InputError(f"{path}: a window belongs to temporal='causal', not to '{config.temporal}'")
     return config

@@ -19,7 +19,8 @@ Shapes = dict[str, tuple[int, ...]]
 
 _SIZES = {384: "small", 768: "base", 1024: "large", 1536: "giant"}  # by width of a token
 _LETTERS = {"small": "s", "base": "b", "large": "l", "giant": "g"}
-_MAX_DEPTH = {"metric_hypersim": 20.0, "metric_vkitti": 80.0}  # by what the official files are called
+# Metres, by what the official files are called, and the folders of Hugging Face's.
+_MAX_DEPTH = {"metric_hypersim": 20.0, "metric_vkitti": 80.0, "metric-indoor": 20.0, "metric-outdoor": 80.0}
 
 # In every file, and never used: the first in pre-training only, the second because the coarsest map has no skip.
 _UNUSED = re.compile(r"pretrained\.mask_token|(depth_head|head)\.scratch\.refinenet4\.resConfUnit1\..*")
@@ -40,6 +41,7 @@ _HUGGING_FACE = (
     (r"head\.conv2\.(.+)", r"depth_head.scratch.output_conv2.0.\1"),
     (r"head\.conv3\.(.+)", r"depth_head.scratch.output_conv2.2.\1"),
 )
+_HF_BEGINNING = ("backbone.embeddings.", "backbone.encoder.layer.")
 _HF_QKV = re.compile(r"backbone\.encoder\.layer\.(\d+)\.attention\.attention\.(query|key|value)\.(weight|bias)")
 _HF_REDUCE = re.compile(r"neck\.convs\.(\d)\.weight")
 _HF_FUSION = re.compile(r"neck\.fusion_stage\.layers\.(\d)\.(.+)")
@@ -54,10 +56,9 @@ def recognise(
     are of no network we know, or when some are missing, unknown or of another shape.
     """
     tensors = dict(tensors)
-    if "backbone.embeddings.cls_token" in tensors:
-        tensors = _from_hugging_face(tensors)
-    token = tensors.get("pretrained.cls_token")
-    size = _SIZES.get(token.shape[-1]) if token is not None else None
+    if any(name.startswith(_HF_BEGINNING) for name in tensors):
+        tensors = _from_hugging_face(path, tensors)
+    size = _SIZES.get(_width(tensors))
     video = any(name.startswith("head.motion_modules.") for name in tensors)
     if size is None or not (video or any(name.startswith("depth_head.") for name in tensors)):
         some = ", ".join(sorted(tensors)[:5])
@@ -71,10 +72,12 @@ def recognise(
         family, name = f"Video Depth Anything {size}", f"video_depth_anything_vit{_LETTERS[size]}"
         if max_depth is not None:
             raise InputError(f"{path}: is {family}, which needs no max_depth: its metric form gives metres as it is")
-        if path.name.startswith("metric_") if metric is None else metric:
+        if "metric" in called(path) if metric is None else metric:
             config, name = replace(config, depth="metric"), f"metric_{name}"
     else:
         family, name = f"Depth Anything V2 {size}", f"depth_anything_v2_vit{_LETTERS[size]}"
+        if metric is False and max_depth is not None:
+            raise InputError(f"{path}: metric=False and max_depth={max_depth:g} contradict each other")
         if max_depth is None and metric is not False:
             max_depth = _named_max_depth(path)
         if metric and max_depth is None:
@@ -86,10 +89,20 @@ def recognise(
     return {_ours(name): tensor for name, tensor in tensors.items() if not _UNUSED.fullmatch(name)}, config, name
 
 
+def called(path: Path) -> str:
+    """What tells a metric file from a relative one, in lower case.
+
+    That is the names of the file, of its folder and of its model in Hugging Face's cache, which keeps files three
+    folders deep in `models--owner--name`.
+    """
+    parts = path.absolute().parts
+    return "/".join([*(part for part in parts[:-2] if part.startswith("models--")), *parts[-2:]]).lower()
+
+
 def _named_max_depth(path: Path) -> float | None:
-    """Metres a metric Depth Anything V2 reaches, by its official file name or Hugging Face's settings beside it."""
+    """Metres a metric Depth Anything V2 reaches, by its official names or Hugging Face's settings beside it."""
     for part, metres in _MAX_DEPTH.items():
-        if part in path.name:
+        if part in called(path):
             return metres
     try:
         settings = json.loads(path.with_name("config.json").read_text())
@@ -147,21 +160,41 @@ def _official(name: str, head: str) -> str:
     return f"{'pretrained' if part == 'encoder' else head}.{rest}"
 
 
-def _from_hugging_face(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _width(tensors: Mapping[str, Tensor]) -> int:
+    """Channels of a token, by the first of several weights that is there and fits; 0 where none does."""
+    names = (f"pretrained.{name}" for name in ("cls_token", "pos_embed", "norm.weight", "patch_embed.proj.bias"))
+    widths = (tensors[name].shape[-1] for name in names if name in tensors and tensors[name].ndim)
+    return next((width for width in widths if width in _SIZES), 0)
+
+
+def _from_hugging_face(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Depth Anything V2 as the transformers library names it, under the official names.
 
-    Names without a counterpart stay as they are, for the check to complain of.
+    Names without a counterpart stay as they are, for the check to complain of. Raises InputError where the three parts
+    of an attention's weights cannot be put together, or two weights would have one name.
     """
     official: dict[str, Tensor] = {}
-    parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        if match := _HF_QKV.fullmatch(name):
-            parts.setdefault(f"pretrained.blocks.{match[1]}.attn.qkv.{match[3]}", {})[match[2]] = tensor
-        else:
-            official[_from_hugging_face_name(name)] = tensor
-    for name, three in parts.items():
-        official[name] = torch.cat([three[part] for part in ("query", "key", "value") if part in three])
-    return official
+        if not _HF_QKV.fullmatch(name):
+            known = _from_hugging_face_name(name)
+            if known in official or (known != name and known in tensors):
+                raise InputError(f"{path}: looks like Depth Anything V2, but holds {known} twice")
+            official[known] = tensor
+    width = _width(official)
+    layers = {match[1] for name in tensors if (match := _HF_QKV.fullmatch(name))}
+    attention = "backbone.encoder.layer.{}.attention.attention.{}.{}"
+    parts = {
+        f"pretrained.blocks.{layer}.attn.qkv.{kind}": [
+            attention.format(layer, part, kind) for part in ("query", "key", "value")
+        ]
+        for layer in layers
+        for kind in ("weight", "bias")
+    }
+    given = {name: tuple(tensor.shape) for name, tensor in tensors.items() if _HF_QKV.fullmatch(name)}
+    shapes = {"weight": (width, width), "bias": (width,)}
+    if misfit := misfits(given, {n: shapes[n.rpartition(".")[2]] for three in parts.values() for n in three}):
+        raise InputError(f"{path}: looks like Depth Anything V2 as Hugging Face has it, but {misfit}")
+    return official | {name: torch.cat([tensors[n] for n in three]) for name, three in parts.items()}
 
 
 def _from_hugging_face_name(name: str) -> str:

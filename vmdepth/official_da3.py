@@ -35,6 +35,7 @@ _NAMES = (
 )
 _NESTED = (("views.", "da3."), ("metric.", "da3_metric."))
 _GAUSSIANS = "gs_head."
+_WIDTH_IN = ("camera_token", "cls_token", "pos_embed", "norm.weight")
 _WIDTHS = {size.width: name for name, size in ENCODERS.items()}
 # One layer norm under four names, of which safetensors files keep the first only.
 _SHARED = re.compile(r"(.*head\.scratch\.output_conv2_aux\.)0(\.2\.(?:weight|bias))")
@@ -43,31 +44,33 @@ _SHARED = re.compile(r"(.*head\.scratch\.output_conv2_aux\.)0(\.2\.(?:weight|bia
 def recognise(keys: Collection[str], shapes: Shapes) -> Config | None:
     """The network that official keys belong to, or None where they are not those of Depth Anything 3.
 
-    It goes by a few tell-tale keys, so a file with missing weights is still recognised; `build` then says what is
-    missing. Mono and metric files have the same keys: both give the mono network. shapes: at least those of the
-    camera and class tokens.
+    It goes by beginnings of keys, so a file with missing weights is still recognised; `build` then says what is
+    missing. Mono and metric files have the same keys: both give the mono network. shapes: at least those of
+    `_WIDTH_IN`.
     """
     plain = {key.removeprefix(PREFIX): key for key in keys}
     if any(key.startswith(_NESTED[1][1]) for key in plain):
         part = {k.removeprefix("da3."): key for k, key in plain.items() if k.startswith("da3.")}
         views = _recognise_views(part, shapes)
         return NestedConfig(views, METRIC) if views is not None else None
-    if "head.scratch.sky_output_conv2.0.weight" in plain and _width(plain, "cls_token", shapes) == 1024:
+    if any(key.startswith("head.scratch.sky_output_conv2.") for key in plain) and _width(plain, shapes) == 1024:
         return MONO
     return _recognise_views(plain, shapes)
 
 
 def _recognise_views(plain: Mapping[str, str], shapes: Shapes) -> AnyViewConfig | None:
-    preset = VIEW_PRESETS.get(_WIDTHS.get(_width(plain, "camera_token", shapes), ""))
+    preset = VIEW_PRESETS.get(_WIDTHS.get(_width(plain, shapes), ""))
     if preset is None:
         return None
     encoder, decoder = (any(key.startswith(name) for key in plain) for name in ("cam_enc.", "cam_dec."))
     return replace(preset, camera_encoder=encoder, camera_decoder=decoder)
 
 
-def _width(plain: Mapping[str, str], token: str, shapes: Shapes) -> int:
-    key = plain.get(f"backbone.pretrained.{token}")
-    return int(shapes[key][-1]) if key is not None and key in shapes else 0
+def _width(plain: Mapping[str, str], shapes: Shapes) -> int:
+    """Channels of a token, by the first of several weights that is there and fits; 0 where none does."""
+    keys = (plain.get(f"backbone.pretrained.{name}") for name in _WIDTH_IN)
+    widths = (shapes[key][-1] for key in keys if key is not None and shapes[key])
+    return next((width for width in widths if width in _WIDTHS), 0)
 
 
 def build(tensors: Mapping[str, Tensor], metric: bool = False) -> Network:
@@ -82,6 +85,9 @@ def build(tensors: Mapping[str, Tensor], metric: bool = False) -> Network:
         raise ValueError(f"not the weights of a Depth Anything 3 network: {', '.join(sorted(tensors)[:5])}")
     if metric and isinstance(config, MonoConfig):
         config = METRIC
+    twice = [key for key in tensors if key.startswith(PREFIX) and key.removeprefix(PREFIX) in tensors]
+    if twice:
+        raise ValueError(f"looks like Depth Anything 3, but holds {twice[0]} also without '{PREFIX}'")
     plain = fill_shared({key.removeprefix(PREFIX): tensor for key, tensor in tensors.items()})
     with torch.device("meta"):
         network = empty(config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from vmdepth.networks.cameras import CameraDecoder, CameraEncoder, from_cameras, to_cameras
@@ -67,18 +68,31 @@ class AnyViewDepth(nn.Module):
         extrinsics, intrinsics: given cameras, both or neither, [B, N, 3 or 4, 4] and [B, N, 3, 3]; best in the form of
         `cameras.relative_to_first`. The cameras in the result are the network's own estimate all the same. reference:
         how the reference view is chosen where no cameras are given and there are three views or more.
-        memory_budget: peak memory beyond weights and input ("4GiB", or bytes), as estimated in `view_memory`; it holds
-        without gradients. chunk: instead, images at a time. Either changes speed and memory, not results: attention
-        over views is over all views always. observe: called with queries and keys of every block. tap: sees the
-        decoder's maps. Raises ValueError for sizes, cameras, names or budgets that do not fit.
+        memory_budget: peak memory beyond weights and input ("4GiB", or bytes), as estimated in `view_memory`; nothing
+        is kept for gradients then. chunk: instead, images at a time. Either changes speed and memory, not results:
+        attention over views is over all views always. observe: called with queries and keys of every block. tap: sees
+        the decoder's maps. Raises ValueError for sizes, cameras, names or budgets that do not fit.
         """
-        batch, views, height, width = check_clip(clip)
+        sizes = check_clip(clip)
         check_reference(reference)
         special = self._given_cameras(extrinsics, intrinsics, clip)
-        one = Pass(
-            self.config, batch, views, height, width, rays, observe is not None, self.encoder.pos_embed.element_size()
-        )
+        one = Pass(self.config, *sizes, rays, observe is not None, self.encoder.pos_embed.element_size())
         slices = slices_for(one, memory_budget, chunk)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and memory_budget is None):
+            return self._views(clip, slices, special, reference, rays, observe, tap, normalised)
+
+    def _views(
+        self,
+        clip: Tensor,
+        slices: Slices,
+        special: Tensor | None,
+        reference: Reference,
+        rays: bool,
+        observe: Observer | None,
+        tap: Tap,
+        normalised: bool,
+    ) -> Views:
+        batch, views, _, height, width = clip.shape
         grid, images = (height // PATCH, width // PATCH), clip.flatten(0, 1)
         kept = _Kept(self.decoder, grid, images, self.encoder.pos_embed)
         prepare = nn.Identity() if normalised else imagenet_normalised

@@ -76,4 +76,5 @@ def attend_in_rows(query: Tensor, key: Tensor, value: Tensor, rows: int | None) 
 @lru_cache(maxsize=32)
 def causal_mask(length: int, device: torch.device) -> Tensor:
     """Additive mask [length, length] float32: 0 where column ≤ row (the past and now), −inf above (the future)."""
-    return torch.full((length, length), float("-inf"), device=device).triu(1)
+    with torch.inference_mode(False):  # it is kept, and a tensor made in inference mode could not serve training later
+        return torch.full((length, length), float("-inf"), device=device).triu(1)

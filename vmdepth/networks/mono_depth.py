@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from vmdepth.networks.any_view import Views, check_clip, decode_in_slices, imagenet_normalised
 from vmdepth.networks.decoder import Tap
 from vmdepth.networks.encoder import ENCODERS, PATCH, Encoder
 from vmdepth.networks.view_decoder import Decoded, SkyDecoder, same
-from vmdepth.networks.view_memory import Slices
+from vmdepth.networks.view_memory import Pass, Slices, slices_for
 from vmdepth.networks.view_presets import MonoConfig
 
 SKY = 0.3
@@ -31,37 +32,44 @@ class MonoDepth(nn.Module):
         clip: Tensor,
         *,
         intrinsics: Tensor | None = None,
+        memory_budget: int | str | None = None,
         chunk: int | None = None,
         tap: Tap = same,
         normalised: bool = False,
     ) -> Views:
         """clip: [B, N, 3, H, W], RGB float in 0..1 (ImageNet statistics taken off already where `normalised`).
 
-        intrinsics: [B, N, 3, 3] in pixels of these images; with them the metric network's depth is in metres. chunk:
-        images at a time (None: all at once); it changes no result. Images do not see each other, but sky anywhere in
-        the call gets the 99 % quantile of the depth everywhere else. Raises ValueError for sizes that do not fit.
+        intrinsics: [B, N, 3, 3] in pixels of these images; with them the metric network's depth is in metres.
+        memory_budget, chunk: as for `AnyViewDepth`. Images do not see each other, but sky gets the 99 % quantile of
+        the depth everywhere else in its scene, the N images of one B. Raises ValueError for sizes, intrinsics or
+        budgets that do not fit.
         """
-        batch, views, height, width = check_clip(clip)
+        sizes = check_clip(clip)
+        batch, views, height, width = sizes
         if intrinsics is not None and not self.config.metric:
             raise ValueError("only the metric network can turn intrinsics into metres")
+        if intrinsics is not None and intrinsics.shape != (batch, views, 3, 3):
+            raise ValueError(f"intrinsics have shape {list(intrinsics.shape)}, this needs {[batch, views, 3, 3]}")
+        slices = slices_for(
+            Pass(self.config, *sizes, bytes=self.encoder.pos_embed.element_size()), memory_budget, chunk
+        )
         images, grid = clip.flatten(0, 1), (height // PATCH, width // PATCH)
-        count = len(images) if chunk is None else chunk
-        if count < 1:
-            raise ValueError(f"chunk {chunk}: it is a number of images, 1 or more")
+        count = min(slices.encoder, slices.decoder)  # what the decoder reads of an image is made right before
 
         def look(part: slice) -> Decoded:
             maps = self.encoder(images[part] if normalised else imagenet_normalised(images[part]))
             return self.decoder(maps, grid, tap)
 
-        out = decode_in_slices(look, len(images), Slices(count, count))
-        assert out.sky is not None
-        depth, sky = (x.unflatten(0, (batch, views)) for x in (out.depth, out.sky))
-        depth = with_far_sky(depth, sky)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and memory_budget is None):
+            out = decode_in_slices(look, len(images), Slices(count, count))
+            assert out.sky is not None
+            depth, sky = (x.unflatten(0, (batch, views)) for x in (out.depth, out.sky))
+            depth = torch.stack([with_far_sky(*scene) for scene in zip(depth, sky, strict=True)])
         return Views(depth if intrinsics is None else metres(depth, intrinsics), intrinsics=intrinsics, sky=sky)
 
 
 def with_far_sky(depth: Tensor, sky: Tensor) -> Tensor:
-    """depth with its sky moved to the 99 % quantile of the rest, where there are more than ten pixels of either.
+    """depth [N, H, W] with its sky moved to the 99 % quantile of the rest; ten pixels of either change nothing.
 
     The official code draws a random sample of the rest for the quantile where it has more than 100,000 pixels; here
     it is that of all of them.

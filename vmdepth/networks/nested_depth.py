@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from vmdepth.networks.any_view import AnyViewDepth, Views
@@ -26,34 +27,41 @@ class NestedDepth(nn.Module):
         self.views = AnyViewDepth(config.views)
         self.metric = MonoDepth(config.metric)
 
-    def forward(self, clip: Tensor, *, chunk: int | None = None, normalised: bool = False, **options: Any) -> Views:
-        """clip, chunk, normalised, options: as for `AnyViewDepth`. Depth and camera positions are in metres.
+    def forward(
+        self,
+        clip: Tensor,
+        *,
+        memory_budget: int | str | None = None,
+        chunk: int | None = None,
+        normalised: bool = False,
+        **options: Any,
+    ) -> Views:
+        """All arguments: as for `AnyViewDepth`. Depth and camera positions are in metres.
 
-        A `memory_budget` holds for the any-view network; the metric one then runs image by image.
+        The networks run one after the other; a `memory_budget` holds for each of them.
         """
-        views = self.views(clip, chunk=chunk, normalised=normalised, **options)
-        count = 1 if options.get("memory_budget") is not None else chunk
-        return in_metres(views, self.metric(clip, chunk=count, normalised=normalised))
+        both: dict[str, Any] = {"memory_budget": memory_budget, "chunk": chunk, "normalised": normalised}
+        return in_metres(self.views(clip, **both, **options), self.metric(clip, **both))
 
 
 def in_metres(views: Views, metric: Views) -> Views:
     """What the any-view network says, at the scale of what the metric one says (before it knows a focal length).
 
-    One scale for the whole call, by least squares over pixels that are no sky and at least as sure as the median of
+    One scale for every scene, by least squares over pixels that are no sky and at least as sure as the median of
     those; then sky is put at the 99 % quantile of the rest, but no farther than 200 m. Raises ValueError where hardly
-    a pixel is no sky.
+    a pixel of a scene is no sky.
     """
-    assert views.confidence is not None and views.intrinsics is not None and metric.sky is not None
-    clear = metric.sky < SKY
-    if clear.sum() <= FEW:
-        raise ValueError("these views show nothing but sky: there is nothing to take the scale from")
+    assert views.confidence is not None and views.intrinsics is not None
+    assert views.extrinsics is not None and metric.sky is not None
     known = metres(metric.depth, views.intrinsics)
-    sure = clear & (views.confidence >= quantile(views.confidence[clear], 0.5))
-    scale = (known[sure] * views.depth[sure]).sum() / views.depth[sure].square().sum()
-    depth = views.depth * scale
-    depth = depth.where(clear, quantile(depth[clear], 0.99).clamp(max=FARTHEST))
-    extrinsics = views.extrinsics
-    if extrinsics is not None:
-        extrinsics = extrinsics.clone()
-        extrinsics[..., 3] *= scale
-    return replace(views, depth=depth, extrinsics=extrinsics, sky=metric.sky)
+    depths, extrinsics = [], views.extrinsics.clone()
+    for scene, clear in enumerate(metric.sky < SKY):
+        if clear.sum() <= FEW:
+            raise ValueError("these views show nothing but sky: there is nothing to take the scale from")
+        depth, confidence = views.depth[scene], views.confidence[scene]
+        sure = clear & (confidence >= quantile(confidence[clear], 0.5))
+        scale = (known[scene][sure] * depth[sure]).sum() / depth[sure].square().sum()
+        depth = depth * scale
+        depths.append(depth.where(clear, quantile(depth[clear], 0.99).clamp(max=FARTHEST)))
+        extrinsics[scene, ..., 3] *= scale
+    return replace(views, depth=torch.stack(depths), extrinsics=extrinsics, sky=metric.sky)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from vmdepth.networks.decoder import TAPS, Output
 from vmdepth.networks.encoder import ENCODERS
-from vmdepth.networks.temporal_attention import PLACES, TemporalForm
+from vmdepth.networks.temporal_attention import PLACES, TemporalForm, check_form
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class NetworkConfig:
     output reaches. head: temporal head at every one of `taps`; "none" has no states. temporal_width, head_dim,
     d_state, expand: sizes inside a Mamba head; its state is expand · temporal_width · d_state numbers per place of the
     map and block. temporal, window: form of an attention head and frames it sees when causal (see `AttentionHead`).
-    Raises ValueError for a name that does not exist.
+    Raises ValueError for a name that does not exist and a window that cannot be.
     """
 
     encoder: str
@@ -44,6 +44,7 @@ class NetworkConfig:
         unknown = [tap for tap in self.taps if tap not in TAPS]
         if unknown:
             raise ValueError(f"tap '{unknown[0]}': there are {', '.join(TAPS)}")
+        check_form(self.temporal, self.window)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

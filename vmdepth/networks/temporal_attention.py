@@ -116,20 +116,23 @@ class _Block(nn.Module):
         self.ff_norm = nn.LayerNorm(channels)
 
 
+def check_form(form: str, window: int) -> None:
+    """Raise ValueError for a form or a window that cannot be."""
+    if form not in get_args(TemporalForm):
+        raise ValueError(f"temporal form '{form}': there are {', '.join(get_args(TemporalForm))}")
+    if not 2 <= window <= PLACES:
+        raise ValueError(f"window {window}: can be 2..{PLACES} frames")
+
+
 class AttentionHead(TemporalHead):
     """form: see the module's text. window: frames a causal step sees, itself included, 2..32.
 
     Without states a causal clip is as long as the window at most, a bidirectional one 32 frames. `proj_out` starts at
-    zero, so an untrained head passes its map through unchanged. Raises ValueError for a form or window that cannot be,
-    and for a clip that is too long.
+    zero, so an untrained head passes its map through unchanged. Raises ValueError for a clip that is too long.
     """
 
     def __init__(self, channels: int, form: TemporalForm, window: int) -> None:
         super().__init__()
-        if form not in get_args(TemporalForm):
-            raise ValueError(f"temporal form '{form}': there are {', '.join(get_args(TemporalForm))}")
-        if not 2 <= window <= PLACES:
-            raise ValueError(f"window {window}: can be 2..{PLACES} frames")
         self.form, self.window = form, window
         self.norm = nn.GroupNorm(32, channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, channels)

@@ -11,8 +11,9 @@ P patches, T = P + 1 tokens, C channels, F decoder features, O = the sum of the 
               and output twice because convolution libraries reorder them, and the four skips
 
 Attention in the explicit form also holds scores and their softmax: 2·heads·T² per image of a slice, and 2·heads·N·T
-per query. Observing gathers the queries and keys of a block: 5·n·T·C. On top come three tenths for what allocators
-waste. Measured on CPUs; libraries for GPUs may take more workspace for convolutions.
+per query. Observing gathers the queries and keys of a block: 5·n·T·C. On top come three tenths, and 6 MiB, for what
+allocators waste. Networks for single images keep no keys and projected taps of all, and are counted as if they did.
+Measured on CPUs; libraries for GPUs may take more workspace for convolutions.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from dataclasses import dataclass, replace
 
 from vmdepth.networks.attention import attention_form
 from vmdepth.networks.encoder import ENCODERS, PATCH
-from vmdepth.networks.view_presets import VIEW_PRESETS, AnyViewConfig
+from vmdepth.networks.view_presets import VIEW_PRESETS, AnyViewConfig, MonoConfig
 
 _UNITS = {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _WASTE = 1.3
+_WASTE_BYTES = 6 * 2**20
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Slices:
 class Pass:
     """One call of a network. rays, observed: whether asked for; bytes: of one number."""
 
-    config: AnyViewConfig
+    config: AnyViewConfig | MonoConfig
     batch: int
     views: int
     height: int
@@ -76,17 +78,15 @@ def _numbers(one: Pass) -> _Numbers:
     encoder = images * map_of_tokens * (6 if one.observed else 1) + 2 * one.views * map_of_tokens + kept
     encoder_image = map_of_tokens * (14 if size.swiglu else 12) + explicit * 2 * size.heads * tokens**2
     decoder_image = patches * (2 * (98 * features + 6272) + 21 * features + 600)
+    decoder = kept + images * patches * (840 if one.rays else 392) + 9 * one.config.out_channels[3] ** 2
+    row = explicit * 2 * size.heads * one.views * tokens
+    unit = one.bytes * _WASTE
     return _Numbers(
-        *(
-            one.bytes * _WASTE * count
-            for count in (
-                encoder,
-                encoder_image,
-                explicit * 2 * size.heads * one.views * tokens,
-                kept + images * patches * (840 if one.rays else 392) + 9 * one.config.out_channels[3] ** 2,
-                decoder_image,
-            )
-        )
+        encoder * unit + _WASTE_BYTES,
+        encoder_image * unit,
+        row * unit,
+        decoder * unit + _WASTE_BYTES,
+        decoder_image * unit,
     )
 
 
@@ -161,6 +161,8 @@ def _fewer_views(one: Pass, fits: Callable[[Pass], bool]) -> str:
 
 
 def _smaller_model(one: Pass, fits: Callable[[Pass], bool]) -> str:
+    if isinstance(one.config, MonoConfig):  # there is one size of it
+        return ""
     width = ENCODERS[one.config.encoder].width
     smaller = [c for c in VIEW_PRESETS.values() if ENCODERS[c.encoder].width < width]
     smaller.sort(key=lambda c: -ENCODERS[c.encoder].width)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from vmdepth.networks.presets import PRESETS, NetworkConfig
-from vmdepth.networks.temporal_attention import TemporalForm
+from vmdepth.networks.temporal_attention import PLACES, TemporalForm
 from vmdepth_runtime.errors import InputError
 
 
@@ -17,14 +17,16 @@ from vmdepth_runtime.errors import InputError
 class TrainSettings:
     """preset: the network, a name of `PRESETS`. size: HxW pixels. batch: clips per step, of clip_length frames each.
 
-    temporal: form of attention over time; empty is the preset's. temporal_weight: of the temporal gradient loss beside
-    the depth loss. init: a checkpoint, ours or official, whose weights to start from; freeze_encoder: whether its
+    temporal, window: form of attention over time, and frames a causal one sees; empty and 0 are the preset's.
+    temporal_weight: of the temporal gradient loss beside the depth loss. init: a checkpoint whose weights to start
+    from: of the same network, or of one without temporal heads, such as Depth Anything V2; freeze_encoder: whether its
     encoder stays as it is. seed: of the weights and of the clips; other seeds see other clips. device: "auto" takes a
     GPU where there is one.
     """
 
     preset: str = "tiny"
     temporal: str = ""
+    window: int = 0
     size: str = "196x252"
     clip_length: int = 6
     batch: int = 4
@@ -45,7 +47,8 @@ class TrainSettings:
     def network(self) -> NetworkConfig:
         """The preset, with its attention over time in the form asked for."""
         config = PRESETS[self.preset]
-        return replace(config, temporal=cast(TemporalForm, self.temporal)) if self.temporal else config
+        temporal = cast(TemporalForm, self.temporal) if self.temporal else config.temporal
+        return replace(config, temporal=temporal, window=self.window or config.window)
 
     @property
     def height_width(self) -> tuple[int, int]:
@@ -108,10 +111,12 @@ def _typed(key: str, value: Any, types: dict[str, type]) -> Any:
 def _checked(settings: TrainSettings) -> TrainSettings:
     if settings.preset not in PRESETS:
         raise InputError(f"preset '{settings.preset}': there are {', '.join(PRESETS)}")
-    if settings.temporal and PRESETS[settings.preset].head != "attention":
-        raise InputError(f"temporal={settings.temporal}: preset '{settings.preset}' has no attention over time")
+    if (settings.temporal or settings.window) and PRESETS[settings.preset].head != "attention":
+        raise InputError(f"preset '{settings.preset}' has no attention over time; leave temporal and window out")
     if settings.temporal and settings.temporal not in get_args(TemporalForm):
         raise InputError(f"temporal={settings.temporal}: there are {', '.join(get_args(TemporalForm))}")
+    if settings.window and (settings.network.temporal != "causal" or not 2 <= settings.window <= PLACES):
+        raise InputError(f"window={settings.window}: 2 to {PLACES} frames, with temporal=causal")
     try:
         height, width = settings.height_width
     except ValueError:

@@ -7,7 +7,7 @@ import math
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,6 +20,7 @@ from vmdepth.data.batches import rendered_batches
 from vmdepth.data.synthetic import RenderedClips
 from vmdepth.losses.affine import affine_invariant_loss, affine_normalise, relative_weight
 from vmdepth.losses.temporal import temporal_gradient_loss
+from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.temporal import CYCLE
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.pictures import write_picture
@@ -55,12 +56,7 @@ class Trainer:
             ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
         )
         torch.manual_seed(settings.seed)
-        if settings.init:
-            self.model = checkpoint.load_video(settings.init, settings.network.temporal if settings.temporal else None)
-            if self.model.config != settings.network:
-                raise InputError(f"{settings.init}: is not a '{settings.preset}' network; choose its own preset")
-        else:
-            self.model = VideoDepth(settings.network)
+        self.model = _network_from(settings) if settings.init else VideoDepth(settings.network)
         self._claim_folder(resume)
         self.model.name = settings.preset
         self.model.to(self.device).train()
@@ -197,6 +193,34 @@ class Trainer:
                 for key in ("step", "exp_avg", "exp_avg_sq")
             }
         self.step = facts["step"]
+
+
+def _network_from(settings: TrainSettings) -> VideoDepth:
+    """The preset's network with the weights of `init`.
+
+    A checkpoint without temporal heads lends its encoder and decoder, last activation included, to a preset that has
+    some; those start untrained, which changes no depth. Raises InputError where they do not fit.
+    """
+    asked = settings.network
+    given = checkpoint.load_video(settings.init)
+    if given.config.depth == "metric":
+        raise InputError(f"{settings.init}: gives metres, and training is for relative depth")
+    if given.config.head == "attention" == asked.head:
+        given = checkpoint.load_video(
+            settings.init, asked.temporal, asked.window if asked.temporal == "causal" else None
+        )
+    asked = replace(asked, output=given.config.output)
+    if given.config == asked:
+        return given
+    if given.config.head == "none" and _without_heads(asked) == _without_heads(given.config):
+        network = VideoDepth(asked)
+        network.load_state_dict(given.state_dict(), strict=False)
+        return network
+    raise InputError(f"{settings.init}: is not a '{settings.preset}' network; choose its own preset")
+
+
+def _without_heads(config: NetworkConfig) -> tuple[str, int, tuple[int, ...]]:
+    return config.encoder, config.features, config.out_channels
 
 
 def parameter_groups(model: VideoDepth, weight_decay: float) -> list[dict[str, Any]]:

@@ -111,6 +111,31 @@ def test_init_starts_from_the_weights_of_a_checkpoint(tmp_path):
         Trainer(TrainSettings(**{**settings.to_dict(), "preset": "small"}), tmp_path / "third", resume=False)
 
 
+def test_official_checkpoints_are_what_training_starts_from(tmp_path, official_weights):
+    still, video = tmp_path / "depth_anything_v2_vits.pth", tmp_path / "video_depth_anything_vits.pth"
+    torch.save(official_weights("da2_vits"), still)
+    torch.save(official_weights("vda_vits"), video)
+
+    def start(folder, **settings):
+        return Trainer(TrainSettings(**{**SMALL.to_dict(), **settings}), tmp_path / folder, resume=False).model
+
+    causal = start("causal", preset="vda-small-causal", init=str(video), window=8)
+    assert (causal.config.temporal, causal.config.window) == ("causal", 8)
+    given = vmdepth.load(video).state_dict()
+    assert all(torch.equal(weight, given[name]) for name, weight in causal.state_dict().items())
+
+    mamba, per_frame = start("mamba", preset="small", init=str(still)).eval(), vmdepth.load(still)
+    assert mamba.config.head == "mamba2"
+    clip = torch.rand(1, 2, 3, 28, 42)
+    with torch.no_grad():
+        torch.testing.assert_close(mamba(clip)[0], per_frame(clip)[0])
+    with pytest.raises(InputError, match="is not a 'tiny' network"):
+        start("tiny", init=str(still))
+    torch.save(official_weights("da2_vits"), tmp_path / "depth_anything_v2_metric_vkitti_vits.pth")
+    with pytest.raises(InputError, match="gives metres"):
+        start("metric", preset="small", init=str(tmp_path / "depth_anything_v2_metric_vkitti_vits.pth"))
+
+
 def vmdepth_train(*arguments):
     return [sys.executable, "-m", "vmdepth.train", *map(str, arguments)]
 
