@@ -73,7 +73,7 @@ def load(
         if temporal or window or max_depth:
             raise InputError(f"{path}: is Depth Anything 3; temporal, window and max_depth do not apply")
         try:
-            network = official_da3.build(tensors, "metric" in called(path) if metric is None else metric)
+            network = official_da3.build(tensors, "da3metric" in called(path) if metric is None else metric)
         except ValueError as error:
             raise InputError(f"{path}: {error}") from None
         if metric and isinstance(network, AnyViewDepth):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import check_target, write_report
-from vmdepth_runtime.stream import resize_frame
+from vmdepth_runtime.stream import DepthResizer, resize_frame
 
 if TYPE_CHECKING:
     from vmdepth.session import Session
@@ -104,14 +104,13 @@ def stream_depth(session: Session, images: Iterable[NDArray[np.uint8]], official
     official: frames of any one size, resized as Depth Anything does, to whole grey levels, and depth brought back to
     that size. Otherwise they have the model's size.
     """
-    from vmdepth.official_images import depth_at
-
     session.reset()
-    depths = []
+    depths, bring_back = [], DepthResizer("cubic")
     for image in images:
         if official:
             resize_frame(image, session.frame[0], "cubic")
-            depths.append(depth_at(session.step().depth[0].copy(), *image.shape[:2]))
+            depths.append(np.empty(image.shape[:2], np.float32))
+            bring_back(session.step().depth[0], depths[-1])
         else:
             session.frame[0] = image
             depths.append(session.step().depth[0].copy())

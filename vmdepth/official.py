@@ -72,7 +72,7 @@ def recognise(
         family, name = f"Video Depth Anything {size}", f"video_depth_anything_vit{_LETTERS[size]}"
         if max_depth is not None:
             raise InputError(f"{path}: is {family}, which needs no max_depth: its metric form gives metres as it is")
-        if "metric" in called(path) if metric is None else metric:
+        if bool(re.search("metric[-_]video", called(path))) if metric is None else metric:
             config, name = replace(config, depth="metric"), f"metric_{name}"
     else:
         family, name = f"Depth Anything V2 {size}", f"depth_anything_v2_vit{_LETTERS[size]}"

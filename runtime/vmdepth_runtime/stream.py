@@ -61,7 +61,8 @@ class DepthStream:
             raise InputError(
                 f"{path}: made for {streams} streams at once, this runs one; export it again with '--streams 1'"
             )
-        self._resize = resize
+        self._resize: Resize = resize
+        self._bring_back = DepthResizer(resize)
         self._size: tuple[int, int] | None = None
         self._depth = np.empty((0, 0), np.float32)
 
@@ -94,7 +95,7 @@ class DepthStream:
         output = self._session.step()
         step_ms = (perf_counter() - start) * 1e3
         model_depth = output.depth[0]
-        cv2.resize(model_depth, (width, height), dst=self._depth, interpolation=cv2.INTER_LINEAR)
+        self._bring_back(model_depth, self._depth)
         return DepthResult(self._depth, model_depth, output.descriptor[0], float(output.state_change[0]), step_ms)
 
     def reset(self) -> None:
@@ -110,6 +111,29 @@ class DepthStream:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class DepthResizer:
+    """Depth float32 [h, w] of a model → [H, W] of its frames, bilinear, into the array that is given.
+
+    resize: how the frames came to the model's size. Depth goes back along the same centres of pixels; after "cubic" it
+    goes corner on corner, as Depth Anything brings its depth back.
+    """
+
+    def __init__(self, resize: Resize) -> None:
+        self._resize = resize
+        self._maps: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+
+    def __call__(self, depth: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+        (height, width), (low_height, low_width) = out.shape, depth.shape
+        if self._resize != "cubic":
+            cv2.resize(depth, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)
+            return
+        if self._maps is None or self._maps[0].shape != out.shape:
+            across, down = np.linspace(0, low_width - 1, width), np.linspace(0, low_height - 1, height)
+            self._maps = tuple(m.astype(np.float32) for m in np.meshgrid(across, down))  # type: ignore[assignment]  # two
+        assert self._maps is not None
+        cv2.remap(depth, *self._maps, interpolation=cv2.INTER_LINEAR, dst=out)
 
 
 def resize_frame(frame: NDArray[np.uint8], out: NDArray[np.uint8], resize: Resize) -> None:

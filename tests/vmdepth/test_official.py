@@ -1,16 +1,18 @@
 """Official checkpoints load as they are, and give the official numbers at every tap."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import vmdepth
 from vmdepth.networks.presets import PRESETS, VDA_TAPS
 from vmdepth.official import official_shapes, recognise
+from vmdepth.official_da3 import build
 from vmdepth.session import open_session
 from vmdepth_runtime.errors import InputError
 
@@ -267,6 +269,11 @@ def test_depth_anything_3_loads_from_its_published_file(tmp_path, official_weigh
     published = {f"model.{k}": t for k, t in official_weights("da3_small").items() if "shared_with" not in keys[k]}
     save_file(published, tmp_path / "model.safetensors")
     views = vmdepth.load(tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="has no metric form"):
+        vmdepth.load(tmp_path / "model.safetensors", metric=True)
+    save_file(dict(published, **{"head.norm.weight": torch.zeros(768)}), tmp_path / "twice.safetensors")
+    with pytest.raises(InputError, match=r"holds model\.head\.norm\.weight also without 'model\.'"):
+        vmdepth.load(tmp_path / "twice.safetensors")
     io = np.load(shared_reference / "io_da3_small_n2.npz")
     out = views(torch.from_numpy(io["input"]), normalised=True)
     assert agrees(out.depth, io["depth"])
@@ -281,7 +288,7 @@ def test_depth_anything_3_loads_from_its_published_file(tmp_path, official_weigh
         vmdepth.load(tmp_path / "broken.safetensors")
 
 
-def test_the_metric_network_is_told_by_its_folder_or_by_word(tmp_path, official_weights, shared_reference):
+def test_the_metric_network_is_told_by_its_folder_or_by_word(tmp_path, shared_reference):
     keys = json.loads((shared_reference / "keys_da3_metric_large.json").read_text())["keys"]
     folder = tmp_path / "DA3METRIC-LARGE"
     folder.mkdir()
@@ -313,6 +320,70 @@ def test_wrong_names_end_in_one_line(tmp_path, official_weights):
         vmdepth.load(path)
 
 
+@pytest.mark.parametrize("model", ["da2_vits", "vda_vits", "da3_small", "da3_mono_large"])
+@pytest.mark.parametrize("change", ["missing", "of another shape"])
+def test_any_one_key_may_be_wrong_and_the_family_is_still_told(model, change, shared_reference, tmp_path):
+    keys = json.loads((shared_reference / f"keys_{model}.json").read_text())["keys"]
+    file = {name: torch.empty(entry["shape"], device="meta") for name, entry in keys.items()}
+    top = [name for name in file if not re.search(r"blocks\.\d+|auxiliary|_aux\.", name)]
+    for name in top:
+        wrong = {key: tensor for key, tensor in file.items() if key != name}
+        if change != "missing":
+            wrong[name] = torch.empty(7, 3, device="meta")
+        with pytest.raises((InputError, ValueError)) as error:
+            build(wrong) if model.startswith("da3") else recognise(tmp_path / "any.pth", wrong, None, None)
+        assert re.search(r"looks like (Depth|Video Depth) Anything", str(error.value)), name
+        assert name in str(error.value)
+
+
+def test_hugging_face_names_are_checked_as_they_are(tmp_path):
+    backbone = transformers.Dinov2Config(
+        hidden_size=384, num_attention_heads=6, num_hidden_layers=12, image_size=518, patch_size=14,
+        out_features=["stage3", "stage6", "stage9", "stage12"], reshape_hidden_states=False,
+    )  # fmt: skip
+    theirs = transformers.DepthAnythingForDepthEstimation(
+        transformers.DepthAnythingConfig(
+            backbone_config=backbone,
+            reassemble_hidden_size=384,
+            neck_hidden_sizes=[48, 96, 192, 384],
+            fusion_hidden_size=64,
+        )
+    )
+    theirs.save_pretrained(tmp_path)  # in memory the library has other names than in its files
+    names = load_file(tmp_path / "model.safetensors")
+    path = tmp_path / "model.safetensors"
+    recognise(path, names, None, None)
+    key = "backbone.encoder.layer.3.attention.attention.key.weight"
+
+    def complaint(**changed):
+        with pytest.raises(InputError) as error:
+            recognise(path, {k: v for k, v in {**names, **changed}.items() if v is not None}, None, None)
+        return str(error.value)
+
+    assert f"{key} is missing" in complaint(**{key: None})
+    assert f"{key} is [5, 384] instead of [384, 384]" in complaint(**{key: torch.empty(5, 384, device="meta")})
+    assert "cls_token is missing" in complaint(**{"backbone.embeddings.cls_token": None})
+    assert "holds pretrained.norm.weight twice" in complaint(**{"pretrained.norm.weight": torch.empty(384)})
+
+
+@pytest.mark.parametrize(
+    ("place", "metres"),
+    [
+        ("depth_anything_v2_vits.pth", None),
+        ("depth_anything_v2_metric_hypersim_vits.pth", 20),
+        ("Depth-Anything-V2-Metric-Outdoor-Small-hf/model.safetensors", 80),
+        ("models--depth-anything--Depth-Anything-V2-Metric-Indoor-Small-hf/snapshots/ab12/model.safetensors", 20),
+        ("models--depth-anything--Depth-Anything-V2-Small-hf/snapshots/ab12/model.safetensors", None),
+    ],
+)
+def test_metric_files_are_told_by_their_official_places(place, metres, shared_reference, tmp_path):
+    keys = json.loads((shared_reference / "keys_da2_vits.json").read_text())["keys"]
+    file = {name: torch.empty(entry["shape"], device="meta") for name, entry in keys.items()}
+    config = recognise(tmp_path / place, file, None, None)[1]
+    assert (config.depth == "metric") == (metres is not None)
+    assert config.max_depth == (metres or 1)
+
+
 class Harmful:
     def __reduce__(self):
         return (print, ("ran",))
@@ -334,6 +405,11 @@ def test_forms_that_cannot_be_are_refused(tmp_path, official_weights):
         vmdepth.load(still, temporal="causal")
     with pytest.raises(InputError, match="window belongs to temporal='causal'"):
         vmdepth.load(video, window=8)
+    for wrong in ({"temporal": "casual"}, {"temporal": "causal", "window": 0}, {"temporal": "causal", "window": 33}):
+        with pytest.raises(InputError, match=r"video\.pth: (temporal form 'casual'|window \d+): "):
+            vmdepth.load(video, **wrong)
+    with pytest.raises(InputError, match="contradict"):
+        vmdepth.load(still, metric=False, max_depth=20)
     with pytest.raises(InputError, match="needs no max_depth"):
         vmdepth.load(video, max_depth=20)
     with pytest.raises(ValueError, match="no step"):

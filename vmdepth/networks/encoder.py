@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,26 @@ Watch = Callable[[Tensor, Tensor], None]
 
 PATCH = 14
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of R, G, B in 0..1
+SPECIAL = 1  # tokens of an image before its patches: the class token, in Depth Anything 3 later the camera token
 TABLE_GRID = (37, 37)  # positions that every published table holds: 518 × 518 pixels
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Queries and keys of one block as they enter the product: after their norm and rotation.
+
+    layer: index of the block; kind: whether it sees one view or all; query, key: [B, N, heads, tokens, d], the views in
+    the caller's order; special: how many of the tokens come before the patches.
+    """
+
+    layer: int
+    kind: Literal["local", "global"]
+    query: Tensor
+    key: Tensor
+    special: int = SPECIAL
+
+
+Observer = Callable[[Observed], None]
 
 
 @dataclass(frozen=True)
@@ -170,7 +190,8 @@ class Encoder(nn.Module):
     """Images → four maps of patch tokens, each through the final norm.
 
     `forward(images)`: images [B, 3, H, W], normalised, H and W multiples of 14. Returns four tensors
-    [B, (H/14)·(W/14), width], shallow to deep. Frames never see each other here.
+    [B, (H/14)·(W/14), width], shallow to deep. Frames never see each other here. observe: called once per block, with
+    images for B and one view each.
     qk_norm_from: the first block with normalised queries and keys (None: no block). norm_eps: of the final norm.
     """
 
@@ -196,13 +217,13 @@ class Encoder(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor, observe: Observer | None = None) -> list[Tensor]:
         tokens = self.embed(images, self.positions((images.shape[-2] // PATCH, images.shape[-1] // PATCH)))
         maps = []
         for index, block in enumerate(self.blocks):
-            tokens = block(tokens)
+            tokens = block(tokens, watch=None if observe is None else _local(index, observe))
             if index in self.size.taps:
-                maps.append(self.norm(tokens)[:, 1:])
+                maps.append(self.norm(tokens)[:, SPECIAL:])
         return maps
 
     def embed(self, images: Tensor, positions: Tensor) -> Tensor:
@@ -231,6 +252,11 @@ class Encoder(nn.Module):
         grid = (height // PATCH, width // PATCH)
         self.pos_embed = nn.Parameter(self.positions(grid).clone(), requires_grad=False)
         self.table_grid = grid
+
+
+def _local(layer: int, observe: Observer) -> Watch:
+    """What hands the queries and keys of a block that sees one image to an observer, as images [n, 1, ...]."""
+    return lambda query, key: observe(Observed(layer, "local", query[:, None], key[:, None]))
 
 
 def check_size(height: int, width: int) -> None:

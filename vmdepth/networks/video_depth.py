@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vmdepth.networks.decoder import Decoder, Tap, tap_channels, tap_size
-from vmdepth.networks.encoder import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, PATCH, Encoder, check_size
+from vmdepth.networks.encoder import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, PATCH, Encoder, Observer, check_size
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.temporal import MambaHead, States, TemporalHead, next_counter, remember
 from vmdepth.networks.temporal_attention import AttentionHead
@@ -89,9 +89,12 @@ class VideoDepth(nn.Module):
         if self.heads and self.cycle is None:
             raise ValueError("a bidirectional network has no step; load it with temporal='causal' or 'streaming'")
 
-    def encode(self, images: Tensor) -> list[Tensor]:
-        """images [n, 3, H, W] in 0..1 → the encoder's four maps [n, (H/14)·(W/14), width]."""
-        return self.encoder((images - self.mean) / self.std)
+    def encode(self, images: Tensor, observe: Observer | None = None) -> list[Tensor]:
+        """images [n, 3, H, W] in 0..1 → the encoder's four maps [n, (H/14)·(W/14), width].
+
+        observe: called once per block of the encoder, with its queries and keys [n, 1, heads, tokens, d].
+        """
+        return self.encoder((images - self.mean) / self.std, observe)
 
     def decode_step(self, maps: list[Tensor], grid: tuple[int, int], states: States) -> tuple[Tensor, States]:
         """The half of `step` after the encoder, but of rings only the new entries. grid: rows, columns of patches."""

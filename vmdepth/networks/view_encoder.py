@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from vmdepth.networks.attention import attend_in_rows
-from vmdepth.networks.encoder import PATCH, Block, Encoder, Watch
+from vmdepth.networks.encoder import PATCH, SPECIAL, Block, Encoder, Observed, Observer, Watch
 from vmdepth.networks.reference_view import Reference, reference_view
 from vmdepth.networks.rotary import GridRotation, own_places, shared_places
 from vmdepth.networks.view_memory import Slices
 
-SPECIAL = 1  # tokens of a view before its patches: the class token, later the camera token
-
-
-@dataclass(frozen=True)
-class Observed:
-    """Queries and keys of one block as they enter the product: after their norm and rotation.
-
-    layer: index of the block; kind: whether it sees one view or all; query, key: [B, N, heads, tokens, d], the views in
-    the caller's order; special: how many of the tokens come before the patches.
-    """
-
-    layer: int
-    kind: Literal["local", "global"]
-    query: Tensor
-    key: Tensor
-    special: int = SPECIAL
-
-
-Observer = Callable[[Observed], None]
 # Sees a tap's level, the index of the first image, patches [n, h·w, 2C] and raw special tokens [n, 2C] of n images.
 TapSink = Callable[[int, int, Tensor, Tensor], None]
 

@@ -94,14 +94,16 @@ def test_only_global_blocks_mix_views(network, clip):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("cut", [{}, {"chunk": 1}])
-def test_global_attention_meets_all_keys_whatever_the_slices(network, clip, cut, monkeypatch):
+@pytest.mark.parametrize("form", ["fused", "explicit"])
+@pytest.mark.parametrize("cut", [{}, {"chunk": 1}, {"chunk": 3}, {"memory_budget": "12MiB"}])
+def test_global_attention_meets_all_keys_whatever_the_slices(network, clip, cut, form, monkeypatch):
     met = []
     original = view_encoder.attend_in_rows
     monkeypatch.setattr(
         view_encoder, "attend_in_rows", lambda q, k, v, rows: met.append(k.shape[-2]) or original(q, k, v, rows)
     )
-    network(clip, **cut)
+    with use_attention(form):
+        network(clip, **cut)
     assert set(met) == {VIEWS * TOKENS}
 
 

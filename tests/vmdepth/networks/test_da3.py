@@ -100,6 +100,15 @@ def test_outputs(name, reference):
     check(name, reference)
 
 
+@pytest.mark.parametrize("name", ["io_da3_small_n2", "io_da3_mono_large"])
+def test_images_of_0_to_1_are_normalised_inside(name, reference):
+    """The stored inputs are normalised ones; taken back to 0..1 they give the same depth."""
+    network, io, info = reference(name)
+    mean, std = (torch.tensor(three).view(3, 1, 1) for three in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.inference_mode():
+        assert_near("depth", network(io["input"] * std + mean).depth, io["depth"], info)
+
+
 @pytest.mark.parametrize("name", ANY_VIEW)
 def test_taps_of_the_encoder(name, reference):
     network, io, info = reference(name)

@@ -37,6 +37,20 @@ def test_a_few_pixels_of_either_kind_change_nothing(pixels):
     assert torch.equal(with_far_sky(depth, sky.view(1, 1, 10, 12)), depth)
 
 
+@torch.no_grad()
+def test_scenes_of_a_batch_do_not_mix():
+    torch.manual_seed(0)
+    nested = NestedDepth(NestedConfig(TINY_VIEWS, TINY)).eval()
+    torch.nn.init.normal_(nested.metric.decoder.scratch.sky_output_conv2[2].weight, std=10)
+    clip = torch.rand(2, 3, 3, 28, 42) * torch.tensor([1, 0.2]).view(2, 1, 1, 1, 1)
+    for network in (nested, nested.metric):
+        together, sky = network(clip).depth, network(clip).sky
+        assert (sky[0] < 0.3).any()
+        assert (sky[0] >= 0.3).any()
+        for scene in range(2):
+            torch.testing.assert_close(network(clip[scene : scene + 1]).depth[0], together[scene])
+
+
 def test_metres_follow_the_focal_length():
     depth = torch.ones(1, 2, 4, 5)
     intrinsics = torch.zeros(1, 2, 3, 3)
@@ -61,6 +75,11 @@ def test_images_alone_or_together_and_in_metres():
         MonoDepth(MonoConfig("tiny", 32, (24, 48, 96, 192)))(clip, intrinsics=intrinsics)
     with pytest.raises(ValueError, match="chunk 0"):
         network(clip, chunk=0)
+    with pytest.raises(ValueError, match="intrinsics have shape"):
+        network(clip, intrinsics=torch.eye(3))
+    torch.testing.assert_close(network(clip, memory_budget="9MiB").depth, out.depth)
+    with pytest.raises(ValueError, match="the smallest that works"):
+        network(clip, memory_budget="1KiB")
 
 
 def scene(scale):

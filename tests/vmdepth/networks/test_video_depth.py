@@ -44,8 +44,7 @@ def every_config():
 
 @pytest.fixture(params=every_config(), scope="module")
 def model(request):
-    with torch.no_grad():
-        yield trained_like(CONFIGS[request.param])
+    return trained_like(CONFIGS[request.param])
 
 
 @torch.no_grad()
@@ -162,3 +161,32 @@ def test_unknown_names_in_a_config_are_refused():
     for wrong in ({"encoder": "huge"}, {"head": "lstm"}, {"taps": ("layer_9",)}):
         with pytest.raises(ValueError, match="there are"):
             replace(PRESETS["tiny"], **wrong)
+
+
+@pytest.mark.parametrize("preset", ["tiny", "vda-small-causal"])
+def test_a_network_learns_after_it_has_been_used(preset):
+    """Nothing it keeps from inference mode gets in the way of gradients."""
+    model = trained_like(PRESETS[preset])
+    clip = clip_of()[:, :5]
+    with torch.inference_mode():
+        before, _ = model(clip)
+    depth, _ = model(clip)
+    depth.sum().backward()
+    torch.testing.assert_close(depth.detach(), before)
+    model.zero_grad()
+
+
+@torch.no_grad()
+def test_observing_shows_every_block_s_queries_and_keys():
+    model = VideoDepth(PRESETS["tiny"]).eval()
+    seen = []
+    images = clip_of().flatten(0, 1)
+    maps = model.encode(images, observe=seen.append)
+    assert all(torch.equal(a, b) for a, b in zip(maps, model.encode(images), strict=True))
+    assert [(one.layer, one.kind) for one in seen] == [(layer, "local") for layer in range(12)]
+    tokens = model.encoder.embed((images - model.mean) / model.std, model.encoder.positions((3, 4)))
+    for one, block in zip(seen, model.encoder.blocks, strict=True):
+        assert one.query.shape == (len(images), 1, 3, 1 + 3 * 4, 64)
+        torch.testing.assert_close(one.query[:, 0], block.attn.queries(block.norm1(tokens)))
+        torch.testing.assert_close(one.key[:, 0], block.attn.keys_and_values(block.norm1(tokens))[0])
+        tokens = block(tokens)
