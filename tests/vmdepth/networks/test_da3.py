@@ -161,8 +161,15 @@ def test_the_mono_network(reference):
     for level, tokens in enumerate(maps):
         assert_near(f"feat_{level}", tokens.unflatten(0, (1, 2)), io[f"feat_{level}"], info)
     assert_near("head_depth", before_rule.depth[None], io["head_depth"], info)
+    maps = {}
+
+    def tap(path, image):
+        maps.setdefault(path, image.clone())
+        return image
+
     with torch.inference_mode():
         for chunk in (None, 1):
-            out = network(io["input"], chunk=chunk, normalised=True)
+            out = network(io["input"], chunk=chunk, normalised=True, tap=tap)
+            assert_near("path_2", maps["path_2"][:1], io["path_2"], info)
             assert_near("depth", out.depth, io["depth"], info)
             assert_near("sky", out.sky, io["sky"], info)
