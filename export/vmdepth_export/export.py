@@ -110,8 +110,9 @@ def export(
     model = load_video(checkpoint, temporal, window)
     report = export_step_graph(model, output, height, width, streams=streams)
     megabytes = output.stat().st_size / 1e6
+    unit = "depth in metres" if model.config.depth == "metric" else "relative inverse depth"
     click.echo(
-        f"{output}: {size}, {megabytes:.1f} MB; agrees with {checkpoint} over {report.frames} frames: "
+        f"{output}: {size}, {unit}, {megabytes:.1f} MB; agrees with {checkpoint} over {report.frames} frames: "
         f"depth {report.depth:.1e}, states {report.states:.1e} of their range"
     )
 
