@@ -1,8 +1,8 @@
-"""`vmdepth-eval`: how right a model's depth is, on clips it never saw."""
+"""`vmdepth-eval`: how right a model's depth is, on rendered clips it never saw and on measured depth."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.cli import run_command
+from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import check_target, write_report
 from vmdepth_runtime.stream import DepthResizer, resize_frame
 
 if TYPE_CHECKING:
+    from vmdepth.data.rgbd import RgbdFrame
     from vmdepth.session import Session
 
 FRAMES_PER_CLIP = 16
@@ -64,57 +66,58 @@ def accuracy(inverse: NDArray[np.floating], depth: NDArray[np.floating]) -> Accu
 def mean_map_accuracy(depths: list[NDArray[np.floating]]) -> Accuracy:
     """What a picture-blind guess reaches: one inverse depth per pixel for every frame of every clip.
 
-    depths: per clip [N, H, W]. The map is the per-pixel mean of inverse depth over these very clips. It is tried as it
-    is and with every clip first brought to mean 0 and deviation 1; the better δ1 is returned.
+    depths: per clip [N, H, W]. The map is the per-pixel mean of inverse depth over these very clips, where it is known
+    (sky is, as 0). It is tried as it is and with every clip first brought to mean 0 and deviation 1; the better δ1 is
+    returned.
     """
-    inverses = [np.where(np.isfinite(d) & (d > 0), 1 / np.where(d > 0, d, 1), 0) for d in depths]
-    normalised = [(i - i.mean()) / max(float(i.std()), 1e-6) for i in inverses]
+    inverses = [np.where(d > 0, 1 / np.where(d > 0, d, 1), np.nan) for d in depths]
+    normalised = [(i - np.nanmean(i)) / max(float(np.nanstd(i)), 1e-6) for i in inverses]
     candidates = []
     for maps in (inverses, normalised):
-        mean = np.mean([m.mean(axis=0) for m in maps], axis=0)
+        sums = sum(np.nansum(m, axis=0) for m in maps)
+        counts = sum(np.isfinite(m).sum(axis=0) for m in maps)
+        mean = sums / np.maximum(counts, 1)
         candidates.append(_mean([accuracy(np.broadcast_to(mean, d.shape), d) for d in depths]))
     return max(candidates, key=lambda a: a.delta1)
 
 
-def evaluate_rendered(session: Session, clips: int, official: bool = False) -> tuple[Accuracy, Accuracy]:
-    """The session on held-out rendered clips, streamed frame by frame; and the mean map on the same clips.
+def evaluate_sequences(
+    session: Session, sequences: Iterable[Iterable[RgbdFrame]], resize: Resize = "area"
+) -> tuple[Accuracy, Accuracy]:
+    """Means over sequences of the session's accuracy, streamed frame by frame; and the mean map on the same.
 
-    official: see `stream_depth`; pictures are then rendered at `OFFICIAL_PICTURE` instead of the model's size.
+    resize: how frames come to the model's size and depth back to theirs, as in `vmdepth-run`. Raises InputError for a
+    model of several streams.
     """
-    from vmdepth.data.synthetic import render_clips
+    from vmdepth.data.rgbd import at_places
 
-    contract = session.contract
-    if contract.streams != 1:
-        raise InputError(f"the model takes {contract.streams} streams at once; evaluate one exported with --streams 1")
-    height, width = OFFICIAL_PICTURE if official else (contract.height, contract.width)
+    if session.contract.streams != 1:
+        raise InputError(f"the model takes {session.contract.streams} streams at once; export one with --streams 1")
     figures, truths = [], []
-    for seed in range(clips):
-        clip = render_clips([seed], FRAMES_PER_CLIP, height, width)
-        images = (clip.rgb[0].clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-        truth = clip.depth[0, :, 0].numpy()
-        depth = stream_depth(session, images, official)
-        figures.append(accuracy(1 / np.maximum(depth, 1e-3) if contract.depth_kind == "metric" else depth, truth))
-        truths.append(truth)
+    for frames in sequences:
+        predicted: list[NDArray[np.float32]] = []
+        true: list[NDArray[np.float32]] = []
+        for frame, depth in stream_depth(session, frames, resize):
+            if session.contract.depth_kind == "metric":
+                depth = np.float32(1) / np.maximum(depth, np.float32(1e-3))
+            for kept, one in zip((predicted, true), at_places(depth, frame), strict=True):
+                kept.append(one)
+        truths.append(np.stack(true))
+        figures.append(accuracy(np.stack(predicted), truths[-1]))
     return _mean(figures), mean_map_accuracy(truths)
 
 
-def stream_depth(session: Session, images: Iterable[NDArray[np.uint8]], official: bool = False) -> NDArray[np.float32]:
-    """The session's depth [N, H, W] of frames uint8 [H, W, 3], from its initial states.
-
-    official: frames of any one size, resized as Depth Anything does, to whole grey levels, and depth brought back to
-    that size. Otherwise they have the model's size.
-    """
+def stream_depth(
+    session: Session, frames: Iterable[RgbdFrame], resize: Resize
+) -> Iterator[tuple[RgbdFrame, NDArray[np.float32]]]:
+    """Every frame with the session's depth float32 [H, W] at the frame's size, from the session's initial states."""
     session.reset()
-    depths, bring_back = [], DepthResizer("cubic")
-    for image in images:
-        if official:
-            resize_frame(image, session.frame[0], "cubic")
-            depths.append(np.empty(image.shape[:2], np.float32))
-            bring_back(session.step().depth[0], depths[-1])
-        else:
-            session.frame[0] = image
-            depths.append(session.step().depth[0].copy())
-    return np.stack(depths)
+    bring_back = DepthResizer(resize)
+    for frame in frames:
+        resize_frame(frame.image, session.frame[0], resize)
+        depth = np.empty(frame.image.shape[:2], np.float32)
+        bring_back(session.step().depth[0], depth)
+        yield frame, depth
 
 
 def _mean(figures: list[Accuracy]) -> Accuracy:
@@ -123,44 +126,49 @@ def _mean(figures: list[Accuracy]) -> Accuracy:
 
 @click.command("vmdepth-eval")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("data", metavar="rendered[:CLIPS]")
-@click.option(
-    "--official",
-    is_flag=True,
-    help="Prepare pictures as Depth Anything does: from 640x480, shorter side to 518, cubic.",
-)
+@click.argument("data", metavar="rendered[:CLIPS]|FOLDER")
+@click.option("--official", is_flag=True, help="Prepare pictures as Depth Anything does: shorter side to 518, cubic.")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures as JSON.")
 def evaluate(model: Path, data: str, official: bool, report: Path | None) -> None:
-    """Accuracy of MODEL (.safetensors, .pth or .onnx), streamed frame by frame, on held-out rendered clips."""
-    kind, _, count = data.partition(":")
-    if kind != "rendered" or not (count or "64").isdigit() or int(count or 64) < 1:
-        raise InputError(f"data '{data}': should be 'rendered' or 'rendered:CLIPS', for example rendered:64")
-    clips = int(count or 64)
+    """Accuracy of MODEL (.safetensors, .pth or .onnx), streamed frame by frame.
+
+    DATA: held-out rendered clips, or a FOLDER of rgb/, depth/ (16 bit) and intrinsics.json. Scale and shift are fitted
+    once per clip or folder, in inverse depth.
+    """
     if report:
         check_target(report)
 
+    from vmdepth.data.rgbd import RgbdFolder, rendered_frames
     from vmdepth.official_images import network_size
     from vmdepth.session import open_session
 
-    size = network_size(*OFFICIAL_PICTURE)
-    session = open_session(model, size=size) if official else open_session(model)
+    kind, _, count = data.partition(":")
+    clips = int(count or 64) if kind == "rendered" and (count or "64").isdigit() else 0
+    folder = None if kind == "rendered" else RgbdFolder(Path(data))
+    if folder is None and clips < 1:
+        raise InputError(f"data '{data}': should be 'rendered:CLIPS', for example rendered:64, or a folder")
+    if official:
+        size = network_size(*(OFFICIAL_PICTURE if folder is None else next(iter(folder)).image.shape[:2]))
+        session = open_session(model, size=size)
+    else:
+        session = open_session(model)
     has = (session.contract.height, session.contract.width)
     if official and has != size:
         raise InputError(
             f"{model}: made for {has[0]}x{has[1]}, official preparation gives {size[0]}x{size[1]}; export it again "
             f"with --size {size[0]}x{size[1]}"
         )
-    own, blind = evaluate_rendered(session, clips, official)
+    sequences = (
+        [folder]
+        if folder is not None
+        else (rendered_frames(seed, FRAMES_PER_CLIP, *(OFFICIAL_PICTURE if official else has)) for seed in range(clips))
+    )
+    own, blind = evaluate_sequences(session, sequences, "cubic" if official else "area")
     if report:
-        figures = {
-            "model": str(model),
-            "clips": clips,
-            "official": official,
-            "accuracy": asdict(own),
-            "mean_map": asdict(blind),
-        }
-        write_report(figures, report)
-    click.echo(f"{model} on {clips} held-out rendered clips of {FRAMES_PER_CLIP} frames, one fit per clip:")
+        facts = {"model": str(model), "data": data, "official": official}
+        write_report(facts | {"accuracy": asdict(own), "mean_map": asdict(blind)}, report)
+    rendered = f"{clips} held-out rendered clips of {FRAMES_PER_CLIP} frames, one fit per clip"
+    click.echo(f"{model} on {rendered if folder is None else f'{len(folder)} frames of {data}, one fit'}:")
     click.echo(f"  δ1 {100 * own.delta1:.1f} %, AbsRel {own.absrel:.3f}")
     click.echo(f"  best per-pixel mean map: δ1 {100 * blind.delta1:.1f} %, AbsRel {blind.absrel:.3f}")
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from vmdepth.data.synthetic import render_clips
+from vmdepth.data.rgbd import RgbdFolder, RgbdFrame, rendered_frames
 from vmdepth.evaluate import (
     FRAMES_PER_CLIP,
     accuracy,
-    evaluate_rendered,
+    evaluate_sequences,
     fit_affine,
     mean_map_accuracy,
     stream_depth,
@@ -56,6 +56,7 @@ def test_sky_and_unknown_depth_count_for_nothing(depth):
     spoilt[:, 0] = np.inf
     spoilt[:, 1] = 0
     assert accuracy(1 / depth, spoilt).delta1 == 1
+    assert mean_map_accuracy([spoilt, spoilt]).delta1 <= 1  # unknown depth is no depth, and no warning
     with pytest.raises(ValueError, match="no pixel of known depth"):
         accuracy(1 / depth, np.full_like(depth, np.inf))
 
@@ -66,20 +67,32 @@ def test_mean_map_is_perfect_for_clips_that_are_all_alike(depth):
     assert mean_map_accuracy([depth, depth[:, ::-1]]).delta1 < 0.7
 
 
+def depths_of(session, frames, resize="area"):
+    return np.stack([depth for _, depth in stream_depth(session, frames, resize)])
+
+
+def frame_of(image, depth=None):
+    depth = np.ones(image.shape[:2], np.float32) if depth is None else depth
+    return RgbdFrame(image, depth, np.stack(np.indices(depth.shape)[::-1], axis=-1).astype(np.float32))
+
+
 def test_clips_are_streamed_from_zero_states():
     with OnnxSession(bundled.MODEL) as session:
         height, width = session.contract.height, session.contract.width
-        images = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), np.uint8)
-        np.testing.assert_array_equal(stream_depth(session, images), stream_depth(session, images))
+        frames = [frame_of(i) for i in np.random.default_rng(0).integers(0, 256, (3, height, width, 3), np.uint8)]
+        np.testing.assert_array_equal(depths_of(session, frames), depths_of(session, frames))
+
+
+def still_model(**settings):
+    torch.manual_seed(0)
+    return VideoDepth(replace(PRESETS["tiny"], head="none", taps=(), **settings)).eval()
 
 
 def test_official_preparation_is_that_of_depth_anything():
-    torch.manual_seed(0)
-    model = VideoDepth(replace(PRESETS["tiny"], head="none", taps=())).eval()
+    model = still_model()
     image = np.random.default_rng(0).integers(0, 256, (30, 50, 3), np.uint8)
     prepared = prepare_still(image, 42)
-    session = TorchSession(model, *network_size(30, 50, 42))
-    depth = stream_depth(session, [image], official=True)[0]
+    depth = depths_of(TorchSession(model, *network_size(30, 50, 42)), [frame_of(image)], "cubic")[0]
     rounded = torch.from_numpy((prepared * 255).clip(0, 255).round() / 255).permute(2, 0, 1)
     with torch.no_grad():
         expected = depth_at(model(rounded[None, None].float())[0][0, 0, 0].numpy(), 30, 50)
@@ -87,23 +100,25 @@ def test_official_preparation_is_that_of_depth_anything():
 
 
 def test_metric_depth_is_judged_by_its_inverse():
-    """The same weights called metric: the figures are those of 1 / depth."""
-    torch.manual_seed(0)
-    config = replace(PRESETS["tiny"], head="none", taps=())
-    model = VideoDepth(config).eval()
-    metric = VideoDepth(replace(config, depth="metric")).eval()
-    metric.load_state_dict(model.state_dict())
-    images = render_clips([0], FRAMES_PER_CLIP, 28, 42)
-    frames = (images.rgb[0].clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    depth = stream_depth(TorchSession(metric, 28, 42), frames)
-    expected = accuracy(1 / np.maximum(depth, 1e-3), images.depth[0, :, 0].numpy())
-    assert evaluate_rendered(TorchSession(metric, 28, 42), 1)[0] == expected
+    metric = TorchSession(still_model(depth="metric"), 28, 42)
+    frames = list(rendered_frames(0, FRAMES_PER_CLIP, 28, 42))
+    truth = np.stack([frame.depth for frame in frames])
+    expected = accuracy(1 / np.maximum(depths_of(metric, frames), 1e-3), truth)
+    assert evaluate_sequences(metric, [frames])[0] == expected
+
+
+def test_sequences_count_the_same_each():
+    session = TorchSession(still_model(), 28, 42)
+    sequences = [list(rendered_frames(seed, seed + 2, 28, 42)) for seed in range(2)]
+    alone = [evaluate_sequences(session, [sequence])[0] for sequence in sequences]
+    assert evaluate_sequences(session, sequences)[0].delta1 == pytest.approx(np.mean([a.delta1 for a in alone]))
 
 
 @pytest.fixture(scope="module")
 def bundled_figures():
     with OnnxSession(bundled.MODEL) as session:
-        return evaluate_rendered(session, 64)
+        size = session.contract.height, session.contract.width
+        return evaluate_sequences(session, (rendered_frames(seed, FRAMES_PER_CLIP, *size) for seed in range(64)))
 
 
 def test_the_bundled_model_beats_the_best_mean_map(bundled_figures):
@@ -117,6 +132,24 @@ def test_the_bundled_model_beats_the_best_mean_map(bundled_figures):
 def test_the_bundled_model_beats_the_best_mean_map_by_15_points(bundled_figures):
     own, blind = bundled_figures
     assert own.delta1 >= blind.delta1 + 0.15, bundled_figures
+
+
+def test_measured_depth_of_a_real_sequence(shared_data, tmp_path):
+    """A short copy of it: as it is written, the command reads every frame and fits once."""
+    for name, ending in (("rgb", "jpg"), ("depth", "png")):
+        (tmp_path / name).mkdir()
+        for number in range(0, 40, 10):
+            file = f"{name}/{number:06d}.{ending}"
+            (tmp_path / file).symlink_to(shared_data / "rgbd_office_a" / file)
+    (tmp_path / "intrinsics.json").symlink_to(shared_data / "rgbd_office_a" / "intrinsics.json")
+    done = vmdepth_eval(bundled.MODEL, tmp_path, "--report", tmp_path / "report.json")
+    assert done.returncode == 0, done.stderr
+    assert "on 4 frames of" in done.stdout
+    figures = json.loads((tmp_path / "report.json").read_text())
+    with OnnxSession(bundled.MODEL) as session:
+        own, blind = evaluate_sequences(session, [RgbdFolder(tmp_path)])
+    assert figures["accuracy"] == {"delta1": own.delta1, "absrel": own.absrel}
+    assert figures["mean_map"]["delta1"] == blind.delta1 > 0.4
 
 
 def vmdepth_eval(*arguments):
@@ -137,7 +170,8 @@ def test_command_tells_and_reports(tmp_path):
     [
         ("none.onnx", "rendered:2"),
         ("none.pth", "rendered"),
-        ("none.onnx", "nowhere"),
+        (bundled.MODEL, "nowhere"),
+        (bundled.MODEL, "rendered:0"),
         (bundled.MODEL, "rendered", "--official"),  # made for a smaller size
     ],
 )

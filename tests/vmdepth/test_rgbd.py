@@ -1,0 +1,120 @@
+"""Measured depth: where it lies in the colour image, and what is said of folders that are none."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from vmdepth.data.rgbd import RgbdFolder, RgbdFrame, at_places, rendered_frames
+from vmdepth_runtime.errors import InputError
+
+CAMERA = {"fx": 50.0, "fy": 50.0, "cx": 20.0, "cy": 15.0}
+
+
+def write_folder(path, camera, depths, size=(30, 40)):
+    for name in ("rgb", "depth"):
+        (path / name).mkdir()
+    for number, depth in enumerate(depths):
+        cv2.imwrite(str(path / "depth" / f"{number}.png"), depth)
+        cv2.imwrite(str(path / "rgb" / f"{number}.png"), np.full((*size, 3), (10, 20, 30), np.uint8))
+    (path / "intrinsics.json").write_text(json.dumps(camera))
+    return path
+
+
+def test_without_a_mapping_depth_lies_at_the_same_place(tmp_path):
+    depth = np.random.default_rng(0).integers(1, 5000, (30, 40), np.uint16)
+    (frame,) = RgbdFolder(write_folder(tmp_path, CAMERA, [depth]))
+    assert frame.image.shape == (30, 40, 3)
+    assert tuple(frame.image[0, 0]) == (30, 20, 10)  # RGB
+    np.testing.assert_allclose(frame.depth, depth / 1000, rtol=1e-6)
+    np.testing.assert_array_equal(frame.places[4, 7], [7, 4])
+
+
+def test_places_in_a_larger_image_are_those_of_the_same_centres(tmp_path):
+    depth = np.full((15, 20), 1000, np.uint16)
+    (frame,) = RgbdFolder(write_folder(tmp_path, {**CAMERA, "depth_scale_m": 0.002}, [depth]))
+    assert frame.depth[0, 0] == pytest.approx(2)
+    np.testing.assert_allclose(frame.places[3, 5], [10.5, 6.5])
+
+
+def test_a_mapping_moves_depth_into_the_colour_camera(tmp_path):
+    """Against the pinhole formulas, point by point, with a colour camera turned, moved and of another focal length."""
+    angle = 0.1
+    rotation = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
+    colour = {"color_fx": 40.0, "color_fy": 45.0, "color_cx": 19.0, "color_cy": 14.0}
+    mapping = {"R": rotation, "t_m": [0.1, -0.05, 0.02], **colour}
+    depth = np.zeros((30, 40), np.uint16)
+    depth[12, 25] = 2000
+    (frame,) = RgbdFolder(write_folder(tmp_path, {**CAMERA, "depth_to_color": mapping}, [depth]))
+    point = np.array([(25 - 20) / 50 * 2, (12 - 15) / 50 * 2, 2.0])
+    x, y, z = np.array(rotation) @ point + [0.1, -0.05, 0.02]
+    assert frame.depth[12, 25] == pytest.approx(z)
+    np.testing.assert_allclose(frame.places[12, 25], [40 * x / z + 19, 45 * y / z + 14], rtol=1e-5)
+    assert (frame.depth > 0).sum() == 1
+
+
+def test_predictions_are_read_where_depth_was_measured():
+    ramp = np.add.outer(10 * np.arange(6, dtype=np.float32), np.arange(8, dtype=np.float32))
+    depth = np.array([[1, 2, 0, 4]], np.float32)
+    places = np.array([[[2.5, 1.0], [0, 4.25], [-1, -1], [7.5, 0]]], np.float32)
+    predicted, true = at_places(ramp, RgbdFrame(np.zeros((6, 8, 3), np.uint8), depth, places))
+    np.testing.assert_allclose(predicted[0, :2], [12.5, 42.5])
+    np.testing.assert_array_equal(true, [[1, 2, 0, 0]])  # unknown, and outside of the image
+
+
+def test_rendered_clips_lie_pixel_on_pixel():
+    for frame in rendered_frames(3, 2, 28, 42):
+        predicted, true = at_places(frame.depth.clip(0, 100), frame)
+        np.testing.assert_array_equal(true, frame.depth)
+        np.testing.assert_array_equal(predicted, frame.depth.clip(0, 100))
+
+
+def test_the_mapping_of_a_real_sequence_puts_edges_on_edges(shared_data):
+    """Colours differ more across the edges of depth when these are put where the mapping says than without it."""
+
+    def edge_share(folder):
+        steps = []
+        for number, frame in enumerate(folder):
+            if number == 5:
+                break
+            grey = cv2.GaussianBlur(cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY), (0, 0), 1).astype(np.float32)
+            gradient = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+            known = cv2.erode((frame.depth > 0).astype(np.uint8), np.ones((5, 5))) > 0
+            jump = cv2.dilate(frame.depth, np.ones((3, 3))) - cv2.erode(frame.depth, np.ones((3, 3))) > 0.1
+            x, y = (frame.places[..., axis].round().astype(int) for axis in (0, 1))
+            inside = known & jump & (x >= 0) & (x < grey.shape[1]) & (y >= 0) & (y < grey.shape[0])
+            steps.append(gradient[y[inside], x[inside]].mean())
+        return np.mean(steps)
+
+    mapped = RgbdFolder(shared_data / "rgbd_office_a")
+    unmapped = RgbdFolder(shared_data / "rgbd_office_a")
+    unmapped._mapping = None
+    assert len(mapped) == 500
+    assert edge_share(mapped) > 1.3 * edge_share(unmapped)
+
+
+def test_what_is_no_such_folder_is_said(tmp_path):
+    depth = np.ones((30, 40), np.uint16)
+    with pytest.raises(InputError, match=r"rgb: no \.jpg or \.png image"):
+        RgbdFolder(tmp_path)
+    folder = write_folder(tmp_path, CAMERA, [depth, depth])
+    (folder / "intrinsics.json").write_text("{")
+    with pytest.raises(InputError, match=r"intrinsics\.json: not the cameras"):
+        RgbdFolder(folder)
+    (folder / "intrinsics.json").write_text(json.dumps({"depth_to_color": {"R": 1}}))
+    with pytest.raises(InputError, match=r"intrinsics\.json: not the cameras"):
+        RgbdFolder(folder)
+    (folder / "intrinsics.json").unlink()
+    with pytest.raises(InputError, match=r"intrinsics\.json: cannot be read"):
+        RgbdFolder(folder)
+    (folder / "intrinsics.json").write_text(json.dumps(CAMERA))
+    cv2.imwrite(str(folder / "depth" / "1.png"), np.ones((30, 40), np.uint8))
+    with pytest.raises(InputError, match=r"1\.png: should be a 16-bit image"):
+        list(RgbdFolder(folder))
+    (folder / "depth" / "1.png").write_text("none")
+    with pytest.raises(InputError, match=r"1\.png: cannot be read as an image"):
+        list(RgbdFolder(folder))
+    (folder / "depth" / "1.png").unlink()
+    with pytest.raises(InputError, match="2 images in rgb, 1 in depth"):
+        RgbdFolder(folder)
