@@ -74,7 +74,7 @@ def compare(
                 "depth": range_error(expected.depth, got.depth),
                 "descriptor": range_error(expected.descriptor, got.descriptor),
                 "state_change": ratio_error(expected.state_change, got.state_change),
-                **{f"state.{name}": range_error(states[name], others[name], (0, 100)) for name in states},
+                **{f"state.{name}": range_error(states[name], others[name]) for name in states},
             }
         )
     if not history:
@@ -85,14 +85,13 @@ def compare(
     return ParityReport(len(history), worst, int(table.max(axis=1).argmax()), tolerance)
 
 
-def range_error(reference: NDArray[Any], candidate: NDArray[Any], percentiles: tuple[float, float] = (1, 99)) -> float:
-    """max |a − b| ÷ the spread of the reference between two percentiles.
+def range_error(reference: NDArray[Any], candidate: NDArray[Any]) -> float:
+    """max |a − b| ÷ the spread of the reference from its 1st to its 99th percentile.
 
-    Depth is measured by its 1st to 99th percentile, which a few hot pixels cannot stretch. States are measured by their
-    whole range: most of a state's numbers are near zero and the few large ones are what it remembers.
-    Where the reference is all but constant the spread says nothing: its largest magnitude stands in, or 1 for zeros.
+    A few hot values cannot stretch that spread. Where the reference is all but constant it says nothing: the largest
+    magnitude stands in, or 1 for zeros.
     """
-    low, high = np.percentile(reference, percentiles)
+    low, high = np.percentile(reference, (1, 99))
     magnitude = float(np.max(np.abs(reference)))
     spread = float(high - low)
     if spread < 1e-3 * magnitude:
