@@ -28,7 +28,7 @@ class FolderSource(Source):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         try:
-            names = sorted((entry.name for entry in path.iterdir() if entry.is_file()), key=_natural)
+            names = sorted((entry.name for entry in path.iterdir() if entry.is_file()), key=natural)
         except OSError as error:
             raise InputError(f"{path}: the folder cannot be read ({error.strerror}); check its permissions") from None
         self._files = [path / n for n in names if n.lower().endswith(IMAGE_ENDINGS) and not n.startswith(".")]
@@ -85,5 +85,5 @@ class FolderSource(Source):
         return self._picture(frame)
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.folder import IMAGE_ENDINGS, natural
 
 _INTRINSICS = "intrinsics.json"
 
@@ -128,9 +129,10 @@ def _same_places(shape: tuple[int, ...], image: tuple[int, ...]) -> NDArray[np.f
 
 
 def _images(folder: Path) -> list[Path]:
-    files = sorted(f for f in folder.glob("*") if f.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    names = sorted((f.name for f in folder.glob("*") if f.suffix.lower() in IMAGE_ENDINGS), key=natural)
+    files = [folder / name for name in names]
     if not files:
-        raise InputError(f"{folder}: no .jpg or .png image; an RGB-D folder holds rgb/, depth/ and {_INTRINSICS}")
+        raise InputError(f"{folder}: no image; an RGB-D folder holds rgb/, depth/ and {_INTRINSICS}")
     return files
 
 
