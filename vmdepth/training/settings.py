@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 from vmdepth.networks.presets import PRESETS, NetworkConfig
-from vmdepth.networks.temporal_attention import PLACES, TemporalForm
+from vmdepth.networks.temporal_attention import TemporalForm
 from vmdepth_runtime.errors import InputError
 
 
@@ -113,10 +113,12 @@ def _checked(settings: TrainSettings) -> TrainSettings:
         raise InputError(f"preset '{settings.preset}': there are {', '.join(PRESETS)}")
     if (settings.temporal or settings.window) and PRESETS[settings.preset].head != "attention":
         raise InputError(f"preset '{settings.preset}' has no attention over time; leave temporal and window out")
-    if settings.temporal and settings.temporal not in get_args(TemporalForm):
-        raise InputError(f"temporal={settings.temporal}: there are {', '.join(get_args(TemporalForm))}")
-    if settings.window and (settings.network.temporal != "causal" or not 2 <= settings.window <= PLACES):
-        raise InputError(f"window={settings.window}: 2 to {PLACES} frames, with temporal=causal")
+    try:
+        form = settings.network.temporal
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    if settings.window and form != "causal":
+        raise InputError(f"window={settings.window}: belongs to temporal=causal, not to {form}")
     try:
         height, width = settings.height_width
     except ValueError:

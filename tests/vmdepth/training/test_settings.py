@@ -16,6 +16,7 @@ def test_yes_no_and_the_form_of_attention():
     settings = parse_settings("vda-small-causal", ["freeze_encoder=true", "temporal=bidirectional"])
     assert settings.freeze_encoder is True
     assert settings.network.temporal == "bidirectional"
+    assert parse_settings("vda-small-causal", ["window=8"]).network.window == 8
     assert parse_settings("vda-small-causal", ["freeze_encoder=false"]).network.temporal == "causal"
 
 
@@ -39,6 +40,9 @@ def test_a_yaml_file_and_overrides(tmp_path):
         ("tiny", ["freeze_encoder=maybe"], "true or false"),
         ("tiny", ["temporal=causal"], "no attention over time"),
         ("vda-small-causal", ["temporal=acausal"], "there are bidirectional, causal, streaming"),
+        ("vda-small-causal", ["window=40"], "can be 2..32 frames"),
+        ("vda-small-causal", ["window=8", "temporal=streaming"], "belongs to temporal=causal"),
+        ("tiny", ["window=8"], "no attention over time"),
         ("tiny", ["preset=huge"], "there are tiny"),
         ("none.yaml", [], "not readable as YAML"),
     ],
