@@ -75,3 +75,29 @@ def official_weights(shared_reference: Path, recipe: ModuleType) -> Callable[[st
         return {k: torch.from_numpy(recipe.weight(k, v["shape"], table["seed"])) for k, v in table["keys"].items()}
 
     return weights
+
+
+@pytest.fixture(scope="session")
+def transformers_network() -> Callable[[], Any]:
+    """Makes an untrained Depth Anything small as the transformers library builds it: an independent witness."""
+    import transformers
+
+    def make() -> Any:
+        backbone = transformers.Dinov2Config(
+            image_size=518,
+            patch_size=14,
+            hidden_size=384,
+            num_attention_heads=6,
+            num_hidden_layers=12,
+            out_features=["stage3", "stage6", "stage9", "stage12"],
+            reshape_hidden_states=False,
+        )
+        settings = transformers.DepthAnythingConfig(
+            backbone_config=backbone,
+            reassemble_hidden_size=384,
+            neck_hidden_sizes=[48, 96, 192, 384],
+            fusion_hidden_size=64,
+        )
+        return transformers.DepthAnythingForDepthEstimation(settings).eval()
+
+    return make

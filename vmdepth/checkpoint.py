@@ -25,7 +25,7 @@ from vmdepth.networks.nested_depth import NestedDepth
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.temporal_attention import TemporalForm
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.official import called, check_names, recognise, shapes_of
+from vmdepth.official import called, check_names, network_shapes, recognise, shapes_of
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import part_name
 
@@ -68,8 +68,7 @@ def load(
     """
     path = Path(path)
     tensors, metadata = _read(path)
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if _KEY not in metadata and official_da3.recognise(tensors, shapes) is not None:
+    if _KEY not in metadata and official_da3.recognise(shapes_of(tensors)) is not None:
         if temporal or window or max_depth:
             raise InputError(f"{path}: is Depth Anything 3; temporal, window and max_depth do not apply")
         try:
@@ -87,7 +86,7 @@ def load(
     else:
         tensors, config, name = recognise(path, tensors, metric, max_depth)
     config = _in_form(path, config, temporal, window)
-    check_names(path, tensors, shapes_of(config), f"its network '{name}'")
+    check_names(path, tensors, network_shapes(config), f"its network '{name}'")
     model = VideoDepth(config)
     model.load_state_dict(tensors)
     model.name = name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def recognise(
     tensors = dict(tensors)
     if any(name.startswith(_HF_BEGINNING) for name in tensors):
         tensors = _from_hugging_face(path, tensors)
-    size = _SIZES.get(_width(tensors))
+    size = _SIZES.get(token_width(shapes_of(tensors), "pretrained.", _SIZES))
     video = any(name.startswith("head.motion_modules.") for name in tensors)
     if size is None or not (video or any(name.startswith("depth_head.") for name in tensors)):
         some = ", ".join(sorted(tensors)[:5])
@@ -72,7 +72,7 @@ def recognise(
         family, name = f"Video Depth Anything {size}", f"video_depth_anything_vit{_LETTERS[size]}"
         if max_depth is not None:
             raise InputError(f"{path}: is {family}, which needs no max_depth: its metric form gives metres as it is")
-        if bool(re.search("metric[-_]video", called(path))) if metric is None else metric:
+        if re.search("metric[-_]video", called(path)) if metric is None else metric:
             config, name = replace(config, depth="metric"), f"metric_{name}"
     else:
         family, name = f"Depth Anything V2 {size}", f"depth_anything_v2_vit{_LETTERS[size]}"
@@ -114,7 +114,7 @@ def _named_max_depth(path: Path) -> float | None:
 def official_shapes(config: NetworkConfig) -> Shapes:
     """Name → shape of everything in the official file of a network: ours under official names, and what is unused."""
     head = "head" if config.head == "attention" else "depth_head"
-    names = {_official(name, head): shape for name, shape in shapes_of(config).items()}
+    names = {_official(name, head): shape for name, shape in network_shapes(config).items()}
     names["pretrained.mask_token"] = (1, names["pretrained.cls_token"][-1])
     for part in ("conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias"):
         unit = f"{head}.scratch.refinenet4.resConfUnit"
@@ -122,15 +122,20 @@ def official_shapes(config: NetworkConfig) -> Shapes:
     return names
 
 
-def shapes_of(config: NetworkConfig) -> Shapes:
+def network_shapes(config: NetworkConfig) -> Shapes:
     """Name → shape of all weights of a network."""
     with torch.device("meta"):
-        return {name: tuple(tensor.shape) for name, tensor in VideoDepth(config).state_dict().items()}
+        return shapes_of(VideoDepth(config).state_dict())
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> Shapes:
+    """Name → shape."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def check_names(path: Path, tensors: Mapping[str, Tensor], expected: Shapes, what: str) -> None:
     """Raise InputError unless names and shapes are exactly those expected of `what`."""
-    if misfit := misfits({name: tuple(tensor.shape) for name, tensor in tensors.items()}, expected):
+    if misfit := misfits(shapes_of(tensors), expected):
         raise InputError(f"{path}: looks like {what}, but {misfit}")
 
 
@@ -160,11 +165,14 @@ def _official(name: str, head: str) -> str:
     return f"{'pretrained' if part == 'encoder' else head}.{rest}"
 
 
-def _width(tensors: Mapping[str, Tensor]) -> int:
-    """Channels of a token, by the first of several weights that is there and fits; 0 where none does."""
-    names = (f"pretrained.{name}" for name in ("cls_token", "pos_embed", "norm.weight", "patch_embed.proj.bias"))
-    widths = (tensors[name].shape[-1] for name in names if name in tensors and tensors[name].ndim)
-    return next((width for width in widths if width in _SIZES), 0)
+def token_width(shapes: Mapping[str, Sequence[int]], encoder: str, known: Collection[int]) -> int:
+    """Channels of a token, by the first of several weights that is there and has a known width; 0 where none has.
+
+    encoder: how the names of its weights begin.
+    """
+    names = ("camera_token", "cls_token", "pos_embed", "norm.weight", "patch_embed.proj.bias")
+    widths = (shapes[encoder + name][-1:] for name in names if encoder + name in shapes)
+    return next((width for (*_, width) in widths if width in known), 0)
 
 
 def _from_hugging_face(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -180,7 +188,7 @@ def _from_hugging_face(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, T
             if known in official or (known != name and known in tensors):
                 raise InputError(f"{path}: looks like Depth Anything V2, but holds {known} twice")
             official[known] = tensor
-    width = _width(official)
+    width = token_width(shapes_of(official), "pretrained.", _SIZES)
     layers = {match[1] for name in tensors if (match := _HF_QKV.fullmatch(name))}
     attention = "backbone.encoder.layer.{}.attention.attention.{}.{}"
     parts = {
@@ -190,7 +198,7 @@ def _from_hugging_face(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, T
         for layer in layers
         for kind in ("weight", "bias")
     }
-    given = {name: tuple(tensor.shape) for name, tensor in tensors.items() if _HF_QKV.fullmatch(name)}
+    given = {name: shape for name, shape in shapes_of(tensors).items() if _HF_QKV.fullmatch(name)}
     shapes = {"weight": (width, width), "bias": (width,)}
     if misfit := misfits(given, {n: shapes[n.rpartition(".")[2]] for three in parts.values() for n in three}):
         raise InputError(f"{path}: looks like Depth Anything V2 as Hugging Face has it, but {misfit}")

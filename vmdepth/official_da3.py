@@ -7,7 +7,7 @@ and left aside: levels 0 to 2 of the ray branch, and the giant's Gaussian head (
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -19,7 +19,7 @@ from vmdepth.networks.encoder import ENCODERS
 from vmdepth.networks.mono_depth import MonoDepth
 from vmdepth.networks.nested_depth import NestedDepth
 from vmdepth.networks.view_presets import METRIC, MONO, VIEW_PRESETS, AnyViewConfig, MonoConfig, NestedConfig
-from vmdepth.official import misfits
+from vmdepth.official import misfits, shapes_of, token_width
 
 Config = AnyViewConfig | MonoConfig | NestedConfig
 Network = AnyViewDepth | MonoDepth | NestedDepth
@@ -35,42 +35,36 @@ _NAMES = (
 )
 _NESTED = (("views.", "da3."), ("metric.", "da3_metric."))
 _GAUSSIANS = "gs_head."
-_WIDTH_IN = ("camera_token", "cls_token", "pos_embed", "norm.weight")
 _WIDTHS = {size.width: name for name, size in ENCODERS.items()}
 # One layer norm under four names, of which safetensors files keep the first only.
 _SHARED = re.compile(r"(.*head\.scratch\.output_conv2_aux\.)0(\.2\.(?:weight|bias))")
 
 
-def recognise(keys: Collection[str], shapes: Shapes) -> Config | None:
+def recognise(shapes: Shapes) -> Config | None:
     """The network that official keys belong to, or None where they are not those of Depth Anything 3.
 
     It goes by beginnings of keys, so a file with missing weights is still recognised; `build` then says what is
-    missing. Mono and metric files have the same keys: both give the mono network. shapes: at least those of
-    `_WIDTH_IN`.
+    missing. Mono and metric files have the same keys: both give the mono network.
     """
-    plain = {key.removeprefix(PREFIX): key for key in keys}
+    plain = {key.removeprefix(PREFIX): shape for key, shape in shapes.items()}
     if any(key.startswith(_NESTED[1][1]) for key in plain):
-        part = {k.removeprefix("da3."): key for k, key in plain.items() if k.startswith("da3.")}
-        views = _recognise_views(part, shapes)
+        views = _recognise_views({key.removeprefix("da3."): shape for key, shape in plain.items()})
         return NestedConfig(views, METRIC) if views is not None else None
-    if any(key.startswith("head.scratch.sky_output_conv2.") for key in plain) and _width(plain, shapes) == 1024:
+    if any(key.startswith("head.scratch.sky_output_conv2.") for key in plain) and _width(plain) == 1024:
         return MONO
-    return _recognise_views(plain, shapes)
+    return _recognise_views(plain)
 
 
-def _recognise_views(plain: Mapping[str, str], shapes: Shapes) -> AnyViewConfig | None:
-    preset = VIEW_PRESETS.get(_WIDTHS.get(_width(plain, shapes), ""))
+def _recognise_views(plain: Shapes) -> AnyViewConfig | None:
+    preset = VIEW_PRESETS.get(_WIDTHS.get(_width(plain), ""))
     if preset is None:
         return None
     encoder, decoder = (any(key.startswith(name) for key in plain) for name in ("cam_enc.", "cam_dec."))
     return replace(preset, camera_encoder=encoder, camera_decoder=decoder)
 
 
-def _width(plain: Mapping[str, str], shapes: Shapes) -> int:
-    """Channels of a token, by the first of several weights that is there and fits; 0 where none does."""
-    keys = (plain.get(f"backbone.pretrained.{name}") for name in _WIDTH_IN)
-    widths = (shapes[key][-1] for key in keys if key is not None and shapes[key])
-    return next((width for width in widths if width in _WIDTHS), 0)
+def _width(plain: Shapes) -> int:
+    return token_width(plain, "backbone.pretrained.", _WIDTHS)
 
 
 def build(tensors: Mapping[str, Tensor], metric: bool = False) -> Network:
@@ -79,8 +73,7 @@ def build(tensors: Mapping[str, Tensor], metric: bool = False) -> Network:
     metric: the tensors of a mono network are those of the metric one, which the keys do not tell. Raises ValueError,
     naming up to five keys, where they are not exactly those of the network they look like.
     """
-    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-    config = recognise(tensors, shapes)
+    config = recognise(shapes_of(tensors))
     if config is None:
         raise ValueError(f"not the weights of a Depth Anything 3 network: {', '.join(sorted(tensors)[:5])}")
     if metric and isinstance(config, MonoConfig):
@@ -91,7 +84,7 @@ def build(tensors: Mapping[str, Tensor], metric: bool = False) -> Network:
     plain = fill_shared({key.removeprefix(PREFIX): tensor for key, tensor in tensors.items()})
     with torch.device("meta"):
         network = empty(config)
-    _check({key: tuple(tensor.shape) for key, tensor in plain.items()}, network)
+    _check(shapes_of(plain), network)
     weights = {ours: plain[official] for ours, official in official_names(network).items()}
     network.load_state_dict(weights, assign=True)
     return network.float().eval()

@@ -86,4 +86,5 @@ class FolderSource(Source):
 
 
 def natural(name: str) -> list[tuple[int, str]]:
+    """Sorting key of a file's name by the numbers in it: frame 2 before frame 10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import DepthStream, InputError, bundled
+from vmdepth_runtime.stream import DepthResizer
 
 LUMA = np.array([0.25, 0.5, 0.25], np.float32) / 256
 
@@ -35,6 +36,16 @@ def test_cubic_resizing_is_that_of_the_official_preparation(luma_model):
     exact = cv2.resize(image / 255.0, (42, 28), interpolation=cv2.INTER_CUBIC).clip(0, 1) * 255
     # The graph's door takes whole grey levels: half of one is all that may be lost.
     np.testing.assert_allclose(got * 2, exact.astype(np.float32) @ LUMA, atol=1 / 256)
+
+
+def test_after_cubic_resizing_depth_comes_back_corner_on_corner():
+    depth = np.random.default_rng(0).random((5, 7), np.float32)
+    for height, width in ((9, 13), (4, 20)):
+        out = np.empty((height, width), np.float32)
+        DepthResizer("cubic")(depth, out)
+        along = np.stack([np.interp(np.linspace(0, 6, width), np.arange(7), row) for row in depth])
+        expected = np.stack([np.interp(np.linspace(0, 4, height), np.arange(5), column) for column in along.T], axis=1)
+        np.testing.assert_allclose(out, expected, atol=0.02)  # older OpenCV places samples by 32nds of a pixel
 
 
 @pytest.mark.parametrize("size", [(28, 42), (14, 14), (15, 300), (300, 15), (239, 321)])

@@ -1,7 +1,6 @@
 """The networks of Depth Anything 3 give the official numbers, tap by tap."""
 
 import json
-from importlib.util import module_from_spec, spec_from_file_location
 
 import numpy as np
 import pytest
@@ -38,11 +37,8 @@ ANY_VIEW = [
 
 
 @pytest.fixture(scope="module")
-def reference(shared_reference):
+def reference(shared_reference, recipe, official_weights):
     """name of a file → (network, arrays, facts); one network is alive at a time."""
-    spec = spec_from_file_location("weights_recipe", shared_reference / "weights_recipe.py")
-    recipe = module_from_spec(spec)
-    spec.loader.exec_module(recipe)
     manifest = json.loads((shared_reference / "manifest.json").read_text())
     facts = {file["file"]: file for file in manifest["files"]}
     networks = {}
@@ -52,10 +48,8 @@ def reference(shared_reference):
         key = (model, name.startswith("io_eps"))
         if key not in networks:
             networks.clear()
-            weights = recipe.state_dict(recipe.load_shapes(shared_reference / f"keys_{model}.json"))
-            if key[1]:
-                weights = recipe.scaled(weights, recipe.EPS_PROBE["da3"])
-            networks[key] = build({k: torch.from_numpy(v) for k, v in weights.items()})
+            weights = official_weights(model)
+            networks[key] = build(recipe.scaled(weights, recipe.EPS_PROBE["da3"]) if key[1] else weights)
         io = {k: torch.from_numpy(v) for k, v in np.load(shared_reference / f"{name}.npz").items()}
         return networks[key], io, facts[f"{name}.npz"]["info"]
 
