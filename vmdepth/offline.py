@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vmdepth.evaluate import fit_affine
+from vmdepth.evaluation.accuracy import fit_affine
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official_images import depth_at, prepare_frame
 

@@ -18,6 +18,7 @@ _EXTRA_OF = {
     "safetensors": "train",
     "yaml": "train",
     "tensorboard": "train",
+    "matplotlib": "train",
     "onnx": "export",
     "onnxscript": "export",
 }

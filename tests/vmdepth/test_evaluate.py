@@ -1,143 +1,34 @@
-"""Accuracy on cases whose value is known, and on the bundled model."""
+"""The command, on the bundled model: what it tells, writes and refuses."""
 
 import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import av
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from vmdepth.data.rgbd import RgbdFolder, RgbdFrame, rendered_frames
-from vmdepth.evaluate import (
-    FRAMES_PER_CLIP,
-    accuracy,
-    evaluate_sequences,
-    fit_affine,
-    mean_map_accuracy,
-    stream_depth,
-)
+from vmdepth import checkpoint
+from vmdepth.data.rgbd import RgbdFolder, rendered_frames
+from vmdepth.evaluate import OFFICIAL_PICTURE, evaluate, open_models
+from vmdepth.evaluation.figures import evaluate_sequences
+from vmdepth.evaluation.recording import Streamer
+from vmdepth.evaluation.sequences import HeldOut, RenderedClip
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official_images import depth_at, network_size, prepare_still
 from vmdepth.session import TorchSession
 from vmdepth_runtime import bundled
+from vmdepth_runtime.cli import run_command
+from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.session import OnnxSession
 
-
-@pytest.fixture
-def depth():
-    return np.random.default_rng(0).uniform(1, 20, (4, 10, 12)).astype(np.float32)
-
-
-def test_inverse_depth_up_to_scale_and_shift_is_perfect(depth):
-    figures = accuracy((3 / depth - 0.1).astype(np.float32), depth)
-    assert figures.delta1 == 1
-    assert figures.absrel < 1e-3
-
-
-def test_fit_is_least_squares():
-    x = np.array([0.0, 1, 2, 3])
-    assert fit_affine(x, 5 * x - 2) == pytest.approx((5, -2))
-    assert fit_affine(np.ones(4), x) == pytest.approx((0, 1.5))
-
-
-def test_delta1_counts_pixels_within_a_quarter(depth):
-    guess = 1 / depth
-    guess[:, :, :3] /= 1.5  # a quarter of the pixels, off by half
-    fitted = fit_affine(guess, 1 / depth)
-    ratio = np.maximum((fitted[0] * guess + fitted[1]) * depth, 1 / ((fitted[0] * guess + fitted[1]) * depth))
-    assert accuracy(guess, depth).delta1 == pytest.approx((ratio < 1.25).mean())
-
-
-def test_sky_and_unknown_depth_count_for_nothing(depth):
-    spoilt = depth.copy()
-    spoilt[:, 0] = np.inf
-    spoilt[:, 1] = 0
-    assert accuracy(1 / depth, spoilt).delta1 == 1
-    assert mean_map_accuracy([spoilt, spoilt]).delta1 <= 1  # unknown depth is no depth, and no warning
-    with pytest.raises(ValueError, match="no pixel of known depth"):
-        accuracy(1 / depth, np.full_like(depth, np.inf))
-
-
-def test_mean_map_is_perfect_for_clips_that_are_all_alike(depth):
-    still = np.broadcast_to(depth[:1], depth.shape)
-    assert mean_map_accuracy([still, 2 * still]).delta1 == 1
-    assert mean_map_accuracy([depth, depth[:, ::-1]]).delta1 < 0.7
-
-
-def depths_of(session, frames, resize="area"):
-    return np.stack([depth for _, depth in stream_depth(session, frames, resize)])
-
-
-def frame_of(image, depth=None):
-    depth = np.ones(image.shape[:2], np.float32) if depth is None else depth
-    return RgbdFrame(image, depth, np.stack(np.indices(depth.shape)[::-1], axis=-1).astype(np.float32))
-
-
-def test_clips_are_streamed_from_zero_states():
-    with OnnxSession(bundled.MODEL) as session:
-        height, width = session.contract.height, session.contract.width
-        frames = [frame_of(i) for i in np.random.default_rng(0).integers(0, 256, (3, height, width, 3), np.uint8)]
-        np.testing.assert_array_equal(depths_of(session, frames), depths_of(session, frames))
-
-
-def still_model(**settings):
-    torch.manual_seed(0)
-    return VideoDepth(replace(PRESETS["tiny"], head="none", taps=(), **settings)).eval()
-
-
-def test_official_preparation_is_that_of_depth_anything():
-    model = still_model()
-    image = np.random.default_rng(0).integers(0, 256, (30, 50, 3), np.uint8)
-    prepared = prepare_still(image, 42)
-    depth = depths_of(TorchSession(model, *network_size(30, 50, 42)), [frame_of(image)], "cubic")[0]
-    rounded = torch.from_numpy((prepared * 255).clip(0, 255).round() / 255).permute(2, 0, 1)
-    with torch.no_grad():
-        expected = depth_at(model(rounded[None, None].float())[0][0, 0, 0].numpy(), 30, 50)
-    assert np.abs(depth - expected).max() < 0.01 * np.ptp(expected)  # OpenCV's cubic of bytes is off by a grey level
-
-
-def test_metric_depth_is_judged_by_its_inverse():
-    metric = TorchSession(still_model(depth="metric"), 28, 42)
-    frames = list(rendered_frames(0, FRAMES_PER_CLIP, 28, 42))
-    truth = np.stack([frame.depth for frame in frames])
-    expected = accuracy(1 / np.maximum(depths_of(metric, frames), 1e-3), truth)
-    assert evaluate_sequences(metric, [frames])[0] == expected
-
-
-def test_sequences_count_the_same_each():
-    session = TorchSession(still_model(), 28, 42)
-    sequences = [list(rendered_frames(seed, seed + 2, 28, 42)) for seed in range(2)]
-    alone = [evaluate_sequences(session, [sequence])[0] for sequence in sequences]
-    assert evaluate_sequences(session, sequences)[0].delta1 == pytest.approx(np.mean([a.delta1 for a in alone]))
-
-
-def test_the_bundled_model_beats_the_best_mean_map_by_15_points():
-    with OnnxSession(bundled.MODEL) as session:
-        size = session.contract.height, session.contract.width
-        sequences = (rendered_frames(seed, FRAMES_PER_CLIP, *size) for seed in range(64))
-        own, blind = evaluate_sequences(session, sequences)
-    assert own.delta1 >= blind.delta1 + 0.15, (own, blind)
-
-
-def test_measured_depth_of_a_real_sequence(shared_data, tmp_path):
-    """A short copy of it: as it is written, the command reads every frame and fits once."""
-    for name, ending in (("rgb", "jpg"), ("depth", "png")):
-        (tmp_path / name).mkdir()
-        for number in range(0, 40, 10):
-            file = f"{name}/{number:06d}.{ending}"
-            (tmp_path / file).symlink_to(shared_data / "rgbd_office_a" / file)
-    (tmp_path / "intrinsics.json").symlink_to(shared_data / "rgbd_office_a" / "intrinsics.json")
-    done = vmdepth_eval(bundled.MODEL, tmp_path, "--report", tmp_path / "report.json")
-    assert done.returncode == 0, done.stderr
-    assert "on 4 frames of" in done.stdout
-    figures = json.loads((tmp_path / "report.json").read_text())
-    with OnnxSession(bundled.MODEL) as session:
-        own, blind = evaluate_sequences(session, [RgbdFolder(tmp_path)])
-    assert figures["accuracy"] == {"delta1": own.delta1, "absrel": own.absrel}
-    assert figures["mean_map"]["delta1"] == blind.delta1 > 0.4
+MODEL_FIGURES = {"delta1", "absrel", "rmse", "first_delta1", "first_absrel", "first_rmse", "tae", "opw", "flicker",
+                 "state_rms", "state_growth"}  # fmt: skip
 
 
 def vmdepth_eval(*arguments):
@@ -145,25 +36,195 @@ def vmdepth_eval(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_command_tells_and_reports(tmp_path):
-    report = tmp_path / "report.json"
-    done = vmdepth_eval(bundled.MODEL, "rendered:2", "--report", report)
+def still_model(**settings):
+    torch.manual_seed(0)
+    return VideoDepth(replace(PRESETS["tiny"], head="none", taps=(), **settings)).eval()
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "still.safetensors"
+    checkpoint.save(path, still_model(), "tiny")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A textured plane at 2 m before a camera that goes sideways, 3 frames."""
+    place = tmp_path / "plane"
+    wide = np.random.default_rng(0).integers(0, 256, (45, 66, 3), np.uint8)
+    for name in ("rgb", "depth"):
+        (place / name).mkdir(parents=True)
+    for number in range(3):
+        cv2.imwrite(str(place / "rgb" / f"{number}.png"), wide[:, number : number + 61])
+        cv2.imwrite(str(place / "depth" / f"{number}.png"), np.full((45, 61), 2000 + number, np.uint16))
+    (place / "intrinsics.json").write_text(json.dumps({"fx": 60, "fy": 60, "cx": 30, "cy": 22}))
+    lines = [f"1 0 0 {number * 2 / 60} 0 1 0 0 0 0 1 0 0 0 0 1" for number in range(3)]
+    (place / "poses.txt").write_text("\n".join(lines))
+    return place
+
+
+def shown(path):
+    with av.open(str(path)) as video:
+        return [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+
+
+def test_rendered_clips_with_everything_written(tmp_path, untrained):
+    report, plots, video = tmp_path / "report.json", tmp_path / "plots", tmp_path / "side.mp4"
+    outputs = ("--report", report, "--plots", plots, "--video", video)
+    done = vmdepth_eval(bundled.MODEL, "rendered:2x8", "--against", untrained, *outputs)
     assert done.returncode == 0, done.stderr
-    assert "δ1" in done.stdout
-    assert set(json.loads(report.read_text())["accuracy"]) == {"delta1", "absrel"}
+    assert "on 2 held-out rendered clips of 8 frames" in done.stdout
+    for said in (bundled.MODEL, untrained, "δ1, %", "TAE", "OPW", "flicker", "growth", "best mean map"):
+        assert str(said) in done.stdout
+    facts = json.loads(report.read_text())
+    assert [model["model"] for model in facts["models"]] == [str(bundled.MODEL), str(untrained)]
+    own, other = facts["models"]
+    assert set(own["figures"]) == MODEL_FIGURES
+    assert all(value > 0 for value in own["figures"].values())
+    assert own["figures"]["delta1"] > other["figures"]["delta1"]
+    assert other["figures"]["state_growth"] is None  # a network for still pictures
+    assert [len(one["per_frame"]["flicker"]) for one in own["sequences"]] == [8, 8]
+    assert own["sequences"][0]["per_frame"]["flicker"][0] is None
+    assert {file.name for file in plots.iterdir()} == {"accuracy.png", "steadiness.png", "states.png"}
+    assert all(cv2.imread(str(file)) is not None for file in plots.iterdir())
+    pictures = shown(video)
+    assert len(pictures) == 8
+    assert pictures[0].shape == (196, 3 * 252, 3)  # colour, model, other
+    assert {file.name for file in tmp_path.iterdir()} == {"report.json", "plots", "side.mp4"}  # and no part of any
+
+
+def test_a_folder_with_and_without_poses(tmp_path, folder):
+    report, video = tmp_path / "report.json", tmp_path / "side.mp4"
+    done = vmdepth_eval(bundled.MODEL, folder, "--report", report, "--video", video)
+    assert done.returncode == 0, done.stderr
+    assert f"on 3 frames of {folder}" in done.stdout
+    (model,) = json.loads(report.read_text())["models"]
+    assert model["figures"]["tae"] > 0
+    assert model["figures"]["flicker"] > 0
+    pictures = shown(video)
+    assert len(pictures) == 3
+    assert pictures[0].shape == (46, 184, 3)  # colour, truth, model: 3 × 61 and 45, made even
+    np.testing.assert_allclose(pictures[0][:40, 70:110].std(axis=(0, 1)), 0, atol=3)  # the plane's truth is one colour
+    assert pictures[0][:40, 5:55].std() > 30
+    (folder / "poses.txt").unlink()
+    with OnnxSession(bundled.MODEL) as session:
+        whole = evaluate_sequences([session], [RgbdFolder(folder)]).models[0].whole
+    assert whole.tae is whole.flicker is None
+    assert whole.delta1 == model["figures"]["delta1"]
+    assert whole.opw == model["figures"]["opw"]
+
+
+def test_measured_depth_of_a_real_sequence(shared_data, tmp_path):
+    """A short copy of it: as it is written, the command reads every frame and fits once."""
+    real = shared_data / "rgbd_office_a"
+    for name, ending in (("rgb", "jpg"), ("depth", "png")):
+        (tmp_path / name).mkdir()
+        for number in range(0, 40, 10):
+            file = f"{name}/{number:06d}.{ending}"
+            (tmp_path / file).symlink_to(real / file)
+    (tmp_path / "intrinsics.json").symlink_to(real / "intrinsics.json")
+    (tmp_path / "poses.txt").write_text("\n".join((real / "poses.txt").read_text().splitlines()[:40:10]))
+    with OnnxSession(bundled.MODEL) as session:
+        evaluation = evaluate_sequences([session], [RgbdFolder(tmp_path)])
+    whole = evaluation.models[0].whole
+    assert evaluation.frames == 4
+    assert evaluation.mean_map.delta1 > 0.4
+    assert whole.delta1 > 0.4
+    assert whole.tae < 20
+    assert whole.flicker < 0.1
+
+
+def test_clips_are_streamed_from_the_initial_states():
+    with OnnxSession(bundled.MODEL) as session:
+        size = session.contract.height, session.contract.width
+        images = np.random.default_rng(0).integers(0, 256, (3, *size, 3), np.uint8)
+        once, again = (np.stack(list(map(Streamer(session, "area"), images))) for _ in range(2))
+    np.testing.assert_array_equal(once, again)
+
+
+def test_official_preparation_is_that_of_depth_anything():
+    model = still_model()
+    image = np.random.default_rng(0).integers(0, 256, (30, 50, 3), np.uint8)
+    prepared = prepare_still(image, 42)
+    depth = Streamer(TorchSession(model, *network_size(30, 50, 42)), "cubic")(image)
+    rounded = torch.from_numpy((prepared * 255).clip(0, 255).round() / 255).permute(2, 0, 1)
+    with torch.no_grad():
+        expected = depth_at(model(rounded[None, None].float())[0][0, 0, 0].numpy(), 30, 50)
+    assert np.abs(depth - expected).max() < 0.01 * np.ptp(expected)  # OpenCV's cubic of bytes is off by a grey level
+
+
+def test_checkpoints_take_the_size_of_the_graph_they_are_compared_with(untrained):
+    sizes = [(s.contract.height, s.contract.width) for s in open_models([untrained, bundled.MODEL], None)[0]]
+    assert sizes[0] == sizes[1]
+    (alone,), _ = open_models([untrained], network_size(*OFFICIAL_PICTURE))
+    assert (alone.contract.height, alone.contract.width) == (518, 686)
+
+
+def test_a_model_of_several_streams_is_refused(monkeypatch):
+    monkeypatch.setattr("vmdepth.session.open_session", lambda _, size: TorchSession(still_model(), 28, 42, streams=2))
+    with pytest.raises(InputError, match=r"two\.onnx: takes 2 streams at once; export it again with --streams 1"):
+        open_models([Path("two.onnx")], None)
+
+
+def test_a_model_against_itself_is_the_same_twice():
+    (first, second), _ = open_models([bundled.MODEL, bundled.MODEL], None)
+    size = first.contract.height, first.contract.width
+    own, other = evaluate_sequences([first, second], HeldOut(1, 3).sequences(*size)).models
+    assert own.whole == other.whole
+
+
+def test_a_bidirectional_network_is_given_whole_clips(tmp_path):
+    """What streaming is measured against; it has no step, so every frame's depth comes from one look at all of them."""
+    torch.manual_seed(0)
+    config = replace(PRESETS["tiny"], features=64, head="attention", taps=("layer_3",), temporal="bidirectional")
+    network = VideoDepth(config).eval()
+    torch.nn.init.normal_(network.heads["layer_3"].proj_out.weight, std=0.3)
+    checkpoint.save(tmp_path / "both.safetensors", network, "both")
+    (model,), size = open_models([tmp_path / "both.safetensors"], (28, 42))
+    assert size == (28, 42)
+    frames = list(rendered_frames(3, 4, 28, 42))
+    predicted = np.stack(list(model.predictions(frames, "area")))
+    clip = torch.from_numpy(np.stack([frame.image for frame in frames])).permute(0, 3, 1, 2)[None].float() / 255
+    with torch.no_grad():
+        expected = network(clip)[0][0, :, 0].numpy()
+    np.testing.assert_allclose(predicted, expected, rtol=1e-5, atol=1e-6)
+    found = evaluate_sequences([model], [RenderedClip(3, 4, 28, 42)]).models[0]
+    assert found.whole.delta1 is not None and found.whole.state_rms is None
+    with pytest.raises(InputError, match="sees 32 frames at once"):
+        evaluate_sequences([model], [RenderedClip(3, 33, 28, 42)])
+
+
+@pytest.mark.slow
+def test_the_bundled_model_beats_the_best_mean_map_by_15_points():
+    with OnnxSession(bundled.MODEL) as session:
+        size = session.contract.height, session.contract.width
+        evaluation = evaluate_sequences([session], HeldOut().sequences(*size))
+    own, blind = evaluation.models[0].whole, evaluation.mean_map
+    assert own.delta1 >= blind.delta1 + 0.15, (own, blind)
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "said"),
     [
-        ("none.onnx", "rendered:2"),
-        ("none.pth", "rendered"),
-        (bundled.MODEL, "nowhere"),
-        (bundled.MODEL, "rendered:0"),
-        (bundled.MODEL, "rendered", "--official"),  # made for a smaller size
+        (("none.onnx", "rendered:2"), "no such model file"),
+        (("none.pth", "rendered"), "none.pth"),
+        ((bundled.MODEL, "nowhere"), "no such folder"),
+        ((bundled.MODEL, "rendered:0"), "rendered:CLIPSxFRAMES"),
+        ((bundled.MODEL, "rendered:2xmany"), "rendered:CLIPSxFRAMES"),
+        ((bundled.MODEL, "rendered:1x1", "--against", "none.onnx"), "none.onnx"),
+        ((bundled.MODEL, "rendered:1x1", "--report", "nowhere/report.json"), "the folder nowhere is not there"),
+        ((bundled.MODEL, "rendered:1x1", "--plots", "nowhere/plots"), "the folder nowhere is not there"),
+        ((bundled.MODEL, "rendered:1x1", "--plots", bundled.MODEL), "is a file"),
+        ((bundled.MODEL, "rendered:1x1", "--video", "side.avi"), "use .mp4"),
+        ((bundled.MODEL, "rendered:1x1", "--video", "nowhere/side.mp4"), "the folder nowhere is not there"),
+        ((bundled.MODEL, "rendered", "--official"), "made for 196x252"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_2(arguments):
-    done = vmdepth_eval(*arguments)
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_bad_input_is_one_line_and_exit_2(arguments, said, capsys):
+    with pytest.raises(SystemExit) as left:
+        run_command(evaluate, list(map(str, arguments)))
+    assert left.value.code == 2
+    stderr = capsys.readouterr().err
+    assert len(stderr.strip().splitlines()) == 1
+    assert said in stderr

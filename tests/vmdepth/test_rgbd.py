@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from vmdepth.data.rgbd import RgbdFolder, RgbdFrame, at_places, rendered_frames
+from vmdepth.data.rgbd import RgbdFolder, RgbdFrame, at_places, depth_in_image, rendered_frames, splat
 from vmdepth_runtime.errors import InputError
 
 CAMERA = {"fx": 50.0, "fy": 50.0, "cx": 20.0, "cy": 15.0}
+MATRIX = np.array([[50.0, 0, 20], [0, 50, 15], [0, 0, 1]])
 
 
 def write_folder(path, camera, depths, size=(30, 40)):
@@ -42,6 +43,7 @@ def test_places_in_a_larger_image_are_those_of_the_same_centres(tmp_path):
     (frame,) = RgbdFolder(write_folder(tmp_path, {**CAMERA, "depth_scale_m": 0.002}, [depth]))
     assert frame.depth[0, 0] == pytest.approx(2)
     np.testing.assert_allclose(frame.places[3, 5], [10.5, 6.5])
+    np.testing.assert_allclose(frame.intrinsics, [[100, 0, 40.5], [0, 100, 30.5], [0, 0, 1]])  # of the larger image
 
 
 def test_a_mapping_moves_depth_into_the_colour_camera(tmp_path):
@@ -58,13 +60,85 @@ def test_a_mapping_moves_depth_into_the_colour_camera(tmp_path):
     assert frame.depth[12, 25] == pytest.approx(z)
     np.testing.assert_allclose(frame.places[12, 25], [40 * x / z + 19, 45 * y / z + 14], rtol=1e-5)
     assert (frame.depth > 0).sum() == 1
+    np.testing.assert_array_equal(frame.intrinsics, [[40, 0, 19], [0, 45, 14], [0, 0, 1]])
+    drawn = depth_in_image(frame)
+    assert drawn.dtype == np.float32
+    assert drawn.shape == (30, 40)
+    across, down = frame.places[12, 25].round().astype(int)
+    assert drawn[down, across] == pytest.approx(z)
+    assert (drawn > 0).sum() == 1
+
+
+def test_the_colour_cameras_pose_is_that_of_the_depth_camera_less_the_mapping(tmp_path):
+    """A point of the depth image, taken into the world by either camera, is the same point."""
+    angle = 0.1
+    rotation = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    mapping = {"R": rotation.tolist(), "t_m": [0.1, -0.05, 0.02]}
+    mapping |= {"color_fx": 40.0, "color_fy": 45.0, "color_cx": 19.0, "color_cy": 14.0}
+    folder = write_folder(tmp_path, {**CAMERA, "depth_to_color": mapping}, [np.ones((30, 40), np.uint16)])
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = rotation @ rotation, (1, 2, 3)
+    (folder / "poses.txt").write_text(" ".join(map(str, pose.ravel())) + "\n\n")
+    (frame,) = RgbdFolder(folder)
+    point = np.array([0.3, -0.2, 2.0])
+    in_colour = rotation @ point + [0.1, -0.05, 0.02]
+    np.testing.assert_allclose((frame.pose @ [*in_colour, 1])[:3], pose[:3, :3] @ point + pose[:3, 3], atol=1e-9)
+
+
+def test_without_poses_there_is_none(tmp_path):
+    (frame,) = RgbdFolder(write_folder(tmp_path, CAMERA, [np.ones((30, 40), np.uint16)]))
+    assert frame.pose is frame.flow is frame.moving is None
+    np.testing.assert_array_equal(frame.intrinsics, MATRIX)
+
+
+IDENTITY = "1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 1"
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([IDENTITY], "1 poses for 2 frames; write one line per frame"),
+        ([IDENTITY, IDENTITY[:-2]], "line 2 is not 16 numbers"),
+        (["one" + IDENTITY[1:], IDENTITY], "line 1 is not 16 numbers"),
+        ([IDENTITY, IDENTITY.replace("1", "-inf")], "line 2 is not finite"),
+        ([IDENTITY, "2" + IDENTITY[1:]], "line 2 is no rotation and shift"),
+        ([IDENTITY, "-1" + IDENTITY[1:]], "line 2 is no rotation and shift"),
+        ([IDENTITY[:-1] + "2", IDENTITY], "line 1 is no rotation and shift"),
+    ],
+)
+def test_poses_that_are_none_are_said(tmp_path, lines, said):
+    folder = write_folder(tmp_path, CAMERA, [np.ones((30, 40), np.uint16)] * 2)
+    (folder / "poses.txt").write_text("\n".join(lines))
+    with pytest.raises(InputError, match=rf"poses\.txt: {said}"):
+        RgbdFolder(folder)
+
+
+def test_almost_orthonormal_rotations_are_made_orthonormal(tmp_path):
+    folder = write_folder(tmp_path, CAMERA, [np.ones((30, 40), np.uint16)])
+    (folder / "poses.txt").write_text("1.0005 0.0003" + IDENTITY[3:])
+    (frame,) = RgbdFolder(folder)
+    np.testing.assert_allclose(frame.pose[:3, :3] @ frame.pose[:3, :3].T, np.eye(3), atol=1e-9)
+    np.testing.assert_allclose(frame.pose, np.eye(4), atol=1e-3)
+
+
+def test_the_nearer_surface_is_drawn():
+    depth = np.array([[3, 2, np.inf, np.inf], [0, 5, 4, -1]], np.float32)
+    places = np.array([[[1.4, 0], [0.6, 0.4], [1, 0], [3, 1]], [[0, 0], [3.6, 1], [2, 1.49], [2, 1]]], np.float32)
+    np.testing.assert_array_equal(splat(depth, places, 2, 4), [[0, 2, 0, 0], [0, 0, 4, np.inf]])
+
+
+def test_coarse_depth_leaves_pixels_between_unknown(tmp_path):
+    (frame,) = RgbdFolder(write_folder(tmp_path, CAMERA, [np.full((10, 20), 1500, np.uint16)]))
+    drawn = depth_in_image(frame)
+    assert (drawn > 0).sum() == 200
+    np.testing.assert_allclose(drawn[drawn > 0], 1.5, rtol=1e-6)
 
 
 def test_predictions_are_read_where_depth_was_measured():
     ramp = np.add.outer(10 * np.arange(6, dtype=np.float32), np.arange(8, dtype=np.float32))
     depth = np.array([[1, 2, 0, 4]], np.float32)
     places = np.array([[[2.5, 1.0], [0, 4.25], [-1, -1], [7.5, 0]]], np.float32)
-    predicted, true = at_places(ramp, RgbdFrame(np.zeros((6, 8, 3), np.uint8), depth, places))
+    predicted, true = at_places(ramp, RgbdFrame(np.zeros((6, 8, 3), np.uint8), depth, places, MATRIX))
     np.testing.assert_allclose(predicted[0, :2], [12.5, 42.5])
     np.testing.assert_array_equal(true, [[1, 2, 0, 0]])  # unknown, and outside of the image
 
@@ -74,6 +148,10 @@ def test_rendered_clips_lie_pixel_on_pixel():
         predicted, true = at_places(frame.depth.clip(0, 100), frame)
         np.testing.assert_array_equal(true, frame.depth)
         np.testing.assert_array_equal(predicted, frame.depth.clip(0, 100))
+        np.testing.assert_array_equal(depth_in_image(frame), frame.depth)  # sky is sky
+        assert frame.flow.shape == (28, 42, 2)
+        assert frame.moving.shape == (28, 42)
+        assert tuple(frame.intrinsics[:2, 2]) == (20.5, 13.5)  # the middle, by the centres of pixels
 
 
 def test_the_mapping_of_a_real_sequence_puts_edges_on_edges(shared_data):
@@ -96,6 +174,7 @@ def test_the_mapping_of_a_real_sequence_puts_edges_on_edges(shared_data):
     mapped = RgbdFolder(shared_data / "rgbd_office_a")
     unmapped = RgbdFolder(shared_data / "rgbd_office_a")
     unmapped._mapping = None
+    assert depth_in_image(next(iter(mapped))).astype(bool).mean() > 0.6
     assert len(mapped) == 500
     assert edge_share(mapped) > 1.3 * edge_share(unmapped)
 
@@ -110,6 +189,9 @@ def test_what_is_no_such_folder_is_said(tmp_path):
         RgbdFolder(folder)
     (folder / "intrinsics.json").write_text(json.dumps({"depth_to_color": {"R": 1}}))
     with pytest.raises(InputError, match=r"intrinsics\.json: not the cameras"):
+        RgbdFolder(folder)
+    (folder / "intrinsics.json").write_text(json.dumps({**CAMERA, "fx": 0}))
+    with pytest.raises(InputError, match=r"intrinsics\.json: not the cameras.*fx and fy should be positive"):
         RgbdFolder(folder)
     (folder / "intrinsics.json").unlink()
     with pytest.raises(InputError, match=r"intrinsics\.json: cannot be read"):

@@ -1,0 +1,238 @@
+"""From what was recorded to figures: of every frame, of every hundred frames, of a sequence, of all sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmdepth.data.rgbd import RgbdFrame
+from vmdepth.evaluation.accuracy import (
+    FARTHEST,
+    Accuracy,
+    fit_maps,
+    frame_errors,
+    mean_map_accuracy,
+    pooled,
+)
+from vmdepth.evaluation.consistency import alignment_error, static_flicker
+from vmdepth.evaluation.recording import Model, ModelTrack, Recording, record
+from vmdepth.evaluation.spool import Spool
+from vmdepth_runtime.contract import Resize
+from vmdepth_runtime.errors import InputError
+
+BUCKET = 100  # frames
+FIRST_FRAMES = 16  # that the second fit may see
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of some frames together, or means of such over sequences. None: cannot be known from this data or model.
+
+    delta1, absrel, rmse: `Accuracy` after one fit over the whole sequence. first_…: the same after a fit on its first
+    16 frames (the first half of fewer than 32): what has drifted away since shows here. tae: percent. opw: 1/m.
+    flicker: 1/m, `static_flicker`. state_rms: mean over frames. Pairs of frames count for the later one.
+    """
+
+    delta1: float | None
+    absrel: float | None
+    rmse: float | None
+    first_delta1: float | None
+    first_absrel: float | None
+    first_rmse: float | None
+    tae: float | None
+    opw: float | None
+    flicker: float | None
+    state_rms: float | None
+
+
+@dataclass(frozen=True)
+class SequenceFigures:
+    """Of one model on one sequence.
+
+    fit: scale and shift from predicted to true inverse depth (1/m), over all frames. first_frames: how many the other
+    fit saw. whole, buckets: over all frames,
+    and over every 100. state_growth: RMS of the states in the last 100 frames that were begun over that in the first
+    100; of fewer than 200 frames, second half over first. per_frame: "tae", "opw", "flicker", "state_rms" → [N], NaN
+    where there is none.
+    """
+
+    frames: int
+    fit: tuple[float, float]
+    first_frames: int
+    whole: Figures
+    buckets: list[Figures]
+    state_growth: float | None
+    per_frame: dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class ModelFigures:
+    """Of one model: means over sequences (of a bucket, over those long enough to have it), and every sequence's own."""
+
+    whole: Figures
+    buckets: list[Figures]
+    state_growth: float | None
+    sequences: list[SequenceFigures]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: NaN is None."""
+        return {
+            "figures": asdict(self.whole) | {"state_growth": self.state_growth},
+            "buckets": [asdict(bucket) for bucket in self.buckets],
+            "sequences": [
+                {
+                    "frames": one.frames,
+                    "first_frames": one.first_frames,
+                    "fit": {"scale": one.fit[0], "shift": one.fit[1]},
+                    "figures": asdict(one.whole) | {"state_growth": one.state_growth},
+                    "buckets": [asdict(bucket) for bucket in one.buckets],
+                    "per_frame": {
+                        name: [None if np.isnan(value) else value for value in values.tolist()]
+                        for name, values in one.per_frame.items()
+                    },
+                }
+                for one in self.sequences
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """models: in the order they came in. mean_map: of `mean_map_accuracy`. first: what the first sequence left."""
+
+    models: list[ModelFigures]
+    mean_map: Accuracy
+    first: Recording
+
+    @property
+    def frames(self) -> int:
+        return sum(one.frames for one in self.models[0].sequences)
+
+
+def evaluate_sequences(
+    models: list[Model], sequences: Iterable[Iterable[RgbdFrame]], resize: Resize = "area"
+) -> Evaluation:
+    """All figures of every model, streamed frame by frame over the same sequences.
+
+    resize: how frames come to the model's size and depth back to theirs, as in `vmdepth-run`. Raises InputError for a
+    sequence without known depth.
+    """
+    truths, lengths = Spool(), []
+    found: list[list[SequenceFigures]] = [[] for _ in models]
+    first: Recording | None = None
+    for number, frames in enumerate(sequences):
+        recording = record(models, frames, resize, truths)
+        first = first or recording
+        lengths.append(len(recording))
+        try:
+            for track, figures in zip(recording.tracks, found, strict=True):
+                figures.append(sequence_figures(recording, track))
+        except ValueError as error:
+            raise InputError(f"sequence {number}: {error}; there is nothing to compare with") from None
+    assert first is not None
+    ends = np.cumsum(lengths)
+    mean_map = mean_map_accuracy([truths[end - length : end] for end, length in zip(ends, lengths, strict=True)])
+    return Evaluation([_model_figures(figures) for figures in found], mean_map, first)
+
+
+def sequence_figures(recording: Recording, track: ModelTrack) -> SequenceFigures:
+    """Of one model on one sequence. Raises ValueError when no depth is known."""
+    frames = len(recording)
+    fit = fit_maps(track.measured, recording.true)
+    early = min(FIRST_FRAMES, max(1, frames // 2))
+    try:
+        first_fit = fit_maps(islice(track.measured, early), islice(recording.true, early))
+    except ValueError:
+        first_fit = None  # the depth camera saw nothing at first
+    errors, first_errors = np.zeros((frames, 4)), np.zeros((frames, 4))
+    for number, (inverse, true) in enumerate(zip(track.measured, recording.true, strict=True)):
+        errors[number] = frame_errors(inverse, true, fit)
+        if first_fit is not None:
+            first_errors[number] = frame_errors(inverse, true, first_fit)
+    per_frame = {
+        **_pair_figures(recording, track, fit),
+        "opw": abs(fit[0]) * np.array(track.warp_errors),  # a difference knows no shift
+        "state_rms": np.array(track.state_rms, np.float64),  # None becomes NaN
+    }
+
+    def over(part: slice) -> Figures:
+        means = {name: _mean(values[part]) for name, values in per_frame.items()}
+        return Figures(
+            **_named(pooled(errors[part])),
+            **_named(pooled(first_errors[part]), "first_"),
+            tae=means["tae"],
+            opw=means["opw"],
+            flicker=means["flicker"],
+            state_rms=means["state_rms"],
+        )
+
+    buckets = [over(slice(start, start + BUCKET)) for start in range(0, frames, BUCKET)]
+    growth = state_growth(per_frame["state_rms"])
+    return SequenceFigures(frames, fit, early, over(slice(None)), buckets, growth, per_frame)
+
+
+def state_growth(rms: NDArray[np.float64]) -> float | None:
+    """From the RMS of every frame [N]: its mean over the last bucket of 100 frames by that over the first.
+
+    Of fewer than 200 frames, second half by first. None where there are no states, no second frame, or nothing in the
+    states at first.
+    """
+    frames = len(rms)
+    if frames < 2 * BUCKET:
+        early, late = rms[: frames // 2], rms[frames // 2 :]
+    else:
+        early, late = rms[:BUCKET], rms[(frames - 1) // BUCKET * BUCKET :]
+    before, after = _mean(early), _mean(late)
+    return after / before if before and after is not None else None
+
+
+def _pair_figures(recording: Recording, track: ModelTrack, fit: tuple[float, float]) -> dict[str, NDArray[np.float64]]:
+    """TAE in percent and flicker in 1/m, [N] each: of every frame with the one before it; NaN for the first."""
+    tae, flicker = np.full(len(recording), np.nan), np.full(len(recording), np.nan)
+    poses = recording.poses
+    before: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+    for number in range(len(recording)):
+        pose = poses[number]
+        if pose is None:
+            break  # a sequence has all its poses or none
+        now = (fit[0] * track.inverse[number] + np.float32(fit[1])).astype(np.float32), recording.static[number]
+        last = poses[number - 1]
+        if before is not None and last is not None:
+            cameras = recording.intrinsics[number - 1], recording.intrinsics[number], np.linalg.inv(pose) @ last
+            depth, next_depth = (1 / np.maximum(inverse, np.float32(1 / FARTHEST)) for inverse in (before[0], now[0]))
+            tae[number] = 100 * alignment_error(depth, next_depth, *cameras)
+            flicker[number] = static_flicker(before[0], now[0], before[1], now[1], *cameras)
+        before = now
+    return {"tae": tae, "flicker": flicker}
+
+
+def _model_figures(sequences: list[SequenceFigures]) -> ModelFigures:
+    longest = max(len(one.buckets) for one in sequences)
+    by_bucket = [[one.buckets[i] for one in sequences if i < len(one.buckets)] for i in range(longest)]
+    growths = [one.state_growth for one in sequences if one.state_growth is not None]
+    return ModelFigures(
+        _mean_figures([one.whole for one in sequences]),
+        [_mean_figures(buckets) for buckets in by_bucket],
+        float(np.mean(growths)) if growths else None,
+        sequences,
+    )
+
+
+def _mean_figures(figures: Sequence[Figures]) -> Figures:
+    columns = ((f.name, [getattr(one, f.name) for one in figures]) for f in fields(Figures))
+    return Figures(**{name: _mean(np.array(values, np.float64)) for name, values in columns})
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    """Over those that are no NaN."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else None
+
+
+def _named(accuracy: Accuracy | None, prefix: str = "") -> dict[str, float | None]:
+    return {prefix + f.name: None if accuracy is None else getattr(accuracy, f.name) for f in fields(Accuracy)}

@@ -1,0 +1,160 @@
+"""One pass of one or several models over a sequence: everything that figures are worked out from afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmdepth.data.flow import optical_flow
+from vmdepth.data.rgbd import RgbdFrame, at_places, depth_in_image
+from vmdepth.evaluation.consistency import warp_error
+from vmdepth.evaluation.spool import Spool
+from vmdepth.evaluation.whole_clip import ClipNetwork
+from vmdepth_runtime.contract import Resize
+from vmdepth_runtime.stream import DepthResizer, resize_frame
+
+if TYPE_CHECKING:
+    from vmdepth.session import Session
+
+Model: TypeAlias = Union["Session", ClipNetwork]
+
+
+@dataclass
+class ModelTrack:
+    """What one model gave, frame by frame.
+
+    inverse: predicted inverse depth, float32 [H, W] at the picture's size; measured: the same [h, w] where depth was
+    measured. warp_errors: `warp_error` with the frame before, of `inverse` as it is; NaN for the first. state_rms: root
+    mean square of what each frame left in the states; None for a model without any.
+    """
+
+    inverse: Spool = field(default_factory=Spool)
+    measured: Spool = field(default_factory=Spool)
+    warp_errors: list[float] = field(default_factory=list)
+    state_rms: list[float | None] = field(default_factory=list)
+
+
+@dataclass
+class Recording:
+    """What is true, frame by frame, and a track per model.
+
+    true: depth [h, w] where it was measured, metres, 0 unknown, inf sky. static: true inverse depth [H, W], 1/m, of
+    what stands still, NaN elsewhere. intrinsics [3, 3] and poses [4, 4] of the colour camera; a pose that was not
+    measured is None.
+    """
+
+    true: Spool
+    tracks: list[ModelTrack]
+    static: Spool = field(default_factory=Spool)
+    intrinsics: list[NDArray[np.float64]] = field(default_factory=list)
+    poses: list[NDArray[np.float64] | None] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.true)
+
+
+class Predictor(Protocol):
+    """Inverse depth of one picture after the other, and the RMS of the states that each left, None without any."""
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+    def state_rms(self) -> float | None: ...
+
+
+class Streamer:
+    """A session from its initial states on, fed with pictures of any one size.
+
+    resize: how pictures come to the model's size and depth back to theirs, as in `vmdepth-run`.
+    """
+
+    def __init__(self, session: Session, resize: Resize) -> None:
+        self._session = session
+        self._resize: Resize = resize
+        self._bring_back = DepthResizer(resize)
+        session.reset()
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Inverse depth float32 [H, W] of the next picture, uint8 [H, W, 3] RGB; 1/m where the model is metric."""
+        resize_frame(image, self._session.frame[0], self._resize)
+        depth = np.empty(image.shape[:2], np.float32)
+        self._bring_back(self._session.step().depth[0], depth)
+        if self._session.contract.depth_kind == "metric":
+            return np.float32(1) / np.maximum(depth, np.float32(1e-3))
+        return depth
+
+    def state_rms(self) -> float | None:
+        """Root mean square of all values that the last step left in the states, the frame counter excepted.
+
+        Of rings that is the frame's own entry. None for a model that remembers nothing.
+        """
+        states = [array.ravel() for name, array in self._session.written().items() if name != "counter"]
+        count = sum(state.size for state in states)
+        squares = sum(float(np.dot(state, state)) for state in (s.astype(np.float32, copy=False) for s in states))
+        return (squares / count) ** 0.5 if count else None
+
+
+class Foreseen:
+    """A network that sees the whole sequence beforehand, asked for one picture after the other."""
+
+    def __init__(self, network: ClipNetwork, frames: Iterable[RgbdFrame], resize: Resize) -> None:
+        self._predictions = network.predictions(frames, resize)
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return next(self._predictions)
+
+    def state_rms(self) -> None:
+        return None
+
+
+def record(models: list[Model], frames: Iterable[RgbdFrame], resize: Resize, truths: Spool) -> Recording:
+    """Stream a sequence through every model at once, each from its initial states.
+
+    frames: can be gone through more than once, which a network that sees all of them does.
+
+    truths: takes the measured depths; the recording keeps its own part of it. Memory does not grow with the stream, but
+    for some numbers per frame.
+    """
+    begin = len(truths)
+    predictors: list[Predictor] = [
+        Foreseen(model, frames, resize) if isinstance(model, ClipNetwork) else Streamer(model, resize)
+        for model in models
+    ]
+    tracks = [ModelTrack() for _ in models]
+    recording = Recording(truths, tracks)
+    before: RgbdFrame | None = None
+    last: list[NDArray[np.float32]] = []
+    for frame in frames:
+        now = [predictor(frame.image) for predictor in predictors]
+        flow = None if before is None else _flow(before, frame)
+        for index, (track, predictor, inverse) in enumerate(zip(tracks, predictors, now, strict=True)):
+            measured, true = at_places(inverse, frame)
+            track.inverse.append(inverse)
+            track.measured.append(measured)
+            track.state_rms.append(predictor.state_rms())
+            error = np.nan
+            if before is not None and flow is not None:
+                error = warp_error(last[index], inverse, before.image, frame.image, flow)
+            track.warp_errors.append(error)
+        truths.append(true)
+        if frame.pose is not None:
+            recording.static.append(_static(frame))
+        recording.intrinsics.append(frame.intrinsics)
+        recording.poses.append(frame.pose)
+        before, last = frame, now
+    recording.true = truths[begin:]
+    return recording
+
+
+def _flow(frame: RgbdFrame, following: RgbdFrame) -> NDArray[np.float32]:
+    return optical_flow(frame.image, following.image) if frame.flow is None else frame.flow
+
+
+def _static(frame: RgbdFrame) -> NDArray[np.float32]:
+    depth = depth_in_image(frame)
+    known = np.isfinite(depth) & (depth > 0)
+    if frame.moving is not None:
+        known &= ~frame.moving
+    return np.where(known, 1 / np.where(known, depth, 1), np.nan).astype(np.float32)

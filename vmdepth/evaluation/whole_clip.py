@@ -1,0 +1,51 @@
+"""Networks that see the future too: what streaming ones are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vmdepth.data.rgbd import RgbdFrame
+from vmdepth.networks.temporal_attention import PLACES
+from vmdepth.networks.video_depth import VideoDepth
+from vmdepth_runtime.contract import Resize
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.stream import DepthResizer, resize_frame
+
+
+@dataclass(frozen=True)
+class ClipNetwork:
+    """A bidirectional network. It has no step, and sees all frames of a sequence at once. height, width: its input."""
+
+    model: VideoDepth
+    height: int
+    width: int
+
+    @torch.inference_mode()
+    def predictions(self, frames: Iterable[RgbdFrame], resize: Resize) -> Iterator[NDArray[np.float32]]:
+        """Inverse depth float32 [H, W] of every frame, at the frame's size; 1/m where the model is metric.
+
+        Raises InputError for more frames than the network takes at once.
+        """
+        images = []
+        for frame in frames:
+            image = np.empty((self.height, self.width, 3), np.uint8)
+            resize_frame(frame.image, image, resize)
+            images.append(image)
+            shape = frame.image.shape[:2]
+            if len(images) > PLACES:
+                raise InputError(
+                    f"a bidirectional network sees {PLACES} frames at once, and a sequence is longer: evaluate it on "
+                    f"rendered clips of so many, for example rendered:64x16"
+                )
+        clip = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)[None].float() / 255
+        depths, _ = self.model(clip)
+        bring_back = DepthResizer(resize)
+        for one in depths[0, :, 0].numpy():
+            depth = np.empty(shape, np.float32)
+            bring_back(one, depth)
+            yield np.float32(1) / np.maximum(depth, np.float32(1e-3)) if self.model.config.depth == "metric" else depth
