@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vmdepth.data.interior import interior
 from vmdepth.data.layouts import draw_scene
+from vmdepth.data.scenes import BOX, SceneBuilder
 from vmdepth.data.synthetic import RenderedClips, render_clips
 
 SEEDS = range(100, 132)
@@ -164,6 +167,30 @@ def test_every_kind_of_scene_is_drawn() -> None:
     assert sum(bool(scene.open_air) for scene in scenes) >= 12
     assert sum(size > 9 for size in length) >= 6  # corridors
     assert sum(size < 5 for size in length) >= 12  # rooms
+
+
+def test_furniture_is_added_whole_or_not_at_all() -> None:
+    build = SceneBuilder(np.random.default_rng(0), (0.1, 0.1, 0.1), 1.5)
+    material = build.material(1.0)
+    leg = (BOX, (0.5, 0.35, 0.0), (0.02, 0.35, 0.02), (0.0, 0.0), material)
+    top = (BOX, (0.0, 0.72, 0.0), (0.5, 0.02, 0.3), (0.0, 0.0), material)
+    assert build.add_group(0.0, 2.0, np.pi / 2, [leg, top])
+    assert build.used().sum() == 1 + 2  # the shell, too
+    # A quarter turn brings what was to the right in front of the place it stands at, or behind it.
+    placed = build.centre[1:3]
+    np.testing.assert_allclose(placed[0, :3], [0.0, -0.35, 1.5], atol=1e-9)
+    np.testing.assert_allclose(placed[1, :3], [0.0, -0.72, 2.0], atol=1e-9)
+    at_the_camera = (BOX, (0.0, 1.5, 0.0), (0.1, 0.1, 0.1), (0.0, 0.0), material)
+    assert not build.add_group(0.0, 0.3, 0.0, [leg, at_the_camera])
+    assert not build.add_group(0.0, 3.0, 0.0, [leg] * 100)  # more than there are slots
+    assert build.used().sum() == 1 + 2
+
+
+def test_interiors_are_furnished_and_seen_from_near() -> None:
+    scenes = [interior(np.random.default_rng(seed), "hand") for seed in range(40)]
+    assert np.mean([scene.used.sum() for scene in scenes]) > 20
+    pitch = [scene.camera.offset[4] for scene in scenes]
+    assert np.mean(pitch) < -0.2  # mostly from above
 
 
 def test_a_clip_depends_on_its_seed_alone(clips: RenderedClips) -> None:

@@ -39,7 +39,7 @@ def movers(build: SceneBuilder, near: float, far: float, size: tuple[float, floa
                 break
 
 
-def _nearest_wall(build: SceneBuilder, centre: Array, half: Array) -> tuple[float, float, int, float]:
+def nearest_wall(build: SceneBuilder, centre: Array, half: Array) -> tuple[float, float, int, float]:
     """A place on a wall in front of the camera: x, z, the wall's axis (0 or 2) and on which side it is (±1)."""
     angle = build.heading + build.rng.uniform(-1.0, 1.0)
     way = np.array([np.sin(angle), np.cos(angle)])
@@ -53,7 +53,7 @@ def _nearest_wall(build: SceneBuilder, centre: Array, half: Array) -> tuple[floa
 def against_wall(build: SceneBuilder, centre: Array, half: Array, deep: float, wide: float, high: float) -> None:
     """A cupboard, shelf or bed: half sizes."""
     for _ in range(6):
-        x, z, axis, side = _nearest_wall(build, centre, half)
+        x, z, axis, side = nearest_wall(build, centre, half)
         x, z = (x - side * deep, z) if axis == 0 else (x, z - side * deep)
         size = (deep, high, wide) if axis == 0 else (wide, high, deep)
         if build.add(BOX, (x, -high, z), size):
@@ -71,7 +71,7 @@ def against_wall(build: SceneBuilder, centre: Array, half: Array, deep: float, w
 def on_wall(build: SceneBuilder, centre: Array, half: Array) -> None:
     """A picture, a window, a wall shelf or a door."""
     rng = build.rng
-    x, z, axis, _ = _nearest_wall(build, centre, half)
+    x, z, axis, _ = nearest_wall(build, centre, half)
     wide, high = rng.uniform(0.15, 0.8), rng.uniform(0.15, 0.6)
     deep = rng.choice([0.02, 0.04, 0.15])
     y = -rng.uniform(0.9, 2 * half[1] - 0.3)

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-BOXES, CYLINDERS, BALLS = 14, 5, 5
+BOXES, CYLINDERS, BALLS = 44, 12, 6
 """Primitives of each kind in every scene (some may be absent), in this order after the shell."""
 
 PRIMITIVES = 1 + BOXES + CYLINDERS + BALLS
-"""The shell (the room seen from inside, number 0) and all primitives; fewer than 32, see `first_hits`."""
+"""The shell (the room seen from inside, number 0) and all primitives; at most 64, see `first_hits`."""
 
 
 class Selection(NamedTuple):
@@ -84,9 +84,9 @@ def first_hits(matrix: Tensor, origin: Tensor, rays: Tensor, nearest: float, amo
     missed = (enter >= leave).logical_or_(enter < nearest)
     parameter = enter.masked_fill_(missed, torch.inf)
     # One pass finds both the least parameter and whose it is: floats above zero are ordered like their bits, so the
-    # place in the list can ride in the last five of them.
+    # place in the list can ride in the last six of them.
     places = torch.arange(count, dtype=torch.int32, device=rays.device)[:, None]
-    place = parameter.view(torch.int32).bitwise_and(~31).bitwise_or_(places).amin(1).bitwise_and_(31).long()
+    place = parameter.view(torch.int32).bitwise_and(~63).bitwise_or_(places).amin(1).bitwise_and_(63).long()
     parameter = parameter.gather(1, place[:, None])[:, 0]
     free = parameter >= shell
     return torch.where(free, shell, parameter), among.numbers[place].masked_fill_(free, 0)

@@ -7,6 +7,7 @@ stays clear of everything.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -34,6 +35,10 @@ _SLOTS = {
     CYLINDER: range(1 + BOXES, 1 + BOXES + CYLINDERS),
     BALL: range(1 + BOXES + CYLINDERS, PRIMITIVES),
 }
+
+Part = tuple[str, tuple[float, float, float], tuple[float, float, float], tuple[float, float], Array]
+"""Of a piece of furniture: kind; centre (x, height above the floor, z) and half sizes along its axes, metres; pitch and
+roll, radians; materials [MATERIAL] or [6, MATERIAL]."""
 
 
 @dataclass
@@ -179,6 +184,23 @@ class SceneBuilder:
         self.materials[slot] = materials
         if waves is not None:
             self.waves[:, slot], self.moving[slot] = waves, True
+        return True
+
+    def add_group(self, x: float, z: float, yaw: float, parts: Sequence[Part]) -> bool:
+        """Adds a piece of furniture that stands at (x, z), turned by yaw: all of its parts, or none."""
+        turn = euler(np.array([yaw, 0.0, 0.0]))
+        placed = []
+        for kind, (right, height, forward), half, (pitch, roll), materials in parts:
+            centre = turn @ np.array([right, -height, forward]) + np.array([x, 0.0, z])
+            angles = (yaw, pitch, roll)
+            if not self.clear(centre, np.abs(euler(np.array(angles))) @ np.array(half)):
+                return False
+            placed.append((kind, centre, half, angles, materials))
+        for kind, slots in _SLOTS.items():
+            if self._used[kind] + sum(part[0] == kind for part in placed) > len(slots):
+                return False
+        for kind, centre, half, angles, materials in placed:
+            self.add(kind, tuple(centre), half, angles, materials)
         return True
 
     def object_materials(self, size: float) -> Array:

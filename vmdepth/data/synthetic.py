@@ -29,7 +29,7 @@ from vmdepth.data.scenes import FLOOR, MATERIAL, Scene, stack
 _NEAREST = 0.05
 """Hits nearer than this (metres) do not count; layouts keep everything farther away than that."""
 
-_CHUNK = {"cpu": 50_000, "cuda": 2_000_000}
+_CHUNK = {"cpu": 12_500, "cuda": 2_000_000}
 """Pixels rendered at once: on a CPU few enough for its cache, many enough to hide the calls."""
 
 
