@@ -15,6 +15,7 @@ from vmdepth.networks.attention import use_attention
 from vmdepth.networks.step_graph import StepGraph
 from vmdepth.networks.temporal import States
 from vmdepth.networks.video_depth import VideoDepth
+from vmdepth_export.storage import store_small
 
 OPSET = 20  # the first with native Gelu and LayerNormalization; from 23 on attention becomes an operator few run well
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -31,8 +32,9 @@ class _FlatStepGraph(StepGraph):
 def to_onnx(model: VideoDepth, height: int, width: int, streams: int) -> onnx.ModelProto:
     """The step graph of a network, checked, without metadata of ours yet.
 
-    Attention is exported in its explicit form. Node names tell the module they come from; the exporter's own notes
-    (source paths, code) are taken out. Raises ValueError for a size that is no multiple of 14.
+    Attention is exported in its explicit form; weights that lie on a grid of 8 bits are stored as such. Node names tell
+    the module they come from; the exporter's own notes (source paths, code) are taken out. Raises ValueError for a size
+    that is no multiple of 14.
     """
     graph = _FlatStepGraph(model, height, width).eval()
     states = model.init_states(streams, height, width)
@@ -57,6 +59,7 @@ def to_onnx(model: VideoDepth, height: int, width: int, streams: int) -> onnx.Mo
     assert program is not None
     proto = program.model_proto
     _name_nodes(proto)
+    store_small(proto)
     check(proto)
     return proto
 

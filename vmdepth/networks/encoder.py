@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vmdepth.networks.attention import attend
 
@@ -198,6 +199,7 @@ class Encoder(nn.Module):
     def __init__(self, name: str, qk_norm_from: int | None = None, norm_eps: float = 1e-6) -> None:
         super().__init__()
         self.size = ENCODERS[name]
+        self.checkpointing = False  # training: keep only what goes between blocks, and compute the rest again
         width = self.size.width
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + TABLE_GRID[0] * TABLE_GRID[1], width))
@@ -221,7 +223,10 @@ class Encoder(nn.Module):
         tokens = self.embed(images, self.positions((images.shape[-2] // PATCH, images.shape[-1] // PATCH)))
         maps = []
         for index, block in enumerate(self.blocks):
-            tokens = block(tokens, watch=None if observe is None else _local(index, observe))
+            if self.checkpointing:
+                tokens = checkpoint(block, tokens, use_reentrant=False)
+            else:
+                tokens = block(tokens, watch=None if observe is None else _local(index, observe))
             if index in self.size.taps:
                 maps.append(self.norm(tokens)[:, SPECIAL:])
         return maps

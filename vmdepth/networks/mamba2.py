@@ -14,6 +14,7 @@ last three inputs of the convolution, newest last. On large maps that is 1.5 × 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -71,10 +72,25 @@ class Mamba2(nn.Module):
             "conv": (batch, CONV_WIDTH - 1, self.conv_channels, tokens),
         }
 
-    def forward(self, x: Tensor, ssm: Tensor, conv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A clip. x: [B·tokens, N, width], every token's own sequence. Returns (y like x, next ssm, next conv)."""
-        sequences, length, _ = x.shape
-        z, xbc, dt = self.in_proj(x).split([self.inner, self.conv_channels, self.heads], dim=-1)
+    def forward(
+        self, x: Tensor, ssm: Tensor, conv: Tensor, watch: Callable[[Tensor], None] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """A clip. x: [B·tokens, N, width], every token's own sequence. Returns (y like x, next ssm, next conv).
+
+        watch: called with the mean over d_state of the state after every frame, [B·tokens, N, heads, head_dim].
+        """
+        projected = self.in_proj(x)
+        # Under autocast too: a state that is rounded to 8 bits with every frame drifts by up to a quarter.
+        with torch.autocast(x.device.type, enabled=False):
+            y, next_ssm, next_conv = self._mix(projected.float(), ssm, conv, watch)
+        return self.out_proj(y), next_ssm, next_conv
+
+    def _mix(
+        self, projected: Tensor, ssm: Tensor, conv: Tensor, watch: Callable[[Tensor], None] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """All of `forward` between its two projections."""
+        sequences, length, _ = projected.shape
+        z, xbc, dt = projected.split([self.inner, self.conv_channels, self.heads], dim=-1)
 
         past = conv.permute(0, 3, 1, 2).reshape(sequences, CONV_WIDTH - 1, self.conv_channels)
         padded = torch.cat([past, xbc], dim=1)
@@ -87,7 +103,7 @@ class Mamba2(nn.Module):
         log_decay = (delta * -torch.exp(self.A_log)).cumsum(dim=1)
         # decay[i, j] = exp(Σ_{j<k≤i} Δ_k A): what is left at i of what came in at j; 0 for the future.
         decay = torch.exp(
-            log_decay[:, :, None] - log_decay[:, None, :] + causal_mask(length, x.device)[None, :, :, None]
+            log_decay[:, :, None] - log_decay[:, None, :] + causal_mask(length, projected.device)[None, :, :, None]
         )
         weights = (c @ b.transpose(1, 2)).unsqueeze(-1) * decay * delta[:, None]
         y = torch.einsum("sijh,sjhp->sihp", weights, value)
@@ -95,12 +111,17 @@ class Mamba2(nn.Module):
         state = ssm.permute(0, 4, 1, 2, 3).reshape(sequences, self.heads, self.head_dim, self.d_state)
         since_start = torch.exp(log_decay)
         y = y + torch.einsum("shpn,sin,sih->sihp", state, c, since_start)
+        if watch is not None:
+            # The recurrence read by the same number everywhere instead of C_t.
+            even = b.mean(dim=-1)[:, None, :, None] * decay * delta[:, None]
+            left = state.mean(dim=-1)[:, None] * since_start[..., None]
+            watch(torch.einsum("sijh,sjhp->sihp", even, value) + left)
         until_end = torch.exp(log_decay[:, -1:] - log_decay) * delta
         state = state * since_start[:, -1, :, None, None]
         state = state + torch.einsum("sjh,sjhp,sjn->shpn", until_end, value, b)
 
         y = (y + value * self.D[:, None]).flatten(2)
-        y = self.out_proj(rms_norm(y * F.silu(z), self.norm.weight, dim=-1))
+        y = rms_norm(y * F.silu(z), self.norm.weight, dim=-1)
         next_ssm = state.unflatten(0, (len(ssm), -1)).permute(0, 2, 3, 4, 1).contiguous()
         next_conv = padded[:, length:].unflatten(0, (len(conv), -1)).permute(0, 2, 3, 1).contiguous()
         return y, next_ssm, next_conv

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from vmdepth.networks.decoder import TAPS, Output
 from vmdepth.networks.encoder import ENCODERS
 from vmdepth.networks.temporal_attention import PLACES, TemporalForm, check_form
+
+Head = Literal["none", "mamba2", "attention"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class NetworkConfig:
     output: Output = "softplus"
     depth: Literal["relative", "metric"] = "relative"
     max_depth: float = 1.0
-    head: Literal["none", "mamba2", "attention"] = "mamba2"
+    head: Head = "mamba2"
     taps: tuple[str, ...] = ("layer_2", "layer_3", "layer_4")
     temporal_width: int = 64
     head_dim: int = 16
@@ -39,8 +41,8 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS:
             raise ValueError(f"encoder '{self.encoder}': there are {', '.join(ENCODERS)}")
-        if self.head not in ("none", "mamba2", "attention"):
-            raise ValueError(f"head '{self.head}': there are none, mamba2, attention")
+        if self.head not in get_args(Head):
+            raise ValueError(f"head '{self.head}': there are {', '.join(get_args(Head))}")
         unknown = [tap for tap in self.taps if tap not in TAPS]
         if unknown:
             raise ValueError(f"tap '{unknown[0]}': there are {', '.join(TAPS)}")

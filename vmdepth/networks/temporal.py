@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from vmdepth.networks.mamba2 import Mamba2, rms_norm
 from vmdepth_runtime.contract import Ring
 
 States = dict[str, Tensor]
+StateWatch = Callable[[str, Tensor], None]
+"""Called with a block's name and a summary of its state after every frame of a clip, [B, N, C, h, w]."""
 
 CYCLE = 256  # frames after which the time code repeats
 
@@ -70,16 +72,23 @@ class TemporalHead(nn.Module, ABC):
     cycle: tuple[int, int] | None = None
     ring: Ring | None = None
 
-    def forward(self, x: Tensor, states: States, counter: Tensor) -> tuple[Tensor, States]:
-        return self.step(x, states, counter) if x.ndim == 4 else self.clip(x, states, counter)
+    def forward(
+        self, x: Tensor, states: States, counter: Tensor, watch: StateWatch | None = None
+    ) -> tuple[Tensor, States]:
+        return self.step(x, states, counter) if x.ndim == 4 else self.clip(x, states, counter, watch)
 
     @abstractmethod
     def state_shapes(self, batch: int, rows: int, columns: int) -> dict[str, tuple[int, ...]]:
         """State name → shape, for a tap's map of rows × columns."""
 
     @abstractmethod
-    def clip(self, x: Tensor, states: States, counter: Tensor) -> tuple[Tensor, States]:
-        """A clip's maps [B, N, C, h, w] → the same shape, and the states after the last frame."""
+    def clip(
+        self, x: Tensor, states: States, counter: Tensor, watch: StateWatch | None = None
+    ) -> tuple[Tensor, States]:
+        """A clip's maps [B, N, C, h, w] → the same shape, and the states after the last frame.
+
+        watch: told of every recurrent state; rings of past inputs are none.
+        """
 
     @abstractmethod
     def step(self, x: Tensor, states: States, counter: Tensor) -> tuple[Tensor, States]:
@@ -121,8 +130,18 @@ class MambaHead(TemporalHead):
             for name, shape in block.state_shapes(batch, rows * columns).items()
         }
 
-    def clip(self, x: Tensor, states: States, counter: Tensor) -> tuple[Tensor, States]:
+    def clip(
+        self, x: Tensor, states: States, counter: Tensor, watch: StateWatch | None = None
+    ) -> tuple[Tensor, States]:
         batch, length, channels, rows, columns = x.shape
+
+        def watcher(name: str) -> Callable[[Tensor], None] | None:
+            if watch is None:
+                return None
+            # [B·h·w, N, heads, head_dim] → [B, N, C, h, w]
+            shape = (batch, rows, columns, length, -1)
+            return lambda state: watch(name, state.flatten(2).reshape(shape).permute(0, 3, 4, 1, 2))
+
         mixed = x + self.mix(x.flatten(0, 1)).view_as(x)
         tokens = mixed.permute(0, 3, 4, 1, 2).reshape(-1, length, channels)
         tokens = self.proj_in(rms_norm(tokens, self.norm, dim=-1))
@@ -131,7 +150,9 @@ class MambaHead(TemporalHead):
         new_states = {}
         for index, norm, block in self._mixers():
             ssm, conv = f"{index}.ssm", f"{index}.conv"
-            y, new_states[ssm], new_states[conv] = block(rms_norm(tokens, norm, dim=-1), states[ssm], states[conv])
+            y, new_states[ssm], new_states[conv] = block(
+                rms_norm(tokens, norm, dim=-1), states[ssm], states[conv], watcher(ssm)
+            )
             tokens = tokens + y
         out = self.proj_out(tokens).reshape(batch, rows, columns, length, channels)
         return x + out.permute(0, 3, 4, 1, 2), new_states

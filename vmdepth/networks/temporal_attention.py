@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vmdepth.networks.attention import attend, causal_mask
-from vmdepth.networks.temporal import States, TemporalHead, next_counter, remember
+from vmdepth.networks.temporal import States, StateWatch, TemporalHead, next_counter, remember
 from vmdepth_runtime.contract import Ring
 
 TemporalForm = Literal["bidirectional", "causal", "streaming"]
@@ -165,7 +165,9 @@ class AttentionHead(TemporalHead):
         shape = (batch, rows * columns, self.ring.slots, self.proj_in.in_features)
         return {"0.inputs": shape, "1.inputs": shape}
 
-    def clip(self, x: Tensor, states: States, counter: Tensor) -> tuple[Tensor, States]:
+    def clip(
+        self, x: Tensor, states: States, counter: Tensor, watch: StateWatch | None = None
+    ) -> tuple[Tensor, States]:
         length = x.shape[1]
         if self.form == "bidirectional" and length > PLACES:
             raise ValueError(f"a clip of {length} frames: the network takes {PLACES} at most; cut it into windows")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from vmdepth.networks.decoder import Decoder, Tap, tap_channels, tap_size
 from vmdepth.networks.encoder import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, PATCH, Encoder, Observer, check_size
 from vmdepth.networks.presets import NetworkConfig
-from vmdepth.networks.temporal import MambaHead, States, TemporalHead, next_counter, remember
+from vmdepth.networks.temporal import MambaHead, States, StateWatch, TemporalHead, next_counter, remember
 from vmdepth.networks.temporal_attention import AttentionHead
 
 # Taps on maps no finer than the patch grid. Few places, so a second block costs little.
@@ -58,8 +58,13 @@ class VideoDepth(nn.Module):
             for name, shape in self.state_shapes(batch, height, width).items()
         }
 
-    def forward(self, clip: Tensor, states: States | None = None) -> tuple[Tensor, States]:
-        """clip [B, N, 3, H, W] → depth [B, N, 1, H, W] and the states after the last frame. None starts from zeros."""
+    def forward(
+        self, clip: Tensor, states: States | None = None, watch: StateWatch | None = None
+    ) -> tuple[Tensor, States]:
+        """clip [B, N, 3, H, W] → depth [B, N, 1, H, W] and the states after the last frame. None starts from zeros.
+
+        watch: told of every recurrent state, under the name it has in `states`.
+        """
         batch, length = clip.shape[:2]
         states = self._checked(states, batch, clip)
         new_states: States = {}
@@ -69,7 +74,8 @@ class VideoDepth(nn.Module):
                 new_states["counter"] = next_counter(new_states["counter"], self.cycle)
 
         def temporal(name: str, image: Tensor) -> Tensor:
-            return self._through_head(name, image.unflatten(0, (batch, length)), states, new_states).flatten(0, 1)
+            images = image.unflatten(0, (batch, length))
+            return self._through_head(name, images, states, new_states, watch).flatten(0, 1)
 
         depth = self._decode(self.encode(clip.flatten(0, 1)), _grid(clip), temporal)
         return depth.unflatten(0, (batch, length)), new_states
@@ -108,12 +114,16 @@ class VideoDepth(nn.Module):
         depth = self.decoder(maps, grid, tap)
         return depth if self.config.max_depth == 1 else depth * self.config.max_depth
 
-    def _through_head(self, tap: str, image: Tensor, states: States, new_states: States) -> Tensor:
+    def _through_head(
+        self, tap: str, image: Tensor, states: States, new_states: States, watch: StateWatch | None = None
+    ) -> Tensor:
         """What the head at a tap makes of its map; its states after that go into `new_states`."""
         if tap not in self.heads:
             return image
         before = {key.removeprefix(f"{tap}."): value for key, value in states.items() if key.startswith(f"{tap}.")}
-        image, after = self.heads[tap](image, before, states.get("counter", image.new_zeros(0)))
+        if watch is not None:
+            watch = _prefixed(watch, tap)
+        image, after = self.heads[tap](image, before, states.get("counter", image.new_zeros(0)), watch)
         new_states.update({f"{tap}.{key}": value for key, value in after.items()})
         return image
 
@@ -143,6 +153,10 @@ def _head(config: NetworkConfig, tap: str) -> TemporalHead:
         d_state=config.d_state,
         expand=config.expand,
     )
+
+
+def _prefixed(watch: StateWatch, tap: str) -> StateWatch:
+    return lambda name, state: watch(f"{tap}.{name}", state)
 
 
 def _grid(images: Tensor) -> tuple[int, int]:
