@@ -1,46 +1,101 @@
-"""Training batches rendered on the fly, in the background when a CPU trains."""
+"""Training batches, made in the background; each follows from the run's seed and its number alone."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from vmdepth.data.synthetic import RenderedClips, render_clips
+from vmdepth.data.augment import augment
+from vmdepth.data.clips import TrainingClips, collate, from_rendered
+from vmdepth.data.cutting import cut
+from vmdepth.data.mixture import Source, draw
+from vmdepth.data.synthetic import render_clips
 
 HELD_OUT_SEEDS = 10_000  # clips with a seed below this are for evaluation; training never renders them
 
 
-class _RenderedBatches(Dataset[RenderedClips]):
-    """Batch k of a run: its clips follow from k and the run's seed alone, so a resumed run sees what it would have."""
+@dataclass(frozen=True)
+class BatchPlan:
+    """What every batch of a run is like. clips: in a batch, over all processes; a process makes every `processes`-th,
+    from number `process` on. length: frames of a clip. single_frames: share of the batches that hold clips · length
+    single pictures instead. stride: longest step between a clip's frames. with_clean, with_still: as in
+    `TrainingClips`."""
 
-    def __init__(self, seed: int, batch: int, clip_length: int, height: int, width: int, device: torch.device) -> None:
-        self.first_seed = HELD_OUT_SEEDS + seed * 10**8
-        self.batch, self.clip_length, self.height, self.width, self.device = batch, clip_length, height, width, device
+    sources: Sequence[Source]
+    seed: int
+    clips: int
+    length: int
+    height: int
+    width: int
+    single_frames: float = 0.0
+    stride: int = 1
+    augmented: bool = True
+    with_clean: bool = False
+    with_still: bool = False
+    process: int = 0
+    processes: int = 1
 
-    def __getitem__(self, index: int) -> RenderedClips:
-        start = self.first_seed + index * self.batch
-        seeds = range(start, start + self.batch)
-        return render_clips(seeds, self.clip_length, self.height, self.width, device=self.device)
+    def batch(self, number: int, device: torch.device) -> TrainingClips:
+        """Batch `number` of the run (this process's share of it)."""
+        # Drawn once for all processes: a batch is of clips for all of them, or for none.
+        single = np.random.default_rng((self.seed, number)).random() < self.single_frames
+        count, length = (self.clips * self.length, 1) if single else (self.clips, self.length)
+        # Every batch has its own range of numbers, whatever it holds.
+        first = number * self.clips * self.length
+        numbers = range(first + self.process, first + count, self.processes)
+        generators = [np.random.default_rng((self.seed, 1, one)) for one in numbers]
+        videos = [draw(self.sources, generator) for generator in generators]
+        made: dict[int, TrainingClips] = {}
+        seeds = [HELD_OUT_SEEDS + self.seed * 10**8 + n for n, v in zip(numbers, videos, strict=True) if v is None]
+        if seeds:
+            rendered = from_rendered(render_clips(seeds, length, self.height, self.width, device=device), seeds)
+            if not self.with_still:
+                rendered = replace(rendered, still=None)
+            made = dict(zip((i for i, v in enumerate(videos) if v is None), rendered.split(), strict=True))
+        for place, (video, generator) in enumerate(zip(videos, generators, strict=True)):
+            if video is not None:
+                made[place] = cut(video, generator, length, self.stride, self.height, self.width, self.with_still).to(
+                    device
+                )
+        batch = collate([made[place] for place in range(len(videos))])
+        if self.with_clean:
+            batch = replace(batch, clean=batch.rgb)
+        if self.augmented:
+            noise = torch.Generator()
+            pictures = [
+                augment(clip, noise.manual_seed((self.seed * 10**8 + n) * 7 + 3))
+                for clip, n in zip(batch.rgb, numbers, strict=True)
+            ]
+            batch = replace(batch, rgb=torch.stack(pictures))
+        return batch
 
 
-def rendered_batches(
-    seed: int, first: int, last: int, *, batch: int, clip_length: int, height: int, width: int, device: torch.device
-) -> Iterator[RenderedClips]:
-    """Batches `first` … `last` − 1 of the run with this seed, on `device`."""
-    dataset = _RenderedBatches(seed, batch, clip_length, height, width, device)
-    # A GPU renders faster than a worker could hand over; a CPU renders in one process beside the training.
-    workers = 0 if device.type == "cuda" else 1
+class _Batches(Dataset[TrainingClips]):
+    def __init__(self, plan: BatchPlan, device: torch.device) -> None:
+        self.plan, self.device = plan, device
+
+    def __getitem__(self, index: int) -> TrainingClips:
+        return self.plan.batch(index, self.device)
+
+
+def batches(plan: BatchPlan, first: int, last: int, device: torch.device) -> Iterator[TrainingClips]:
+    """Batches `first` … `last` − 1 of a run, on `device`."""
+    # A GPU renders faster than a worker could hand over; videos, and all on a CPU, are made in a process beside.
+    renders = any(source.videos is None for source in plan.sources)
+    in_main = device.type == "cuda" and renders
     loader = DataLoader(
-        dataset,
+        _Batches(plan, device if in_main else torch.device("cpu")),
         batch_size=None,
         sampler=range(first, last),
-        num_workers=workers,
+        num_workers=0 if in_main else 1,
         worker_init_fn=_leave_signals_to_parent,
     )
-    return iter(loader)
+    return (batch.to(device) for batch in loader)
 
 
 def _leave_signals_to_parent(worker: int) -> None:

@@ -1,4 +1,4 @@
-"""A look at the student: its depth beside the truth."""
+"""A look at the student: its depth beside the truth, or the teacher's."""
 
 from __future__ import annotations
 
@@ -7,30 +7,38 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from vmdepth.data.synthetic import RenderedClips
+from vmdepth.data.clips import TrainingClips
 from vmdepth.losses.affine import affine_normalise
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_runtime.colour import colourise
 
 
 @torch.no_grad()
-def write_picture(model: VideoDepth, clips: RenderedClips, path: Path, most_clips: int = 4) -> None:
-    """Write a PNG: a row for each clip; colour, true and learnt inverse depth of its first and last frame."""
+def student_and_truth(model: VideoDepth, clips: TrainingClips, most_clips: int = 4) -> NDArray[np.uint8]:
+    """uint8 [rows, columns, 3] RGB: a row for each clip; colour, true and learnt inverse depth of its first and last
+    frame. What is not known is as far as anything in the truth."""
     model.eval()
     depth, _ = model(clips.rgb[:most_clips])
     model.train()
-    truth = 1.0 / clips.depth[:most_clips]
-    mask = torch.ones_like(truth, dtype=torch.bool)
+    known = clips.known[:most_clips]
+    truth = affine_normalise(clips.inverse_depth[:most_clips], known)
     rows = []
-    for colour, true, learnt in zip(
-        clips.rgb, affine_normalise(truth, mask), affine_normalise(depth, mask), strict=False
-    ):
-        low, high = np.percentile(true.cpu().numpy(), (1, 99))
+    for colour, true, valid, learnt in zip(clips.rgb, truth, known, affine_normalise(depth, known), strict=False):
+        if not valid.any():
+            continue
+        low, high = np.percentile(true[valid].cpu().numpy(), (1, 99))
         cells = []
         for frame in dict.fromkeys((0, len(colour) - 1)):
             cells.append((colour[frame].permute(1, 2, 0).cpu().numpy() * 255).astype(np.uint8))
-            cells += [colourise(maps[frame, 0].cpu().numpy(), low, high) for maps in (true, learnt)]
+            shown = torch.where(valid, true, float(low))
+            cells += [colourise(maps[frame, 0].cpu().numpy(), low, high) for maps in (shown, learnt)]
         rows.append(np.concatenate(cells, axis=1))
+    return np.concatenate(rows) if rows else np.zeros((*clips.rgb.shape[-2:], 3), np.uint8)
+
+
+def write_picture(picture: NDArray[np.uint8], path: Path) -> None:
+    """A PNG of uint8 [rows, columns, 3] RGB."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
+    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))

@@ -6,38 +6,70 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
-from vmdepth.networks.presets import PRESETS, NetworkConfig
+from vmdepth.losses.affine import Fit
+from vmdepth.networks.presets import PRESETS, Head, NetworkConfig
 from vmdepth.networks.temporal_attention import TemporalForm
 from vmdepth_runtime.errors import InputError
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """preset: the network, a name of `PRESETS`. size: HxW pixels. batch: clips per step, of clip_length frames each.
+    """Network. preset: a name of `PRESETS`. head, taps, temporal, window: its temporal heads, their places (names with
+    commas between), form of attention over time, and frames a causal one sees; empty and 0 are the preset's. init: a
+    checkpoint to start from: of the same network, or of one without temporal heads, such as Depth Anything V2.
+    freeze_encoder: whether its encoder stays as it is.
 
-    temporal, window: form of attention over time, and frames a causal one sees; empty and 0 are the preset's.
-    temporal_weight: of the temporal gradient loss beside the depth loss. init: a checkpoint whose weights to start
-    from: of the same network, or of one without temporal heads, such as Depth Anything V2; freeze_encoder: whether its
-    encoder stays as it is. seed: of the weights and of the clips; other seeds see other clips. device: "auto" takes a
-    GPU where there is one.
+    Clips. data: `rendered`, a video, a folder of videos, frames or RGB-D, or several with weights
+    (`rendered:0.5,videos/:0.5`). teacher: a checkpoint, or a folder of `vmdepth-train precompute`, that gives depth
+    where the data has none. fit: scale and shift between depth and truth, one per "clip" or one per "frame" (for a
+    teacher that sees every frame alone). size: HxW pixels. clip_length: frames; batch: clips per step, over all
+    processes. stride: longest step between a clip's frames in a video. p_single_frame: share of the steps on single
+    pictures, states at their start. augment: vary colour, exposure, blur and noise.
+
+    Losses, weights beside the depth loss: metric_weight (one scale for all clips, where truth is in metres),
+    gradient_weight (edges; α), temporal_weight (changes over time; β), smoothness_weight (states while nothing moves;
+    γ).
+
+    Steps. chunk: frames per backward pass, states carried on without gradient; 0 is the whole clip. ema: decay of the
+    average of weights that is saved as the model; 0 saves the last ones. round_weights: save its
+    kernels and matrices on a grid of 8 bits, for a graph a quarter as large. precision: "fp32" or "bf16" (autocast).
+    checkpointing: recompute the encoder's blocks in the backward pass. compile: torch.compile. seed: of weights and
+    clips. device: "auto" takes a GPU where there is one.
     """
 
     preset: str = "tiny"
+    head: str = ""
+    taps: str = ""
     temporal: str = ""
     window: int = 0
+    init: str = ""
+    freeze_encoder: bool = False
+    data: str = "rendered"
+    teacher: str = ""
+    fit: Fit = "clip"
     size: str = "196x252"
     clip_length: int = 6
     batch: int = 4
+    stride: int = 1
+    p_single_frame: float = 0.0
+    augment: bool = True
+    metric_weight: float = 1.0
+    gradient_weight: float = 0.5
+    temporal_weight: float = 1.0
+    smoothness_weight: float = 0.05
     steps: int = 20_000
     learning_rate: float = 1e-3
     warmup: int = 300
     weight_decay: float = 0.05
     gradient_clip: float = 1.0
-    temporal_weight: float = 1.0
-    init: str = ""
-    freeze_encoder: bool = False
+    chunk: int = 0
+    ema: float = 0.999
+    round_weights: bool = False
+    precision: str = "fp32"
+    checkpointing: bool = False
+    compile: bool = False
     seed: int = 0
     save_every: int = 250
     picture_every: int = 250
@@ -45,10 +77,15 @@ class TrainSettings:
 
     @property
     def network(self) -> NetworkConfig:
-        """The preset, with its attention over time in the form asked for."""
+        """The preset, with the temporal heads asked for."""
         config = PRESETS[self.preset]
-        temporal = cast(TemporalForm, self.temporal) if self.temporal else config.temporal
-        return replace(config, temporal=temporal, window=self.window or config.window)
+        return replace(
+            config,
+            head=cast(Head, self.head) if self.head else config.head,
+            taps=tuple(self.taps.split(",")) if self.taps else config.taps,
+            temporal=cast(TemporalForm, self.temporal) if self.temporal else config.temporal,
+            window=self.window or config.window,
+        )
 
     @property
     def height_width(self) -> tuple[int, int]:
@@ -111,21 +148,53 @@ def _typed(key: str, value: Any, types: dict[str, type]) -> Any:
 def _checked(settings: TrainSettings) -> TrainSettings:
     if settings.preset not in PRESETS:
         raise InputError(f"preset '{settings.preset}': there are {', '.join(PRESETS)}")
-    if (settings.temporal or settings.window) and PRESETS[settings.preset].head != "attention":
-        raise InputError(f"preset '{settings.preset}' has no attention over time; leave temporal and window out")
     try:
-        form = settings.network.temporal
+        network = settings.network
     except ValueError as error:
         raise InputError(str(error)) from None
-    if settings.window and form != "causal":
-        raise InputError(f"window={settings.window}: belongs to temporal=causal, not to {form}")
+    if (settings.temporal or settings.window) and network.head != "attention":
+        raise InputError(f"preset '{settings.preset}' has no attention over time; leave temporal and window out")
+    if settings.window and network.temporal != "causal":
+        raise InputError(f"window={settings.window}: belongs to temporal=causal, not to {network.temporal}")
     try:
         height, width = settings.height_width
     except ValueError:
         raise InputError(f"size={settings.size}: should be HxW, for example 196x252") from None
     if height <= 0 or width <= 0 or height % 14 or width % 14:
         raise InputError(f"size={settings.size}: both sides must be multiples of 14, for example 196x252")
-    for key in ("clip_length", "batch", "steps", "learning_rate", "gradient_clip", "save_every", "picture_every"):
-        if getattr(settings, key) <= 0:
+    for key, choices in (("fit", get_args(Fit)), ("precision", ("fp32", "bf16"))):
+        if getattr(settings, key) not in choices:
+            raise InputError(f"{key}={getattr(settings, key)}: there are {', '.join(choices)}")
+    for key in _ABOVE_0:
+        if not getattr(settings, key) > 0:
             raise InputError(f"{key}={getattr(settings, key)}: must be above 0")
+    for key in _NOT_NEGATIVE:
+        if not getattr(settings, key) >= 0:
+            raise InputError(f"{key}={getattr(settings, key)}: must not be negative")
+    for key in ("p_single_frame", "ema"):
+        if getattr(settings, key) > 1:
+            raise InputError(f"{key}={getattr(settings, key)}: must be from 0 to 1")
     return settings
+
+
+_ABOVE_0 = (
+    "clip_length",
+    "batch",
+    "stride",
+    "steps",
+    "learning_rate",
+    "gradient_clip",
+    "save_every",
+    "picture_every",
+)
+_NOT_NEGATIVE = (
+    "warmup",
+    "weight_decay",
+    "chunk",
+    "p_single_frame",
+    "ema",
+    "metric_weight",
+    "gradient_weight",
+    "temporal_weight",
+    "smoothness_weight",
+)

@@ -1,8 +1,7 @@
-"""The training loop: rendered clips in, checkpoints, pictures and curves out."""
+"""The training loop: clips in, checkpoints, pictures and curves out."""
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import time
@@ -10,139 +9,204 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from vmdepth import checkpoint
-from vmdepth.data.batches import rendered_batches
-from vmdepth.data.synthetic import RenderedClips
-from vmdepth.losses.affine import affine_invariant_loss, affine_normalise, relative_weight
-from vmdepth.losses.temporal import temporal_gradient_loss
-from vmdepth.networks.presets import NetworkConfig
-from vmdepth.networks.temporal import CYCLE
-from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.training.pictures import write_picture
+from vmdepth.data.batches import BatchPlan, batches
+from vmdepth.data.clips import TrainingClips
+from vmdepth.networks.temporal import CYCLE, States
+from vmdepth.training import run_folder
+from vmdepth.training.objective import NAMES, losses
+from vmdepth.training.pictures import student_and_truth, write_picture
+from vmdepth.training.processes import Processes
 from vmdepth.training.settings import TrainSettings
+from vmdepth.training.start import clips_and_teacher, network, parameter_groups
 from vmdepth_runtime.errors import InputError, WorkError
-
-_STATE = "train_state.safetensors"
-_SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a finished step reports. depth_loss, temporal_loss: means over the steps since the last report."""
+    """What a finished step reports. losses: by the names of `objective.NAMES`, unweighted means over all processes and
+    the steps since the last report."""
 
     step: int
-    depth_loss: float
-    temporal_loss: float
+    losses: dict[str, float]
     learning_rate: float
     frames_per_second: float
 
 
 class Trainer:
-    """One run in one folder.
+    """One run in one folder, alone or as one of several processes (see `Processes`).
 
-    The folder holds `last.safetensors` (the model), `train_state.safetensors` (all that resuming needs),
-    `settings.json`, `pictures/` and TensorBoard's event files. Raises InputError when the folder holds another run, or
-    when there is none to resume.
+    The folder holds `last.safetensors` (the model: the average of its weights over time), `train_state.safetensors`
+    (all that resuming needs), `settings.json`, `pictures/` and TensorBoard's event files. Raises InputError for
+    anything that is wrong with the settings, before a folder is made.
     """
 
     def __init__(self, settings: TrainSettings, folder: Path, resume: bool) -> None:
         self.settings, self.folder = settings, folder
-        self.device = torch.device(
-            ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
-        )
+        self.processes = Processes(settings.device)
+        run_folder.check(folder, settings, resume)
         torch.manual_seed(settings.seed)
-        self.model = _network_from(settings) if settings.init else VideoDepth(settings.network)
-        self._claim_folder(resume)
+        self.model = network(settings)
         self.model.name = settings.preset
-        self.model.to(self.device).train()
+        self.sources, self.teacher = clips_and_teacher(settings, self.processes.device)
+        self._check_share()
+        self.processes.wait()  # all have seen the folder as it was
+        if not resume and self.processes.first:
+            run_folder.claim(folder, settings)
+        self.model.to(self.processes.device).train()
         self.model.encoder.requires_grad_(not settings.freeze_encoder)
+        self.model.encoder.checkpointing = settings.checkpointing
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a sixth faster on a CPU
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, settings.weight_decay), lr=settings.learning_rate, betas=(0.9, 0.98)
         )
         self.step = 0
+        self.average: dict[str, Tensor] = {}
+        if settings.ema:
+            self.average = {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
         if resume:
-            self._load_state()
+            self.step, self.average = run_folder.load(folder, self.model, self.optimizer)
+        wrapped = self.processes.wrap(self.model)
+        self._wrapped = torch.compile(wrapped) if settings.compile else wrapped
 
     def run(self, report: Callable[[Progress], None]) -> bool:
         """Train to the last step, or until SIGINT or SIGTERM. Returns whether the last step was reached.
 
-        Raises WorkError when the loss is no longer finite (nothing is saved then).
+        Raises WorkError when the loss is no longer finite or the memory does not suffice (nothing is saved then).
         """
         from torch.utils.tensorboard import SummaryWriter
 
+        settings, processes = self.settings, self.processes
         stopping = _StopSignals()
-        settings = self.settings
-        height, width = settings.height_width
-        batches = rendered_batches(
-            settings.seed,
-            self.step,
-            settings.steps,
-            batch=settings.batch,
-            clip_length=settings.clip_length,
-            height=height,
-            width=width,
-            device=self.device,
-        )
-        writer = SummaryWriter(str(self.folder), purge_step=self.step)
+        writer = SummaryWriter(str(self.folder), purge_step=self.step) if processes.first else None
         with stopping:
-            since, clock = [], time.perf_counter()
-            for clips in batches:
-                since.append(self._train_step(clips))
-                if self.step % 10 == 0 or self.step == settings.steps:
-                    depth_loss, temporal_loss = torch.stack(since).mean(dim=0).tolist()
-                    if not math.isfinite(depth_loss + temporal_loss):
+            since: list[Tensor] = []
+            clock = time.perf_counter()
+            for clips in batches(self.plan(), self.step, settings.steps, processes.device):
+                clips = self._labelled(clips)
+                since.append(self.train_step(clips))
+                last = self.step == settings.steps
+                if self.step % 10 == 0 or last:
+                    terms = processes.mean(torch.stack(since).mean(dim=0)).tolist()
+                    if not all(map(math.isfinite, terms)):
                         raise WorkError(
-                            f"the loss became {depth_loss} near step {self.step}: lower learning_rate and go on "
-                            f"from the last checkpoint in {self.folder}"
+                            f"the loss became {dict(zip(NAMES, terms, strict=True))} near step {self.step}: lower "
+                            f"learning_rate and go on from the last checkpoint in {self.folder}"
                         )
-                    frames = len(since) * settings.batch * settings.clip_length
-                    speed = frames / (time.perf_counter() - clock)
-                    progress = Progress(self.step, depth_loss, temporal_loss, self._learning_rate(), speed)
-                    report(progress)
-                    writer.add_scalar("loss/depth", depth_loss, self.step)
-                    writer.add_scalar("loss/temporal", temporal_loss, self.step)
-                    writer.add_scalar("learning_rate", progress.learning_rate, self.step)
-                    writer.add_scalar("frames_per_second", speed, self.step)
+                    speed = len(since) * settings.batch * settings.clip_length / (time.perf_counter() - clock)
+                    progress = Progress(self.step, dict(zip(NAMES, terms, strict=True)), self._learning_rate(), speed)
+                    if writer:
+                        report(progress)
+                        for name, value in progress.losses.items():
+                            writer.add_scalar(f"loss/{name}", value, self.step)
+                        writer.add_scalar("learning_rate", progress.learning_rate, self.step)
+                        writer.add_scalar("frames_per_second", speed, self.step)
                     since, clock = [], time.perf_counter()
-                if self.step % settings.picture_every == 0:
-                    write_picture(self.model, clips, self.folder / "pictures" / f"step_{self.step:06d}.png")
-                if self.step % settings.save_every == 0 or stopping.asked or self.step == settings.steps:
-                    self._save()
-                if stopping.asked:
+                if writer and self.step % settings.picture_every == 0:
+                    picture = student_and_truth(self.model, clips)
+                    writer.add_image("colour, truth, student", picture, self.step, dataformats="HWC")
+                    write_picture(picture, self.folder / run_folder.PICTURES / f"step_{self.step:06d}.png")
+                asked = processes.any(stopping.asked)
+                if self.step % settings.save_every == 0 or asked or last:
+                    self.save()
+                if asked:
                     break
-        writer.close()
+        if writer:
+            writer.close()
         return self.step == settings.steps
 
-    def _train_step(self, clips: RenderedClips) -> Tensor:
-        """One update. Returns the two losses [2], not yet waited for."""
+    def save(self) -> None:
+        """Write the model and what resuming needs, both whole or not at all."""
+        if self.processes.first:
+            run_folder.save(self.folder, self.settings, self.step, self.model, self.average, self.optimizer)
+
+    def plan(self) -> BatchPlan:
+        """The batches of this process."""
+        settings = self.settings
+        height, width = settings.height_width
+        return BatchPlan(
+            sources=self.sources,
+            seed=settings.seed,
+            clips=settings.batch,
+            length=settings.clip_length,
+            height=height,
+            width=width,
+            single_frames=settings.p_single_frame,
+            stride=settings.stride,
+            augmented=settings.augment,
+            with_clean=self.teacher is not None,
+            with_still=settings.smoothness_weight > 0 and self.model.config.head == "mamba2",
+            process=self.processes.rank,
+            processes=self.processes.count,
+        )
+
+    def train_step(self, clips: TrainingClips) -> Tensor:
+        """One update. Returns the terms of the loss, [5], not yet waited for."""
+        settings = self.settings
         rate = self._learning_rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["rate"]
-        truth = 1.0 / clips.depth  # sky is infinitely far: 0
-        mask = torch.ones_like(truth, dtype=torch.bool)
-        batch = len(truth)
-        states = self.model.init_states(batch, *truth.shape[-2:])
-        if "counter" in states and self.model.ring is None:
-            # Clips begin at a random time, so that no number of the time code means "just started".
-            generator = torch.Generator().manual_seed(self.settings.seed * 10**8 + self.step)
-            states["counter"] = torch.randint(CYCLE, (batch,), generator=generator).to(states["counter"])
-        depth, _ = self.model(clips.rgb, states)
-        weight = 1 + relative_weight(truth, mask)
-        normalised, truth = affine_normalise(depth, mask), affine_normalise(truth, mask)
-        depth_loss = affine_invariant_loss(normalised, truth, mask, weight)
-        temporal_loss = temporal_gradient_loss(normalised, truth, mask)
         self.optimizer.zero_grad(set_to_none=True)
-        (depth_loss + self.settings.temporal_weight * temporal_loss).backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
+        try:
+            terms = self.backward(clips)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
+            raise WorkError(_out_of_memory(settings)) from None
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip)
         self.optimizer.step()
         self.step += 1
-        return torch.stack([depth_loss, temporal_loss]).detach()
+        # Early on the average follows closely, or it would keep the first weights for a thousand steps.
+        decay = min(settings.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                if name in self.average:
+                    self.average[name].lerp_(parameter, 1 - decay)
+        return terms
+
+    def backward(self, clips: TrainingClips) -> Tensor:
+        """Gradients of one batch, piece by piece, states carried on without gradient. Returns the terms, [5]."""
+        settings = self.settings
+        length = clips.rgb.shape[1]
+        chunk = min(settings.chunk or length, length)
+        states, total = self._first_states(clips), torch.zeros(len(NAMES), device=clips.rgb.device)
+        for first in range(0, length, chunk):
+            last = min(first + chunk, length)
+            piece, share = clips.piece(first, last), (last - first) / length
+            summaries: dict[str, Tensor] = {}
+            watch = summaries.__setitem__ if piece.still is not None and last - first > 1 else None
+            with self.processes.without_sync(self._wrapped, last == length):
+                with torch.autocast(clips.rgb.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+                    depth, states = self._wrapped(piece.rgb, states, watch)
+                loss, terms = losses(settings, depth.float(), piece, summaries)
+                (share * loss).backward()
+            states = {name: state.detach() for name, state in states.items()}
+            total += share * terms
+        return total
+
+    def _first_states(self, clips: TrainingClips) -> States:
+        """Zeros, but for a random time: no number of the time code may come to mean "just started"."""
+        count = len(clips.rgb)
+        states = self.model.init_states(count, *clips.rgb.shape[-2:])
+        if "counter" in states and self.model.ring is None:
+            generator = torch.Generator().manual_seed(self.settings.seed * 10**8 + self.step)
+            every = torch.randint(CYCLE, (count * self.processes.count,), generator=generator)
+            states["counter"] = every[self.processes.rank :: self.processes.count].to(states["counter"])
+        return states
+
+    def _labelled(self, clips: TrainingClips) -> TrainingClips:
+        """The clips with the teacher's depth where they have none."""
+        bare = ~clips.labelled
+        if self.teacher is None or not bare.any():
+            return clips
+        assert clips.clean is not None
+        depth, known = clips.inverse_depth.clone(), clips.known.clone()
+        depth[bare] = self.teacher(clips.clean[bare])
+        known[bare] = depth[bare].isfinite()
+        return replace(clips, inverse_depth=depth, known=known, labelled=torch.ones_like(bare))
 
     def _learning_rate(self) -> float:
         """Linear warm-up, then half a cosine down to zero at the last step (Loshchilov & Hutter 2017)."""
@@ -152,99 +216,10 @@ class Trainer:
         done = (self.step - s.warmup) / max(s.steps - s.warmup, 1)
         return s.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
-    def _claim_folder(self, resume: bool) -> None:
-        file = self.folder / _SETTINGS
-        if resume:
-            if not (self.folder / _STATE).is_file():
-                raise InputError(f"{self.folder}: no run to resume there; leave --resume out to start one")
-            if json.loads(file.read_text()) != self.settings.to_dict():
-                raise InputError(f"{self.folder}: was started with other settings (see {file}); resume with the same")
-            return
-        if file.exists():
-            raise InputError(f"{self.folder}: holds a run already; go on with --resume or choose another --out")
-        try:
-            (self.folder / "pictures").mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(self.settings.to_dict(), indent=2))
-        except OSError as error:
-            raise InputError(f"{self.folder}: cannot be written ({error.strerror})") from None
-
-    def _save(self) -> None:
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        for name, parameter in self.model.named_parameters():
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer.{key}.{name}"] = value
-        # Weights and optimiser in one file: a kill between two files could not part them.
-        checkpoint.write_tensors(self.folder / _STATE, tensors, {"step": self.step})
-        made = {"settings": self.settings.to_dict(), "steps_done": self.step}
-        checkpoint.save(self.folder / "last.safetensors", self.model, self.settings.preset, made)
-
-    def _load_state(self) -> None:
-        tensors, facts = checkpoint.read_tensors(self.folder / _STATE)
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
-        self.model.load_state_dict(parts["model"])
-        for name, parameter in self.model.named_parameters():
-            if not parameter.requires_grad:
-                continue
-            self.optimizer.state[parameter] = {
-                key: parts["optimizer"][f"{key}.{name}"].to(self.device if key != "step" else "cpu")
-                for key in ("step", "exp_avg", "exp_avg_sq")
-            }
-        self.step = facts["step"]
-
-
-def _network_from(settings: TrainSettings) -> VideoDepth:
-    """The preset's network with the weights of `init`.
-
-    A checkpoint without temporal heads lends its encoder and decoder, last activation included, to a preset that has
-    some; those start untrained, which changes no depth. Raises InputError where they do not fit.
-    """
-    asked = settings.network
-    given = checkpoint.load_video(settings.init)
-    if given.config.depth == "metric":
-        raise InputError(f"{settings.init}: gives metres, and training is for relative depth")
-    if given.config.head == "attention" == asked.head:
-        given = checkpoint.load_video(
-            settings.init, asked.temporal, asked.window if asked.temporal == "causal" else None
-        )
-    asked = replace(asked, output=given.config.output)
-    if given.config == asked:
-        return given
-    if given.config.head == "none" and _without_heads(asked) == _without_heads(given.config):
-        network = VideoDepth(asked)
-        network.load_state_dict(given.state_dict(), strict=False)
-        return network
-    raise InputError(f"{settings.init}: is not a '{settings.preset}' network; choose its own preset")
-
-
-def _without_heads(config: NetworkConfig) -> tuple[str, int, tuple[int, ...]]:
-    return config.encoder, config.features, config.out_channels
-
-
-def parameter_groups(model: VideoDepth, weight_decay: float) -> list[dict[str, Any]]:
-    """AdamW's groups of a network's parameters that learn; `rate` is a factor on the learning rate.
-
-    Matrices and kernels decay; gains, biases and the position table do not. The patch embedding learns at a tenth: the
-    588 numbers of a patch move together, so at the full rate its output outgrows everything that is added to it later,
-    places first of all (Chen et al. 2021, who freeze it, saw the same layer upset training).
-    """
-    patch, decayed, others = [], [], []
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        if name == "encoder.patch_embed.proj.weight":
-            patch.append(parameter)
-        elif parameter.ndim >= 2 and name not in ("encoder.pos_embed", "encoder.cls_token"):
-            decayed.append(parameter)
-        else:
-            others.append(parameter)
-    return [
-        {"params": patch, "weight_decay": weight_decay, "rate": 0.1},
-        {"params": decayed, "weight_decay": weight_decay, "rate": 1.0},
-        {"params": others, "weight_decay": 0.0, "rate": 1.0},
-    ]
+    def _check_share(self) -> None:
+        count = self.processes.count
+        if self.settings.batch % count:
+            raise InputError(f"batch={self.settings.batch}: {count} processes cannot share it; make it a multiple")
 
 
 class _StopSignals:
@@ -263,3 +238,12 @@ class _StopSignals:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+
+def _out_of_memory(settings: TrainSettings) -> str:
+    length = settings.chunk or settings.clip_length
+    return (
+        f"out of memory at batch={settings.batch}, {length} frames per backward pass, size={settings.size}. What "
+        f"helps: a smaller batch (memory follows it: half takes half), chunk={max(1, length // 2)} (half the frames at "
+        f"once, a fifth to a half less), checkpointing=true (about half, for a third more time)"
+    )

@@ -1,0 +1,180 @@
+"""Teachers: whoever they are, they give inverse depth, they never learn, and their depth keeps on disk."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from vmdepth.data.videos import FrameFolder, find_videos
+from vmdepth.training.precompute import SPAN, LabelledVideo, write_depth
+from vmdepth.training.settings import TrainSettings
+from vmdepth.training.teachers import Teacher
+from vmdepth.training.trainer import Trainer
+from vmdepth_runtime.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def official(tmp_path, official_weights):
+    def write(name, file):
+        torch.save(official_weights(name), tmp_path / file)
+        return tmp_path / file
+
+    return write
+
+
+@pytest.fixture
+def footage(tmp_path):
+    """A folder of 40 frames: a smooth picture that slides."""
+    folder = tmp_path / "footage"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    wide = cv2.GaussianBlur(rng.integers(0, 256, (48, 140, 3), np.uint8), (9, 9), 0)
+    for n in range(40):
+        cv2.imwrite(str(folder / f"{n:03d}.png"), wide[:, n : n + 70])
+    return folder
+
+
+def fingerprint(teacher):
+    digest = hashlib.sha256()
+    for name, tensor in sorted(teacher.network.state_dict().items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def clip(frames=3):
+    return torch.rand(2, frames, 3, 42, 56, generator=torch.Generator().manual_seed(1))
+
+
+def test_a_still_teacher_sees_every_frame_alone(official):
+    teacher = Teacher(official("da2_vits", "depth_anything_v2_vits.pth"), CPU)
+    depth = teacher(clip())
+    assert depth.shape == (2, 3, 1, 42, 56) and (depth >= 0).all()
+    torch.testing.assert_close(teacher(clip()[:, 1:2])[:, 0], depth[:, 1])
+
+
+def test_a_video_teacher_sees_the_whole_clip(official):
+    teacher = Teacher(official("vda_vits", "video_depth_anything_vits.pth"), CPU)
+    assert teacher.network.config.temporal == "bidirectional"
+    depth, later = teacher(clip()), clip()
+    later[:, 2] = 0.5
+    assert (teacher(later)[:, 0] - depth[:, 0]).abs().max() > 1e-6  # the future counts
+
+
+def test_a_metric_teacher_gives_inverse_metres(official):
+    path = official("da2_vits", "depth_anything_v2_metric_hypersim_vits.pth")
+    teacher = Teacher(path, CPU)
+    metres, _ = teacher.network(clip())
+    torch.testing.assert_close(teacher(clip()), 1 / metres.clamp_min(1e-3))
+
+
+def test_a_teacher_of_views_is_asked_clip_by_clip(official):
+    teacher = Teacher(official("da3_small", "model.pth"), CPU)
+    depth = teacher(clip())
+    assert depth.shape == (2, 3, 1, 42, 56)
+    assert depth.isfinite().all() and (depth >= 0).all()
+    torch.testing.assert_close(teacher(clip()[1:]), depth[1:])
+    with torch.no_grad():
+        metres = teacher.network(clip()[:1]).depth[0]
+    torch.testing.assert_close(depth[0, :, 0], 1 / metres)
+
+
+@pytest.mark.parametrize("settings", [{}, {"fit": "frame"}], ids=["clip", "frame"])
+def test_training_leaves_the_teacher_as_it_is_and_learns_from_it(settings, official, footage, tmp_path):
+    path = official("vda_vits", "video_depth_anything_vits.pth")
+    chosen = TrainSettings(
+        data=str(footage), teacher=str(path), size="42x56", clip_length=3, batch=2, steps=3, warmup=1, device="cpu"
+    )
+    trainer = Trainer(replace(chosen, **settings), tmp_path / "run", resume=False)
+    before = fingerprint(trainer.teacher)
+    assert not trainer.teacher.network.training
+    assert not any(parameter.requires_grad for parameter in trainer.teacher.network.parameters())
+    weights = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    assert trainer.run(lambda _: None)
+    assert fingerprint(trainer.teacher) == before
+    assert any(not torch.equal(tensor, weights[name]) for name, tensor in trainer.model.state_dict().items())
+    batch = trainer._labelled(trainer.plan().batch(0, CPU))
+    assert batch.labelled.all() and not batch.metric.any()
+    torch.testing.assert_close(batch.inverse_depth, trainer.teacher(batch.clean))
+
+
+def test_depth_on_disk_is_what_the_teacher_says(official, footage, tmp_path):
+    teacher = Teacher(official("da2_vits", "depth_anything_v2_vits.pth"), CPU)
+    out = tmp_path / "depth"
+    videos = find_videos(footage)
+    assert write_depth(videos, teacher, out, 42, lambda *_: None) == []
+    video = LabelledVideo(FrameFolder(footage), out)
+    assert [len(span) for span in video.spans] == [SPAN, SPAN]  # the last reaches back: 40 frames
+    numbers = [30, 34, 38]
+    stored = video.read(numbers)
+    assert stored.inverse_depth.shape == (3, 42, 56)  # 48 x 70 pixels, shorter side 42
+    images = np.stack([cv2.resize(image, (56, 42), interpolation=cv2.INTER_AREA) for image in stored.images])
+    asked = teacher(torch.from_numpy(images).permute(0, 3, 1, 2)[None].float() / 255)[0, :, 0].numpy()
+    ratio = stored.inverse_depth / asked
+    assert ratio.std() / ratio.mean() < 2e-3  # half precision, in units of the span's largest
+    assert not stored.metric
+
+
+def test_a_stopped_precomputation_goes_on_and_processes_share_it(official, footage, tmp_path):
+    path = official("da2_vits", "depth_anything_v2_vits.pth")
+    teacher, videos = Teacher(path, CPU), find_videos(footage)
+    out = tmp_path / "depth"
+    for process in (0, 1):
+        write_depth(videos, teacher, out, 42, lambda *_: None, process, 2)
+        assert len(list(out.glob("*/*.npz"))) == process + 1
+    first, second = sorted(out.glob("*/*.npz"))
+    second.unlink()
+    stamp = first.stat().st_mtime_ns
+    write_depth(videos, teacher, out, 42, lambda *_: None)
+    assert first.stat().st_mtime_ns == stamp and second.exists()
+    assert not list(out.rglob("*.part"))
+    with pytest.raises(InputError, match="another teacher or size"):
+        write_depth(videos, teacher, out, 56, lambda *_: None)
+
+
+def vmdepth_train(*arguments):
+    command = [sys.executable, "-m", "vmdepth.train", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_precompute_and_train_by_command(official, footage, tmp_path):
+    path = official("da2_vits", "depth_anything_v2_vits.pth")
+    out = tmp_path / "depth"
+    done = vmdepth_train("precompute", footage, "--teacher", path, "--side", 42, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((out / "index.json").read_text())["teacher"] == str(path)
+    settings = ["size=42x56", "clip_length=3", "batch=2", "steps=2", "fit=frame", "device=cpu"]
+    done = vmdepth_train("tiny", f"data={footage}", f"teacher={out}", *settings, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    (footage.parent / "other").mkdir()
+    cv2.imwrite(str(footage.parent / "other" / "0.png"), np.zeros((48, 70, 3), np.uint8))
+    done = vmdepth_train(
+        "tiny", f"data={footage.parent / 'other'}", f"teacher={out}", "clip_length=1", "--out", tmp_path / "x"
+    )
+    assert done.returncode == 2 and "run vmdepth-train precompute with it" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["data={footage}"], "has no depth to learn; name a teacher"),
+        (["teacher=none.pth"], "has depth of its own; leave teacher out"),
+        (["data={footage}", "teacher=none.pth"], "none.pth: no such file"),
+        (["data={footage}", "teacher={footage}/000.png"], "000.png: not a readable checkpoint"),
+        (["data={footage}", "clip_length=41"], "no clip of 41 frames: all 1 videos were skipped"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_said_before_anything_is_made(settings, message, footage, tmp_path):
+    chosen = [text.format(footage=footage) for text in settings]
+    done = vmdepth_train("tiny", *chosen, "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,102 @@
+"""Clips cut from videos: which frames, which part of the picture, brought to the training size."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vmdepth.data.clips import STILL, TrainingClips
+from vmdepth.data.flow import optical_flow
+from vmdepth.data.videos import Footage, Unreadable, Video
+
+_PLACES = 10
+"""Places of a video tried before it is given up: damage is mostly in one of them."""
+
+
+def cut(
+    video: Video, rng: np.random.Generator, length: int, stride: int, height: int, width: int, with_still: bool
+) -> TrainingClips:
+    """One clip of `length` frames, every s-th frame with s drawn from 1 … stride, from a random place of the video.
+
+    The same random part of the picture, mirrored or not, in all of its frames. with_still: find out by optical flow
+    (Kroeger et al. 2016, OpenCV's DIS) what stands still. Raises Unreadable where no place could be read.
+    """
+    for attempt in range(_PLACES):
+        frames = draw_frames(video, rng, length, stride)
+        try:
+            footage = video.read(frames)
+            break
+        except Unreadable:
+            if attempt == _PLACES - 1:
+                raise
+    return _as_clip(video.name, frames, _crop(footage, rng, height, width), with_still)
+
+
+def draw_frames(video: Video, rng: np.random.Generator, length: int, stride: int) -> list[int]:
+    """Numbers of the frames of a clip, within one of the video's spans; a shorter stride where the span is short."""
+    spans = [span for span in video.spans if len(span) >= length]
+    span = spans[rng.choice(len(spans), p=np.array([len(span) for span in spans]) / sum(map(len, spans)))]
+    most = (len(span) - 1) // max(length - 1, 1)
+    step = int(rng.integers(1, min(stride, max(most, 1)) + 1))
+    start = span[0] + int(rng.integers(len(span) - (length - 1) * step))
+    return [start + step * n for n in range(length)]
+
+
+def longest_clip(video: Video) -> int:
+    """Frames of the longest clip that the video allows."""
+    return max((len(span) for span in video.spans), default=0)
+
+
+def _crop(footage: Footage, rng: np.random.Generator, height: int, width: int) -> Footage:
+    """A random part of the picture, 70 to 100 % of what the shape allows, at the training size; perhaps mirrored."""
+    rows, columns = footage.images.shape[1:3]
+    share = rng.uniform(0.7, 1.0) * min(1.0, columns / rows * height / width)
+    tall, wide = share, share * width / height * rows / columns  # shares of the picture's height and width
+    top, left = rng.uniform(0, 1 - tall), rng.uniform(0, 1 - wide)
+    mirrored = rng.random() < 0.5
+
+    def part(picture: NDArray[Any], how: int) -> NDArray[Any]:
+        y, x = (round(start * side) for start, side in zip((top, left), picture.shape, strict=False))
+        h, w = (max(1, round(share * side)) for share, side in zip((tall, wide), picture.shape, strict=False))
+        resized = cv2.resize(picture[y : y + h, x : x + w], (width, height), interpolation=how)
+        return resized[:, ::-1] if mirrored else resized
+
+    images = np.stack([part(image, cv2.INTER_AREA) for image in footage.images])
+    depth = footage.inverse_depth
+    if depth is not None:  # nearest: what is unknown must not spread, and edges must stay edges
+        depth = np.stack([part(one, cv2.INTER_NEAREST) for one in depth])
+    return Footage(images, depth, footage.metric)
+
+
+def _as_clip(name: str, frames: list[int], footage: Footage, with_still: bool) -> TrainingClips:
+    rgb = torch.from_numpy(np.ascontiguousarray(footage.images)).permute(0, 3, 1, 2)[None].float() / 255
+    count, _, height, width = rgb.shape[1:]
+    depth = footage.inverse_depth
+    labelled = depth is not None
+    inverse = torch.full((1, count, 1, height, width), torch.nan)
+    if depth is not None:
+        inverse[0, :, 0] = torch.from_numpy(np.ascontiguousarray(depth))
+    known = inverse.isfinite()
+    return TrainingClips(
+        rgb=rgb,
+        inverse_depth=torch.where(known, inverse, 0),
+        known=known,
+        metric=torch.tensor([footage.metric]),
+        labelled=torch.tensor([labelled]),
+        videos=(name,),
+        frames=torch.tensor([frames]),
+        still=_still(footage.images) if with_still else None,
+    )
+
+
+def _still(images: NDArray[np.uint8]) -> torch.Tensor:
+    """bool [1, N, 1, H, W]: what moves by less than `STILL` pixels to the next frame; nothing in the last one."""
+    still = np.zeros((1, len(images), 1, *images.shape[1:3]), bool)
+    for n, (now, following) in enumerate(itertools.pairwise(images)):
+        still[0, n, 0] = np.linalg.norm(optical_flow(now, following), axis=-1) < STILL
+    return torch.from_numpy(still)

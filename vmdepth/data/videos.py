@@ -1,0 +1,167 @@
+"""Frames of videos and folders by number: what clips are cut from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vmdepth.data.rgbd import RgbdFolder, depth_in_image
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.folder import IMAGE_ENDINGS, natural
+from vmdepth_runtime.pictures import PictureMaker
+
+VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts")
+
+
+class Unreadable(InputError):
+    """Some frames of a video cannot be read; others may."""
+
+
+@dataclass(frozen=True)
+class Footage:
+    """images: uint8 [N, H, W, 3] RGB. inverse_depth: float32 [N, h, w] over the same picture, ≥ 0, NaN where unknown;
+    None for frames without depth. metric: inverse depth is in 1/m."""
+
+    images: NDArray[np.uint8]
+    inverse_depth: NDArray[np.float32] | None = None
+    metric: bool = False
+
+
+class Video(ABC):
+    """A video by the numbers of its frames. `spans`: ranges of frames whose depth belongs together; clips keep within
+    one."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self.path, self.name, self.count = path, str(path), count
+        self.labelled = False
+        self.spans: list[range] = [range(count)]
+
+    def __len__(self) -> int:
+        return self.count
+
+    @abstractmethod
+    def read(self, numbers: Sequence[int]) -> Footage:
+        """Frames of ascending numbers. Raises Unreadable, naming the file, for one that cannot be read."""
+
+
+class VideoFile(Video):
+    """A video file. Its packets are counted once, without decoding. Raises InputError where there is no picture."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            with av.open(f"file:{path}") as container:
+                stream = next(iter(container.streams.video), None)
+                if stream is None or container.format.name == "tty":
+                    raise InputError(f"{path}: there is no picture in it")
+                packets = (p for p in container.demux(stream) if p.pts is not None and p.size and not p.is_discard)
+                self._times = sorted({packet.pts for packet in packets if packet.pts is not None})
+        except av.FFmpegError as error:
+            raise InputError(f"{path}: not a video that can be read ({error.strerror})") from None
+        super().__init__(path, len(self._times))
+
+    def read(self, numbers: Sequence[int]) -> Footage:
+        wanted = [self._times[number] for number in numbers]
+        found: dict[int, NDArray[np.uint8]] = {}
+        picture = PictureMaker()
+        try:
+            with av.open(f"file:{self.path}") as container:
+                stream = container.streams.video[0]
+                stream.thread_type = "NONE"  # several workers share the cores already
+                container.seek(wanted[0], stream=stream)
+                for frame in container.decode(stream):
+                    if frame.pts in wanted and not frame.is_corrupt:
+                        found[frame.pts] = picture(frame)
+                    if frame.pts is not None and frame.pts >= wanted[-1]:
+                        break
+        except av.FFmpegError as error:
+            raise Unreadable(f"{self.path}: damaged near frame {numbers[0]} ({error.strerror})") from None
+        missing = [number for number, time in zip(numbers, wanted, strict=True) if time not in found]
+        if missing:
+            raise Unreadable(f"{self.path}: frame {missing[0]} does not decode")
+        return Footage(_stacked(self.path, [found[time] for time in wanted]))
+
+
+class FrameFolder(Video):
+    """The images of a folder, in the order of the numbers in their names."""
+
+    def __init__(self, path: Path) -> None:
+        self._files = image_files(path)
+        super().__init__(path, len(self._files))
+
+    def read(self, numbers: Sequence[int]) -> Footage:
+        return Footage(_stacked(self.path, [_image(self._files[number]) for number in numbers]))
+
+
+class RgbdVideo(Video):
+    """An RGB-D folder; depth is moved into the colour camera."""
+
+    def __init__(self, path: Path) -> None:
+        self._folder = RgbdFolder(path)
+        super().__init__(path, len(self._folder))
+        self.labelled = True
+
+    def read(self, numbers: Sequence[int]) -> Footage:
+        try:
+            frames = [self._folder[number] for number in numbers]
+        except InputError as error:
+            raise Unreadable(str(error)) from None
+        depth = np.stack([depth_in_image(frame) for frame in frames])
+        inverse = np.where(depth > 0, 1 / np.where(depth > 0, depth, 1), np.nan).astype(np.float32)
+        return Footage(_stacked(self.path, [frame.image for frame in frames]), inverse, metric=True)
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The images of a folder in natural order."""
+    names = (entry.name for entry in folder.iterdir() if entry.suffix.lower() in IMAGE_ENDINGS)
+    return [folder / name for name in sorted((n for n in names if not n.startswith(".")), key=natural)]
+
+
+def find_videos(path: Path) -> list[Video]:
+    """All videos at a path: a video file, a folder of frames, an RGB-D folder, or a folder (of folders) of such.
+
+    Raises InputError where there is none, or where one cannot be read.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; give videos, folders of frames or RGB-D folders")
+    videos = _found(path)
+    if not videos:
+        raise InputError(
+            f"{path}: no clip found there; give videos ({', '.join(VIDEO_ENDINGS)}), folders of frames, "
+            f"or folders of rgb/, depth/ and intrinsics.json"
+        )
+    return videos
+
+
+def _found(path: Path) -> list[Video]:
+    if path.is_file():
+        return [VideoFile(path)]
+    if (path / "intrinsics.json").is_file():
+        return [RgbdVideo(path)]
+    entries = sorted(path.iterdir(), key=lambda entry: natural(entry.name))
+    videos: list[Video] = [VideoFile(e) for e in entries if e.is_file() and e.suffix.lower() in VIDEO_ENDINGS]
+    if not videos and image_files(path):
+        videos = [FrameFolder(path)]
+    for entry in entries:
+        if entry.is_dir() and not entry.name.startswith("."):
+            videos += _found(entry)
+    return videos
+
+
+def _image(path: Path) -> NDArray[np.uint8]:
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise Unreadable(f"{path}: not a readable image")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]  # OpenCV keeps the dtype
+
+
+def _stacked(path: Path, images: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    if len({image.shape for image in images}) > 1:
+        raise Unreadable(f"{path}: its frames are of different sizes")
+    return np.stack(images)

@@ -1,0 +1,107 @@
+"""What a run starts from: the network with its first weights, the clips, the teacher, the optimiser's groups."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vmdepth import checkpoint
+from vmdepth.data.mixture import Source, parse_mixture
+from vmdepth.networks.presets import NetworkConfig
+from vmdepth.networks.video_depth import VideoDepth
+from vmdepth.training.precompute import LabelledVideo, is_precomputed
+from vmdepth.training.settings import TrainSettings
+from vmdepth.training.teachers import Teacher
+from vmdepth_runtime.errors import InputError
+
+
+def network(settings: TrainSettings) -> VideoDepth:
+    """The preset's network, fresh or with the weights of `init`.
+
+    A checkpoint without temporal heads lends its encoder and decoder, last activation included, to a preset that has
+    some; those start untrained, which changes no depth. Raises InputError where they do not fit.
+    """
+    asked = settings.network
+    if not settings.init:
+        return _built(asked, settings)
+    given = checkpoint.load_video(settings.init)
+    if given.config.depth == "metric":
+        raise InputError(f"{settings.init}: gives metres, and training is for relative depth")
+    if given.config.head == "attention" == asked.head:
+        window = asked.window if asked.temporal == "causal" else None
+        given = checkpoint.load_video(settings.init, asked.temporal, window)
+    asked = replace(asked, output=given.config.output)
+    if given.config.head == "none":
+        asked_without_heads = replace(asked, **_heads(given.config))
+        if asked_without_heads == given.config:
+            model = _built(asked, settings)
+            model.load_state_dict(given.state_dict(), strict=False)
+            return model
+    elif given.config == asked:
+        return given
+    raise InputError(f"{settings.init}: is not a '{settings.preset}' network; choose its own preset")
+
+
+def _built(config: NetworkConfig, settings: TrainSettings) -> VideoDepth:
+    try:
+        return VideoDepth(config)
+    except ValueError as error:
+        raise InputError(
+            f"preset '{settings.preset}' with head={config.head}, taps={','.join(config.taps)}: {error}"
+        ) from None
+
+
+def _heads(config: NetworkConfig) -> dict[str, Any]:
+    """All of a configuration that is about temporal heads."""
+    names = ("head", "taps", "temporal_width", "head_dim", "d_state", "expand", "temporal", "window")
+    return {name: getattr(config, name) for name in names}
+
+
+def clips_and_teacher(settings: TrainSettings, device: torch.device) -> tuple[list[Source], Teacher | None]:
+    """The sources of clips, and the network that labels them while training, if one has to.
+
+    Raises InputError for footage without depth and without a teacher, and for a teacher with nothing to do.
+    """
+    sources = parse_mixture(settings.data, settings.clip_length)
+    bare = next((v.name for s in sources for v in s.videos or () if not v.labelled), None)
+    if not settings.teacher:
+        if bare:
+            raise InputError(f"{bare}: has no depth to learn; name a teacher=CHECKPOINT, or teacher=FOLDER precomputed")
+        return sources, None
+    if bare is None:
+        raise InputError(f"teacher={settings.teacher}: data={settings.data} has depth of its own; leave teacher out")
+    path = Path(settings.teacher)
+    if not is_precomputed(path):
+        return sources, Teacher(path, device)
+    labelled = [
+        replace(s, videos=tuple(v if v.labelled else LabelledVideo(v, path) for v in s.videos)) if s.videos else s
+        for s in sources
+    ]
+    return labelled, None
+
+
+def parameter_groups(model: VideoDepth, weight_decay: float) -> list[dict[str, Any]]:
+    """AdamW's groups of a network's parameters that learn; `rate` is a factor on the learning rate.
+
+    Matrices and kernels decay; gains, biases and the position table do not. The patch embedding learns at a tenth: the
+    588 numbers of a patch move together, so at the full rate its output outgrows everything that is added to it later,
+    places first of all (Chen et al. 2021, who freeze it, saw the same layer upset training).
+    """
+    patch, decayed, others = [], [], []
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if name == "encoder.patch_embed.proj.weight":
+            patch.append(parameter)
+        elif parameter.ndim >= 2 and name not in ("encoder.pos_embed", "encoder.cls_token"):
+            decayed.append(parameter)
+        else:
+            others.append(parameter)
+    return [
+        {"params": patch, "weight_decay": weight_decay, "rate": 0.1},
+        {"params": decayed, "weight_decay": weight_decay, "rate": 1.0},
+        {"params": others, "weight_decay": 0.0, "rate": 1.0},
+    ]

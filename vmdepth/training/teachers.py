@@ -1,0 +1,55 @@
+"""Networks that tell the student what depth a clip has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vmdepth.checkpoint import load
+from vmdepth.networks.any_view import AnyViewDepth
+from vmdepth.networks.mono_depth import MonoDepth
+from vmdepth.networks.nested_depth import NestedDepth
+from vmdepth.networks.video_depth import VideoDepth
+
+_FARTHEST = 200.0
+"""Where a network of depth (not of its inverse) sees nothing nearer, that is as good as the sky: times its median."""
+_SKY = 0.3  # of Depth Anything 3's sky map, as the official code has it
+
+
+class Teacher:
+    """A frozen network in eval mode; it never learns.
+
+    path: a checkpoint of Depth Anything V2 (sees every frame alone), Video Depth Anything (its clip network: all frames
+    of a clip see each other), Depth Anything 3 (attention over all views of the clip), or our own. Raises InputError
+    where it cannot be loaded.
+    """
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        network = load(path)
+        if isinstance(network, VideoDepth) and network.config.head == "attention":
+            network = load(path, temporal="bidirectional")
+        self.network = network.requires_grad_(False).eval().to(device)
+        self.path = path
+
+    @torch.no_grad()
+    def __call__(self, clip: Tensor) -> Tensor:
+        """clip [B, N, 3, H, W] in 0..1 → inverse depth [B, N, 1, H, W], ≥ 0, up to scale and (networks of inverse
+        depth) shift: one for the whole clip, but one per frame where the teacher sees every frame alone."""
+        network = self.network
+        if isinstance(network, VideoDepth):
+            depth, _ = network(clip)
+            return depth if network.config.depth == "relative" else 1 / depth.clamp_min(1e-3)
+        assert isinstance(network, AnyViewDepth | MonoDepth | NestedDepth)
+        # One clip a call: views of several would lend each other scale and sky.
+        return torch.stack([_inverse(network(one[None])) for one in clip])
+
+
+def _inverse(views: object) -> Tensor:
+    """Of what a network of depth says about one clip: [N, 1, H, W], 0 in the sky."""
+    depth = views.depth[0]  # type: ignore[attr-defined]
+    sky = views.sky[0] >= _SKY if views.sky is not None else torch.zeros_like(depth, dtype=torch.bool)  # type: ignore[attr-defined]
+    ground = depth[~sky]
+    farthest = _FARTHEST * (ground if ground.numel() else depth).median()
+    return torch.where(sky | ~(depth < farthest), 0, 1 / depth.clamp_min(1e-6)).unsqueeze(1)
