@@ -26,17 +26,24 @@ from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.temporal_attention import TemporalForm
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official import called, check_names, network_shapes, recognise, shapes_of
-from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.outputs import part_name
 
 _KEY = "vmdepth"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write named tensors and JSON-able facts; the file appears under its name only when it is whole."""
+    """Write named tensors and JSON-able facts; the file appears under its name only when it is whole.
+
+    Raises WorkError where it cannot be written.
+    """
     part = part_name(path)
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, part, {_KEY: json.dumps(facts)})
-    part.replace(path)
+    try:
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, part, {_KEY: json.dumps(facts)})
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise WorkError(f"{path}: cannot be written ({error}); is the disk full?") from None
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -40,8 +41,9 @@ def train(start: str, overrides: tuple[str, ...], out: Path, resume: bool) -> in
 
     if "=" in start:
         start, overrides = "tiny", (start, *overrides)
-    settings = parse_settings(start, overrides)
-    trainer = Trainer(settings, out, resume)
+    with _said_once():
+        settings = parse_settings(start, overrides)
+        trainer = Trainer(settings, out, resume)
     console = Console(stderr=True, quiet=not trainer.processes.first)
     for source in trainer.sources:
         if source.skipped:
@@ -102,6 +104,17 @@ def precompute(data: Path, teacher: Path, out: Path, side: int, device: str) -> 
         _say(console, f"left out: {reason}")
     _say(console, f"{out}: depth of {len(videos)} videos; train with data={data} teacher={out}")
     return 0
+
+
+@contextmanager
+def _said_once() -> Iterator[None]:
+    """What is wrong with the settings is wrong in every process of torchrun; the first one says it."""
+    try:
+        yield
+    except InputError:
+        if int(os.environ.get("RANK", 0)) > 0:
+            sys.exit(2)
+        raise
 
 
 def _say(console: Console, text: str) -> None:

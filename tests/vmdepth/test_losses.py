@@ -55,6 +55,23 @@ def test_invalid_pixels_count_for_nothing(depth):
     assert temporal_gradient_loss(a, b, mask, stable=10) < 1e-6
 
 
+@pytest.mark.parametrize("odd", [math.inf, math.nan])
+def test_what_is_masked_has_no_gradient(depth, odd):
+    mask = full(depth)
+    mask[:, :, :, 2:4] = False
+    truth = torch.where(mask, depth, odd)
+    for loss in (
+        lambda d: affine_invariant_loss(affine_normalise(d, mask), affine_normalise(truth, mask), mask),
+        lambda d: temporal_gradient_loss(affine_normalise(d, mask), affine_normalise(truth, mask), mask),
+        lambda d: multi_scale_gradient_loss(d, truth, mask),
+        lambda d: metric_loss(d, truth, mask),
+    ):
+        learnt = (2 * depth).requires_grad_()
+        loss(learnt).backward()
+        assert learnt.grad.isfinite().all()
+        assert learnt.grad[~mask].abs().max() == 0
+
+
 def test_nothing_valid_is_zero_not_nan(depth):
     nothing = torch.zeros_like(depth, dtype=torch.bool)
     a = affine_normalise(depth.requires_grad_(), nothing)

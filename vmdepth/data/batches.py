@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from vmdepth.data.clips import TrainingClips, collate, from_rendered
 from vmdepth.data.cutting import cut
 from vmdepth.data.mixture import Source, draw
 from vmdepth.data.synthetic import render_clips
+from vmdepth_runtime.errors import InputError
 
 HELD_OUT_SEEDS = 10_000  # clips with a seed below this are for evaluation; training never renders them
 
@@ -75,16 +76,22 @@ class BatchPlan:
         return batch
 
 
-class _Batches(Dataset[TrainingClips]):
+class _Batches(Dataset["TrainingClips | InputError"]):
     def __init__(self, plan: BatchPlan, device: torch.device) -> None:
         self.plan, self.device = plan, device
 
-    def __getitem__(self, index: int) -> TrainingClips:
-        return self.plan.batch(index, self.device)
+    def __getitem__(self, index: int) -> TrainingClips | InputError:
+        try:
+            return self.plan.batch(index, self.device)
+        except InputError as error:
+            return error  # raised in a worker it would come with the worker's traceback in its message
 
 
-def batches(plan: BatchPlan, first: int, last: int, device: torch.device) -> Iterator[TrainingClips]:
-    """Batches `first` … `last` − 1 of a run, on `device`."""
+def batches(plan: BatchPlan, first: int, last: int, device: torch.device) -> Generator[TrainingClips, None, None]:
+    """Batches `first` … `last` − 1 of a run, on `device`. Close it, or its process outlives an error elsewhere.
+
+    Raises InputError where footage cannot be read.
+    """
     # A GPU renders faster than a worker could hand over; videos, and all on a CPU, are made in a process beside.
     renders = any(source.videos is None for source in plan.sources)
     in_main = device.type == "cuda" and renders
@@ -95,7 +102,16 @@ def batches(plan: BatchPlan, first: int, last: int, device: torch.device) -> Ite
         num_workers=0 if in_main else 1,
         worker_init_fn=_leave_signals_to_parent,
     )
-    return (batch.to(device) for batch in loader)
+    iterator = iter(loader)
+    try:
+        for batch in iterator:
+            if isinstance(batch, InputError):
+                raise batch
+            yield batch.to(device)
+    finally:
+        if not in_main:
+            # The worker is deaf to signals: left to the end of the program, it would be waited for without end.
+            iterator._shutdown_workers()  # type: ignore[attr-defined]
 
 
 def _leave_signals_to_parent(worker: int) -> None:

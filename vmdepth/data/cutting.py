@@ -69,7 +69,7 @@ def _crop(footage: Footage, rng: np.random.Generator, height: int, width: int) -
     images = np.stack([part(image, cv2.INTER_AREA) for image in footage.images])
     depth = footage.inverse_depth
     if depth is not None:  # nearest: what is unknown must not spread, and edges must stay edges
-        depth = np.stack([part(one, cv2.INTER_NEAREST) for one in depth])
+        depth = np.stack([part(one, cv2.INTER_NEAREST_EXACT) for one in depth])
     return Footage(images, depth, footage.metric)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,37 +32,41 @@ def parse_mixture(text: str, length: int) -> list[Source]:
     length: frames of a clip; videos that are too short are left out. Raises InputError for a path without any clip, for
     one where all are too short, and for weights that are none.
     """
+    whole = Path(text).exists()  # a path may hold a comma or a colon
     sources = []
-    for part in text.split(","):
-        name, colon, number = part.strip().rpartition(":")
+    for part in [text] if whole else [part.strip() for part in text.split(",")]:
+        name, colon, number = part.rpartition(":")
         weight = 1.0
-        if colon and not Path(part.strip()).exists():
+        if not colon or Path(part).exists():
+            name = part
+        else:
             try:
                 weight = float(number)
             except ValueError:
                 raise InputError(
                     f"data={text}: '{number}' is no weight; write for example rendered:0.5,videos:0.5"
                 ) from None
-        else:
-            name = part.strip()
-        if not weight > 0 or not np.isfinite(weight):
-            raise InputError(f"data={text}: the weight of '{name}' should be above 0")
         if not name:
             raise InputError(f"data={text}: a name is missing; write for example rendered:0.5,videos:0.5")
-        sources.append(Source(name, weight) if name == RENDERED else _footage(Path(name), weight, length))
+        if not weight > 0 or not np.isfinite(weight):
+            raise InputError(f"data={text}: the weight of '{name}' should be above 0")
+        videos = None if name == RENDERED else tuple(find_videos(Path(name)))
+        sources.append(long_enough(Source(name, weight, videos), length))
     return sources
 
 
-def _footage(path: Path, weight: float, length: int) -> Source:
-    videos = find_videos(path)
-    fitting = tuple(video for video in videos if longest_clip(video) >= length)
+def long_enough(source: Source, length: int) -> Source:
+    """The source without videos that have no clip of `length` frames. Raises InputError where none is left."""
+    if source.videos is None:
+        return source
+    fitting = tuple(video for video in source.videos if longest_clip(video) >= length)
     if not fitting:
-        longest = max(longest_clip(video) for video in videos)
+        longest = max(longest_clip(video) for video in source.videos)
         raise InputError(
-            f"{path}: no clip of {length} frames: all {len(videos)} videos were skipped, the longest has {longest}; "
-            f"lower clip_length"
+            f"{source.name}: no clip of {length} frames: all {len(source.videos)} videos were skipped, the longest has "
+            f"{longest}; lower clip_length"
         )
-    return Source(str(path), weight, fitting, len(videos) - len(fitting))
+    return replace(source, videos=fitting, skipped=source.skipped + len(source.videos) - len(fitting))
 
 
 def draw(sources: Sequence[Source], rng: np.random.Generator) -> Video | None:

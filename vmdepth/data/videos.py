@@ -19,6 +19,9 @@ from vmdepth_runtime.pictures import PictureMaker
 
 VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts")
 
+_SEEKABLE = ("mov", "matroska")  # formats in which a frame has the same time after a seek as before
+_STEPS_BACK = (0, 8, 64)  # frames
+
 
 class Unreadable(InputError):
     """Some frames of a video cannot be read; others may."""
@@ -60,6 +63,7 @@ class VideoFile(Video):
                 stream = next(iter(container.streams.video), None)
                 if stream is None or container.format.name == "tty":
                     raise InputError(f"{path}: there is no picture in it")
+                self._seekable = container.format.name.startswith(_SEEKABLE)
                 packets = (p for p in container.demux(stream) if p.pts is not None and p.size and not p.is_discard)
                 self._times = sorted({packet.pts for packet in packets if packet.pts is not None})
         except av.FFmpegError as error:
@@ -67,25 +71,51 @@ class VideoFile(Video):
         super().__init__(path, len(self._times))
 
     def read(self, numbers: Sequence[int]) -> Footage:
-        wanted = [self._times[number] for number in numbers]
         found: dict[int, NDArray[np.uint8]] = {}
-        picture = PictureMaker()
         try:
-            with av.open(f"file:{self.path}") as container:
-                stream = container.streams.video[0]
-                stream.thread_type = "NONE"  # several workers share the cores already
-                container.seek(wanted[0], stream=stream)
-                for frame in container.decode(stream):
-                    if frame.pts in wanted and not frame.is_corrupt:
-                        found[frame.pts] = picture(frame)
-                    if frame.pts is not None and frame.pts >= wanted[-1]:
-                        break
+            # A seek may land behind a frame that is shown before its key frame: go back further until all are there.
+            for back in _STEPS_BACK if self._seekable else ():
+                found = self._after_seek(numbers, max(numbers[0] - back, 0))
+                if len(found) == len(numbers):
+                    break
+            if len(found) < len(numbers):
+                found = self._from_start(numbers)
         except av.FFmpegError as error:
             raise Unreadable(f"{self.path}: damaged near frame {numbers[0]} ({error.strerror})") from None
-        missing = [number for number, time in zip(numbers, wanted, strict=True) if time not in found]
+        missing = [number for number in numbers if number not in found]
         if missing:
             raise Unreadable(f"{self.path}: frame {missing[0]} does not decode")
-        return Footage(_stacked(self.path, [found[time] for time in wanted]))
+        return Footage(_stacked(self.path, [found[number] for number in numbers]))
+
+    def _after_seek(self, numbers: Sequence[int], start: int) -> dict[int, NDArray[np.uint8]]:
+        """Frames by number, decoded from the key frame before frame `start` on, known by their times."""
+        wanted = {self._times[number]: number for number in numbers}
+        found = {}
+        picture = PictureMaker()
+        with av.open(f"file:{self.path}") as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "NONE"  # several workers share the cores already
+            container.seek(self._times[start], stream=stream)
+            for frame in container.decode(stream):
+                if frame.pts in wanted and not frame.is_corrupt:
+                    found[wanted[frame.pts]] = picture(frame)
+                if frame.pts is not None and frame.pts >= self._times[numbers[-1]]:
+                    break
+        return found
+
+    def _from_start(self, numbers: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
+        """Frames by number, counted from the first that decodes: the slow way that works for every format."""
+        found = {}
+        picture = PictureMaker()
+        with av.open(f"file:{self.path}") as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "NONE"
+            for number, frame in enumerate(container.decode(stream)):
+                if number in numbers and not frame.is_corrupt:
+                    found[number] = picture(frame)
+                if number >= numbers[-1]:
+                    break
+        return found
 
 
 class FrameFolder(Video):
@@ -144,6 +174,8 @@ def _found(path: Path) -> list[Video]:
         return [VideoFile(path)]
     if (path / "intrinsics.json").is_file():
         return [RgbdVideo(path)]
+    if (path / "rgb").is_dir() and (path / "depth").is_dir():
+        raise InputError(f"{path}: has rgb/ and depth/ but no intrinsics.json; an RGB-D folder needs its cameras")
     entries = sorted(path.iterdir(), key=lambda entry: natural(entry.name))
     videos: list[Video] = [VideoFile(e) for e in entries if e.is_file() and e.suffix.lower() in VIDEO_ENDINGS]
     if not videos and image_files(path):

@@ -54,7 +54,9 @@ def metric_loss(inverse_depth: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
     unsure then says the middle; divided by d* instead, it said 1.4 times too far. Clips with nothing valid count as 0.
     """
     far = 0.05
-    return masked_mean_per_clip(((inverse_depth + far) / (truth + far)).log().abs(), mask).mean()
+    # Masked before the logarithm: what is infinite afterwards has no gradient, but it has one times 0.
+    ratio = torch.where(mask, (inverse_depth + far) / (torch.where(mask, truth, 0) + far), 1)
+    return masked_mean_per_clip(ratio.log().abs(), mask).mean()
 
 
 def _centred_and_deviation(depth: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

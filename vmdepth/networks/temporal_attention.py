@@ -194,7 +194,8 @@ class AttentionHead(TemporalHead):
             normalised = norm(tokens)
             tokens = tokens + attention.clip(normalised, mask)
             if self.ring is not None:
-                new_states[f"{index}.inputs"] = self._filled(normalised.unflatten(0, (batch, -1)))
+                ring = self._filled(normalised.unflatten(0, (batch, -1)))
+                new_states[f"{index}.inputs"] = ring.to(states[f"{index}.inputs"].dtype)  # under autocast too
         tokens = self.proj_out(tokens + self.block.ff(self.block.ff_norm(tokens)))
         y = tokens.unflatten(0, (batch, rows, columns)).permute(0, 3, 4, 1, 2)
         return x + y, new_states

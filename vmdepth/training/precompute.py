@@ -7,6 +7,8 @@ teacher saw together: `inverse_depth`, float16 [n, h, w].
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 from vmdepth.data.videos import Footage, Unreadable, Video
 from vmdepth.networks.encoder import PATCH
 from vmdepth.training.teachers import Teacher
-from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.outputs import part_name
 
 SPAN = 32
@@ -41,7 +43,8 @@ def write_depth(
     """Write the teacher's depth of all videos; what is there already stays. Returns what was left out, and why.
 
     side: pixels of the shorter side that the teacher sees. report: told spans done and all spans of this process, which
-    takes every `processes`-th. Raises InputError where the folder holds depth of another teacher or side.
+    takes every `processes`-th. Raises InputError where the folder holds depth of another teacher or side, and WorkError
+    where nothing can be read or written.
     """
     index = {
         "teacher": str(teacher.path),
@@ -65,11 +68,17 @@ def write_depth(
         clip = torch.from_numpy(_sized(images, side)).permute(0, 3, 1, 2)[None].to(device).float() / 255
         depth = teacher(clip)[0, :, 0].cpu().numpy()
         part = part_name(file)
-        file.parent.mkdir(exist_ok=True)
-        with part.open("wb") as out:
-            np.savez_compressed(out, inverse_depth=(depth / max(float(depth.max()), 1e-6)).astype(np.float16))
-        part.replace(file)
+        try:
+            file.parent.mkdir(exist_ok=True)
+            with part.open("wb") as out:
+                np.savez_compressed(out, inverse_depth=(depth / max(float(depth.max()), 1e-6)).astype(np.float16))
+            part.replace(file)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise WorkError(f"{file}: cannot be written ({error.strerror}); is the disk full?") from None
     report(len(spans), len(spans))
+    if left_out and len(left_out) == len(spans):
+        raise WorkError(f"no frame could be read; the first: {left_out[0]}")
     return left_out
 
 
@@ -93,10 +102,11 @@ class LabelledVideo(Video):
         try:
             with np.load(file, allow_pickle=False) as stored:
                 depth = stored["inverse_depth"].astype(np.float32)
-        except (OSError, ValueError, KeyError) as error:
+            depth = depth[[number - span[0] for number in numbers]]
+        except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise Unreadable(f"{file}: not readable ({error}); delete it and precompute again") from None
         footage = self._video.read(numbers)
-        return replace(footage, inverse_depth=depth[[number - span[0] for number in numbers]], metric=False)
+        return replace(footage, inverse_depth=depth, metric=False)
 
 
 def is_precomputed(path: Path) -> bool:

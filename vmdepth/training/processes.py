@@ -10,18 +10,24 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from vmdepth_runtime.errors import InputError
+
 
 class Processes:
     """This process among the others; alone where `torchrun` started none.
 
     rank, count: its number and how many there are. device: the one it is to use. Gradients are averaged by PyTorch's
-    DistributedDataParallel: NCCL between GPUs, gloo between CPUs.
+    DistributedDataParallel: NCCL between GPUs, gloo between CPUs. Raises InputError for a device that is not there.
     """
 
     def __init__(self, device: str) -> None:
         self.rank, self.count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-        self.device = torch.device("cuda" if cuda else "cpu" if device == "auto" else device)
+        try:
+            self.device = torch.device("cuda" if cuda else "cpu" if device == "auto" else device)
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"device={device}: cannot be used here ({str(error).splitlines()[0]})") from None
         if self.count > 1:
             if cuda:
                 self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
@@ -33,7 +39,7 @@ class Processes:
         """Whether this is the process that writes files and reports."""
         return self.rank == 0
 
-    def wrap(self, model: nn.Module) -> nn.Module:
+    def wrap(self, model: Any) -> nn.Module:
         """The model, its gradients averaged over all processes."""
         if self.count == 1:
             return model

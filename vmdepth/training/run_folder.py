@@ -19,10 +19,13 @@ MODEL, STATE, SETTINGS, PICTURES = "last.safetensors", "train_state.safetensors"
 
 
 def check(folder: Path, settings: TrainSettings, resume: bool) -> None:
-    """Raise InputError when the folder holds another run, or when there is none to resume."""
+    """Raise InputError when the folder holds another run, or when there is none to resume.
+
+    What ended before it was saved for the first time is no run.
+    """
     file = folder / SETTINGS
     if not resume:
-        if file.exists():
+        if (folder / STATE).exists():
             raise InputError(f"{folder}: holds a run already; go on with --resume or choose another --out")
         return
     if not (folder / STATE).is_file():
@@ -79,7 +82,9 @@ def load(folder: Path, model: VideoDepth, optimizer: torch.optim.Optimizer) -> t
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "average": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
-        parts[part][rest] = tensor
+        parts.setdefault(part, {})[rest] = tensor
+    if parts["model"].keys() != model.state_dict().keys() or "step" not in facts:
+        raise InputError(f"{folder / STATE}: is not the state of this run; start anew with another --out")
     model.load_state_dict(parts["model"])
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, cast, get_args
 
 from vmdepth.losses.affine import Fit
 from vmdepth.networks.presets import PRESETS, Head, NetworkConfig
-from vmdepth.networks.temporal_attention import TemporalForm
+from vmdepth.networks.temporal_attention import PLACES, TemporalForm
 from vmdepth_runtime.errors import InputError
 
 
@@ -32,7 +33,8 @@ class TrainSettings:
     gradient_weight (edges; α), temporal_weight (changes over time; β), smoothness_weight (states while nothing moves;
     γ).
 
-    Steps. chunk: frames per backward pass, states carried on without gradient; 0 is the whole clip. ema: decay of the
+    Steps. chunk: frames per backward pass, states carried on without gradient; every
+    chunk has a fit and changes over time of its own; 0 is the whole clip. ema: decay of the
     average of weights that is saved as the model; 0 saves the last ones. round_weights: save its
     kernels and matrices on a grid of 8 bits, for a graph a quarter as large. precision: "fp32" or "bf16" (autocast).
     checkpointing: recompute the encoder's blocks in the backward pass. compile: torch.compile. seed: of weights and
@@ -132,7 +134,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _typed(key: str, value: Any, types: dict[str, type]) -> Any:
     if key not in types:
-        near = difflib.get_close_matches(key, types, n=1, cutoff=0)
+        near = difflib.get_close_matches(str(key), types, n=1, cutoff=0)
         raise InputError(f"unknown setting '{key}'; did you mean '{near[0]}'?")
     kind = types[key]
     if kind is bool and str(value).lower() in ("true", "false"):
@@ -171,12 +173,20 @@ def _checked(settings: TrainSettings) -> TrainSettings:
     for key in _NOT_NEGATIVE:
         if not getattr(settings, key) >= 0:
             raise InputError(f"{key}={getattr(settings, key)}: must not be negative")
+    for key, value in settings.to_dict().items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"{key}={value}: must be finite")
+    if settings.seed >= _SEEDS:
+        raise InputError(f"seed={settings.seed}: must be below {_SEEDS}")
+    if network.head == "attention" and network.temporal == "bidirectional" and settings.clip_length > PLACES:
+        raise InputError(f"clip_length={settings.clip_length}: a bidirectional network sees {PLACES} frames at most")
     for key in ("p_single_frame", "ema"):
         if getattr(settings, key) > 1:
             raise InputError(f"{key}={getattr(settings, key)}: must be from 0 to 1")
     return settings
 
 
+_SEEDS = 10**10  # each has 10^8 numbers for its clips, below 2^63
 _ABOVE_0 = (
     "clip_length",
     "batch",
@@ -188,6 +198,7 @@ _ABOVE_0 = (
     "picture_every",
 )
 _NOT_NEGATIVE = (
+    "seed",
     "warmup",
     "weight_decay",
     "chunk",

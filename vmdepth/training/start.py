@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vmdepth import checkpoint
-from vmdepth.data.mixture import Source, parse_mixture
+from vmdepth.data.mixture import Source, long_enough, parse_mixture
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.precompute import LabelledVideo, is_precomputed
@@ -75,12 +75,17 @@ def clips_and_teacher(settings: TrainSettings, device: torch.device) -> tuple[li
         raise InputError(f"teacher={settings.teacher}: data={settings.data} has depth of its own; leave teacher out")
     path = Path(settings.teacher)
     if not is_precomputed(path):
-        return sources, Teacher(path, device)
+        teacher = Teacher(path, device)
+        if settings.clip_length > teacher.most_frames:
+            raise InputError(
+                f"clip_length={settings.clip_length}: the teacher {path} sees {teacher.most_frames} frames at most"
+            )
+        return sources, teacher
     labelled = [
         replace(s, videos=tuple(v if v.labelled else LabelledVideo(v, path) for v in s.videos)) if s.videos else s
         for s in sources
     ]
-    return labelled, None
+    return [long_enough(source, settings.clip_length) for source in labelled], None
 
 
 def parameter_groups(model: VideoDepth, weight_decay: float) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -11,10 +12,12 @@ from vmdepth.checkpoint import load
 from vmdepth.networks.any_view import AnyViewDepth
 from vmdepth.networks.mono_depth import MonoDepth
 from vmdepth.networks.nested_depth import NestedDepth
+from vmdepth.networks.temporal_attention import PLACES
 from vmdepth.networks.video_depth import VideoDepth
 
-_FARTHEST = 200.0
-"""Where a network of depth (not of its inverse) sees nothing nearer, that is as good as the sky: times its median."""
+_RANGE = 200.0
+"""Of a network of depth (not of its inverse): farther than its median by this is as good as the sky, and nearer by this
+is as near as anything gets."""
 _SKY = 0.3  # of Depth Anything 3's sky map, as the official code has it
 
 
@@ -32,6 +35,8 @@ class Teacher:
             network = load(path, temporal="bidirectional")
         self.network = network.requires_grad_(False).eval().to(device)
         self.path = path
+        attentive = isinstance(network, VideoDepth) and network.config.head == "attention"
+        self.most_frames: float = PLACES if attentive else math.inf  # of a clip
 
     @torch.no_grad()
     def __call__(self, clip: Tensor) -> Tensor:
@@ -51,5 +56,5 @@ def _inverse(views: object) -> Tensor:
     depth = views.depth[0]  # type: ignore[attr-defined]
     sky = views.sky[0] >= _SKY if views.sky is not None else torch.zeros_like(depth, dtype=torch.bool)  # type: ignore[attr-defined]
     ground = depth[~sky]
-    farthest = _FARTHEST * (ground if ground.numel() else depth).median()
-    return torch.where(sky | ~(depth < farthest), 0, 1 / depth.clamp_min(1e-6)).unsqueeze(1)
+    middle = (ground if ground.numel() else depth).nanmedian().clamp_min(1e-6)
+    return torch.where(sky | (depth >= _RANGE * middle), 0, 1 / depth.clamp_min(middle / _RANGE)).unsqueeze(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
 import time
@@ -69,8 +70,7 @@ class Trainer:
             self.average = {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
         if resume:
             self.step, self.average = run_folder.load(folder, self.model, self.optimizer)
-        wrapped = self.processes.wrap(self.model)
-        self._wrapped = torch.compile(wrapped) if settings.compile else wrapped
+        self._wrapped = self.processes.wrap(torch.compile(self.model) if settings.compile else self.model)
 
     def run(self, report: Callable[[Progress], None]) -> bool:
         """Train to the last step, or until SIGINT or SIGTERM. Returns whether the last step was reached.
@@ -81,20 +81,23 @@ class Trainer:
 
         settings, processes = self.settings, self.processes
         stopping = _StopSignals()
-        writer = SummaryWriter(str(self.folder), purge_step=self.step) if processes.first else None
-        with stopping:
+        writer = SummaryWriter(str(self.folder), purge_step=self.step + 1) if processes.first else None
+        stream = batches(self.plan(), self.step, settings.steps, processes.device)
+        with stopping, contextlib.closing(stream):
             since: list[Tensor] = []
             clock = time.perf_counter()
-            for clips in batches(self.plan(), self.step, settings.steps, processes.device):
+            for clips in stream:
                 clips = self._labelled(clips)
                 since.append(self.train_step(clips))
-                last = self.step == settings.steps
-                if self.step % 10 == 0 or last:
+                asked = processes.any(stopping.asked)
+                saving = self.step % settings.save_every == 0 or asked or self.step == settings.steps
+                if self.step % 10 == 0 or saving:  # nothing is saved that has not been looked at
                     terms = processes.mean(torch.stack(since).mean(dim=0)).tolist()
                     if not all(map(math.isfinite, terms)):
                         raise WorkError(
-                            f"the loss became {dict(zip(NAMES, terms, strict=True))} near step {self.step}: lower "
-                            f"learning_rate and go on from the last checkpoint in {self.folder}"
+                            f"the loss became {dict(zip(NAMES, terms, strict=True))} near step {self.step}: start "
+                            f"anew with a lower learning_rate, another --out, and perhaps "
+                            f"init={self.folder / run_folder.MODEL}"
                         )
                     speed = len(since) * settings.batch * settings.clip_length / (time.perf_counter() - clock)
                     progress = Progress(self.step, dict(zip(NAMES, terms, strict=True)), self._learning_rate(), speed)
@@ -106,11 +109,12 @@ class Trainer:
                         writer.add_scalar("frames_per_second", speed, self.step)
                     since, clock = [], time.perf_counter()
                 if writer and self.step % settings.picture_every == 0:
-                    picture = student_and_truth(self.model, clips)
+                    picture = student_and_truth(self.model, clips.piece(0, settings.chunk or settings.clip_length))
                     writer.add_image("colour, truth, student", picture, self.step, dataformats="HWC")
                     write_picture(picture, self.folder / run_folder.PICTURES / f"step_{self.step:06d}.png")
-                asked = processes.any(stopping.asked)
-                if self.step % settings.save_every == 0 or asked or last:
+                if saving:
+                    if writer:
+                        writer.flush()
                     self.save()
                 if asked:
                     break
@@ -177,7 +181,11 @@ class Trainer:
             last = min(first + chunk, length)
             piece, share = clips.piece(first, last), (last - first) / length
             summaries: dict[str, Tensor] = {}
-            watch = summaries.__setitem__ if piece.still is not None and last - first > 1 else None
+
+            def keep(name: str, state: Tensor, summaries: dict[str, Tensor] = summaries) -> None:
+                summaries[name] = state
+
+            watch = keep if piece.still is not None and last - first > 1 else None
             with self.processes.without_sync(self._wrapped, last == length):
                 with torch.autocast(clips.rgb.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
                     depth, states = self._wrapped(piece.rgb, states, watch)
@@ -204,8 +212,9 @@ class Trainer:
             return clips
         assert clips.clean is not None
         depth, known = clips.inverse_depth.clone(), clips.known.clone()
-        depth[bare] = self.teacher(clips.clean[bare])
-        known[bare] = depth[bare].isfinite()
+        said = self.teacher(clips.clean[bare])
+        known[bare] = said.isfinite()
+        depth[bare] = said.nan_to_num(0, 0, 0)
         return replace(clips, inverse_depth=depth, known=known, labelled=torch.ones_like(bare))
 
     def _learning_rate(self) -> float:

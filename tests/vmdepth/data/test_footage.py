@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -55,6 +56,41 @@ def test_any_frame_of_a_video_is_the_one_that_streaming_delivers(demo):
     for numbers in ([0], [149], [7, 8, 9], [40, 90, 140]):
         images = video.read(numbers).images
         assert all(np.array_equal(image, demo[number]) for image, number in zip(images, numbers, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec", "options"),
+    [
+        (".mp4", "libx264", {"x264-params": "keyint=10:open-gop=1:bframes=2"}),
+        (".mkv", "libx264", {"x264-params": "keyint=10:bframes=2"}),
+        (".avi", "libx264", {"x264-params": "keyint=10:bframes=2"}),
+        (".avi", "mpeg4", {"bf": "2", "g": "10"}),
+        (".ts", "libx264", {"x264-params": "keyint=10:bframes=2"}),
+        (".mpg", "mpeg2video", {"bf": "2", "g": "10"}),
+    ],
+    ids=["open GOP", "mkv", "avi", "avi, mpeg4", "ts", "mpg"],
+)
+def test_frame_numbers_hold_in_every_container(ending, codec, options, tmp_path):
+    """Seeking goes wrong in a different way in each of them; a wrong frame would carry a wrong depth."""
+    path = tmp_path / f"clip{ending}"
+    with av.open(path, "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for n in range(40):
+            image = np.full((48, 64, 3), 6 * n, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    streamed = [frame.image for frame in open_source(path)]
+    video = VideoFile(path)
+    right = 0
+    for number in range(len(video)):
+        try:
+            image = video.read([number]).images[0]
+        except Unreadable:
+            continue  # a packet that shows nothing
+        assert np.array_equal(image, streamed[number]), number
+        right += 1
+    assert right == len(streamed) == 40
 
 
 def test_frames_of_a_folder_come_in_the_order_of_their_numbers(frames):
@@ -137,6 +173,37 @@ def test_depth_of_an_rgbd_folder_is_cut_with_its_picture_and_unknown_stays_unkno
         assert columns[0] + columns[-1] <= 2 and set(columns.tolist()) <= {0.0, 1.0}
         shares.append(float(columns.mean()))
     assert min(shares) < max(shares) <= 1
+
+
+def test_depth_lies_under_its_picture_to_a_fraction_of_a_pixel(tmp_path):
+    """A ramp in both: after every cut, mirrored or not, they still say the same."""
+    for name in ("rgb", "depth"):
+        (tmp_path / name).mkdir()
+    ramp = np.tile(np.arange(20.0, 220.0), (150, 1))
+    for n in range(2):
+        cv2.imwrite(str(tmp_path / "rgb" / f"{n}.png"), np.repeat(ramp[..., None], 3, 2).astype(np.uint8))
+        cv2.imwrite(str(tmp_path / "depth" / f"{n}.png"), (1e6 / (10 * ramp)).astype(np.uint16))
+    (tmp_path / "intrinsics.json").write_text(json.dumps({"fx": 150.0, "fy": 150.0, "cx": 99.5, "cy": 74.5}))
+    (video,) = find_videos(tmp_path)
+    for seed in range(12):
+        clip = cut(video, np.random.default_rng(seed), 2, 1, 56, 70, with_still=False)
+        grey, inverse = clip.rgb[0, 0, 0] * 255, clip.inverse_depth[0, 0, 0] * 100
+        per_pixel = grey.diff(dim=1).abs().mean()
+        assert ((inverse - grey).mean() / per_pixel).abs() < 0.25, seed
+
+
+def test_an_rgbd_folder_without_its_cameras_is_not_taken_for_two_videos(rgbd):
+    (rgbd / "intrinsics.json").unlink()
+    with pytest.raises(InputError, match=r"no intrinsics\.json"):
+        find_videos(rgbd)
+
+
+def test_a_path_may_hold_what_separates_sources(frames, tmp_path):
+    for name in ("one,two", "half:0.5"):
+        folder = frames.rename(tmp_path / name)
+        (source,) = parse_mixture(str(folder), 3)
+        assert source.weight == 1 and source.videos
+        frames = folder
 
 
 def test_damaged_frames_are_gone_around_and_a_damaged_video_is_named(frames):

@@ -1,5 +1,6 @@
 """One step of training: pieces of a clip, several processes, single pictures, what is saved as the model."""
 
+import functools
 import json
 import os
 import subprocess
@@ -100,6 +101,25 @@ def test_bf16_is_near_fp32_and_keeps_states_in_fp32(trainer, batch, tmp_path):
     with torch.autocast("cpu", torch.bfloat16):
         _, states = half.model(batch.rgb)
     assert {state.dtype for state in states.values()} == {torch.float32}
+
+
+def test_bf16_keeps_rings_of_attention_in_fp32(tmp_path):
+    model = Trainer(replace(SMALL, preset="vda-small-causal"), tmp_path / "run", resume=False).model
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        _, states = model(torch.rand(1, 2, 3, 28, 42))
+    assert {state.dtype for state in states.values()} == {torch.float32}
+
+
+def test_compiled_it_gives_the_same_gradients(trainer, batch, tmp_path, monkeypatch):
+    # The graph is captured as for any back end; this one runs it without a C++ compiler.
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    compiled = awakened(Trainer(replace(SMALL, compile=True), tmp_path / "compiled", resume=False))
+    compiled.model.load_state_dict(trainer.model.state_dict())
+    terms = trainer.backward(batch)
+    torch.testing.assert_close(compiled.backward(batch), terms, rtol=1e-4, atol=1e-5)
+    assert terms[NAMES.index("smoothness")] > 0
+    for name, gradient in gradients(trainer).items():
+        torch.testing.assert_close(gradients(compiled)[name], gradient, rtol=1e-4, atol=1e-5)
 
 
 def test_single_pictures_take_the_place_of_clips_as_often_as_asked(tmp_path):

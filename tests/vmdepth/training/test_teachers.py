@@ -16,7 +16,7 @@ from vmdepth.training.precompute import SPAN, LabelledVideo, write_depth
 from vmdepth.training.settings import TrainSettings
 from vmdepth.training.teachers import Teacher
 from vmdepth.training.trainer import Trainer
-from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.errors import InputError, WorkError
 
 CPU = torch.device("cpu")
 
@@ -159,6 +159,40 @@ def test_precompute_and_train_by_command(official, footage, tmp_path):
         "tiny", f"data={footage.parent / 'other'}", f"teacher={out}", "clip_length=1", "--out", tmp_path / "x"
     )
     assert done.returncode == 2 and "run vmdepth-train precompute with it" in done.stderr
+
+
+def test_what_turns_out_unreadable_ends_the_run_in_one_line(official, footage, tmp_path):
+    """Said by the process that makes the batches; the run must end of it, and leave no process behind."""
+    path = official("da2_vits", "depth_anything_v2_vits.pth")
+    out = tmp_path / "depth"
+    write_depth(find_videos(footage), Teacher(path, CPU), out, 42, lambda *_: None)
+    for file in out.glob("*/*.npz"):
+        file.write_bytes(file.read_bytes()[:500])
+    arguments = [f"data={footage}", f"teacher={out}", "size=42x56", "clip_length=3", "batch=2", "device=cpu"]
+    command = [sys.executable, "-m", "vmdepth.train", "tiny", *arguments, "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2
+    assert "delete it and precompute again" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    for file in out.glob("*/*.npz"):
+        file.unlink()
+    done = vmdepth_train("tiny", *arguments, "--out", tmp_path / "other")
+    assert done.returncode == 2 and "no clip of 3 frames" in done.stderr
+
+
+def test_a_clip_longer_than_the_teacher_can_see_is_refused(official, footage, tmp_path):
+    path = official("vda_vits", "video_depth_anything_vits.pth")
+    settings = TrainSettings(data=str(footage), teacher=str(path), clip_length=33, device="cpu")
+    with pytest.raises(InputError, match="sees 32 frames at most"):
+        Trainer(settings, tmp_path / "run", resume=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_precompute_that_can_read_nothing_says_so(official, footage, tmp_path):
+    for file in footage.iterdir():
+        file.write_bytes(b"broken")
+    teacher = Teacher(official("da2_vits", "depth_anything_v2_vits.pth"), CPU)
+    with pytest.raises(WorkError, match="no frame could be read"):
+        write_depth(find_videos(footage), teacher, tmp_path / "depth", 42, lambda *_: None)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.settings import TrainSettings
 from vmdepth.training.start import parameter_groups
 from vmdepth.training.trainer import Trainer
-from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.errors import InputError, WorkError
 
 SMALL = TrainSettings(
     size="28x42", clip_length=3, batch=2, warmup=2, save_every=3, picture_every=3, steps=6, device="cpu"
@@ -90,6 +91,36 @@ def test_resumed_weights_are_bit_equal_to_uninterrupted_ones(tmp_path):
     Trainer(SMALL, tmp_path / "parts", resume=True).run(lambda _: None)
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_curves_of_a_resumed_run_have_every_step_once(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    settings = replace(SMALL, steps=40, save_every=20, picture_every=20, size="28x28", clip_length=1, batch=1)
+    trainer = Trainer(settings, tmp_path, resume=False)
+    honest = trainer.save
+    trainer.save = lambda: (honest(), os.kill(os.getpid(), signal.SIGTERM))  # stops after the save of step 20
+    assert not trainer.run(lambda _: None)
+    assert Trainer(settings, tmp_path, resume=True).run(lambda _: None)
+    curves = EventAccumulator(str(tmp_path)).Reload()
+    steps = [event.step for event in curves.Scalars("loss/depth")]
+    assert sorted(set(steps)) == steps and {10, 20, 30, 40} <= set(steps)
+    assert [event.step for event in curves.Images("colour, truth, student")] == [20, 40]
+
+
+def test_a_loss_that_is_not_finite_is_said_and_not_saved(tmp_path):
+    settings = replace(SMALL, learning_rate=1e6, warmup=0, steps=50, save_every=3, gradient_clip=1e9)
+    with pytest.raises(WorkError, match="start anew with a lower learning_rate"):
+        Trainer(settings, tmp_path, resume=False).run(lambda _: None)
+    if (tmp_path / "last.safetensors").exists():
+        assert all(tensor.isfinite().all() for tensor in weights(tmp_path).values())
+
+
+def test_what_ended_before_its_first_save_can_be_started_again(tmp_path):
+    Trainer(SMALL, tmp_path, resume=False)
+    with pytest.raises(InputError, match="leave --resume out"):
+        Trainer(SMALL, tmp_path, resume=True)
+    assert Trainer(SMALL, tmp_path, resume=False).step == 0
 
 
 def test_another_run_s_folder_is_refused(tmp_path):
@@ -184,7 +215,20 @@ def test_a_signal_to_the_whole_run_saves_and_the_command_resumes(number, tmp_pat
     assert vmdepth.load(out / "last.safetensors")
 
 
-@pytest.mark.parametrize("arguments", [["tiny", "stepz=1"], ["huge"], ["tiny", "init=none.safetensors"]], ids=str)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["tiny", "stepz=1"],
+        ["huge"],
+        ["tiny", "init=none.safetensors"],
+        ["tiny", "device=banana"],
+        ["tiny", "seed=-1"],
+        ["tiny", "learning_rate=inf"],
+        ["tiny", "head=attention"],
+        ["vda-small-causal", "temporal=bidirectional", "clip_length=33"],
+    ],
+    ids=str,
+)
 def test_bad_input_is_one_line_and_exit_2(arguments, tmp_path):
     out = tmp_path / "run"
     done = subprocess.run(vmdepth_train(*arguments, "--out", out), capture_output=True, text=True, check=False)
@@ -194,8 +238,6 @@ def test_bad_input_is_one_line_and_exit_2(arguments, tmp_path):
 
 
 def test_a_frozen_encoder_stays_as_it_is_to_the_bit(tmp_path):
-    from dataclasses import replace
-
     trainer = Trainer(replace(SMALL, freeze_encoder=True), tmp_path / "run", resume=False)
     before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
     trainer.run(lambda _: None)
