@@ -103,14 +103,13 @@ def _open_model(path: Path, size: tuple[int, int] | None) -> tuple[Model, tuple[
     """A model, and its height and width: `size` where it has none of its own."""
     from vmdepth.checkpoint import load_video
     from vmdepth.evaluation.whole_clip import ClipNetwork
-    from vmdepth.session import open_session
+    from vmdepth.session import TorchSession, open_session
 
     if path.suffix in (".safetensors", ".pth", ".pt"):
-        network = load_video(path)
-        if network.heads and network.cycle is None:
-            size = size or CHECKPOINT_SIZE
-            return ClipNetwork(network, *size), size
-    session = open_session(path, size=size or CHECKPOINT_SIZE)
+        network, size = load_video(path), size or CHECKPOINT_SIZE
+        bidirectional = network.heads and network.cycle is None
+        return ClipNetwork(network, *size) if bidirectional else TorchSession(network, *size), size
+    session = open_session(path)
     contract = session.contract
     if contract.streams != 1:
         raise InputError(f"{path}: takes {contract.streams} streams at once; export it again with --streams 1")

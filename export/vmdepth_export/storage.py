@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-_SMALLEST = 4096
-"""Numbers that a weight has at least: for small ones the extra nodes cost more than they save."""
+from vmdepth.training.rounding import SMALLEST, on_grid
 
 
 def store_small(proto: onnx.ModelProto) -> None:
@@ -19,7 +19,7 @@ def store_small(proto: onnx.ModelProto) -> None:
     """
     weights, nodes = [], []
     for weight in proto.graph.initializer:
-        found = _on_grid(numpy_helper.to_array(weight)) if _is_large(weight) else None
+        found = _exactly_on_grid(numpy_helper.to_array(weight)) if _is_large(weight) else None
         if found is None:
             weights.append(weight)
             continue
@@ -35,19 +35,17 @@ def store_small(proto: onnx.ModelProto) -> None:
 
 
 def _is_large(weight: TensorProto) -> bool:
-    return weight.data_type == TensorProto.FLOAT and len(weight.dims) > 1 and np.prod(weight.dims) >= _SMALLEST
+    return weight.data_type == TensorProto.FLOAT and len(weight.dims) > 1 and np.prod(weight.dims) >= SMALLEST
 
 
-def _on_grid(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]] | None:
+def _exactly_on_grid(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]] | None:
     """Whole numbers and the step of every channel, broadcastable, whose products are the weight to the bit; or None.
 
     A matrix may have its channels along the first axis or, transposed by the exporter, the last.
     """
+    tensor = torch.from_numpy(weight.copy())
     for axis in dict.fromkeys((0, 1, weight.ndim - 1)):
-        others = tuple(other for other in range(weight.ndim) if other != axis)
-        largest = np.maximum(np.abs(weight).max(axis=others, keepdims=True), np.float32(1e-30))
-        step = np.exp2(np.ceil(np.log2(largest.astype(np.float64) / 127))).astype(np.float32)
-        numbers = np.rint(weight / step)
-        if np.array_equal(numbers * step, weight):
-            return numbers.astype(np.int8), step
+        numbers, step = on_grid(tensor, axis)
+        if torch.equal(numbers * step, tensor):
+            return numbers.numpy().astype(np.int8), step.numpy()
     return None

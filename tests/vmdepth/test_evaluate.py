@@ -162,7 +162,7 @@ def test_checkpoints_take_the_size_of_the_graph_they_are_compared_with(untrained
 
 
 def test_a_model_of_several_streams_is_refused(monkeypatch):
-    monkeypatch.setattr("vmdepth.session.open_session", lambda _, size: TorchSession(still_model(), 28, 42, streams=2))
+    monkeypatch.setattr("vmdepth.session.open_session", lambda path: TorchSession(still_model(), 28, 42, streams=2))
     with pytest.raises(InputError, match=r"two\.onnx: takes 2 streams at once; export it again with --streams 1"):
         open_models([Path("two.onnx")], None)
 

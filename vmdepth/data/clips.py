@@ -74,7 +74,7 @@ def collate(clips: Sequence[TrainingClips]) -> TrainingClips:
     )
 
 
-def from_rendered(clips: RenderedClips, seeds: Sequence[int], first: int = 0) -> TrainingClips:
+def from_rendered(clips: RenderedClips, seeds: Sequence[int]) -> TrainingClips:
     """Rendered clips with their exact depth. Sky is known: infinitely far, 0."""
     count, frames = clips.depth.shape[:2]
     device = clips.depth.device
@@ -87,6 +87,6 @@ def from_rendered(clips: RenderedClips, seeds: Sequence[int], first: int = 0) ->
         metric=torch.ones(count, dtype=torch.bool, device=device),
         labelled=torch.ones(count, dtype=torch.bool, device=device),
         videos=tuple(f"rendered {seed}" for seed in seeds),
-        frames=torch.arange(first, first + frames, device=device).expand(count, -1),
+        frames=torch.arange(frames, device=device).expand(count, -1),
         still=still,
     )

@@ -28,6 +28,11 @@ class Accuracy:
     rmse: float
 
 
+def inverse_of(depth: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
+    """What a model gives as inverse depth: itself where kind is "relative", 1/m where it is "metric"."""
+    return np.float32(1) / np.maximum(depth, np.float32(1e-3)) if kind == "metric" else depth
+
+
 class FitMoments:
     """Gathers pairs of numbers, to fit the second by scale and shift of the first.
 

@@ -55,10 +55,9 @@ class SequenceFigures:
     """Of one model on one sequence.
 
     fit: scale and shift from predicted to true inverse depth (1/m), over all frames. first_frames: how many the other
-    fit saw. whole, buckets: over all frames,
-    and over every 100. state_growth: RMS of the states in the last 100 frames that were begun over that in the first
-    100; of fewer than 200 frames, second half over first. per_frame: "tae", "opw", "flicker", "state_rms" → [N], NaN
-    where there is none.
+    fit saw. whole, buckets: over all frames, and over every 100. state_growth: RMS of the states in the last 100 frames
+    that were begun over that in the first 100; of fewer than 200 frames, second half over first. per_frame: "tae",
+    "opw", "flicker", "state_rms" → [N], NaN where there is none.
     """
 
     frames: int

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vmdepth.data.flow import optical_flow
 from vmdepth.data.rgbd import RgbdFrame, at_places, depth_in_image
+from vmdepth.evaluation.accuracy import inverse_of
 from vmdepth.evaluation.consistency import warp_error
 from vmdepth.evaluation.spool import Spool
 from vmdepth.evaluation.whole_clip import ClipNetwork
@@ -81,9 +82,7 @@ class Streamer:
         resize_frame(image, self._session.frame[0], self._resize)
         depth = np.empty(image.shape[:2], np.float32)
         self._bring_back(self._session.step().depth[0], depth)
-        if self._session.contract.depth_kind == "metric":
-            return np.float32(1) / np.maximum(depth, np.float32(1e-3))
-        return depth
+        return inverse_of(depth, self._session.contract.depth_kind)
 
     def state_rms(self) -> float | None:
         """Root mean square of all values that the last step left in the states, the frame counter excepted.

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from vmdepth.data.rgbd import RgbdFrame
+from vmdepth.evaluation.accuracy import inverse_of
 from vmdepth.networks.temporal_attention import PLACES
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_runtime.contract import Resize
@@ -48,4 +49,4 @@ class ClipNetwork:
         for one in depths[0, :, 0].numpy():
             depth = np.empty(shape, np.float32)
             bring_back(one, depth)
-            yield np.float32(1) / np.maximum(depth, np.float32(1e-3)) if self.model.config.depth == "metric" else depth
+            yield inverse_of(depth, self.model.config.depth)

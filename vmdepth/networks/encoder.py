@@ -223,10 +223,11 @@ class Encoder(nn.Module):
         tokens = self.embed(images, self.positions((images.shape[-2] // PATCH, images.shape[-1] // PATCH)))
         maps = []
         for index, block in enumerate(self.blocks):
-            if self.checkpointing:
+            watch = None if observe is None else _local(index, observe)
+            if self.checkpointing and watch is None:  # computed twice, it would be watched twice
                 tokens = checkpoint(block, tokens, use_reentrant=False)
             else:
-                tokens = block(tokens, watch=None if observe is None else _local(index, observe))
+                tokens = block(tokens, watch=watch)
             if index in self.size.taps:
                 maps.append(self.norm(tokens)[:, SPECIAL:])
         return maps

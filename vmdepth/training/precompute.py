@@ -83,12 +83,12 @@ def write_depth(
 
 
 class LabelledVideo(Video):
-    """A video with a teacher's depth from disk. Raises InputError where there is none of it."""
+    """A video with a teacher's depth from disk. index: of the folder. Raises InputError where it does not have it."""
 
-    def __init__(self, video: Video, folder: Path) -> None:
+    def __init__(self, video: Video, folder: Path, index: dict[str, Any]) -> None:
         super().__init__(video.path, len(video))
-        self._video, self._folder, self._index = video, folder, _read_index(folder)
-        if video.name not in self._index["videos"]:
+        self._video, self._folder, self._index = video, folder, index
+        if video.name not in index["videos"]:
             raise InputError(f"{folder}: holds no depth of {video.name}; run vmdepth-train precompute with it")
         self.spans = [span for span in _spans(len(video)) if self._of(span).exists()]
         self.labelled = True
@@ -124,7 +124,7 @@ def _claim(folder: Path, index: dict[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if is_precomputed(folder):
-            if _read_index(folder) != index:
+            if read_index(folder) != index:
                 raise InputError(
                     f"{folder}: holds depth of other videos, or of another teacher or size; choose another"
                 )
@@ -136,7 +136,8 @@ def _claim(folder: Path, index: dict[str, Any]) -> None:
         raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
 
 
-def _read_index(folder: Path) -> dict[str, Any]:
+def read_index(folder: Path) -> dict[str, Any]:
+    """What a folder of precomputed depth holds. Raises InputError where that cannot be read."""
     try:
         index = json.loads((folder / _INDEX).read_text())
         index["videos"].keys()

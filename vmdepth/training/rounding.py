@@ -24,8 +24,14 @@ def rounded(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _rounded(weight: Tensor) -> Tensor:
-    channels = weight.detach().flatten(1)
-    largest = channels.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)
+def on_grid(weight: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """The nearest whole numbers, −127 … 127, and the step of each channel along `axis`, broadcastable to the weight."""
+    others = [other for other in range(weight.ndim) if other != axis]
+    largest = weight.abs().amax(dim=others, keepdim=True).clamp_min(1e-30)
     step = torch.exp2(torch.ceil(torch.log2(largest / 127)))
-    return ((channels / step).round() * step).view_as(weight)
+    return (weight / step).round(), step
+
+
+def _rounded(weight: Tensor) -> Tensor:
+    numbers, step = on_grid(weight.detach(), 0)
+    return numbers * step

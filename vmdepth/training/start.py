@@ -12,7 +12,7 @@ from vmdepth import checkpoint
 from vmdepth.data.mixture import Source, long_enough, parse_mixture
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.training.precompute import LabelledVideo, is_precomputed
+from vmdepth.training.precompute import LabelledVideo, is_precomputed, read_index
 from vmdepth.training.settings import TrainSettings
 from vmdepth.training.teachers import Teacher
 from vmdepth_runtime.errors import InputError
@@ -81,8 +81,11 @@ def clips_and_teacher(settings: TrainSettings, device: torch.device) -> tuple[li
                 f"clip_length={settings.clip_length}: the teacher {path} sees {teacher.most_frames} frames at most"
             )
         return sources, teacher
+    index = read_index(path)
     labelled = [
-        replace(s, videos=tuple(v if v.labelled else LabelledVideo(v, path) for v in s.videos)) if s.videos else s
+        replace(s, videos=tuple(v if v.labelled else LabelledVideo(v, path, index) for v in s.videos))
+        if s.videos
+        else s
         for s in sources
     ]
     return [long_enough(source, settings.clip_length) for source in labelled], None

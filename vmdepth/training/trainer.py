@@ -156,7 +156,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         try:
             terms = self.backward(clips)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
+        except RuntimeError as error:  # a GPU's is a kind of its own, a CPU's is not
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
             raise WorkError(_out_of_memory(settings)) from None

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from vmdepth.data.videos import FrameFolder, find_videos
-from vmdepth.training.precompute import SPAN, LabelledVideo, write_depth
+from vmdepth.training.precompute import SPAN, LabelledVideo, read_index, write_depth
 from vmdepth.training.settings import TrainSettings
 from vmdepth.training.teachers import Teacher
 from vmdepth.training.trainer import Trainer
@@ -110,7 +110,7 @@ def test_depth_on_disk_is_what_the_teacher_says(official, footage, tmp_path):
     out = tmp_path / "depth"
     videos = find_videos(footage)
     assert write_depth(videos, teacher, out, 42, lambda *_: None) == []
-    video = LabelledVideo(FrameFolder(footage), out)
+    video = LabelledVideo(FrameFolder(footage), out, read_index(out))
     assert [len(span) for span in video.spans] == [SPAN, SPAN]  # the last reaches back: 40 frames
     numbers = [30, 34, 38]
     stored = video.read(numbers)

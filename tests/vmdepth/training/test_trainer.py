@@ -64,7 +64,7 @@ def test_it_learns_and_the_folder_holds_what_it_should(tmp_path):
     trained = vmdepth.load(tmp_path / "last.safetensors")
     assert trained.name == "tiny"
     after = held_out_loss(trained)
-    assert after < 0.9 * before
+    assert after < 0.85 * before
     assert json.loads((tmp_path / "settings.json").read_text())["steps"] == 100
     assert [p.name for p in sorted((tmp_path / "pictures").iterdir())] == ["step_000050.png", "step_000100.png"]
     assert list(tmp_path.glob("events.out.tfevents.*"))
