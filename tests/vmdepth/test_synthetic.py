@@ -169,6 +169,12 @@ def test_every_kind_of_scene_is_drawn() -> None:
     assert sum(size < 5 for size in length) >= 12  # rooms
 
 
+def test_a_ray_exactly_along_a_face_has_a_depth() -> None:
+    clip = render_clips([9_100_031_005], 1, 140, 182)  # pixel 497 looks along the side of a box, to the last bit
+    assert torch.isfinite(clip.rgb).all()
+    assert not clip.depth.isnan().any()
+
+
 def test_furniture_is_added_whole_or_not_at_all() -> None:
     build = SceneBuilder(np.random.default_rng(0), (0.1, 0.1, 0.1), 1.5)
     material = build.material(1.0)

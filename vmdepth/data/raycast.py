@@ -17,6 +17,9 @@ PRIMITIVES = 1 + BOXES + CYLINDERS + BALLS
 """The shell (the room seen from inside, number 0) and all primitives; at most 64, see `first_hits`."""
 
 
+_NEVER_ZERO = 1e-20
+
+
 class Selection(NamedTuple):
     """Some of the primitives, by number and in order: `boxes`, then `cylinders`, then ellipsoids; at least one."""
 
@@ -52,13 +55,13 @@ def first_hits(matrix: Tensor, origin: Tensor, rays: Tensor, nearest: float, amo
     """
     frames, pixels = rays.shape[0], rays.shape[-1]
     # Rays exactly along a face would otherwise give infinities, and NaN from their differences.
-    never_zero = rays.new_full((1, 1, 1), 1e-20)
-    inverse = torch.baddbmm(never_zero, matrix[:, :, 0], rays).reciprocal_()
+    # Added last: a product that starts from so small a number loses it to the first term.
+    inverse = torch.bmm(matrix[:, :, 0], rays).add_(_NEVER_ZERO).reciprocal_()
     shell = (inverse.abs() - origin[:, :, 0, None] * inverse).amin(1)
 
     count, slabs = len(among.numbers), among.boxes + among.cylinders
     matrix, origin = matrix.index_select(2, among.numbers), origin.index_select(2, among.numbers)[..., None]
-    direction = torch.baddbmm(never_zero, matrix.view(frames, -1, 3), rays).view(frames, 3, count, pixels)
+    direction = torch.bmm(matrix.view(frames, -1, 3), rays).add_(_NEVER_ZERO).view(frames, 3, count, pixels)
     enter, leave = rays.new_empty(2, frames, count, pixels)
     _slabs(direction, origin, enter, leave, 0, among.boxes, (0, 1, 2))
     _slabs(direction, origin, enter, leave, among.boxes, slabs, (1,))
