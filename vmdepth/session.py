@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,8 +13,9 @@ from vmdepth.checkpoint import load_video, weights_hash
 from vmdepth.networks.step_graph import StepGraph
 from vmdepth.networks.temporal import States
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth_runtime.contract import StateSpec, StepContract
+from vmdepth_runtime.contract import REGIONS, StateSpec, StepContract
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.loading import MODEL_ENDINGS, load_session
 from vmdepth_runtime.session import OnnxSession, StepOutput, write_entry
 
 
@@ -37,7 +39,7 @@ def contract_of(model: VideoDepth, height: int, width: int, streams: int) -> Ste
             StateSpec(name, shape, ring=None if name == "counter" else model.ring) for name, shape in shapes.items()
         ),
         depth_kind=model.config.depth,
-        precision={"encoder": "float32", "heads": "float32", "decoder": "float32"},
+        precision=dict.fromkeys(REGIONS, "float32"),
     )
 
 
@@ -81,19 +83,24 @@ class TorchSession:
         pass
 
 
-Session = OnnxSession | TorchSession
+if TYPE_CHECKING:
+    from vmdepth_runtime.tensorrt_session import TensorrtSession
+
+    Session = OnnxSession | TensorrtSession | TorchSession
 
 
 def open_session(path: Path, like: StepContract | None = None, size: tuple[int, int] = (196, 252)) -> Session:
-    """A checkpoint or a step graph, ready to step.
+    """A checkpoint, a step graph or an engine, ready to step.
 
     A checkpoint takes size, streams and form of attention over time from `like`, else `size`, one stream and its own
     form. Raises InputError, naming the file, when it is neither or cannot step.
     """
-    if path.suffix == ".onnx":
-        return OnnxSession(path)
+    if path.suffix in MODEL_ENDINGS:
+        return load_session(path)
     if path.suffix not in (".safetensors", ".pth", ".pt"):
-        raise InputError(f"{path}: should be a checkpoint (.safetensors, .pth) or a step graph (.onnx)")
+        raise InputError(
+            f"{path}: should be a checkpoint (.safetensors, .pth), a step graph (.onnx) or an engine (.engine)"
+        )
     model = load_video(path)
     if like is None:
         return TorchSession(model, *size)

@@ -80,12 +80,21 @@ def whole_run(model: Path, folder: Path) -> dict[str, Any]:
     return run(RunSettings(Path("demo"), outputs=(folder / "bench.mp4",), model=model))
 
 
-def measure(model: Path, frames: int, size: tuple[int, int] = (196, 252)) -> dict[str, Any]:
-    """All figures for a checkpoint (at `size`) or a step graph (at its own size)."""
-    from vmdepth.session import OnnxSession, TorchSession, open_session
+def measure(
+    model: Path, frames: int, size: tuple[int, int] = (196, 252), against: tuple[Path, ...] = ()
+) -> dict[str, Any]:
+    """All figures for a checkpoint (at `size`) or a step graph (at its own size).
+
+    against: other step graphs or engines, timed in turns with it.
+    """
+    import onnx
+
+    from vmdepth.session import TorchSession, open_session
     from vmdepth_export.bench_heads import head_times
-    from vmdepth_export.export import write_with_contract
+    from vmdepth_export.graph import with_contract
     from vmdepth_export.step_graph import to_onnx
+    from vmdepth_runtime.loading import load_session
+    from vmdepth_runtime.session import OnnxSession
 
     with tempfile.TemporaryDirectory() as folder_name:
         folder = Path(folder_name)
@@ -95,12 +104,13 @@ def measure(model: Path, frames: int, size: tuple[int, int] = (196, 252)) -> dic
         if isinstance(session, TorchSession):
             graph = folder / "step.onnx"
             c = session.contract
-            write_with_contract(to_onnx(session.model, c.height, c.width, c.streams), c, graph)
+            onnx.save(with_contract(to_onnx(session.model, c.height, c.width, c.streams), c), graph)
             sessions["torch step"] = session
         sessions["onnx step"] = OnnxSession(graph)
         contract = session.contract
         if contract.streams != 1:
             raise InputError(f"{model}: takes {contract.streams} streams at once; bench one exported with --streams 1")
+        sessions |= {other.name: load_session(other) for other in against}
         rates = step_rates(sessions, frames)
         run = whole_run(graph, folder)
         heads = {}
@@ -121,15 +131,21 @@ def measure(model: Path, frames: int, size: tuple[int, int] = (196, 252)) -> dic
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--size", default="196x252", show_default=True, metavar="HxW", help="Of a checkpoint, pixels.")
 @click.option("--frames", default=100, show_default=True, type=click.IntRange(min=1), help="Steps timed per session.")
+@click.option(
+    "--against",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Also time this step graph or engine, in the same run; may be given several times.",
+)
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures as JSON.")
-def bench(model: Path, size: str, frames: int, report: Path | None) -> None:
+def bench(model: Path, size: str, frames: int, against: tuple[Path, ...], report: Path | None) -> None:
     """Frames per second of MODEL on this machine: PyTorch step (checkpoints), ONNX step, and the whole vmdepth-run."""
     from rich.console import Console
     from rich.table import Table
 
     if report:
         check_target(report)
-    figures = measure(model, frames, parse_size(size))
+    figures = measure(model, frames, parse_size(size), against)
     if report:
         write_report(figures, report)
     height, width = figures["size"]

@@ -1,4 +1,4 @@
-"""`vmdepth-export`: a checkpoint becomes a step graph, and is one only when parity says so."""
+"""`vmdepth-export`: checkpoint → step graph → engine. What is written agrees with what it was made from."""
 
 from __future__ import annotations
 
@@ -10,22 +10,33 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 import click
 
 from vmdepth_runtime.cli import run_command
-from vmdepth_runtime.contract import METADATA_KEY
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.outputs import check_target, part_name
 
 if TYPE_CHECKING:
     import onnx
 
+    from vmdepth.networks.attention import AttentionForm
     from vmdepth.networks.video_depth import VideoDepth
-    from vmdepth_export.parity import ParityReport
+    from vmdepth.session import Session
+    from vmdepth_export.comparison import ParityReport
+    from vmdepth_export.precision import Precision
     from vmdepth_runtime.contract import StepContract
+    from vmdepth_runtime.engine import Target
 
 PARITY_FRAMES = 200
 
 
 def export_step_graph(
-    model: VideoDepth, output: Path, height: int, width: int, *, streams: int = 1, frames: int = PARITY_FRAMES
+    model: VideoDepth,
+    output: Path,
+    height: int,
+    width: int,
+    *,
+    streams: int = 1,
+    frames: int = PARITY_FRAMES,
+    precision: Precision = "fp32",
+    attention: AttentionForm = "explicit",
 ) -> ParityReport:
     """Write the step graph of a network, checked against the network itself over `frames` rendered frames.
 
@@ -33,40 +44,60 @@ def export_step_graph(
     size that is no multiple of 14.
     """
     from vmdepth.session import TorchSession, contract_of
-    from vmdepth_export.parity import compare, rendered_frames
+    from vmdepth_export.precision import bake
     from vmdepth_export.step_graph import to_onnx
-    from vmdepth_runtime.session import OnnxSession
 
     contract = contract_of(model, height, width, streams)
+    proto = to_onnx(model, height, width, streams, attention)
+    if precision != "fp32":
+        proto, contract = bake(proto, contract, precision)
+    reference = TorchSession(model, height, width, streams)
+    return _write_proven(proto, contract, output, reference, "PyTorch step", frames)
+
+
+def bake_step_graph(source: Path, output: Path, precision: Precision, *, frames: int = PARITY_FRAMES) -> ParityReport:
+    """Write a step graph in another precision, checked in the same way against the one that it is made from.
+
+    Raises InputError for a source that is no float32 step graph, WorkError if the two do not agree.
+    """
+    from vmdepth_export.graph import read_step_graph
+    from vmdepth_export.precision import bake
+    from vmdepth_export.sides import open_side
+
+    proto, contract = bake(*read_step_graph(source), precision)
+    return _write_proven(proto, contract, output, open_side(source), source.name, frames)
+
+
+def _write_proven(
+    proto: onnx.ModelProto, contract: StepContract, output: Path, reference: Session, name: str, frames: int
+) -> ParityReport:
+    import onnx
+
+    from vmdepth_export.comparison import compare
+    from vmdepth_export.frames import choose_frames
+    from vmdepth_export.graph import with_contract
+    from vmdepth_export.sides import open_side
+
     contract = replace(contract, producer=f"vmdepth {version('vmdepth')}")
-    proto = to_onnx(model, height, width, streams)
-    part = part_name(output)
+    part = part_name(output).with_suffix(".part.onnx")
     try:
-        write_with_contract(proto, contract, part)
-        candidate = OnnxSession(part)
-        reference = TorchSession(model, height, width, streams)
-        report = compare(reference, candidate, rendered_frames(frames, height, width, streams))
+        onnx.save(with_contract(proto, contract), part)
+        candidate = open_side(part)
+        report = compare(reference, candidate, choose_frames(None, frames, contract))
         candidate.close()
+        reference.close()
         if not report.agrees:
-            wrong = max(report.worst, key=lambda name: report.worst[name])
+            wrong = max(report.wrong, key=lambda output: report.worst[output])
+            figures = report.outputs[wrong]
             raise WorkError(
-                f"{output}: not written, ONNX Runtime and PyTorch disagree: {wrong} by {report.worst[wrong]:.1e} "
-                f"(allowed {report.tolerance:g}) at frame {report.worst_frame}"
+                f"{output}: not written, ONNX Runtime and {name} disagree: {wrong} by {figures.largest:.1e} at frame "
+                f"{figures.worst_frame} ({', '.join(report.wrong[wrong])} beyond the tolerance of {report.precision})"
             )
-        figures = {"frames": report.frames, "depth": report.depth, "states": report.states, "reference": "PyTorch step"}
-        write_with_contract(proto, replace(contract, parity=figures), part)
+        onnx.save(with_contract(proto, replace(contract, parity={**report.summary(), "reference": name})), part)
         part.replace(output)
     finally:
         part.unlink(missing_ok=True)
     return report
-
-
-def write_with_contract(proto: onnx.ModelProto, contract: StepContract, path: Path) -> None:
-    """Save a graph with the contract as its metadata."""
-    import onnx
-
-    onnx.helper.set_model_props(proto, {METADATA_KEY: contract.to_json()})
-    onnx.save(proto, path)
 
 
 def parse_size(size: str) -> tuple[int, int]:
@@ -78,42 +109,125 @@ def parse_size(size: str) -> tuple[int, int]:
 
 
 @click.command("vmdepth-export")
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The .onnx file.")
-@click.option("--size", default="196x252", show_default=True, metavar="HxW", help="Pixels, multiples of 14.")
+@click.argument("source", metavar="CHECKPOINT|MODEL.onnx", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="The .onnx or .engine file.")
+@click.option("--size", metavar="HxW", help="Pixels, multiples of 14.  [default: 196x252]")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "bf16"]),
+    help="What encoder, decoder and products of the heads compute in.  [default: fp32, or the graph's]",
+)
 @click.option(
     "--temporal",
     type=click.Choice(["causal", "streaming"]),
     help="Form of attention over time; official video networks stream by the official rule.",
 )
 @click.option("--window", type=click.IntRange(2, 32), help="Frames a causal step sees.  [default: 32]")
-@click.option("--streams", default=1, show_default=True, type=click.IntRange(min=1), help="Videos in one batch.")
+@click.option(
+    "--attention",
+    type=click.Choice(["explicit", "fused"]),
+    help="As plain operations or as one operator, which compilers get wrong more often.  [default: explicit]",
+)
+@click.option("--streams", type=click.IntRange(min=1), help="Videos in one batch.  [default: 1]")
+@click.option(
+    "--target",
+    type=click.Choice(["tensorrt", "tensorrt-rtx"]),
+    default="tensorrt",
+    show_default=True,
+    help="What builds an .engine.",
+)
+@click.option(
+    "--compute-capability",
+    "capabilities",
+    multiple=True,
+    metavar="X.Y",
+    help="GPUs that tensorrt-rtx builds for; may be given several times.  [default: the GPU here, or all]",
+)
+@click.option("--workspace", type=click.IntRange(min=1), metavar="MIB", help="GPU memory that kernels may use besides.")
+@click.option("--triton", type=click.Path(path_type=Path, file_okay=False),
+              help="Also write a Triton Inference Server model repository there, or only that.")  # fmt: skip
 def export(
-    checkpoint: Path,
-    output: Path,
-    size: str,
+    source: Path,
+    output: Path | None,
+    size: str | None,
+    precision: Precision | None,
     temporal: Literal["causal", "streaming"] | None,
     window: int | None,
-    streams: int,
+    attention: AttentionForm | None,
+    streams: int | None,
+    target: Target,
+    capabilities: tuple[str, ...],
+    workspace: int | None,
+    triton: Path | None,
 ) -> None:
-    """Turn CHECKPOINT (of vmdepth-train, or official) into a step graph that vmdepth-run streams.
+    """Turn a checkpoint (of vmdepth-train, or official) into a step graph that vmdepth-run streams, and a step graph
+    into an engine for TensorRT.
 
-    The graph is compared with the network, states included, before it is written under its name.
+    Every graph is compared with what it is made from, states included, before it is written under its name.
     """
-    if output.suffix != ".onnx":
-        raise InputError(f"{output}: the output should end in .onnx")
-    check_target(output, checkpoint)
-    height, width = parse_size(size)
+    network_options = {"--size": size, "--temporal": temporal, "--window": window, "--attention": attention,
+                       "--streams": streams}  # fmt: skip
+    if output is None and triton is None:
+        raise InputError("say where it goes: -o model.onnx, -o model.engine or --triton DIR")
+    if output is not None and output.suffix not in (".onnx", ".engine"):
+        raise InputError(f"{output}: the output should end in .onnx or .engine")
+    if source.suffix == ".onnx":
+        given = [name for name, value in network_options.items() if value is not None]
+        if given:
+            raise InputError(f"{given[0]}: is chosen when a checkpoint is exported; {source} is a graph already")
+    if output is not None:
+        check_target(output, source)
 
-    from vmdepth.checkpoint import load_video
+    builds = output is not None and output.suffix == ".engine"
+    if builds:
+        from vmdepth_export.engine import BuildSettings, build_and_tell, find_builder
 
-    model = load_video(checkpoint, temporal, window)
-    report = export_step_graph(model, output, height, width, streams=streams)
-    megabytes = output.stat().st_size / 1e6
-    unit = "depth in metres" if model.config.depth == "metric" else "relative inverse depth"
+        find_builder(target)  # not after minutes of exporting
+
+    graph = _graph_for(source, output, precision)
+    if graph != source:
+        if source.suffix == ".onnx":
+            report = bake_step_graph(source, graph, precision or "fp32")
+        else:
+            from vmdepth.checkpoint import load_video
+
+            model = load_video(source, temporal, window)
+            report = export_step_graph(
+                model, graph, *parse_size(size or "196x252"), streams=streams or 1, precision=precision or "fp32",
+                attention=attention or "explicit",
+            )  # fmt: skip
+        _tell(source, graph, report)
+    if builds and output is not None:
+        build_and_tell(graph, output, BuildSettings(target, capabilities, workspace))
+    if triton is not None:
+        from vmdepth_export.triton import write_repository
+
+        folder = write_repository(graph, triton)
+        click.echo(f"{folder}: for 'tritonserver --model-repository={triton}'")
+
+
+def _graph_for(source: Path, output: Path | None, precision: str | None) -> Path:
+    """The step graph that the rest is made from: the source itself, the output, or one beside an engine."""
+    if output is not None and output.suffix == ".onnx":
+        return output
+    if source.suffix == ".onnx" and precision is None:
+        return source
+    if output is None:
+        raise InputError("--triton takes a step graph as it is; export it first with -o model.onnx")
+    graph = output.with_suffix(".onnx")
+    check_target(graph, source)
+    return graph
+
+
+def _tell(source: Path, graph: Path, report: ParityReport) -> None:
+    from vmdepth_export.graph import read_step_graph
+
+    _, contract = read_step_graph(graph)
+    unit = "depth in metres" if contract.depth_kind == "metric" else "relative inverse depth"
     click.echo(
-        f"{output}: {size}, {unit}, {megabytes:.1f} MB; agrees with {checkpoint} over {report.frames} frames: "
-        f"depth {report.depth:.1e}, states {report.states:.1e} of their range"
+        f"{graph}: {contract.height}x{contract.width}, {report.precision}, {unit}, "
+        f"{graph.stat().st_size / 1e6:.1f} MB; agrees with {source} over {report.frames} frames: depth "
+        f"{report.depth.largest:.1e}, states {report.states:.1e} of their range"
     )
 
 

@@ -11,13 +11,13 @@ import onnx
 import torch
 from torch import Tensor
 
-from vmdepth.networks.attention import use_attention
+from vmdepth.networks.attention import AttentionForm, use_attention
 from vmdepth.networks.step_graph import StepGraph
 from vmdepth.networks.temporal import States
 from vmdepth.networks.video_depth import VideoDepth
+from vmdepth_export.graph import FUSED_OPSET, OPSET, check
 from vmdepth_export.storage import store_small
 
-OPSET = 20  # the first with native Gelu and LayerNormalization; from 23 on attention becomes an operator few run well
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
@@ -29,12 +29,14 @@ class _FlatStepGraph(StepGraph):
         return depth, descriptor, state_change, *after.values()
 
 
-def to_onnx(model: VideoDepth, height: int, width: int, streams: int) -> onnx.ModelProto:
+def to_onnx(
+    model: VideoDepth, height: int, width: int, streams: int, attention: AttentionForm = "explicit"
+) -> onnx.ModelProto:
     """The step graph of a network, checked, without metadata of ours yet.
 
-    Attention is exported in its explicit form; weights that lie on a grid of 8 bits are stored as such. Node names tell
-    the module they come from; the exporter's own notes (source paths, code) are taken out. Raises ValueError for a size
-    that is no multiple of 14.
+    attention: of the encoder, as plain operations or as one operator each. Weights that lie on a grid of 8 bits are
+    stored as such. Node names tell the module they come from; the exporter's own notes (source paths, code) are taken
+    out. Raises ValueError for a size that is no multiple of 14.
     """
     graph = _FlatStepGraph(model, height, width).eval()
     states = model.init_states(streams, height, width)
@@ -43,14 +45,14 @@ def to_onnx(model: VideoDepth, height: int, width: int, streams: int) -> onnx.Mo
     # The exporter warns of other libraries' business (no torchvision, its own deprecations).
     for library in ("torch.onnx", "onnx_ir"):
         logging.getLogger(library).setLevel(logging.ERROR)
-    with torch.no_grad(), use_attention("explicit"), warnings.catch_warnings():
+    with torch.no_grad(), use_attention(attention), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             graph,
             (frame,),
             kwargs={"states": states},
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=OPSET if attention == "explicit" else FUSED_OPSET,
             input_names=["frame", *(f"state.{name}" for name in names)],
             output_names=["depth", "descriptor", "state_change", *(f"next.{name}" for name in names)],
             external_data=False,
@@ -62,17 +64,6 @@ def to_onnx(model: VideoDepth, height: int, width: int, streams: int) -> onnx.Mo
     store_small(proto)
     check(proto)
     return proto
-
-
-def check(proto: onnx.ModelProto) -> None:
-    """Raise ValueError unless the graph is valid, of our opset and free of control flow."""
-    onnx.checker.check_model(proto, full_check=True)
-    opsets = {entry.domain: entry.version for entry in proto.opset_import}
-    if opsets != {"": OPSET}:
-        raise ValueError(f"opsets {opsets} instead of {OPSET}")
-    flow = {node.op_type for node in proto.graph.node} & {"If", "Loop", "Scan"}
-    if flow or proto.functions:
-        raise ValueError(f"the graph has control flow or functions: {sorted(flow)}")
 
 
 def _name_nodes(proto: onnx.ModelProto) -> None:

@@ -21,6 +21,11 @@ RESIZES: tuple[Resize, ...] = get_args(Resize)
 """How pixels are weighed on the way to the model's size. "area" averages those it leaves out; "cubic", without
 anti-aliasing, is how Depth Anything V2 and Video Depth Anything prepare their pictures."""
 
+REGIONS = ("door", "encoder", "norms", "softmax", "projections", "recurrence", "decoder", "depth")
+"""What precision is told of. door: normalisation of the frame, descriptor, change and counter of the states; norms and
+softmax: wherever they are; projections: products in the temporal heads, recurrence: all else there; depth: the last
+convolution and what follows; encoder, decoder: the rest of them."""
+
 
 @dataclass(frozen=True)
 class Ring:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vmdepth_runtime import bundled
 from vmdepth_runtime.contract import Resize, StepContract
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.session import OnnxSession
+from vmdepth_runtime.loading import load_session
 
 MIN_SIDE = 14  # pixels; a frame smaller than one patch of the encoder has nothing to see
 
@@ -45,16 +45,16 @@ class DepthStream:
             depth = stream(frame).depth
     ```
 
-    model: a step graph made with `vmdepth-export`; None takes the bundled one. threads: for one step; None takes all
-    cores. resize: one of `vmdepth_runtime.contract.RESIZES`. Raises InputError when the model is missing, breaks the
-    contract or was made for several streams.
+    model: a step graph or an engine, made with `vmdepth-export`; None takes the bundled one. threads: for one step;
+    None takes all cores. resize: one of `vmdepth_runtime.contract.RESIZES`. Raises InputError when the model is
+    missing, breaks the contract or was made for several streams.
 
     A frame of another size than the one before starts a new stream: the states go back to zero.
     """
 
     def __init__(self, model: str | Path | None = None, *, threads: int | None = None, resize: Resize = "area") -> None:
         path = bundled.MODEL if model is None else Path(model)
-        self._session = OnnxSession(path, threads=threads)
+        self._session = load_session(path, threads)
         if self.contract.streams != 1:
             streams = self.contract.streams
             self.close()

@@ -10,8 +10,9 @@ import pytest
 
 from vmdepth import checkpoint
 from vmdepth.session import TorchSession
+from vmdepth_export.comparison import compare, range_error
 from vmdepth_export.export import export_step_graph
-from vmdepth_export.parity import compare, range_error, rendered_frames
+from vmdepth_export.frames import rendered_frames
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.session import OnnxSession
 
@@ -79,7 +80,7 @@ def test_export_refuses_to_write_a_graph_that_disagrees(network, step_graph, tmp
     monkeypatch.setattr("vmdepth_export.step_graph.to_onnx", lambda *_: miscompiled)
     folder = tmp_path / "output"
     folder.mkdir()
-    with pytest.raises(WorkError, match="not written, ONNX Runtime and PyTorch disagree"):
+    with pytest.raises(WorkError, match="not written, ONNX Runtime and PyTorch step disagree"):
         export_step_graph(network, folder / "wrong.onnx", *SIZE, frames=3)
     assert not list(folder.iterdir())
 
@@ -99,7 +100,8 @@ def test_command_agrees_on_real_video_and_writes_a_report(network, step_graph, t
     assert "agree over 30 frames" in done.stdout
     figures = json.loads(report.read_text())
     assert figures["agrees"]
-    assert figures["worst"]["depth"] <= 1e-4
+    assert figures["outputs"]["depth"]["largest"] <= 1e-4
+    assert len(figures["history"]["depth"]) == 30
 
 
 def test_command_exits_1_when_they_disagree(network, step_graph, tmp_path):

@@ -15,8 +15,9 @@ from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import TorchSession, open_session
 from vmdepth_export.bench_heads import head_times, reprojecting_step
+from vmdepth_export.comparison import compare
 from vmdepth_export.export import export, export_step_graph
-from vmdepth_export.parity import compare, rendered_frames
+from vmdepth_export.frames import rendered_frames
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.session import OnnxSession
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -99,6 +100,15 @@ class Pyramid(nn.Module):
         """Patch tokens [images, h·w, width] of a level (0..3) → [images, out_channels[level], h, w]."""
         return self.projects[level](tokens.transpose(1, 2).reshape(len(tokens), -1, *grid))
 
+    @torch.no_grad()
+    def fold_enlargements(self) -> None:
+        """Put 1×1 convolutions and pixel shuffles in place of the transposed convolutions. Cannot be undone.
+
+        Where kernel and stride are alike the two are equal, and compilers take the plainer form in every precision.
+        """
+        for index in (0, 1):
+            self.resize_layers[index] = _shuffled(self.resize_layers[index])
+
     def skips(self, projected: Sequence[Tensor], tap: Tap) -> list[Tensor]:
         """The four projected maps → four of `features` channels, each at its own size, fine to coarse."""
         s = self.scratch
@@ -112,6 +122,18 @@ class Pyramid(nn.Module):
         """The four skips → `path_1` [images, features, 8h, 8w]."""
         s = self.scratch
         return fuse((s.refinenet4, s.refinenet3, s.refinenet2, s.refinenet1), skips, tap)
+
+
+def _shuffled(enlarge: nn.Module) -> nn.Sequential:
+    """A transposed convolution that puts a k × k patch in place of every pixel, as convolution and pixel shuffle."""
+    assert (
+        isinstance(enlarge, nn.ConvTranspose2d) and enlarge.kernel_size == enlarge.stride and enlarge.bias is not None
+    )
+    into, out, k, _ = enlarge.weight.shape
+    conv = nn.Conv2d(into, out * k * k, 1)
+    conv.weight.copy_(enlarge.weight.permute(1, 2, 3, 0).reshape(-1, into, 1, 1))
+    conv.bias.copy_(enlarge.bias.repeat_interleave(k * k))  # type: ignore[union-attr]  # it has one by default
+    return nn.Sequential(conv, nn.PixelShuffle(k))
 
 
 def fuse(fusions: Sequence[nn.Module], skips: Sequence[Tensor], tap: Tap) -> Tensor:

@@ -14,7 +14,7 @@ from vmdepth.networks.video_depth import VideoDepth
 
 
 class StepGraph(nn.Module):
-    """One frame through a copy of a network whose position table is folded to one size.
+    """One frame through a copy of a network that is folded to one size and to what compilers know best.
 
     `forward(frame, states)`: frame uint8 [B, H, W, 3] RGB; states by name. Returns depth float32 [B, H, W], descriptor
     float32 [B, D] (unit length: mean of the last encoder map), state_change float32 [B] and the next states by name
@@ -26,6 +26,7 @@ class StepGraph(nn.Module):
         model.check_steps()
         self.model = copy.deepcopy(model).eval()
         self.model.encoder.fold_positions(height, width)
+        self.model.decoder.fold_enlargements()
         if model.ring is not None and model.cycle is not None:
             first, last = model.cycle
             slots = [model.ring.slot(counter - 1 if counter > first else last) or 0 for counter in range(last + 1)]
@@ -33,7 +34,8 @@ class StepGraph(nn.Module):
             self.register_buffer("previous_slot", torch.tensor(slots), persistent=False)
 
     def forward(self, frame: Tensor, states: States) -> tuple[Tensor, Tensor, Tensor, States]:
-        maps = self.model.encode(frame.permute(0, 3, 1, 2).float() / 255)
+        # To float first: TensorRT does nothing else with bytes.
+        maps = self.model.encode(frame.float().permute(0, 3, 1, 2) / 255)
         grid = (frame.shape[1] // PATCH, frame.shape[2] // PATCH)
         depth, after = self.model.decode_step(maps, grid, states)
         descriptor = F.normalize(maps[-1].mean(dim=1), dim=-1)

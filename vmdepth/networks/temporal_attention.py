@@ -65,13 +65,19 @@ class TemporalAttention(nn.Module):
         now, table = x + table[:, -1:], table[:, None, :-1]
         per_head = (HEADS, -1, x.shape[-1])
         query = self.to_q(now).unflatten(-1, (HEADS, -1)) * (x.shape[-1] // HEADS) ** -0.5
-        query = torch.einsum("bphd,hdc->bphc", query, self.to_k.weight.view(per_head))
+        query = _each_head(query, self.to_k.weight.view(per_head))
         scores = query @ past.transpose(-2, -1) + query @ table.transpose(-2, -1) + mask
         own = (query * now[:, :, None]).sum(dim=-1, keepdim=True)
         weights = torch.cat([scores, own], dim=-1).softmax(dim=-1)
         before, own = weights[..., :-1], weights[..., -1:]
         mixed = before @ past + before @ table + own * now[:, :, None]
-        return self.to_out[0](torch.einsum("bphc,hdc->bphd", mixed, self.to_v.weight.view(per_head)).flatten(2))
+        return self.to_out[0](_each_head(mixed, self.to_v.weight.view(per_head).transpose(1, 2)).flatten(2))
+
+
+def _each_head(x: Tensor, weight: Tensor) -> Tensor:
+    """x [B, h·w, heads, m] times weight [heads, m, n], every head by its own matrix → [B, h·w, heads, n]."""
+    # As plain products: an Einsum node knows no bfloat16, and not every compiler makes a product of it.
+    return (x.flatten(0, 1).transpose(0, 1) @ weight).transpose(0, 1).unflatten(0, x.shape[:2])
 
 
 class _Places(nn.Module):

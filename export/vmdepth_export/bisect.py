@@ -1,0 +1,100 @@
+"""Which node of a graph is the first whose result differs: for people who have to find what went wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from vmdepth_export.comparison import TOLERANCES, one_frame, precision_of
+from vmdepth_export.emulation import emulated
+from vmdepth_export.frames import choose_frames
+from vmdepth_export.graph import element_types, expand, read_step_graph
+from vmdepth_export.probe import Probe
+from vmdepth_export.sides import open_graph
+from vmdepth_runtime.contract import StepContract
+from vmdepth_runtime.session import OnnxSession
+
+_AT_ONCE = 64  # tensors kept in memory together
+
+
+def first_divergence(reference: Path, candidate: Path, source: str | None, frames: int) -> str:
+    """One line: the first frame, and in graph order the first node of the candidate, that is out of tolerance.
+
+    Both run from their initial states, each with its own, until an output differs; of that frame every tensor that the
+    two graphs share is compared.
+    """
+    second, contract = read_step_graph(candidate)
+    first, other = graph_of(reference, contract)
+    limit = max((precision_of(c) for c in (other, contract)), key=list(TOLERANCES).index)
+    odd = {f"state.{s.name}" for s in contract.states} ^ {f"state.{s.name}" for s in other.states}
+    if odd:
+        for side, name in ((second, candidate), (first, reference)):
+            for node in side.graph.node:
+                if odd & set(node.input):
+                    return f"first divergence: {node.name} of {name} reads {sorted(odd & set(node.input))[0]}"
+    sides = [expand(emulated(proto)) for proto in (first, second)]
+    sessions = [open_graph(proto) for proto in (first, second)]
+    for number, frame in enumerate(choose_frames(source, frames, contract)):
+        before = [session.states() for session in sessions]
+        outputs = [_step(session, frame) for session in sessions]
+        if any(_differs(outputs[0][name], outputs[1][name], limit) for name in outputs[0]):
+            return f"first divergence at frame {number}: " + _culprit(second, sides, frame, before, limit)
+    return f"in ONNX Runtime no output of one frame differs over {frames} frames; what differs is how the sides are run"
+
+
+def graph_of(path: Path, like: StepContract) -> tuple[onnx.ModelProto, StepContract]:
+    """The step graph of a side: of a checkpoint, exported now at the size of `like`."""
+    if path.suffix == ".onnx":
+        return read_step_graph(path)
+    from vmdepth.session import TorchSession, open_session
+    from vmdepth_export.graph import with_contract
+    from vmdepth_export.step_graph import to_onnx
+
+    session = open_session(path, like)
+    assert isinstance(session, TorchSession)
+    proto = to_onnx(session.model, like.height, like.width, like.streams)
+    return with_contract(proto, session.contract), session.contract
+
+
+def _step(session: OnnxSession, frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    session.frame[...] = frame
+    output = session.step()
+    return {"depth": output.depth, "descriptor": output.descriptor, **session.written()}
+
+
+def _differs(reference: NDArray[Any], candidate: NDArray[Any], precision: str) -> bool:
+    return bool(one_frame(reference, candidate).exceeds(replace(TOLERANCES[precision], growth=None)))
+
+
+def _culprit(
+    candidate: onnx.ModelProto,
+    sides: list[onnx.ModelProto],
+    frame: NDArray[np.uint8],
+    states: list[dict[str, NDArray[Any]]],
+    precision: str,
+) -> str:
+    """The first tensor, in the candidate's order, that both sides have and that differs."""
+    known = [element_types(side) for side in sides]
+    floats = {name for name, dtype in known[0].items() if dtype == known[1].get(name) == TensorProto.FLOAT}
+    made = {name for node in sides[0].graph.node for name in node.output} & floats
+    makers = {name: node for node in candidate.graph.node for name in node.output if name in made}
+    names = list(makers)
+    for first in range(0, len(names), _AT_ONCE):
+        part = names[first : first + _AT_ONCE]
+        ours, theirs = (Probe(side, part)(frame, kept) for side, kept in zip(sides, states, strict=True))
+        for name in part:
+            if ours[name].shape != theirs[name].shape:
+                return f"{makers[name].name} has shape {list(theirs[name].shape)}, not {list(ours[name].shape)}"
+            if ours[name].size and _differs(ours[name], theirs[name], precision):
+                figures = one_frame(ours[name], theirs[name])
+                return (
+                    f"{makers[name].name} (tensor '{name}'), mean error {figures.mean:.1e}, largest "
+                    f"{figures.largest:.1e} of its range"
+                )
+    return "no inner tensor differs, only the outputs: what the graphs are fed differs"

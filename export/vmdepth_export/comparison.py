@@ -1,0 +1,273 @@
+"""How far two sessions are from each other, frame after frame, states included, and how far they may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmdepth_runtime.contract import StepContract
+from vmdepth_runtime.errors import InputError, WorkError
+
+if TYPE_CHECKING:
+    from vmdepth.session import Session
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What is allowed of every output, in shares of its range (see `range_error`).
+
+    largest: of any number in any frame; mean: over all numbers and frames; p99: worst 99th percentile of a frame;
+    cosine: least of any frame. growth: mean of the last 100 frames ÷ mean of the first 100 (of a third of them, when
+    there are fewer than 300). delta1: of the depth, see `Agreement`. None is not judged: half precision has single
+    numbers far off, float32 a growth that is all noise.
+    """
+
+    largest: float | None
+    mean: float
+    p99: float
+    cosine: float
+    growth: float | None
+    delta1: float
+
+
+TOLERANCES = {
+    "fp32": Tolerance(largest=1e-4, mean=1e-4, p99=1e-4, cosine=0.99999, growth=None, delta1=0.9999),
+    "fp16": Tolerance(largest=None, mean=5e-3, p99=2e-2, cosine=0.999, growth=1.5, delta1=0.99),
+    "bf16": Tolerance(largest=None, mean=2e-2, p99=8e-2, cosine=0.99, growth=1.5, delta1=0.98),
+    "int8": Tolerance(largest=None, mean=3e-2, p99=1.5e-1, cosine=0.98, growth=1.5, delta1=0.97),
+    "fp8": Tolerance(largest=None, mean=4e-2, p99=2e-1, cosine=0.97, growth=1.5, delta1=0.97),
+}
+"""By the lower precision of the two sides, from the most exact on."""
+
+_NAMES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int8", "float8": "fp8"}
+_GROWTH_FRAMES = 100
+_SHORTEST = 20  # frames in a share below which growth says nothing
+_NOISE = 1e-6  # of the range: growth below it is none
+_PIXELS = 64  # depth is compared by δ1 on a grid of so many rows and columns
+
+
+def precision_of(contract: StepContract) -> str:
+    """The lowest precision that a step graph computes in: a key of `TOLERANCES`."""
+    order = list(TOLERANCES)
+    return max((_NAMES[dtype] for dtype in contract.precision.values()), key=order.index, default="fp32")
+
+
+@dataclass(frozen=True)
+class OutputFigures:
+    """Of one output or state over all frames; the terms are those of `Tolerance`.
+
+    worst_frame: where `largest` was seen, from 0. growth: of depth and states; None where there were too few frames or
+    only noise.
+    """
+
+    largest: float
+    worst_frame: int
+    mean: float
+    p99: float
+    cosine: float
+    growth: float | None
+
+    def exceeds(self, allowed: Tolerance) -> list[str]:
+        """Names of the figures that are not within tolerance."""
+        checks = {
+            "largest": allowed.largest is None or self.largest <= allowed.largest,
+            "mean": self.mean <= allowed.mean,  # a comparison with NaN is false, so a NaN anywhere exceeds
+            "p99": self.p99 <= allowed.p99,
+            "cosine": self.cosine >= allowed.cosine,
+            "growth": self.growth is None or allowed.growth is None or self.growth <= allowed.growth,
+        }
+        return [name for name, within in checks.items() if not within]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Candidate depth against reference depth as if that were true, after one fit of scale and shift over all frames.
+
+    delta1: share of pixels with a ratio below 1.25; absrel: mean |d − d̂| / d. Values are floored at 1 % of the
+    reference's largest.
+    """
+
+    delta1: float
+    absrel: float
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """What a comparison measured. precision: whose tolerance was asked. history: per frame, the mean error of the depth
+    and that of the worst state."""
+
+    frames: int
+    precision: str
+    tolerance: Tolerance
+    outputs: dict[str, OutputFigures]
+    agreement: Agreement
+    history: dict[str, list[float]]
+
+    @property
+    def wrong(self) -> dict[str, list[str]]:
+        """Output → its figures that exceed the tolerance."""
+        found = {name: figures.exceeds(self.tolerance) for name, figures in self.outputs.items()}
+        if not self.agreement.delta1 >= self.tolerance.delta1:
+            found.setdefault("depth", []).append("delta1")
+        return {name: figures for name, figures in found.items() if figures}
+
+    @property
+    def agrees(self) -> bool:
+        return self.frames > 0 and not self.wrong
+
+    @property
+    def worst(self) -> dict[str, float]:
+        """Output → largest error of any number in any frame."""
+        return {name: figures.largest for name, figures in self.outputs.items()}
+
+    @property
+    def depth(self) -> OutputFigures:
+        return self.outputs["depth"]
+
+    @property
+    def states(self) -> float:
+        """The largest error of any state; 0 for a network without any."""
+        return max((error for name, error in self.worst.items() if name.startswith("state.")), default=0.0)
+
+    def summary(self) -> dict[str, Any]:
+        """The few figures that go into a graph's metadata."""
+        return {
+            "frames": self.frames,
+            "precision": self.precision,
+            "depth": self.depth.largest,
+            "depth_mean": self.depth.mean,
+            "states": self.states,
+            "delta1": self.agreement.delta1,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, as JSON can hold it."""
+        return {**asdict(self), "wrong": self.wrong, "agrees": self.agrees}
+
+
+def compare(reference: Session, candidate: Session, frames: Iterable[NDArray[np.uint8]]) -> ParityReport:
+    """Run both from their initial states over the same frames, each with its own states, and measure.
+
+    frames: uint8 [B, H, W, 3] RGB each. Raises InputError when the two are not of one size or there is no frame.
+    """
+    check_comparable(reference.contract, candidate.contract)
+    precision = max(map(precision_of, (reference.contract, candidate.contract)), key=list(TOLERANCES).index)
+    reference.reset()
+    candidate.reset()
+    history: dict[str, list[tuple[float, float, float, float]]] = {}
+    depths: list[NDArray[np.float32]] = []
+    for frame in frames:
+        reference.frame[...] = frame
+        candidate.frame[...] = frame
+        expected, got = reference.step(), candidate.step()
+        # A ring is what was written into it, so comparing every entry once compares it all.
+        states, others = reference.written(), candidate.written()
+        pairs = {
+            "depth": (expected.depth, got.depth),
+            "descriptor": (expected.descriptor, got.descriptor),
+            **{f"state.{name}": (states[name], others[name]) for name in states},
+        }
+        for name, (a, b) in pairs.items():
+            history.setdefault(name, []).append(_errors(a, b))
+        change = ratio_error(expected.state_change, got.state_change)
+        history.setdefault("state_change", []).append((change, change, change, 1.0))
+        depths.append(np.stack([_sparse(expected.depth), _sparse(got.depth)]))
+    if not depths:
+        raise InputError("there is no readable frame to compare on; choose another --source")
+    outputs = {name: _figures(np.array(errors), _can_drift(name)) for name, errors in history.items()}
+    table = {name: np.array(errors)[:, 1] for name, errors in history.items()}
+    worst_state = [errors for name, errors in table.items() if name.startswith("state.")] or [np.zeros(len(depths))]
+    return ParityReport(
+        frames=len(depths),
+        precision=precision,
+        tolerance=TOLERANCES[precision],
+        outputs=outputs,
+        agreement=_agreement(np.stack(depths, axis=1)),
+        history={"depth": table["depth"].tolist(), "states": np.max(worst_state, axis=0).tolist()},
+    )
+
+
+def check_comparable(a: StepContract, b: StepContract) -> None:
+    """Raise InputError unless the two are of one size and number of streams, WorkError unless of the same states."""
+    sizes = [(c.streams, c.height, c.width) for c in (a, b)]
+    if sizes[0] != sizes[1]:
+        raise InputError(f"reference and candidate differ in streams, height, width: {sizes[0]} and {sizes[1]}")
+    specs = [{s.name: s.shape for s in c.states} for c in (a, b)]
+    odd = sorted(name for name in specs[0].keys() | specs[1].keys() if specs[0].get(name) != specs[1].get(name))
+    if odd:
+        raise WorkError(f"reference and candidate do not have the same states: {', '.join(odd[:5])}")
+
+
+def spread(reference: NDArray[Any]) -> float:
+    """Of the reference from its 1st to its 99th percentile: a few hot values cannot stretch it.
+
+    Where the reference is all but constant that says nothing: the largest magnitude stands in, or 1 for zeros.
+    """
+    low, high = np.percentile(reference, (1, 99))
+    magnitude = float(np.max(np.abs(reference)))
+    found = float(high - low)
+    return (magnitude if found < 1e-3 * magnitude else found) or 1.0
+
+
+def range_error(reference: NDArray[Any], candidate: NDArray[Any]) -> float:
+    """max |a − b| ÷ `spread` of the reference."""
+    return _errors(reference, candidate)[0]
+
+
+def ratio_error(reference: NDArray[Any], candidate: NDArray[Any]) -> float:
+    """max |a − b| ÷ max(1, |a|): for `state_change`, which is a share of the states' size as it is.
+
+    Between two frames that are all but alike it is a small difference of large numbers; relative to itself its last
+    digits would say nothing.
+    """
+    return float(np.max(np.abs(reference - candidate) / np.maximum(1, np.abs(reference))))
+
+
+def _errors(reference: NDArray[Any], candidate: NDArray[Any]) -> tuple[float, float, float, float]:
+    """Largest, mean and 99th percentile of |a − b| ÷ spread, and the cosine between the two."""
+    a, b = reference.astype(np.float32).ravel(), candidate.astype(np.float32).ravel()
+    off = np.abs(a - b) / np.float32(spread(a))
+    lengths = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
+    # Two zeros point the same way.
+    cosine = float(a @ b) / lengths if lengths else float(np.array_equal(a, b))
+    return float(off.max()), float(off.mean()), float(np.percentile(off, 99)), cosine
+
+
+def one_frame(reference: NDArray[Any], candidate: NDArray[Any]) -> OutputFigures:
+    """The figures of one pair of tensors of one shape."""
+    return _figures(np.array([_errors(reference, candidate)]))
+
+
+def _can_drift(name: str) -> bool:
+    """Whether errors of an output can pile up from frame to frame; others come and go with the picture."""
+    return name == "depth" or name.startswith("state.")
+
+
+def _figures(errors: NDArray[np.float64], can_drift: bool = False) -> OutputFigures:
+    """errors: [N, 4] of `_errors`. NumPy's max and argmax let a NaN win, Python's max may not."""
+    largest, mean, p99, cosine = errors.T
+    part = min(_GROWTH_FRAMES, len(errors) // 3)
+    growth = None
+    if can_drift and part >= _SHORTEST and mean[-part:].mean() > _NOISE:
+        growth = float(mean[-part:].mean() / max(mean[:part].mean(), _NOISE))
+    return OutputFigures(
+        float(largest.max()), int(largest.argmax()), float(mean.mean()), float(p99.max()), float(cosine.min()), growth
+    )
+
+
+def _sparse(depth: NDArray[np.float32]) -> NDArray[np.float32]:
+    rows, columns = (max(1, size // _PIXELS) for size in depth.shape[1:])
+    return depth[:, ::rows, ::columns].ravel().copy()
+
+
+def _agreement(depths: NDArray[np.float32]) -> Agreement:
+    """depths: [2, N, pixels], reference and candidate."""
+    reference, candidate = (side.ravel().astype(np.float64) for side in depths)
+    scale, shift = np.polyfit(candidate, reference, 1) if np.ptp(candidate) > 0 else (1.0, 0.0)
+    floor = 0.01 * max(float(np.abs(reference).max()), 1e-12)
+    a, b = np.maximum(reference, floor), np.maximum(scale * candidate + shift, floor)
+    return Agreement(float((np.maximum(a / b, b / a) < 1.25).mean()), float((np.abs(a - b) / a).mean()))

@@ -1,0 +1,273 @@
+"""A step graph becomes an engine: one builder for TensorRT 10 and 11 and for TensorRT-RTX.
+
+Types come from the graph (strongly typed networks), so the builder chooses kernels and nothing else. TensorRT builds on
+the GPU that the engine is for. TensorRT-RTX builds ahead of time for chosen compute capabilities, on any machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from vmdepth_export.comparison import compare
+from vmdepth_export.frames import choose_frames
+from vmdepth_export.graph import expand, read_step_graph
+from vmdepth_export.sides import open_sides
+from vmdepth_runtime.contract import StepContract
+from vmdepth_runtime.engine import (
+    EngineFacts,
+    Target,
+    file_hash,
+    known_bad,
+    least_capability,
+    load_library,
+    read_sidecar,
+    sidecar_of,
+    to_sidecar,
+)
+from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.machine import Gpu, find_gpu
+from vmdepth_runtime.outputs import part_name
+
+PARITY_FRAMES = 200
+_LOOK = "look for the culprit with 'vmdepth-parity --bisect', or build it as fp32"
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """capabilities: compute capabilities to build for, "8.6"; empty: that of the GPU here, or, with TensorRT-RTX on a
+    machine without one, every one from 8.0 on that the graph's types allow. workspace: MiB that kernels may use beside
+    weights and states; None leaves it to the library."""
+
+    target: Target
+    capabilities: tuple[str, ...] = ()
+    workspace: int | None = None
+
+
+def build_and_tell(source: Path, output: Path, settings: BuildSettings) -> None:
+    """`build_engine`, and parity where there is a GPU to run the engine on, with all of it told on the terminal.
+
+    Raises WorkError, and leaves no engine behind, when the two do not agree.
+    """
+    bars = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*bars, console=Console(stderr=True), transient=True) as progress:
+        built = build_engine(source, output, settings, progress)
+    _, facts = read_sidecar(output)
+    told = f"{settings.target} {facts.version}, compute capability {', '.join(facts.capabilities)}"
+    if not built:
+        click.echo(f"{output}: is up to date ({told})")
+        return
+    if bad := known_bad(facts.target, facts.version):
+        click.echo(f"{output}: TensorRT {facts.version} is {bad}", err=True)
+    click.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {told}")
+    if find_gpu() is None:
+        click.echo(f"not compared, as there is no GPU here; on the device: vmdepth-parity {source.name} {output.name}")
+        return
+    _prove(source, output)
+
+
+def _prove(source: Path, output: Path) -> None:
+    """Compare an engine with its step graph; the figures go into the sidecar, an engine that is wrong goes away."""
+    with open_sides(source, output) as (reference, candidate):
+        report = compare(reference, candidate, choose_frames(None, PARITY_FRAMES, candidate.contract))
+    contract, facts = read_sidecar(output)
+    if not report.agrees:
+        output.unlink()
+        sidecar_of(output).unlink()
+        raise WorkError(f"{output}: not kept, it disagrees with {source} in {', '.join(report.wrong)}; {_LOOK}")
+    contract = replace(contract, parity={**report.summary(), "reference": source.name})
+    _write(sidecar_of(output), to_sidecar(contract, facts).encode())
+    click.echo(f"agrees with {source} over {report.frames} frames: depth {report.depth.mean:.1e} of its range")
+
+
+def build_engine(source: Path, output: Path, settings: BuildSettings, progress: Progress) -> bool:
+    """Build `output` and its sidecar from a step graph; False where the two are there already and still right.
+
+    Raises InputError when this machine or the library cannot build it, WorkError when the library fails; nothing is
+    written then.
+    """
+    library, gpu = find_builder(settings.target)
+    proto, contract = read_step_graph(source)
+    capabilities = choose_capabilities(library, settings, contract, gpu)
+    facts = EngineFacts(
+        target=settings.target,
+        version=library.__version__,
+        capabilities=capabilities,
+        cuda=gpu.cuda if gpu else None,
+        source=source.name,
+        workspace=settings.workspace,
+        onnx_hash=file_hash(source),
+        engine_hash="",
+    )
+    if _is_current(output, facts):
+        return False
+    progress.console.print(f"{output}: building with {settings.target}; that can take minutes")
+    with _collected_errors(library) as (logger, errors):
+        builder = library.Builder(logger)
+        network = builder.create_network(_strongly_typed(library))
+        parser = library.OnnxParser(network, logger)
+        # Weights kept in 8 bits are a storage of ours: the library would take them for quantised ones.
+        if not parser.parse(expand(proto).SerializeToString()):
+            reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+            raise WorkError(f"{source}: {settings.target} does not take this graph: {_one_line(reasons)}")
+        config = _config(library, builder, settings, capabilities, progress)
+        cache = _timing_cache(library, config, facts) if settings.target == "tensorrt" else None
+        engine = builder.build_serialized_network(network, config)
+        if engine is None:
+            raise WorkError(f"{output}: not written, {settings.target} built no engine: {_one_line(errors)}")
+        if cache is not None:
+            _write(cache, memoryview(config.get_timing_cache().serialize()))
+        tensors = _tensors(network)
+    part = part_name(output)
+    try:
+        part.write_bytes(memoryview(engine))
+        facts = replace(facts, engine_hash=file_hash(part), tensors=tensors)
+        # The engine first: one without its sidecar is refused, a sidecar beside another engine as well.
+        part.replace(output)
+    except OSError as error:
+        raise WorkError(f"{output}: cannot be written ({error.strerror}); is the disk full?") from None
+    finally:
+        part.unlink(missing_ok=True)
+    _write(sidecar_of(output), to_sidecar(contract, facts).encode())
+    return True
+
+
+def find_builder(target: Target) -> tuple[ModuleType, Gpu | None]:
+    """The library that builds for a target, and this machine's GPU. Raises InputError when it cannot build here."""
+    gpu = find_gpu()
+    if target == "tensorrt" and gpu is None:
+        raise InputError(
+            "--target tensorrt: builds only on the GPU that the engine is for, and here is none; run this on the "
+            "device, or build ahead of time with '--target tensorrt-rtx'"
+        )
+    return load_library(target), gpu
+
+
+def choose_capabilities(
+    library: ModuleType, settings: BuildSettings, contract: StepContract, gpu: Gpu | None
+) -> tuple[str, ...]:
+    """The compute capabilities to build for. Raises InputError for those that cannot be."""
+    least = least_capability(contract)
+    if settings.target == "tensorrt":
+        assert gpu is not None
+        if settings.capabilities and settings.capabilities != (gpu.capability,):
+            raise InputError(f"--target tensorrt: builds for the GPU of this machine alone, which is {gpu.capability}")
+        known = chosen = [gpu.capability]
+    else:
+        names = [name[2:] for name in library.ComputeCapability.__members__ if name.startswith("SM")]
+        known = [f"{name[:-1]}.{name[-1]}" for name in names]
+        fitting = [name for name in known if float(name) >= least]
+        chosen = list(settings.capabilities) or ([gpu.capability] if gpu else fitting)
+    for name in chosen:
+        if name not in known:
+            raise InputError(f"compute capability {name}: {settings.target} builds for {', '.join(known)}")
+        if float(name) < least:
+            types = ", ".join(sorted(set(contract.precision.values())))
+            raise InputError(f"compute capability {name}: too old for a graph of {types}, which needs {least}")
+    return tuple(dict.fromkeys(chosen))
+
+
+def _strongly_typed(library: ModuleType) -> int:
+    # TensorRT 11 makes no other networks; its flag is there still, but may go.
+    flag = getattr(library.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    return 0 if flag is None else 1 << int(flag)
+
+
+def _config(
+    library: ModuleType, builder: Any, settings: BuildSettings, capabilities: Sequence[str], progress: Progress
+) -> Any:
+    config = builder.create_builder_config()
+    if settings.workspace is not None:
+        config.set_memory_pool_limit(library.MemoryPoolType.WORKSPACE, settings.workspace << 20)
+    if settings.target == "tensorrt-rtx":
+        config.num_compute_capabilities = len(capabilities)
+        for index, name in enumerate(capabilities):
+            config.set_compute_capability(getattr(library.ComputeCapability, f"SM{name.replace('.', '')}"), index)
+    if hasattr(library, "IProgressMonitor"):
+        config.progress_monitor = _monitor(library, progress)
+    return config
+
+
+def _monitor(library: ModuleType, progress: Progress) -> Any:
+    """Shows the builder's phases, which lie within each other, as bars."""
+
+    class Monitor(library.IProgressMonitor):  # type: ignore[name-defined]  # known only once the library is
+        def __init__(self) -> None:
+            library.IProgressMonitor.__init__(self)
+            self._tasks: dict[str, Any] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self._tasks[phase_name] = progress.add_task(phase_name, total=num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            progress.update(self._tasks[phase_name], completed=step + 1)
+            return True
+
+        def phase_finish(self, phase_name: str) -> None:
+            progress.remove_task(self._tasks.pop(phase_name))
+
+    return Monitor()
+
+
+def _timing_cache(library: ModuleType, config: Any, facts: EngineFacts) -> Path:
+    """Give the builder what it measured on earlier builds; returns the file to keep it in.
+
+    Kernel timings hold for one version of the library, one kind of GPU and one CUDA.
+    """
+    root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vmdepth"
+    root.mkdir(parents=True, exist_ok=True)
+    cache = root / f"timing-{library.__name__}-{facts.version}-sm{facts.capabilities[0]}-cuda{facts.cuda}.cache"
+    config.set_timing_cache(config.create_timing_cache(cache.read_bytes() if cache.exists() else b""), False)
+    return cache
+
+
+def _tensors(network: Any) -> dict[str, list[Any]]:
+    edges = [network.get_input(i) for i in range(network.num_inputs)]
+    edges += [network.get_output(i) for i in range(network.num_outputs)]
+    return {edge.name: [edge.dtype.name.lower(), *edge.shape] for edge in edges}
+
+
+def _is_current(output: Path, wanted: EngineFacts) -> bool:
+    if not output.exists():
+        return False
+    try:
+        _, facts = read_sidecar(output)
+        same = ("target", "version", "capabilities", "workspace", "onnx_hash")
+        return file_hash(output) == facts.engine_hash and all(getattr(facts, k) == getattr(wanted, k) for k in same)
+    except InputError:
+        return False
+
+
+@contextmanager
+def _collected_errors(library: ModuleType) -> Iterator[tuple[Any, list[str]]]:
+    """A logger that keeps the library's errors off the screen, and the list it keeps them in."""
+    errors: list[str] = []
+
+    class Collector(library.ILogger):  # type: ignore[name-defined]  # known only once the library is
+        def __init__(self) -> None:
+            library.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity <= library.ILogger.Severity.ERROR:
+                errors.append(message)
+
+    yield Collector(), errors
+
+
+def _one_line(messages: Sequence[str]) -> str:
+    return " ".join(messages[0].split())[:300] if messages else "it gives no reason"
+
+
+def _write(path: Path, content: bytes | memoryview) -> None:
+    part = part_name(path)
+    part.write_bytes(content)
+    part.replace(path)

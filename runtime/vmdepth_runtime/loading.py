@@ -1,0 +1,27 @@
+"""A step graph or an engine, whichever a file is, ready to step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vmdepth_runtime.session import OnnxSession
+
+if TYPE_CHECKING:
+    from vmdepth_runtime.tensorrt_session import TensorrtSession
+
+    ModelSession = OnnxSession | TensorrtSession
+
+MODEL_ENDINGS = (".onnx", ".engine")
+
+
+def load_session(path: str | Path, threads: int | None = None) -> ModelSession:
+    """By its ending: `.engine` on TensorRT, all else on ONNX Runtime.
+
+    threads: for one step on the CPU; None takes all cores. Raises InputError, naming the file, when it cannot run here.
+    """
+    if Path(path).suffix == ".engine":
+        from vmdepth_runtime.tensorrt_session import TensorrtSession
+
+        return TensorrtSession(path)
+    return OnnxSession(path, threads=threads)

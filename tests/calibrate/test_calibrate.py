@@ -1,0 +1,179 @@
+"""INT8 and FP8 from ranges of a real stream: what is quantised, what it costs, and what is refused."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from vmdepth.data.synthetic import render_clips
+from vmdepth.evaluation.accuracy import accuracy
+from vmdepth_calibrate.calibrate import calibrate
+from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
+from vmdepth_calibrate.ranges import Observed, observe
+from vmdepth_export.comparison import compare
+from vmdepth_export.frames import source_frames
+from vmdepth_export.graph import expand, read_step_graph, region_of
+from vmdepth_export.sides import open_graph, open_side
+from vmdepth_runtime import bundled
+from vmdepth_runtime.session import OnnxSession
+
+FRAMES = 120
+
+
+@pytest.fixture(scope="module")
+def contract():
+    return read_step_graph(bundled.MODEL)[1]
+
+
+@pytest.fixture(scope="module")
+def footage(contract, shared_data):
+    folder = shared_data / "rgbd_office_a" / "rgb"
+    return list(source_frames(str(folder), 500, contract.height, contract.width, 1))[::2]
+
+
+@pytest.fixture(scope="module")
+def int8(footage, tmp_path_factory):
+    path = tmp_path_factory.mktemp("int8") / "tiny.int8.onnx"
+    calibrate(bundled.MODEL, footage[:FRAMES], path)
+    return path
+
+
+def test_held_out_frames_agree(int8, footage):
+    report = compare(OnnxSession(bundled.MODEL), open_side(int8), footage[FRAMES : FRAMES + 60])
+    assert report.precision == "int8"
+    assert report.agrees, report.wrong
+    assert report.agreement.delta1 >= 0.97
+
+
+def test_against_the_truth_of_rendered_clips_no_point_is_lost(int8, contract):
+    clips = render_clips(range(6), 8, contract.height, contract.width)
+    images = (clips.rgb.clamp(0, 1) * 255).byte().permute(0, 1, 3, 4, 2).numpy()
+
+    def delta1(session):
+        found = []
+        for clip, truth in zip(images, clips.depth.numpy(), strict=True):
+            session.reset()
+            depths = []
+            for frame in clip:
+                session.frame[0] = frame
+                depths.append(session.step().depth[0].copy())
+            found.append(accuracy(depths, list(truth[:, 0])).delta1)
+        return float(np.mean(found))
+
+    assert delta1(open_side(int8)) >= delta1(OnnxSession(bundled.MODEL)) - 0.01
+
+
+def test_what_is_quantised_and_what_is_not(int8):
+    proto = onnx.load(int8)
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    quantised = {"encoder": 0, "decoder": 0}
+    for node in proto.graph.node:
+        if node.op_type not in ("MatMul", "Conv"):
+            continue
+        pairs = [makers[name].op_type == "DequantizeLinear" for name in node.input[:2] if name in makers]
+        if len(pairs) == 2 and all(pairs):
+            quantised[region_of(node)] += 1  # a KeyError for a head's product, or the last convolution
+        else:
+            assert not any(pairs), node.name
+    there = [region_of(node) for node in layers(expand(onnx.load(bundled.MODEL)))]
+    assert quantised == {region: there.count(region) for region in ("encoder", "decoder")}
+    assert min(quantised.values()) > 20
+    assert json.loads(proto.metadata_props[0].value)["precision"]["encoder"] == "int8"
+
+
+def test_the_form_for_tensorrt_is_symmetric_and_leaves_biases(int8):
+    proto = onnx.load(int8)
+    weights = {entry.name: entry for entry in proto.graph.initializer}
+    for node in proto.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            zero_point = weights[node.input[2]]
+            assert zero_point.data_type == TensorProto.INT8
+            assert not numpy_helper.to_array(zero_point).any()
+
+
+def test_the_form_for_cpus_is_u8_and_agrees(footage, tmp_path):
+    path = tmp_path / "cpu.onnx"
+    report, _ = calibrate(bundled.MODEL, footage[:30], path, form="cpu")
+    assert report.agrees
+    assert any(
+        entry.data_type == TensorProto.UINT8 and entry.name.endswith("zero_point")
+        for entry in onnx.load(path).graph.initializer
+    )
+
+
+def test_fp8_agrees(footage, tmp_path):
+    path = tmp_path / "fp8.onnx"
+    report, _ = calibrate(bundled.MODEL, footage[:30], path, precision="fp8")
+    assert report.precision == "fp8"
+    assert report.agrees, report.wrong
+    assert any(entry.data_type == TensorProto.FLOAT8E4M3FN for entry in onnx.load(path).graph.initializer)
+
+
+def test_ranges_are_those_of_the_stream():
+    """All but one value in 10,000 is kept, and a range never reaches beyond what was seen."""
+    values = np.random.default_rng(0).uniform(-1, 3, 1_000_000).astype(np.float32)
+    values[:10] = 1000
+    observed = Observed()
+    observed.add({"a": values[::2]})
+    observed.add({"a": values[1::2]})
+    low, high = observed.ranges()["a"]
+    assert low == pytest.approx(-1, abs=1e-3)
+    assert 2.9 < high < 4
+
+
+def test_states_evolve_while_ranges_are_taken(footage):
+    """What a head's first product reads depends on the states only through time: run twice, ranges are the same;
+    run on, they go where the stream goes."""
+    proto, _ = read_step_graph(bundled.MODEL)
+    proto = expand(proto)
+    session = OnnxSession(bundled.MODEL)
+    observe(proto, ["depth"], session, footage[:5])
+    after = session.states()
+    assert after["counter"][0] == 5
+    assert any(array.any() for name, array in after.items() if name.endswith("ssm"))
+
+
+def test_layers_that_cost_much_can_stay(footage, contract):
+    proto, _ = read_step_graph(bundled.MODEL)
+    proto = expand(proto)
+    session = OnnxSession(bundled.MODEL)
+    ranges = observe(proto, watched_tensors(proto, "tensorrt"), session, footage[:3]).ranges()
+    names = [node.name for node in layers(proto)]
+    some, _ = quantise(proto, contract, ranges, names[:5], "tensorrt")
+    assert sum(node.op_type == "QuantizeLinear" for node in some.graph.node) == 5
+    open_graph(some).close()
+
+
+def test_the_command_refuses_bad_input_in_one_line(int8, tmp_path, shared_data):
+    text = tmp_path / "notes.txt"
+    text.write_text("hello")
+    fake = tmp_path / "fake.onnx"
+    fake.write_text("hello")
+    footage = shared_data / "rgbd_office_a" / "rgb"
+    for model, source, *more in (
+        (fake, footage),
+        (tmp_path / "missing.onnx", footage),
+        (int8, footage),
+        (bundled.MODEL, tmp_path / "none.mp4"),
+        (bundled.MODEL, text),
+        (bundled.MODEL, footage, "--precision", "fp8", "--for", "cpu"),
+    ):
+        command = [
+            sys.executable,
+            "-m",
+            "vmdepth_calibrate.calibrate",
+            model,
+            "--data",
+            source,
+            "-o",
+            tmp_path / "q.onnx",
+        ]
+        done = subprocess.run([*map(str, command), *more], capture_output=True, text=True, check=False)
+        assert done.returncode == 2, done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert done.stderr.startswith("vmdepth-calibrate: ")
+    assert not (tmp_path / "q.onnx").exists()

@@ -1,0 +1,92 @@
+"""Parity names the culprit."""
+
+import json
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+from onnx import numpy_helper
+
+from vmdepth_export import comparison
+from vmdepth_export.export import bake_step_graph
+from vmdepth_export.parity import main, parity
+
+
+@pytest.fixture(scope="module")
+def half(step_graph, tmp_path_factory):
+    path = tmp_path_factory.mktemp("half") / "half.onnx"
+    bake_step_graph(step_graph, path, "fp16", frames=3)
+    return path
+
+
+@pytest.fixture
+def disagreement(monkeypatch, capfd):
+    """What the command says about two sides that it finds different."""
+
+    def run(*sides):
+        monkeypatch.setattr(sys, "argv", ["vmdepth-parity", *map(str, sides), "--frames", "3", "--bisect"])
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert left.value.code == 1
+        told = capfd.readouterr()
+        return told.out + told.err
+
+    return run
+
+
+def test_a_weight(step_graph, tmp_path, disagreement):
+    proto = onnx.load(step_graph)
+    node = next(n for n in proto.graph.node if n.name == "encoder.blocks.5.mlp.fc1/MatMul_1")
+    weight = next(i for i in proto.graph.initializer if i.name == node.input[1])
+    values = numpy_helper.to_array(weight) * np.float32(1.05)
+    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    path = tmp_path / "weight.onnx"
+    onnx.save(proto, path)
+    assert f"first divergence at frame 0: {node.name} " in disagreement(step_graph, path)
+
+
+def test_states_that_changed_places(step_graph, tmp_path, disagreement):
+    """Both are there and of one shape; they only have each other's names on the way out."""
+    proto = onnx.load(step_graph)
+    names = {"next.layer_3.0.ssm": "next.layer_3.1.ssm", "next.layer_3.1.ssm": "next.layer_3.0.ssm"}
+    for node in proto.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    maker = next(n for n in proto.graph.node if "next.layer_3.1.ssm" in n.output)
+    path = tmp_path / "swapped.onnx"
+    onnx.save(proto, path)
+    assert f"first divergence at frame 0: {maker.name} " in disagreement(step_graph, path)
+
+
+def test_a_state_of_another_name(step_graph, tmp_path, disagreement):
+    proto = onnx.load(step_graph)
+    old, new = "layer_3.0.ssm", "layer_3.0.memory"
+    for node in proto.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [name.replace(old, new) if name in (f"state.{old}", f"next.{old}") else name for name in names]
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.name = value.name.replace(old, new)
+    facts = json.loads(proto.metadata_props[0].value)
+    for state in facts["states"]:
+        state["name"] = state["name"].replace(old, new)
+    proto.metadata_props[0].value = json.dumps(facts)
+    path = tmp_path / "renamed.onnx"
+    onnx.save(proto, path)
+    reader = next(n for n in proto.graph.node if f"state.{new}" in n.input)
+    told = disagreement(step_graph, path)
+    assert f"{reader.name} of {path} reads state.{new}" in told
+
+
+def test_a_tolerance(step_graph, half, disagreement, monkeypatch):
+    monkeypatch.setitem(comparison.TOLERANCES, "fp16", comparison.TOLERANCES["fp32"])
+    assert "first divergence at frame 0: encoder.patch_embed.proj/Conv_1 " in disagreement(step_graph, half)
+
+
+def test_half_precision_is_compared_with_the_tolerance_of_half_precision(step_graph, half, tmp_path):
+    picture = tmp_path / "errors.png"
+    done = CliRunner().invoke(parity, [str(step_graph), str(half), "--frames", "3", "--picture", str(picture)])
+    assert done.exit_code == 0, done.output
+    assert "tolerance of fp16" in done.output
+    assert picture.stat().st_size > 1000

@@ -1,0 +1,146 @@
+"""Every graph we export goes through NVIDIA's parser and compiler: TensorRT-RTX builds without a GPU."""
+
+import json
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from click.testing import CliRunner
+from rich.progress import Progress
+
+from vmdepth.networks import encoder
+from vmdepth.networks.presets import PRESETS
+from vmdepth.networks.video_depth import VideoDepth
+from vmdepth.session import contract_of
+from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
+from vmdepth_calibrate.ranges import observe
+from vmdepth_export.engine import BuildSettings, build_engine, choose_capabilities
+from vmdepth_export.export import export
+from vmdepth_export.frames import rendered_frames
+from vmdepth_export.graph import check, expand, read_step_graph, with_contract
+from vmdepth_export.precision import bake
+from vmdepth_export.sides import open_graph
+from vmdepth_export.step_graph import to_onnx
+from vmdepth_runtime.engine import file_hash, load_library, read_sidecar, sidecar_of
+from vmdepth_runtime.errors import InputError, WorkError
+
+pytestmark = pytest.mark.tensorrt
+SIZE = (28, 42)
+RTX = BuildSettings("tensorrt-rtx", ("8.9",))
+
+
+def build(source, output, settings=RTX):
+    with Progress(disable=True) as progress:
+        return build_engine(source, output, settings, progress)
+
+
+CASES = [(name, precision) for name in PRESETS for precision in ("fp32", "fp16", "bf16", "int8")]
+CASES += [(name, precision) for name in ("tiny", "vda-small-causal") for precision in ("fp8", "int8 and fp16")]
+
+
+@lru_cache(maxsize=1)  # cases of one preset follow each other
+def small_graph(name):
+    """The float32 step graph of a preset, and its contract: with four blocks, the large ones a quarter as wide."""
+    config = PRESETS[name]
+    full = encoder.ENCODERS[config.encoder]
+    share = 1 if full.width < 512 else 4
+    config = replace(
+        config, features=config.features // share, out_channels=tuple(c // share for c in config.out_channels)
+    )
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        small = replace(full, width=full.width // share, depth=4, taps=(0, 1, 2, 3))
+        patch.setitem(encoder.ENCODERS, config.encoder, small)
+        model = VideoDepth(config).eval()
+        contract = contract_of(model, *SIZE, 1)
+        return with_contract(expand(to_onnx(model, *SIZE, 1)), contract), contract
+
+
+@pytest.mark.parametrize(("name", "precision"), sorted(CASES))
+def test_every_preset_builds_in_every_precision(name, precision, tmp_path):
+    proto, contract = small_graph(name)
+    first, _, second = precision.partition(" and ")
+    if first in ("int8", "fp8"):
+        session = open_graph(proto)
+        frames = list(rendered_frames(2, *SIZE, 1))
+        ranges = observe(proto, watched_tensors(proto, "tensorrt"), session, frames).ranges()
+        proto, contract = quantise(proto, contract, ranges, [n.name for n in layers(proto)], "tensorrt", first)
+        first = second or "fp32"
+    if first != "fp32":
+        proto, contract = bake(proto, contract, first)
+    check(proto)  # full shape inference, no If, Loop or Scan
+    source, output = tmp_path / "model.onnx", tmp_path / "model.engine"
+    onnx.save(with_contract(proto, contract), source)
+    assert build(source, output)
+    built, facts = read_sidecar(output)
+    assert facts.engine_hash == file_hash(output)
+    assert built.precision == contract.precision
+    assert facts.tensors["frame"] == ["uint8", 1, *SIZE, 3]
+    assert facts.tensors["depth"] == ["float", 1, *SIZE]
+    assert {f"next.{s.name}" for s in contract.states} <= facts.tensors.keys()
+
+
+@pytest.fixture(scope="module")
+def engine(step_graph, tmp_path_factory):
+    path = tmp_path_factory.mktemp("engines") / "tiny.engine"
+    assert build(step_graph, path)
+    return path
+
+
+def test_it_is_rebuilt_only_when_something_changed(engine, step_graph):
+    before = file_hash(engine)
+    assert not build(step_graph, engine)
+    assert file_hash(engine) == before
+    assert build(step_graph, engine, replace(RTX, capabilities=("8.6",)))
+    engine.write_bytes(engine.read_bytes()[:-1])
+    assert build(step_graph, engine)
+
+
+def test_without_a_gpu_every_capability_that_fits_is_built_for(step_graph):
+    library = load_library("tensorrt-rtx")
+    _, contract = read_step_graph(step_graph)
+
+    def chosen(dtype, *capabilities):
+        settings = BuildSettings("tensorrt-rtx", capabilities)
+        return choose_capabilities(library, settings, replace(contract, precision={"encoder": dtype}), None)
+
+    assert "7.5" in chosen("float16")
+    assert "7.5" not in chosen("float32")
+    assert {"8.9", "12.0"} <= set(chosen("float8"))
+    with pytest.raises(InputError, match=r"compute capability 8.6: too old for a graph of float8, which needs 8.9"):
+        chosen("float8", "8.6")
+    with pytest.raises(InputError, match=r"compute capability 8.7: tensorrt-rtx builds for 7.5, 8.0"):
+        chosen("float16", "8.7")
+
+
+def test_a_graph_the_library_does_not_take_leaves_nothing_behind(step_graph, tmp_path):
+    proto = onnx.load(step_graph)
+    node = next(n for n in proto.graph.node if n.op_type == "Gelu")
+    node.op_type, node.domain = "Unheard", "ours"
+    source = tmp_path / "odd.onnx"
+    onnx.save(proto, source)
+    with pytest.raises(WorkError, match="tensorrt-rtx does not take this graph"):
+        build(source, tmp_path / "odd.engine")
+    assert [path.name for path in tmp_path.iterdir()] == ["odd.onnx"]
+
+
+def test_the_command_bakes_and_builds(step_graph, tmp_path):
+    output = tmp_path / "half.engine"
+    arguments = [str(step_graph), "-o", str(output), "--precision", "fp16", "--target", "tensorrt-rtx"]
+    done = CliRunner().invoke(export, arguments)
+    assert done.exit_code == 0, done.output
+    assert "not compared, as there is no GPU here" in done.output
+    assert (tmp_path / "half.onnx").exists()
+    sidecar = json.loads(sidecar_of(output).read_text())
+    assert sidecar["precision"]["encoder"] == "float16"
+    assert sidecar["parity"]["frames"] == 200
+    assert np.isfinite(sidecar["parity"]["depth"])
+
+
+def test_tensorrt_itself_needs_the_gpu_it_builds_for(step_graph, tmp_path):
+    done = CliRunner().invoke(export, [str(step_graph), "-o", str(tmp_path / "x.engine")])
+    assert isinstance(done.exception, InputError)
+    assert "build ahead of time with '--target tensorrt-rtx'" in str(done.exception)

@@ -1,0 +1,60 @@
+"""vmdepth-info says what is here, and what a model is."""
+
+import subprocess
+import sys
+
+import pytest
+
+from vmdepth_runtime import bundled, info
+
+
+def vmdepth_info(*arguments):
+    command = [sys.executable, "-m", "vmdepth_runtime.info", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_this_machine():
+    done = vmdepth_info()
+    assert done.returncode == 0, done.stderr
+    for line in ("Python", "ONNX Runtime", "CPUExecutionProvider: loads", "GPU", "TensorRT"):
+        assert line in done.stdout
+
+
+def test_a_listed_provider_that_does_not_load(monkeypatch):
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    assert ("", "CUDAExecutionProvider: listed, but does not load") in info.machine_facts()
+
+
+@pytest.mark.parametrize(
+    ("release", "told"),
+    [
+        ("# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic", "6.1 or 6.2 (Linux for Tegra 36.4.3)"),
+        ("# R99 (release), REVISION: 1.0", "unknown (Linux for Tegra 99.1.0)"),
+    ],
+)
+def test_jetpack(release, told, tmp_path, monkeypatch):
+    file = tmp_path / "nv_tegra_release"
+    file.write_text(release)
+    monkeypatch.setattr(info, "_L4T", file)
+    assert info.find_jetpack() == told
+
+
+def test_a_step_graph():
+    done = vmdepth_info(bundled.MODEL)
+    assert done.returncode == 0, done.stderr
+    for line in ("step graph", "11 recurrent", "float32", "relative inverse depth", "ONNX Runtime on CPU"):
+        assert line in done.stdout
+
+
+def test_bad_input_in_one_line(tmp_path):
+    text = tmp_path / "notes.txt"
+    text.write_text("hello")
+    fake = tmp_path / "fake.onnx"
+    fake.write_text("hello")
+    for path in (tmp_path / "missing.onnx", text, fake):
+        done = vmdepth_info(path)
+        assert done.returncode == 2
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert str(path) in done.stderr
