@@ -62,13 +62,18 @@ def official_video_weights():
 
 
 def test_the_readme_shows_commands_and_snippets():
-    assert {c.split()[0] for c in COMMANDS} == {f"vmdepth-{v}" for v in ("run", "eval", "export", "parity", "bench")}
+    verbs = ("run", "eval", "export", "parity", "bench", "calibrate", "info")
+    assert {c.split()[0] for c in COMMANDS} == {f"vmdepth-{verb}" for verb in verbs}
     assert len(SNIPPETS) == 2
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command(command, folder):
-    smaller = {"rendered:64": "rendered:1", "vda.onnx --size 196x252": "vda.onnx --size 56x70"}  # minutes otherwise
+    smaller = {
+        "rendered:64": "rendered:1",
+        "vda.onnx --size 196x252": "vda.onnx --size 56x70",
+        "tiny.onnx --size 196x252": "tiny.onnx --size 98x126",
+    }  # minutes otherwise
     for shown, tried in smaller.items():
         command = command.replace(shown, tried)
     program, *arguments = shlex.split(command)

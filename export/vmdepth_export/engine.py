@@ -59,7 +59,8 @@ def build_and_tell(source: Path, output: Path, settings: BuildSettings) -> None:
     Raises WorkError, and leaves no engine behind, when the two do not agree.
     """
     bars = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*bars, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*bars, console=console, transient=True, disable=not console.is_terminal) as progress:
         built = build_engine(source, output, settings, progress)
     _, facts = read_sidecar(output)
     told = f"{settings.target} {facts.version}, compute capability {', '.join(facts.capabilities)}"

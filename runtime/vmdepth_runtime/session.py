@@ -169,6 +169,11 @@ def _load(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exception classes share no base but Exception
+        if "NOT_IMPLEMENTED" in str(error) or "float8" in str(error):
+            raise InputError(
+                f"{path}: computes in types that ONNX Runtime has no CPU kernels for (bfloat16 or float8); build an "
+                f"engine of it with 'vmdepth-export {path} -o model.engine'"
+            ) from None
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise InputError(f"{path}: ONNX Runtime cannot load it as a step graph ({reason}); {REBUILD}") from None
 
