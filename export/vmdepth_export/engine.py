@@ -128,16 +128,9 @@ def build_engine(source: Path, output: Path, settings: BuildSettings, progress: 
         if cache is not None:
             _write(cache, memoryview(config.get_timing_cache().serialize()))
         tensors = _tensors(network)
-    part = part_name(output)
-    try:
-        part.write_bytes(memoryview(engine))
-        facts = replace(facts, engine_hash=file_hash(part), tensors=tensors)
-        # The engine first: one without its sidecar is refused, a sidecar beside another engine as well.
-        part.replace(output)
-    except OSError as error:
-        raise WorkError(f"{output}: cannot be written ({error.strerror}); is the disk full?") from None
-    finally:
-        part.unlink(missing_ok=True)
+    # The engine first: one without its sidecar is refused, and so is one beside the sidecar of another.
+    _write(output, memoryview(engine))
+    facts = replace(facts, engine_hash=file_hash(output), tensors=tensors)
     _write(sidecar_of(output), to_sidecar(contract, facts).encode())
     return True
 
@@ -270,5 +263,10 @@ def _one_line(messages: Sequence[str]) -> str:
 
 def _write(path: Path, content: bytes | memoryview) -> None:
     part = part_name(path)
-    part.write_bytes(content)
-    part.replace(path)
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        raise WorkError(f"{path}: cannot be written ({error.strerror}); is the disk full?") from None
+    finally:
+        part.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import islice
 
 import numpy as np
 import onnx
@@ -14,10 +15,11 @@ from vmdepth.evaluation.accuracy import accuracy
 from vmdepth_calibrate.calibrate import calibrate
 from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
 from vmdepth_calibrate.ranges import Observed, observe
+from vmdepth_calibrate.sensitivity import layer_costs
 from vmdepth_export.comparison import compare
 from vmdepth_export.frames import source_frames
 from vmdepth_export.graph import expand, read_step_graph, region_of
-from vmdepth_export.sides import open_graph, open_side
+from vmdepth_export.sides import open_side
 from vmdepth_runtime import bundled
 from vmdepth_runtime.session import OnnxSession
 
@@ -137,15 +139,17 @@ def test_states_evolve_while_ranges_are_taken(footage):
     assert any(array.any() for name, array in after.items() if name.endswith("ssm"))
 
 
-def test_layers_that_cost_much_can_stay(footage, contract):
+def test_every_layer_has_a_cost_and_dear_ones_can_stay(footage, contract):
     proto, _ = read_step_graph(bundled.MODEL)
     proto = expand(proto)
     session = OnnxSession(bundled.MODEL)
     ranges = observe(proto, watched_tensors(proto, "tensorrt"), session, footage[:3]).ranges()
     names = [node.name for node in layers(proto)]
+    costs = list(islice(layer_costs(proto, contract, ranges, "tensorrt", "int8", footage[:2]), 4))
+    assert [cost.layer for cost in costs] == names[:4]
+    assert all(0 < cost.error < 0.01 for cost in costs)
     some, _ = quantise(proto, contract, ranges, names[:5], "tensorrt")
     assert sum(node.op_type == "QuantizeLinear" for node in some.graph.node) == 5
-    open_graph(some).close()
 
 
 def test_the_command_refuses_bad_input_in_one_line(int8, tmp_path, shared_data):

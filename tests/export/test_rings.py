@@ -18,6 +18,9 @@ from vmdepth_export.bench_heads import head_times, reprojecting_step
 from vmdepth_export.comparison import compare
 from vmdepth_export.export import export, export_step_graph
 from vmdepth_export.frames import rendered_frames
+from vmdepth_export.graph import read_step_graph, with_contract
+from vmdepth_export.precision import bake
+from vmdepth_export.sides import open_graph
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.session import OnnxSession
 
@@ -48,6 +51,18 @@ def test_the_graph_is_the_network_past_every_turn_of_the_ring(case):
     model, _, report = case
     assert report.agrees
     assert report.frames == 90 > 2 * model.ring.slots
+
+
+def test_rings_of_a_float16_graph_are_float16_and_agree(case):
+    model, path, _ = case
+    proto, contract = bake(*read_step_graph(path), "fp16")
+    assert {state.name: state.dtype for state in contract.states} == {
+        state.name: "float16" if state.ring else "float32" for state in contract.states
+    }
+    session = open_graph(with_contract(proto, contract))
+    report = compare(TorchSession(model, *SIZE), session, rendered_frames(2 * model.ring.slots, *SIZE, 1))
+    assert report.agrees, report.wrong
+    assert all(array.dtype == np.float16 for name, array in session.states().items() if name != "counter")
 
 
 def test_the_graph_returns_one_entry_and_has_no_control_flow(case):
