@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vmdepth_calibrate.sensitivity import LayerCost
     from vmdepth_export.comparison import ParityReport
 
+_T = TypeVar("_T")
 ENOUGH = 100  # frames below which ranges are likely to miss something
 HELD_OUT = 5  # every so manieth part of the frames, the last, only measures
 SENSITIVITY_FRAMES = 8
@@ -44,7 +45,6 @@ def calibrate(
     Raises InputError for a graph that is not float32, WorkError if the two do not agree.
     """
     import onnx
-    from rich.progress import track
 
     from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
     from vmdepth_calibrate.ranges import observe
@@ -60,17 +60,17 @@ def calibrate(
     held_out = max(1, len(frames) // HELD_OUT)
     seen, unseen = frames[: len(frames) - held_out] or frames, frames[len(frames) - held_out :]
     reference = open_graph(proto)
-    ranges = observe(proto, watched_tensors(proto, form), reference, track(seen, "ranges", transient=True)).ranges()
+    ranges = observe(proto, watched_tensors(proto, form), reference, _shown(seen, "ranges", len(seen))).ranges()
     chosen = [node.name for node in layers(proto)]
     costs: list[LayerCost] = []
     if sensitivity or keep_above is not None:
         found = layer_costs(proto, contract, ranges, form, precision, unseen[:SENSITIVITY_FRAMES])
-        costs = list(track(found, "layer by layer", total=len(chosen), transient=True))
+        costs = list(_shown(found, "layer by layer", len(chosen)))
     if keep_above is not None:
         chosen = [cost.layer for cost in costs if cost.error <= keep_above]
     quantised, quantised_contract = quantise(proto, contract, ranges, chosen, form, precision)
     candidate = open_graph(with_contract(quantised, quantised_contract))
-    report = compare(reference, candidate, track(unseen, "parity", transient=True))
+    report = compare(reference, candidate, _shown(unseen, "parity", len(unseen)))
     if not report.agrees:
         raise WorkError(
             f"{output}: not written, its depth is too far from that of {model} ({_told(report)}); leave the worst "
@@ -151,6 +151,15 @@ def command(
         kept = " (kept in float32)" if keep_above is not None and cost.error > keep_above else ""
         click.echo(f"  {100 * cost.error:.3f} %  {cost.layer}{kept}")
     click.echo(f"{output}: {precision} for {form}, {output.stat().st_size / 1e6:.1f} MB; {_told(result)}")
+
+
+def _shown(items: Iterable[_T], what: str, total: int) -> Iterable[_T]:
+    """The items, with a bar on the terminal while they are gone through."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(items, what, total, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _told(report: ParityReport) -> str:

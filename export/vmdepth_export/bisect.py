@@ -18,6 +18,8 @@ from vmdepth_export.graph import element_types, expand, read_step_graph
 from vmdepth_export.probe import Probe
 from vmdepth_export.sides import open_graph
 from vmdepth_runtime.contract import StepContract
+from vmdepth_runtime.engine import read_sidecar
+from vmdepth_runtime.loading import MODEL_ENDINGS
 from vmdepth_runtime.session import OnnxSession
 
 _AT_ONCE = 64  # tensors kept in memory together
@@ -27,10 +29,10 @@ def first_divergence(reference: Path, candidate: Path, source: str | None, frame
     """One line: the first frame, and in graph order the first node of the candidate, that is out of tolerance.
 
     Both run from their initial states, each with its own, until an output differs; of that frame every tensor that the
-    two graphs share is compared.
+    two graphs share is compared. Of an engine, the step graph that it was built from is looked at, in ONNX Runtime.
     """
-    second, contract = read_step_graph(candidate)
-    first, other = graph_of(reference, contract)
+    second, contract = graph_of(candidate, like=None if candidate.suffix in MODEL_ENDINGS else reference)
+    first, other = graph_of(reference, like=candidate)
     limit = max((precision_of(c) for c in (other, contract)), key=list(TOLERANCES).index)
     odd = {f"state.{s.name}" for s in contract.states} ^ {f"state.{s.name}" for s in other.states}
     if odd:
@@ -45,20 +47,28 @@ def first_divergence(reference: Path, candidate: Path, source: str | None, frame
         outputs = [_step(session, frame) for session in sessions]
         if any(_differs(outputs[0][name], outputs[1][name], limit) for name in outputs[0]):
             return f"first divergence at frame {number}: " + _culprit(second, sides, frame, before, limit)
+    engines = [path.name for path in (reference, candidate) if path.suffix == ".engine"]
+    if engines:
+        return f"the step graphs agree in ONNX Runtime: what differs is what {engines[-1]} makes of its own"
     return f"in ONNX Runtime no output of one frame differs over {frames} frames; what differs is how the sides are run"
 
 
-def graph_of(path: Path, like: StepContract) -> tuple[onnx.ModelProto, StepContract]:
-    """The step graph of a side: of a checkpoint, exported now at the size of `like`."""
+def graph_of(path: Path, like: Path | None) -> tuple[onnx.ModelProto, StepContract]:
+    """The step graph of a side: of an engine its source, of a checkpoint exported now, at the size of `like`."""
+    if path.suffix == ".engine":
+        _, facts = read_sidecar(path)
+        return read_step_graph(path.with_name(facts.source))
     if path.suffix == ".onnx":
         return read_step_graph(path)
     from vmdepth.session import TorchSession, open_session
     from vmdepth_export.graph import with_contract
     from vmdepth_export.step_graph import to_onnx
 
-    session = open_session(path, like)
+    contract = graph_of(like, None)[1] if like is not None and like.suffix in MODEL_ENDINGS else None
+    session = open_session(path, contract)
     assert isinstance(session, TorchSession)
-    proto = to_onnx(session.model, like.height, like.width, like.streams)
+    c = session.contract
+    proto = to_onnx(session.model, c.height, c.width, c.streams)
     return with_contract(proto, session.contract), session.contract
 
 
