@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What is allowed of every output, in shares of its range (see `range_error`).
+    """What is allowed of every output, in shares of its range (see `spread`).
 
     largest: of any number in any frame; mean: over all numbers and frames; p99: worst 99th percentile of a frame;
     cosine: least of any frame. growth: mean of the last 100 frames ÷ mean of the first 100 (of a third of them, when
@@ -211,11 +211,6 @@ def spread(reference: NDArray[Any]) -> float:
     magnitude = float(np.max(np.abs(reference)))
     found = float(high - low)
     return (magnitude if found < 1e-3 * magnitude else found) or 1.0
-
-
-def range_error(reference: NDArray[Any], candidate: NDArray[Any]) -> float:
-    """max |a − b| ÷ `spread` of the reference."""
-    return _errors(reference, candidate)[0]
 
 
 def ratio_error(reference: NDArray[Any], candidate: NDArray[Any]) -> float:

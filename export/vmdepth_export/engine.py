@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from vmdepth_export.comparison import compare
-from vmdepth_export.frames import choose_frames
+from vmdepth_export.frames import PARITY_FRAMES, choose_frames
 from vmdepth_export.graph import expand, read_step_graph
 from vmdepth_export.sides import open_sides
 from vmdepth_runtime.contract import StepContract
@@ -38,7 +38,6 @@ from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.machine import Gpu, find_gpu
 from vmdepth_runtime.outputs import part_name
 
-PARITY_FRAMES = 200
 _LOOK = "look for the culprit with 'vmdepth-parity --bisect', or build it as fp32"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
+from vmdepth_export.frames import PARITY_FRAMES
 from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.outputs import check_target, part_name
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from vmdepth_export.precision import Precision
     from vmdepth_runtime.contract import StepContract
     from vmdepth_runtime.engine import Target
-
-PARITY_FRAMES = 200
 
 
 def export_step_graph(
@@ -175,6 +174,8 @@ def export(
         given = [name for name, value in network_options.items() if value is not None]
         if given:
             raise InputError(f"{given[0]}: is chosen when a checkpoint is exported; {source} is a graph already")
+        if precision is None and output is not None and output.suffix == ".onnx":
+            raise InputError(f"{source}: is a graph already; say in which --precision {output} should be")
     if output is not None:
         check_target(output, source)
 

@@ -99,6 +99,8 @@ class _Baker:
             # Factors of a Resize are float32 by definition.
             if name and self._floats(name) and not (node.op_type == "Resize" and index > 0):
                 node.input[index] = self._as(name, wanted, node.name.rpartition("/")[0])
+        if node.op_type == "Attention" and wanted == self.half:
+            node.attribute.append(helper.make_attribute("softmax_precision", TensorProto.FLOAT))
         if node.op_type == "Cast":
             for attribute in node.attribute:
                 if attribute.i == TensorProto.FLOAT:

@@ -128,8 +128,7 @@ def test_ranges_are_those_of_the_stream():
 
 
 def test_states_evolve_while_ranges_are_taken(footage):
-    """What a head's first product reads depends on the states only through time: run twice, ranges are the same;
-    run on, they go where the stream goes."""
+    """The stream goes on from frame to frame while it is observed; that ranges follow is a matter of running it."""
     proto, _ = read_step_graph(bundled.MODEL)
     proto = expand(proto)
     session = OnnxSession(bundled.MODEL)

@@ -10,7 +10,7 @@ import pytest
 
 from vmdepth import checkpoint
 from vmdepth.session import TorchSession
-from vmdepth_export.comparison import compare, range_error
+from vmdepth_export.comparison import compare, one_frame
 from vmdepth_export.export import export_step_graph
 from vmdepth_export.frames import rendered_frames
 from vmdepth_runtime.errors import InputError, WorkError
@@ -36,10 +36,10 @@ def tampered(step_graph, folder, name):
 
 def test_range_error_is_relative_to_the_percentile_spread():
     reference = np.linspace(0, 1, 10_001)
-    assert range_error(reference, reference) == 0
-    assert range_error(reference, reference + 0.098) == pytest.approx(0.1)
-    assert range_error(np.full(5, 4.0), np.full(5, 5.0)) == pytest.approx(0.25)
-    assert range_error(np.zeros(5), np.full(5, 0.5)) == pytest.approx(0.5)
+    assert one_frame(reference, reference).largest == 0
+    assert one_frame(reference, reference + 0.098).largest == pytest.approx(0.1)
+    assert one_frame(np.full(5, 4.0), np.full(5, 5.0)).largest == pytest.approx(0.25)
+    assert one_frame(np.zeros(5), np.full(5, 0.5)).largest == pytest.approx(0.5)
 
 
 def test_nan_disagrees(network):

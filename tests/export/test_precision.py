@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vmdepth_export.comparison import compare
 from vmdepth_export.emulation import emulated
-from vmdepth_export.export import bake_step_graph
+from vmdepth_export.export import bake_step_graph, export_step_graph
 from vmdepth_export.frames import source_frames
 from vmdepth_export.graph import element_types, read_step_graph, region_of
 from vmdepth_export.precision import HALVES, bake
@@ -97,3 +97,16 @@ def test_weights_beyond_float16_are_refused_by_name(step_graph):
     with pytest.raises(InputError, match=r"output_conv2.0.weight' reaches .* float16 ends at 65504; use bf16"):
         bake(proto, contract, "fp16")
     bake(proto, contract, "bf16")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_attention_as_one_operator_agrees_and_keeps_its_softmax_exact(network, tmp_path, precision):
+    path = tmp_path / "fused.onnx"
+    report = export_step_graph(network, path, 42, 56, frames=10, precision=precision, attention="fused")
+    assert report.agrees
+    proto, _ = read_step_graph(path)
+    fused = [node for node in proto.graph.node if node.op_type == "Attention"]
+    assert len(fused) == len(network.encoder.blocks)
+    assert not any(node.op_type == "Softmax" for node in proto.graph.node)
+    exact = [a.i for node in fused for a in node.attribute if a.name == "softmax_precision"]
+    assert exact == ([] if precision == "fp32" else [TensorProto.FLOAT] * len(fused))

@@ -1,4 +1,7 @@
-"""`vmdepth-info`: what this machine can run, or what a model is and where it runs."""
+"""`vmdepth-info`: what this machine can run, or what a model is and where it runs.
+
+Works with the runtime's libraries alone; torch and onnx are asked only where a model needs them.
+"""
 
 from __future__ import annotations
 

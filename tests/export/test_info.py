@@ -5,11 +5,12 @@ import sys
 
 import pytest
 
-from vmdepth_runtime import bundled, info
+from vmdepth_export import info
+from vmdepth_runtime import bundled
 
 
 def vmdepth_info(*arguments):
-    command = [sys.executable, "-m", "vmdepth_runtime.info", *map(str, arguments)]
+    command = [sys.executable, "-m", "vmdepth_export.info", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
