@@ -38,12 +38,13 @@ def bake(proto: onnx.ModelProto, contract: StepContract, precision: Precision) -
     """A copy of a step graph that computes in `precision` what it computed in float32, and its contract.
 
     Layers that calibration quantised stay so. Inputs and outputs keep their types, but for float16 rings of past
-    inputs, which are float16 as well: they are read whole with every frame. Raises InputError for a graph that has half
-    precision already, or whose weights float16 cannot hold.
+    inputs, which are float16 as well: they are read whole with every frame. Fused attention takes its softmax along
+    into half precision: TensorRT refuses the attribute that would keep it in float32. Raises InputError for a graph
+    that has half precision already, or whose weights float16 cannot hold.
     """
-    halves = {"float16", "bfloat16"} & set(contract.precision.values())
-    if halves:
-        raise InputError(f"{contract.model}: {halves.pop()} is baked in already; start from the fp32 step graph")
+    baked = {"float16", "bfloat16"} & set(contract.precision.values())
+    if baked:
+        raise InputError(f"{contract.model}: {baked.pop()} is baked in already; start from the fp32 step graph")
     proto = expand(proto)
     if precision == "fp32":
         return proto, contract
@@ -55,8 +56,9 @@ def bake(proto: onnx.ModelProto, contract: StepContract, precision: Precision) -
         for entry in proto.opset_import:
             entry.version = max(entry.version, BF16_OPSET)
     check(proto)
+    halves = {*HALVES, *(["softmax"] if any(node.op_type == "Attention" for node in proto.graph.node) else [])}
     regions = {
-        region: _NAMES[precision] if region in HALVES and dtype == "float32" else dtype
+        region: _NAMES[precision] if region in halves and dtype == "float32" else dtype
         for region, dtype in contract.precision.items()
     }
     return proto, replace(contract, states=states, precision=regions, parity={})
@@ -99,8 +101,6 @@ class _Baker:
             # Factors of a Resize are float32 by definition.
             if name and self._floats(name) and not (node.op_type == "Resize" and index > 0):
                 node.input[index] = self._as(name, wanted, node.name.rpartition("/")[0])
-        if node.op_type == "Attention" and wanted == self.half:
-            node.attribute.append(helper.make_attribute("softmax_precision", TensorProto.FLOAT))
         if node.op_type == "Cast":
             for attribute in node.attribute:
                 if attribute.i == TensorProto.FLOAT:

@@ -18,7 +18,7 @@ from vmdepth.session import contract_of
 from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
 from vmdepth_calibrate.ranges import observe
 from vmdepth_export.engine import BuildSettings, build_engine, choose_capabilities
-from vmdepth_export.export import export
+from vmdepth_export.export import export, export_step_graph
 from vmdepth_export.frames import rendered_frames
 from vmdepth_export.graph import check, expand, read_step_graph, with_contract
 from vmdepth_export.precision import bake
@@ -125,6 +125,13 @@ def test_a_graph_the_library_does_not_take_leaves_nothing_behind(step_graph, tmp
     with pytest.raises(WorkError, match="tensorrt-rtx does not take this graph"):
         build(source, tmp_path / "odd.engine")
     assert [path.name for path in tmp_path.iterdir()] == ["odd.onnx"]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_fused_attention_builds_in_half_precision(network, tmp_path, precision):
+    source = tmp_path / "fused.onnx"
+    export_step_graph(network, source, *SIZE, frames=2, precision=precision, attention="fused")
+    assert build(source, tmp_path / "fused.engine")
 
 
 def test_the_command_bakes_and_builds(step_graph, tmp_path):

@@ -21,6 +21,7 @@ from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.session import OnnxSession
 
 TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
+DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
 @pytest.fixture(scope="module", params=list(TYPES))
@@ -38,9 +39,7 @@ def test_every_region_computes_in_its_type(baked):
     assert found.keys() == set(REGIONS)
     for region, seen in found.items():
         assert seen == {TYPES[precision] if region in HALVES else TensorProto.FLOAT}, region
-        assert contract.precision[region] == (
-            {"fp16": "float16", "bf16": "bfloat16"}[precision] if region in HALVES else "float32"
-        )
+        assert contract.precision[region] == (DTYPES[precision] if region in HALVES else "float32")
 
 
 def test_the_door_keeps_its_types_and_the_graph_stays_plain(baked, step_graph):
@@ -100,13 +99,12 @@ def test_weights_beyond_float16_are_refused_by_name(step_graph):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
-def test_attention_as_one_operator_agrees_and_keeps_its_softmax_exact(network, tmp_path, precision):
+def test_attention_as_one_operator_agrees(network, tmp_path, precision):
     path = tmp_path / "fused.onnx"
     report = export_step_graph(network, path, 42, 56, frames=10, precision=precision, attention="fused")
     assert report.agrees
-    proto, _ = read_step_graph(path)
+    proto, contract = read_step_graph(path)
     fused = [node for node in proto.graph.node if node.op_type == "Attention"]
     assert len(fused) == len(network.encoder.blocks)
     assert not any(node.op_type == "Softmax" for node in proto.graph.node)
-    exact = [a.i for node in fused for a in node.attribute if a.name == "softmax_precision"]
-    assert exact == ([] if precision == "fp32" else [TensorProto.FLOAT] * len(fused))
+    assert contract.precision["softmax"] == contract.precision["encoder"] == DTYPES[precision]
