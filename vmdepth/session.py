@@ -16,7 +16,7 @@ from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_runtime.contract import REGIONS, StateSpec, StepContract
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.loading import MODEL_ENDINGS, load_session
-from vmdepth_runtime.session import OnnxSession, StepOutput, write_entry
+from vmdepth_runtime.session import OnnxSession, StepOutput
 
 
 def contract_of(model: VideoDepth, height: int, width: int, streams: int) -> StepContract:
@@ -65,7 +65,7 @@ class TorchSession:
             if spec.ring is None:
                 self._states[spec.name] = self._written[spec.name]
             else:
-                write_entry(self._states[spec.name], self._written[spec.name], spec, self._frame)
+                _write_entry(self._states[spec.name], self._written[spec.name], spec, self._frame)
         self._frame += 1
         return StepOutput(depth.numpy(), descriptor.numpy(), change.numpy())
 
@@ -81,6 +81,19 @@ class TorchSession:
 
     def close(self) -> None:
         pass
+
+
+def _write_entry(ring: torch.Tensor, entry: torch.Tensor, spec: StateSpec, frame: int) -> None:
+    """Write a frame's entry [...] into its slot of a ring state [..., slots, ...], in place.
+
+    frame: number since the reset, from 0.
+    """
+    assert spec.ring is not None
+    slot = spec.ring.slot(frame)
+    if slot is None:
+        ring.copy_(entry.unsqueeze(spec.ring.axis).expand_as(ring))
+    else:
+        ring.select(spec.ring.axis, slot).copy_(entry)
 
 
 if TYPE_CHECKING:

@@ -54,6 +54,10 @@ class CudaDevice:
         """Start copying from the GPU into an array."""
         self._cuda.memcpy_dtoh_async(array, address, self._stream)
 
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Start copying `size` bytes from one buffer to another."""
+        self._cuda.memcpy_dtod_async(target, source, size, self._stream)
+
     def copy_rows(self, target: int, pitch: int, source: int, width: int, rows: int) -> None:
         """Start copying `rows` pieces of `width` bytes, which follow each other, to places `pitch` bytes apart."""
         copy = self._cuda.Memcpy2D()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vmdepth_runtime.session import OnnxSession
+from vmdepth_runtime.session import Device, OnnxSession, default_device
 
 if TYPE_CHECKING:
     from vmdepth_runtime.tensorrt_session import TensorrtSession
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 MODEL_ENDINGS = (".onnx", ".engine")
 
 
-def load_session(path: str | Path, threads: int | None = None) -> ModelSession:
+def load_session(path: str | Path, threads: int | None = None, device: Device | None = None) -> ModelSession:
     """By its ending: `.engine` on TensorRT, all else on ONNX Runtime.
 
-    threads: for one step on the CPU; None takes all cores. Raises InputError, naming the file, when it cannot run here.
+    threads: for one step on the CPU; None takes all cores. device: of ONNX Runtime; None takes CUDA where it can.
+    Raises InputError, naming the file, when it cannot run here.
     """
     if Path(path).suffix == ".engine":
         from vmdepth_runtime.tensorrt_session import TensorrtSession
 
         return TensorrtSession(path)
-    return OnnxSession(path, threads=threads)
+    return OnnxSession(path, threads=threads, device=device or default_device())

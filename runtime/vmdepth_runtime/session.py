@@ -1,20 +1,25 @@
-"""A step graph loaded in ONNX Runtime, its states bound to buffers that stay where they are between frames."""
+"""A step graph loaded in ONNX Runtime, bound once to buffers that stay where they are between frames."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.contract import METADATA_KEY, REBUILD, StateSpec, StepContract
+from vmdepth_runtime.contract import METADATA_KEY, REBUILD, StepContract
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.machine import find_gpu
+from vmdepth_runtime.states import HostMemory, Memory, SavedStates, States
 
 if TYPE_CHECKING:
     import onnxruntime
 
+Device = Literal["cpu", "cuda"]
+_CUDA = "CUDAExecutionProvider"
 _ONNX_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)", "float16": "tensor(float16)"}
 
 
@@ -32,105 +37,87 @@ class StepOutput:
 
 
 class OnnxSession:
-    """A step graph on ONNX Runtime's CPU provider.
+    """A step graph in ONNX Runtime, on the CPU or on the first CUDA device.
 
-    Write a frame into `session.frame`, call `session.step()`, read the views it returns. The states live in two sets of
-    buffers that swap roles at every step, so nothing is copied or allocated per frame. A ring state lives in one
-    buffer, into which the frame's one entry is written after the step.
+    Write frames into `session.frame`, call `session.step()`, read the views it returns. States stay where the graph
+    computes: nothing of them is copied or allocated per frame.
 
-    path: the `.onnx` file. threads: how many threads one step may use; None leaves it to ONNX Runtime (all cores).
-    Raises InputError when the file is missing, is no ONNX graph, or is not what its own contract says.
+    path: the `.onnx` file. threads: how many threads one step may use on the CPU; None leaves it to ONNX Runtime (all
+    cores). device: "cpu" or "cuda". Raises InputError when the file is missing, is no ONNX graph, is not what its own
+    contract says, or when ONNX Runtime cannot use the device; it never falls back to another one by itself.
 
-    Attributes: contract (`StepContract`); frame, uint8 `[B, H, W, 3]` RGB, the writable input buffer.
+    Attributes: path; contract (`StepContract`); frame, uint8 `[B, H, W, 3]` RGB, the writable input buffer; memory.
     """
 
-    def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
+    def __init__(self, path: str | Path, *, threads: int | None = None, device: Device = "cpu") -> None:
         self.path = Path(path)
-        self._session = _load(self.path, threads)
+        self._session = _load(self.path, threads, device)
         metadata = self._session.get_modelmeta().custom_metadata_map
-        self.contract = StepContract.from_json(metadata.get(METADATA_KEY), str(path))
-        descriptor_size = _check_graph(self._session, self.contract, self.path)
-
-        contract = self.contract
+        self.contract = contract = StepContract.from_json(metadata.get(METADATA_KEY), str(path))
+        descriptor_size = _check_graph(self._session, contract, self.path)
+        self.memory = _memory_of(device)
+        self._states = States(contract, self.memory)
         batch = contract.streams
-        self.frame, frame_value = _buffer((batch, contract.height, contract.width, 3), "uint8")
-        depth, depth_value = _buffer((batch, contract.height, contract.width), "float32")
-        descriptor, descriptor_value = _buffer((batch, descriptor_size), "float32")
-        state_change, state_change_value = _buffer((batch,), "float32")
-        self._output = StepOutput(depth, descriptor, state_change)
+        self.frame = np.zeros((batch, contract.height, contract.width, 3), np.uint8)
+        self._output = StepOutput(
+            np.zeros((batch, contract.height, contract.width), np.float32),
+            np.zeros((batch, descriptor_size), np.float32),
+            np.zeros((batch,), np.float32),
+        )
+        self._bindings = [self._binding(turn, device) for turn in (0, 1)]
 
-        recurrent = [state for state in contract.states if state.ring is None]
-        rings = [state for state in contract.states if state.ring is not None]
-        sets = [{state.name: _buffer(state.shape, state.dtype) for state in recurrent} for _ in range(2)]
-        kept = {state.name: _buffer(state.shape, state.dtype) for state in rings}
-        entries = {state.name: _buffer(state.next_shape, state.dtype) for state in rings}
-        self._states = [{name: array for name, (array, _) in (one | kept).items()} for one in sets]
-        self._entries = {name: array for name, (array, _) in entries.items()}
-        self._bindings = []
-        for read, write in ((sets[0], sets[1]), (sets[1], sets[0])):
-            binding = self._session.io_binding()
-            binding.bind_ortvalue_input("frame", frame_value)
-            binding.bind_ortvalue_output("depth", depth_value)
-            binding.bind_ortvalue_output("descriptor", descriptor_value)
-            binding.bind_ortvalue_output("state_change", state_change_value)
-            for name, (_, value) in (read | kept).items():
-                binding.bind_ortvalue_input(f"state.{name}", value)
-            for name, (_, value) in (write | entries).items():
-                binding.bind_ortvalue_output(f"next.{name}", value)
-            self._bindings.append(binding)
-        self._rings = rings
-        self._frame = 0  # since the reset: says which slot of a ring is next
-        self._current = 0
-        self.reset()
+    def step(self, idle: Collection[int] = ()) -> StepOutput:
+        """Run the frames that lie in `self.frame` through the graph and advance the states by one frame.
 
-    def step(self) -> StepOutput:
-        """Run the frame that lies in `self.frame` through the graph and advance the states by one frame."""
-        self._session.run_with_iobinding(self._bindings[self._current])
-        self._current = 1 - self._current
-        for spec in self._rings:
-            write_entry(self._states[0][spec.name], self._entries[spec.name], spec, self._frame)
-        self._frame += 1
+        idle: streams whose frame is not to be remembered; their states stay.
+        """
+        self._session.run_with_iobinding(self._bindings[self._states.turn])
+        self._states.advance(idle)
+        self.memory.wait()
         return self._output
 
-    def reset(self) -> None:
-        """Forget everything seen: every state back to its initial value."""
-        for spec in self.contract.states:
-            self._states[self._current][spec.name].fill(spec.initial)
-        self._frame = 0
+    def reset(self, stream: int | None = None) -> None:
+        """Forget everything that one stream, or all, have seen: every state back to its initial value."""
+        self._states.reset(stream)
 
-    def written(self) -> dict[str, NDArray[Any]]:
-        """What the last step wrote, by name: recurrent states, of rings the one entry. **Views**, as `StepOutput`."""
-        return self._states[self._current] | self._entries
+    def new_place(self) -> SavedStates:
+        """Room for the states of one stream, where the states are."""
+        return self._states.new_place()
+
+    def save(self, stream: int, place: SavedStates) -> None:
+        """Copy a stream's states into a place."""
+        self._states.save(stream, place)
+
+    def restore(self, stream: int, place: SavedStates) -> None:
+        """Go on with a stream from saved states."""
+        self._states.restore(stream, place)
 
     def states(self) -> dict[str, NDArray[Any]]:
         """Copies of the states that the next step will read, by name, in the contract's shapes and dtypes."""
-        return {name: array.copy() for name, array in self._states[self._current].items()}
+        return self._states.read()
 
-    def set_states(self, states: dict[str, NDArray[Any]]) -> None:
-        """Replace all states, matched by name.
-
-        states: every state of the contract, in its shape. Raises ValueError on a missing or unknown name or a wrong
-        shape, and for rings whose streams are at different frames; the states are then as they were.
-        """
-        current = self._states[self._current]
-        if states.keys() != current.keys():
-            missing, unknown = sorted(current.keys() - states.keys()), sorted(states.keys() - current.keys())
-            raise ValueError(f"states do not match {self.path.name}: missing {missing}, unknown {unknown}")
-        for name, array in states.items():
-            if array.shape != current[name].shape:
-                raise ValueError(f"state '{name}' has shape {array.shape}, {self.path.name} has {current[name].shape}")
-        if self._rings:
-            counter = states["counter"]
-            if (counter != counter[0]).any():
-                raise ValueError("the streams' counters differ; streams that share their rings' slots go in step")
-            self._frame = int(counter[0])  # as good as the frame's number: their difference is whole rounds
-        for name, array in states.items():
-            np.copyto(current[name], array, casting="same_kind")
+    def written(self) -> dict[str, NDArray[Any]]:
+        """Copies of what the last step wrote, by name: recurrent states, of rings the one entry."""
+        return self._states.written()
 
     def close(self) -> None:
         """Let go of the graph and its buffers; views already handed out stay readable."""
         self._bindings.clear()
         del self._session
+        self.memory.close()
+
+    def _binding(self, turn: int, device: Device) -> onnxruntime.IOBinding:
+        binding = self._session.io_binding()
+        binding.bind_input("frame", "cpu", 0, np.uint8, self.frame.shape, self.frame.ctypes.data)
+        for name, array in vars(self._output).items():
+            binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+        for spec in self.contract.states:
+            dtype = np.dtype(spec.dtype).type
+            address = self._states.inputs[turn][spec.name]
+            binding.bind_input(f"state.{spec.name}", device, 0, dtype, spec.shape, address)
+            address = self._states.outputs[turn][spec.name]
+            binding.bind_output(f"next.{spec.name}", device, 0, dtype, spec.next_shape, address)
+        return binding
 
     def __enter__(self) -> OnnxSession:
         return self
@@ -139,21 +126,23 @@ class OnnxSession:
         self.close()
 
 
-def write_entry(ring: Any, entry: Any, spec: StateSpec, frame: int) -> None:
-    """Write a frame's entry [...] into its slot of a ring state [..., slots, ...], in place.
+def default_device() -> Device:
+    """ "cuda" where ONNX Runtime was built for it and there is a GPU, else "cpu"."""
+    import onnxruntime
 
-    ring, entry: NumPy arrays or PyTorch tensors. frame: number since the reset, from 0.
-    """
-    assert spec.ring is not None
-    before = (slice(None),) * spec.ring.axis
-    slot = spec.ring.slot(frame)
-    if slot is None:
-        ring[...] = entry[before + (None,)]  # noqa: RUF005 (a star here needs Python 3.11)
-    else:
-        ring[before + (slot,)] = entry  # noqa: RUF005
+    has = _CUDA in onnxruntime.get_available_providers() and find_gpu() is not None
+    return "cuda" if has else "cpu"
 
 
-def _load(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
+def _memory_of(device: Device) -> Memory:
+    if device == "cpu":
+        return HostMemory()
+    from vmdepth_runtime.device import CudaDevice
+
+    return CudaDevice()
+
+
+def _load(path: Path, threads: int | None, device: Device) -> onnxruntime.InferenceSession:
     if not path.is_file():
         raise InputError(f"{path}: no such model file; make one with 'vmdepth-export CHECKPOINT -o model.onnx'")
     import onnxruntime
@@ -166,8 +155,14 @@ def _load(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
+    if device == "cuda" and _CUDA not in onnxruntime.get_available_providers():
+        raise InputError(
+            "this ONNX Runtime is built without CUDA; install it with 'pip install onnxruntime-gpu' in place of "
+            "onnxruntime, or run on the CPU with '--device cpu'"
+        )
+    providers = ["CPUExecutionProvider"] if device == "cpu" else [_CUDA, "CPUExecutionProvider"]
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # its exception classes share no base but Exception
         if "NOT_IMPLEMENTED" in str(error) or "float8" in str(error):
             raise InputError(
@@ -176,14 +171,11 @@ def _load(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
             ) from None
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise InputError(f"{path}: ONNX Runtime cannot load it as a step graph ({reason}); {REBUILD}") from None
-
-
-def _buffer(shape: tuple[int, ...], dtype: str) -> tuple[NDArray[Any], onnxruntime.OrtValue]:
-    """An array and an OrtValue over the same memory."""
-    import onnxruntime
-
-    array = np.zeros(shape, dtype)
-    return array, onnxruntime.OrtValue.ortvalue_from_numpy(array)
+    if session.get_providers()[0] != providers[0]:  # it falls back without a word when a CUDA library is missing
+        raise InputError(
+            "ONNX Runtime cannot start CUDA here ('vmdepth-info' says why); run on the CPU with '--device cpu'"
+        )
+    return session
 
 
 def _check_graph(session: onnxruntime.InferenceSession, contract: StepContract, path: Path) -> int:
