@@ -77,7 +77,7 @@ def whole_run(model: Path, folder: Path) -> dict[str, Any]:
     """The report of `vmdepth-run` over the bundled clip with this model, mp4 written."""
     from vmdepth_runtime.run import RunSettings, run
 
-    return run(RunSettings(Path("demo"), outputs=(folder / "bench.mp4",), model=model))
+    return run(RunSettings(("demo",), outputs=(str(folder / "bench.mp4"),), model=model))
 
 
 def measure(

@@ -18,16 +18,21 @@ from vmdepth_runtime.errors import InputError, WorkError
 
 if TYPE_CHECKING:
     from vmdepth_runtime.contract import StepContract
+    from vmdepth_runtime.keyframes import KeyframeSettings
     from vmdepth_runtime.session import OnnxSession
+    from vmdepth_runtime.sink import SinkFacts
     from vmdepth_runtime.sinks import open_sink
-    from vmdepth_runtime.sources import SourceFrame, VideoInfo, open_source
+    from vmdepth_runtime.sources import LiveSettings, SourceFrame, VideoInfo, open_source
     from vmdepth_runtime.stream import DepthResult, DepthStream
 
 # Loaded at first use: ONNX Runtime, PyAV and OpenCV together take most of a second.
 _HOME = {
     "DepthResult": "stream",
     "DepthStream": "stream",
+    "KeyframeSettings": "keyframes",
+    "LiveSettings": "sources",
     "OnnxSession": "session",
+    "SinkFacts": "sink",
     "SourceFrame": "sources",
     "StepContract": "contract",
     "VideoInfo": "sources",
@@ -39,7 +44,10 @@ __all__ = [
     "DepthResult",
     "DepthStream",
     "InputError",
+    "KeyframeSettings",
+    "LiveSettings",
     "OnnxSession",
+    "SinkFacts",
     "SourceFrame",
     "StepContract",
     "VideoInfo",

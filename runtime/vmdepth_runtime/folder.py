@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.pictures import PictureMaker
-from vmdepth_runtime.sources import Skipped, Source, SourceFrame, VideoInfo
+from vmdepth_runtime.sources import Source, SourceFrame, VideoInfo
 
 FOLDER_FPS = 30  # image files carry no times
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -22,19 +23,14 @@ IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pp
 class FolderSource(Source):
     """The images of one folder, in natural order (frame 2 before frame 10), 30 to the second.
 
-    The first one that can be read sets the size. Raises InputError when there is none.
+    The first one that can be read sets the size; an image of another size is skipped, as the states of one size cannot
+    go on with another. files: those of a pattern, in order; None: all of the folder. Raises InputError when there is
+    none.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        try:
-            names = sorted((entry.name for entry in path.iterdir() if entry.is_file()), key=natural)
-        except OSError as error:
-            raise InputError(f"{path}: the folder cannot be read ({error.strerror}); check its permissions") from None
-        self._files = [path / n for n in names if n.lower().endswith(IMAGE_ENDINGS) and not n.startswith(".")]
-        if not self._files:
-            what = f"none of its {len(names)} files is an image" if names else "the folder is empty"
-            raise InputError(f"{path}: {what}; give a folder with {', '.join(IMAGE_ENDINGS)} files")
+    def __init__(self, path: Path, files: list[Path] | None = None) -> None:
+        super().__init__(path.name)
+        self._files = _images_in(path) if files is None else files
         self._picture = PictureMaker()
         self._ahead = self._read()
         first = next(self._ahead, None)
@@ -64,13 +60,18 @@ class FolderSource(Source):
         for index, file in enumerate(self._files):
             image = self._load(file)
             if isinstance(image, str):
-                self.skipped.append(Skipped(index, file.name, image))
+                self._skip(index, file.name, image)
                 continue
             if not hasattr(self, "info"):
                 height, width = image.shape[:2]
                 self.info = VideoInfo(width, height, len(self._files), float(FOLDER_FPS), Fraction(1, FOLDER_FPS))
-            if self._right_size(index, file.name, image):
-                yield SourceFrame(index, index / FOLDER_FPS, image)
+            height, width = image.shape[:2]
+            if (width, height) != (self.info.width, self.info.height):
+                self._skip(
+                    index, file.name, f"is {width}x{height}, the first frame was {self.info.width}x{self.info.height}"
+                )
+                continue
+            yield SourceFrame(index, index / FOLDER_FPS, image)
 
     def _load(self, file: Path) -> NDArray[np.uint8] | str:
         """The image, or what is wrong with the file."""
@@ -83,6 +84,41 @@ class FolderSource(Source):
         if frame is None or frame.is_corrupt:
             return "not a readable image (broken off or damaged)"
         return self._picture(frame)
+
+
+def files_of_pattern(pattern: Path) -> list[Path] | None:
+    """The files that "frames/*.png" or "frames/%06d.png" mean, in natural order; None where it is no pattern.
+
+    Raises InputError when no file is meant by it.
+    """
+    number = re.search(r"%(0?)(\d*)d", pattern.name)
+    if number is None and not any(c in pattern.name for c in "*?["):
+        return None
+    try:
+        names = [entry.name for entry in pattern.parent.iterdir() if entry.is_file()]
+    except OSError:
+        names = []
+    if number is not None:
+        width = f"{{{number[2]},}}" if number[1] and number[2] else "+"
+        before, after = (re.escape(part) for part in re.split(r"%0?\d*d", pattern.name, maxsplit=1))
+        names = [name for name in names if re.fullmatch(f"{before}\\d{width}{after}", name)]
+    else:
+        names = [name for name in names if fnmatch(name, pattern.name)]
+    if not names:
+        raise InputError(f"{pattern}: there is no such file; check the pattern")
+    return [pattern.parent / name for name in sorted(names, key=natural)]
+
+
+def _images_in(folder: Path) -> list[Path]:
+    try:
+        names = sorted((entry.name for entry in folder.iterdir() if entry.is_file()), key=natural)
+    except OSError as error:
+        raise InputError(f"{folder}: the folder cannot be read ({error.strerror}); check its permissions") from None
+    images = [folder / n for n in names if n.lower().endswith(IMAGE_ENDINGS) and not n.startswith(".")]
+    if not images:
+        what = f"none of its {len(names)} files is an image" if names else "the folder is empty"
+        raise InputError(f"{folder}: {what}; give a folder with {', '.join(IMAGE_ENDINGS)} files")
+    return images
 
 
 def natural(name: str) -> list[tuple[int, str]]:

@@ -1,32 +1,31 @@
-"""Ctrl-C that lets the current frame finish, so that what was done can be finalised."""
+"""Ctrl-C, and SIGTERM, that let the current frame finish, so that what was done can be finalised."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable
 from types import FrameType
 from typing import TypeVar
 
 T = TypeVar("T")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruptible:
-    """While this context is open, Ctrl-C sets `pressed` instead of raising.
+    """While this context is open, Ctrl-C and SIGTERM set `pressed` instead of raising.
 
-    Only `next_of` breaks off at once: waiting for a frame that may never come is the one place where nothing is lost.
+    Only `wait_for` breaks off at once: a frame that may never come is the one thing that loses nothing.
     """
 
     def __init__(self) -> None:
         self.pressed = False
         self._waiting = False
 
-    def next_of(self, items: Iterator[T]) -> T | None:
-        """The next item; None at the end or once Ctrl-C was pressed."""
-        if self.pressed:
-            return None
+    def wait_for(self, take: Callable[[], T]) -> T | None:
+        """What `take` gives; None once an interrupt came."""
         try:
             self._waiting = True
-            return next(items, None)
+            return None if self.pressed else take()
         except KeyboardInterrupt:
             return None
         finally:
@@ -38,8 +37,9 @@ class Interruptible:
             raise KeyboardInterrupt
 
     def __enter__(self) -> Interruptible:
-        self._before = signal.signal(signal.SIGINT, self._on_signal)
+        self._before = [signal.signal(number, self._on_signal) for number in _SIGNALS]
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        for number, before in zip(_SIGNALS, self._before, strict=True):
+            signal.signal(number, before)

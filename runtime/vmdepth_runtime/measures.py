@@ -3,38 +3,57 @@
 from __future__ import annotations
 
 import os
-from array import array
+from collections import deque
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 MEMORY_EVERY = 200  # frames between two looks at the resident memory
-_STAGES = ("decode", "resize", "step", "colour", "encode")
+_KEPT = 100_000  # latest times that percentiles are taken from, and looks at the memory: a run may last for weeks
+_NAMED = 1000  # broken frames told one by one
 
 
 class RunStatistics:
-    """Counts of one run. Latency: from a frame in memory to its depth at the source's size; step: the network alone."""
+    """Counts of one run, of so many streams.
 
-    def __init__(self) -> None:
-        self.frames_out = 0
-        self.seconds = 0.0  # of the loop, finishing the outputs included
-        self.stage_seconds = dict.fromkeys(_STAGES, 0.0)
-        self._latency_ms = array("d")
-        self._step_ms = array("d")
-        self._memory: list[dict[str, float]] = []
+    Latency: from a frame in memory (of a live source) or in hand (of a file) to its depth at the model's size; step:
+    the network alone, for all streams together.
+    """
 
-    def add_frame(self, *, decode: float, latency: float, step: float, colour: float, encode: float) -> None:
-        """All in seconds; latency is resize and step together."""
-        for stage, seconds in zip(_STAGES, (decode, latency - step, step, colour, encode), strict=True):
-            self.stage_seconds[stage] += seconds
+    def __init__(self, streams: int = 1) -> None:
+        self.frames = [0] * streams
+        self.seconds = 0.0  # of the run, finishing the outputs included
+        self.step_seconds = 0.0
+        self.resize_seconds = 0.0
+        self.broken: list[list[int]] = [[] for _ in range(streams)]
+        self._latency_ms: deque[float] = deque(maxlen=_KEPT)
+        self._step_ms: deque[float] = deque(maxlen=_KEPT)
+        self._memory: deque[dict[str, float]] = deque(maxlen=_KEPT)
+
+    @property
+    def frames_out(self) -> int:
+        return sum(self.frames)
+
+    def add_frame(self, stream: int, *, latency: float) -> None:
+        """latency: seconds."""
+        self.frames[stream] += 1
         self._latency_ms.append(latency * 1e3)
-        self._step_ms.append(step * 1e3)
-        self.frames_out += 1
         if self.frames_out % MEMORY_EVERY == 0:
             resident = _resident_mib()
             if resident is not None:
                 self._memory.append({"frame": self.frames_out, "mib": round(resident, 2)})
+
+    def add_broken(self, stream: int, index: int) -> None:
+        """A frame for which the network gave what is not finite."""
+        if len(self.broken[stream]) < _NAMED:
+            self.broken[stream].append(index)
+
+    def add_step(self, whole: float, step: float) -> None:
+        """Seconds: with resizing and key frames, and of the network alone."""
+        self.step_seconds += step
+        self.resize_seconds += whole - step
+        self._step_ms.append(step * 1e3)
 
     @property
     def fps(self) -> float:
@@ -42,29 +61,27 @@ class RunStatistics:
 
     def latency(self, percentile: float, last: int = 0) -> float:
         """Milliseconds. last: over so many frames only, 0 for all."""
-        return _percentile(self._latency_ms[-last:], percentile)
+        values = self._latency_ms
+        return _percentile(values if not last else [values[k] for k in range(-min(last, len(values)), 0)], percentile)
 
     def as_dict(self) -> dict[str, Any]:
-        total = sum(self.stage_seconds.values())
         figures: dict[str, Any] = {
             "frames_out": self.frames_out,
             "seconds": round(self.seconds, 3),
             "fps": round(self.fps, 2),
             "latency_ms": _spread(self._latency_ms),
             "step_ms": _spread(self._step_ms),
-            "stage_seconds": {stage: round(s, 3) for stage, s in self.stage_seconds.items()},
-            "stage_shares": {stage: round(s / total, 4) if total else 0.0 for stage, s in self.stage_seconds.items()},
         }
         if self._memory:
-            figures["resident_memory"] = self._memory
+            figures["resident_memory"] = list(self._memory)
         return figures
 
 
-def _spread(values: array[float]) -> dict[str, float]:
+def _spread(values: deque[float]) -> dict[str, float]:
     return {"p50": round(_percentile(values, 50), 3), "p99": round(_percentile(values, 99), 3)}
 
 
-def _percentile(values: array[float], percentile: float) -> float:
+def _percentile(values: deque[float] | list[float], percentile: float) -> float:
     return float(np.percentile(values, percentile)) if values else 0.0
 
 

@@ -1,10 +1,10 @@
-"""`vmdepth-run`: a video, a folder of images or a pipe in; depth out."""
+"""`vmdepth-run`: videos, folders, pipes, cameras and network streams in; depth out."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -12,57 +12,102 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from vmdepth_runtime import bundled
 from vmdepth_runtime.cli import run_command
-from vmdepth_runtime.contract import RESIZES, Resize
-from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.contract import RESIZES, Resize, StepContract
+from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.keyframes import KeyframeSettings
 from vmdepth_runtime.outputs import check_target, write_report
+from vmdepth_runtime.uri import short_name
 
 if TYPE_CHECKING:
     from vmdepth_runtime.colour import ColourRange
-    from vmdepth_runtime.interrupt import Interruptible
-    from vmdepth_runtime.measures import RunStatistics
-    from vmdepth_runtime.sinks import Sink
+    from vmdepth_runtime.loading import ModelSession
+    from vmdepth_runtime.session import Device
+    from vmdepth_runtime.sink import PinholeCamera
     from vmdepth_runtime.sources import Source
-    from vmdepth_runtime.stream import DepthStream
 
-BACKENDS = ("auto", "onnxruntime")
+BACKENDS = ("auto", "onnxruntime", "tensorrt", "tensorrt-rtx")
 RANGE_FRAMES = 8  # frames the colour range of a file is chosen from
-_NAMED = 10  # skipped frames told one by one on the terminal; the report has all
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What `vmdepth-run` was asked for. outputs: none means `<source>.depth.mp4` in the current folder. model: None is
-    the bundled one. threads: None is all cores. resize: how a frame becomes the model's size."""
+    """What `vmdepth-run` was asked for. outputs: none means `<source>.depth.mp4` in the current folder; "{}" in a name
+    is the number of the source. model: None is the bundled one. threads: None is all cores. device: None is CUDA where
+    there is one. resize: how a frame becomes the model's size. depth_only: videos without the source. fov: degrees that
+    a frame is wide; intrinsics: fx, fy, cx, cy in pixels. keyframes: None switches anchoring off, else what differs
+    from the model's own settings. retries, max_gap, stall: of live sources, see `LiveSettings`; stall is also when a
+    stage counts as stalled. strict: stop when the network gives what is not finite."""
 
-    source: Path
-    outputs: tuple[Path, ...] = ()
+    sources: tuple[str, ...]
+    outputs: tuple[str, ...] = ()
     model: Path | None = None
     backend: str = "auto"
+    device: Device | None = None
     threads: int | None = None
     resize: Resize = "area"
+    depth_only: bool = False
+    fov: float | None = None
+    intrinsics: tuple[float, float, float, float] | None = None
+    keyframes: dict[str, Any] | None = None
+    retries: int | None = None
+    max_gap: float = 2.0
+    stall: float = 5.0
+    strict: bool = False
     report: Path | None = None
 
 
 @click.command("vmdepth-run")
-@click.argument("source", type=click.Path(path_type=Path))
-@click.option("-o", "--output", "outputs", multiple=True, type=click.Path(path_type=Path),
-              help="Where depth goes, by its ending: .mp4 (side by side) or .npz (raw); may be given several times. "
-                   "Default: SOURCE's name with .depth.mp4, in the current folder.")  # fmt: skip
-@click.option("--model", type=click.Path(path_type=Path), help="Step graph (.onnx). Default: the bundled one.")
-@click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="Threads for the network. Default: all cores.")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.option("-o", "--output", "outputs", multiple=True,
+              help="Where depth goes; may be given several times. OUT.mp4 (side by side); OUT.npz; one file per frame "
+                   "as DIR/%06d.png (16 bit), .npy, .exr or .ply; '-' (raw float32); 'display'; http://127.0.0.1:8080 "
+                   "(a page). '{}' is the source's number. Default: SOURCE's name with .depth.mp4, here.")  # fmt: skip
+@click.option("--model", type=click.Path(path_type=Path),
+              help="Step graph (.onnx) or engine (.engine). Default: the bundled one.")  # fmt: skip
+@click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True,
+              help="What has to run it; auto is what the model is made for.")  # fmt: skip
+@click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), help="For a step graph. Default: cuda where there is one."
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads for the network on the CPU. Default: all cores.")
 @click.option("--resize", type=click.Choice(RESIZES), default="area", show_default=True,
               help="How a frame becomes the model's size; cubic is how Depth Anything does it.")  # fmt: skip
-@click.option("--report", type=click.Path(path_type=Path), help="Write counts, times and memory there, as JSON.")
-def command(**options: Any) -> None:
-    """Depth for every frame of SOURCE: a video file, a folder of images, a pipe such as /dev/stdin, or "demo",
-    the bundled clip.
+@click.option("--depth-only", is_flag=True, help="Videos, windows and pages without the source beside the depth.")
+@click.option("--fov", type=click.FloatRange(1, 179), help="Degrees that a frame is wide, for .ply.")
+@click.option("--intrinsics", metavar="FX,FY,CX,CY", help="Of the source's frames, in pixels, for .ply.")
+@click.option("--keyframes/--no-keyframes", "anchored", default=True, show_default=True,
+              help="Go back to earlier states and scale when a place is seen again.")  # fmt: skip
+@click.option("--keyframe-capacity", type=int, help="Key frames at most.  [default: the model's]")
+@click.option("--keyframe-interval", type=int, help="Frames between two key frames.  [default: the model's]")
+@click.option("--keyframe-min-gap", type=int, help="Frames until a key frame may be gone back to.  [the model's]")
+@click.option("--keyframe-similarity", type=float, help="Cosine from which places are the same.  [the model's]")
+@click.option("--keyframe-max-state-change", type=float, help="Above it the scale is not touched.  [the model's]")
+@click.option("--keyframe-memory", type=float, metavar="MIB", help="That key frames may take, per source.  [256]")
+@click.option("--keyframe-follow", type=float, help="Share of the way to the fitted scale per frame.  [0.1]")
+@click.option("--retries", type=click.IntRange(min=0),
+              help="How often in a row a lost live source is opened again. Default: for ever.")  # fmt: skip
+@click.option("--max-gap", type=click.FloatRange(min=0), default=2.0, show_default=True, metavar="SECONDS",
+              help="Without a frame of a live source, after which its stream starts anew.")  # fmt: skip
+@click.option("--stall", type=click.FloatRange(min=0.1), default=5.0, show_default=True, metavar="SECONDS",
+              help="After which a live source without a frame is lost, and a stage counts as stalled.")  # fmt: skip
+@click.option("--strict", is_flag=True, help="Stop when the network gives what is not finite.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write counts, times and decisions there, as JSON.")
+def command(anchored: bool, intrinsics: str | None, **options: Any) -> None:
+    """Depth for every frame of SOURCE: a video, a folder of images, a pattern (frames/%06d.png, 'frames/*.png'), a pipe
+    (/dev/stdin), a camera (0, /dev/video0, csi://0), an address (rtsp://, rtmp://, http://), or "demo", the bundled
+    clip. Several sources go through one model made with vmdepth-export --streams.
 
-    An output that exists already is replaced when the new one is complete. Frames that cannot be read are skipped and
-    named. Ctrl-C finishes what was done so far.
+    Every frame of a file is used; of a live source the newest, and a lost one is opened again. Frames that cannot be
+    read are skipped and named. An output that exists already is replaced when the new one is complete. Ctrl-C finishes
+    what was done so far.
     """
-    report = run(RunSettings(**options))
+    keyframes = {name.removeprefix("keyframe_"): options.pop(name) for name in list(options) if "keyframe_" in name}
+    settings = RunSettings(
+        **options, keyframes=keyframes if anchored else None, intrinsics=_parse_intrinsics(intrinsics)
+    )
+    report = run(settings)
     if report["interrupted"]:
         raise click.exceptions.Exit(130)
 
@@ -77,114 +122,137 @@ def run(settings: RunSettings) -> dict[str, Any]:
 
     Raises InputError on bad input, before anything is written; WorkError when an output cannot be written.
     """
-    outputs = settings.outputs or (_default_output(settings.source),)
-    _check_targets(settings, outputs)
+    targets = _targets(settings)
+    _check_targets(settings, targets)
 
+    from vmdepth_runtime.feed import Feed
     from vmdepth_runtime.interrupt import Interruptible
+    from vmdepth_runtime.loading import load_session
     from vmdepth_runtime.measures import RunStatistics
+    from vmdepth_runtime.pipeline import run_pipeline
+    from vmdepth_runtime.run_report import Telling, make_report
     from vmdepth_runtime.sinks import open_sink
-    from vmdepth_runtime.sources import open_source
-    from vmdepth_runtime.stream import DepthStream
+    from vmdepth_runtime.sources import LiveSettings, open_source
+    from vmdepth_runtime.streams import StreamBatch
+    from vmdepth_runtime.watchdog import Pulse, Watchdog
+    from vmdepth_runtime.writer import Writer
 
-    statistics = RunStatistics()
+    model = settings.model or bundled.MODEL
+    statistics = RunStatistics(len(settings.sources))
     with ExitStack() as stack:
-        stream = stack.enter_context(DepthStream(settings.model, threads=settings.threads, resize=settings.resize))
-        source = stack.enter_context(open_source(settings.source))
-        _check_size(source)
-        colours = choose_range(stream, source) if any(_shows_colour(path) for path in outputs) else None
+        session = load_session(model, settings.threads, settings.device)
+        stack.callback(session.close)
+        _check_model(settings, session.contract, model)
+        live = LiveSettings(settings.retries, settings.max_gap, settings.stall)
+        sources = [stack.enter_context(open_source(source, live)) for source in settings.sources]
+        for source in sources:
+            _check_size(source)
+        anchoring = _keyframe_settings(settings, session.contract)
+        colours = choose_ranges(session, sources, settings.resize)
+        batch = StreamBatch(session, resize=settings.resize, keyframes=anchoring, strict=settings.strict)
+        telling = stack.enter_context(Telling(sources, statistics))
+        telling.start(batch)
+
         interrupt = stack.enter_context(Interruptible())
-        sinks = [stack.enter_context(open_sink(path, source.info)) for path in outputs]
+        feeds: list[Feed] = []
+        writers: list[Writer] = []
+        size = (session.contract.height, session.contract.width)
+        for stream, source in enumerate(sources):
+            facts = _facts(settings, source, session.contract, colours[stream], lambda: telling.status(feeds, batch))
+            sinks = [stack.enter_context(open_sink(target, facts)) for target in targets[stream]]
+            shown = colours[stream] if any(sink.wants_colour for sink in sinks) else None
+            writers.append(Writer(source.name, source.info, sinks, shown, settings.resize, size))
+            stack.callback(writers[-1].stop)
+        for source in sources:
+            feeds.append(Feed(source))
+            stack.callback(feeds[-1].close)
+        stepping = Pulse("the network")
+        pulses = [*(feed.pulse for feed in feeds if not feed.source.live), stepping, *(w.pulse for w in writers)]
+        watchdog = stack.enter_context(Watchdog(pulses, settings.stall, telling.say))
         start = perf_counter()
-        shown = _loop(source, stream, colours, sinks, statistics, interrupt)
-        finishing = perf_counter()
-        for sink in sinks:
-            sink.close()
-        statistics.stage_seconds["encode"] += perf_counter() - finishing
+        try:
+            run_pipeline(feeds, batch, writers, statistics, interrupt, stepping, telling.advance)
+            for writer in writers:
+                writer.finish()
+        except WorkError:
+            for line in [line for writer in writers for line in writer.rescue()]:
+                telling.say(line)
+            raise
         statistics.seconds = perf_counter() - start
-        report = _report(settings, source, stream, colours, shown, sinks, statistics, interrupt)
+        report = make_report(
+            settings, batch, feeds, writers, statistics, interrupted=interrupt.pressed, stalls=watchdog.stalls
+        )
         if settings.report is not None:
             write_report(report, settings.report)
-    _tell(report)
+        telling.finish(report)
     return report
 
 
-def _loop(
-    source: Source,
-    stream: DepthStream,
-    colours: ColourRange | None,
-    sinks: list[Sink],
-    statistics: RunStatistics,
-    interrupt: Interruptible,
-) -> tuple[float, float] | None:
-    """Every frame from the source to the sinks; returns the colour range of the last one."""
-    import numpy as np
-
-    from vmdepth_runtime.colour import colourise
-
-    frames = iter(source)
-    picture = np.zeros((source.info.height, source.info.width, 3), np.uint8)
-    bounds = None
-    with _progress(source, statistics) as advance:
-        while True:
-            start = perf_counter()
-            frame = interrupt.next_of(frames)
-            if frame is None:
-                return bounds
-            decoded = perf_counter()
-            result = stream(frame.image)
-            stepped = perf_counter()
-            if colours is not None:
-                bounds = colours.update(result.model_depth, frame.time)
-                colourise(result.depth, *bounds, out=picture)
-            coloured = perf_counter()
-            for sink in sinks:
-                sink.write(frame, result.depth, picture)
-            statistics.add_frame(
-                decode=decoded - start,
-                latency=stepped - decoded,
-                step=result.step_ms / 1e3,
-                colour=coloured - stepped,
-                encode=perf_counter() - coloured,
-            )
-            advance()
-
-
-def choose_range(stream: DepthStream, source: Source) -> ColourRange:
-    """One colour range for the whole source, from a few frames spread over it; a slowly running one where the source
-    cannot be looked at beforehand. Leaves the stream reset."""
+def choose_ranges(session: ModelSession, sources: Sequence[Source], resize: Resize) -> list[ColourRange]:
+    """One colour range for each whole source, from a few frames spread over it; a slowly running one where a source
+    cannot be looked at beforehand. Leaves the session reset."""
     from vmdepth_runtime.colour import FixedRange, RunningRange
+    from vmdepth_runtime.resize import resize_frame
 
-    larger_is_nearer = stream.contract.depth_kind == "relative"
-    stream.reset()
+    larger_is_nearer = session.contract.depth_kind == "relative"
+    samples = [source.sample(RANGE_FRAMES) for source in sources]
+    depths: list[list[Any]] = [[] for _ in sources]
+    session.reset()
     # In order and with the states carried on: a network that has seen nothing may judge depth on another scale.
-    depths = [stream(image).model_depth.copy() for image in source.sample(RANGE_FRAMES)]
-    stream.reset()
-    if not depths:
-        return RunningRange(larger_is_nearer=larger_is_nearer)
-    return FixedRange.of(depths, larger_is_nearer=larger_is_nearer)
+    for number in range(max(map(len, samples))):
+        there = [stream for stream, images in enumerate(samples) if number < len(images)]
+        for stream in there:
+            resize_frame(samples[stream][number], session.frame[stream], resize)
+        output = session.step()
+        for stream in there:
+            depths[stream].append(output.depth[stream].copy())
+    session.reset()
+    near = {"larger_is_nearer": larger_is_nearer}
+    return [FixedRange.of(maps, **near) if maps else RunningRange(**near) for maps in depths]
 
 
-def _default_output(source: Path) -> Path:
-    name = source.resolve().name if source.is_dir() else source.stem
-    return Path(f"{name}.depth.mp4")
+def _targets(settings: RunSettings) -> list[tuple[str, ...]]:
+    """The outputs of each source."""
+    if not settings.outputs:
+        return [(f"{short_name(source)}.depth.mp4",) for source in settings.sources]
+    return [
+        tuple(output.replace("{}", str(number)) for output in settings.outputs)
+        for number in range(len(settings.sources))
+    ]
 
 
-def _shows_colour(path: Path) -> bool:
-    return path.suffix.lower() == ".mp4"
-
-
-def _check_targets(settings: RunSettings, outputs: tuple[Path, ...]) -> None:
+def _check_targets(settings: RunSettings, targets: list[tuple[str, ...]]) -> None:
     from vmdepth_runtime.sinks import check_output
 
-    for path in outputs:
-        check_output(path, settings.source)
-    if settings.report is not None:
-        check_target(settings.report, settings.source)
-    targets = [*outputs, *([settings.report] if settings.report is not None else [])]
-    resolved = [path.resolve() for path in targets]
-    for path, place in zip(targets, resolved, strict=True):
-        if resolved.count(place) > 1:
-            raise InputError(f"{path}: is named as an output twice; give each its own name")
+    has_camera = settings.fov is not None or settings.intrinsics is not None
+    for source, outputs in zip(settings.sources, targets, strict=True):
+        for output in outputs:
+            check_output(output, Path(source), has_camera=has_camera)
+        if settings.report is not None:
+            check_target(settings.report, Path(source))
+    names = [output for outputs in targets for output in outputs]
+    names += [str(settings.report)] if settings.report is not None else []
+    places = [Path(name).resolve() for name in names]
+    for name, place in zip(names, places, strict=True):
+        if places.count(place) > 1:
+            way_out = "give each its own name"
+            if len(settings.sources) > 1 and settings.outputs.count(name) == 1:
+                way_out = "with several sources put {} where their number goes, as in cam{}.mp4"
+            raise InputError(f"{name}: is named as an output twice; {way_out}")
+
+
+def _check_model(settings: RunSettings, contract: StepContract, model: Path) -> None:
+    from vmdepth_runtime.engine import read_sidecar
+
+    count = len(settings.sources)
+    if contract.streams != count:
+        raise InputError(
+            f"{model}: made for {contract.streams} streams at once, here are {count} sources; export it again with "
+            f"'--streams {count}'"
+        )
+    backend = read_sidecar(model)[1].target if model.suffix == ".engine" else "onnxruntime"
+    if settings.backend not in ("auto", backend):
+        raise InputError(f"--backend {settings.backend}: {model} is made for {backend}; 'vmdepth-export' makes others")
 
 
 def _check_size(source: Source) -> None:
@@ -192,92 +260,48 @@ def _check_size(source: Source) -> None:
 
     width, height = source.info.width, source.info.height
     if min(width, height) < MIN_SIDE:
-        raise InputError(f"{source.path}: its frames are {width}x{height}; at least {MIN_SIDE}x{MIN_SIDE} is needed")
+        raise InputError(f"{source.name}: its frames are {width}x{height}; at least {MIN_SIDE}x{MIN_SIDE} is needed")
 
 
-def _report(
-    settings: RunSettings,
-    source: Source,
-    stream: DepthStream,
-    colours: ColourRange | None,
-    shown: tuple[float, float] | None,
-    sinks: list[Sink],
-    statistics: RunStatistics,
-    interrupt: Interruptible,
-) -> dict[str, Any]:
-    info, contract = source.info, stream.contract
-    notes = [note for sink in sinks for note in sink.notes]
-    return {
-        "source": {
-            "path": str(settings.source),
-            "width": info.width,
-            "height": info.height,
-            "fps": round(info.fps, 3),
-            "promised_frames": info.frames,
-        },
-        "model": {
-            "file": str(stream.model),
-            "name": contract.model,
-            "weights_hash": contract.weights_hash,
-            "size": [contract.height, contract.width],
-            "resize": settings.resize,
-            "depth_kind": contract.depth_kind,
-        },
-        "backend": "onnxruntime",
-        "interrupted": interrupt.pressed,
-        "frames_in": statistics.frames_out + len(source.skipped),
-        "skipped": [{"index": s.index, "name": s.name, "reason": s.reason} for s in source.skipped],
-        "warnings": [*source.warnings, *notes],
-        "colour_range": None if shown is None else {"kind": type(colours).__name__, "low": shown[0], "high": shown[1]},
-        **statistics.as_dict(),
-        "outputs": [str(sink.path) for sink in sinks if sink.frames],
-    }
+def _keyframe_settings(settings: RunSettings, contract: StepContract) -> KeyframeSettings | None:
+    if settings.keyframes is None or not contract.states:
+        return None
+    return KeyframeSettings.of(contract.keyframes, **settings.keyframes)
 
 
-def _tell(report: dict[str, Any]) -> None:
-    """The closing lines on stderr."""
-    skipped, latency = report["skipped"], report["latency_ms"]
-    for one in skipped[:_NAMED]:
-        _say(f"skipped frame {one['index']} ({one['name']}): {one['reason']}")
-    if len(skipped) > _NAMED:
-        _say(f"skipped {len(skipped) - _NAMED} more frames; --report names them all")
-    for warning in report["warnings"]:
-        _say(f"warning: {warning}")
-    state = "interrupted: " if report["interrupted"] else ""
-    _say(
-        f"{state}{report['frames_in']} frames in, {report['frames_out']} out, {len(skipped)} skipped, "
-        f"{report['fps']:.1f} fps, latency p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms"
+def _facts(settings: RunSettings, source: Source, contract: StepContract, colours: ColourRange, status: Any) -> Any:
+    from vmdepth_runtime.colour import FixedRange
+    from vmdepth_runtime.sink import SinkFacts
+
+    return SinkFacts(
+        source.info,
+        depth_kind=contract.depth_kind,
+        near=max(colours.low, colours.high) if isinstance(colours, FixedRange) else None,
+        side_by_side=not settings.depth_only,
+        camera=_camera(settings, source),
+        status=status,
     )
-    if report["outputs"]:
-        _say(f"wrote {', '.join(report['outputs'])}")
 
 
-def _say(line: str) -> None:
-    print(f"vmdepth-run: {line}", file=sys.stderr)
+def _camera(settings: RunSettings, source: Source) -> PinholeCamera | None:
+    from vmdepth_runtime.sink import PinholeCamera
+
+    if settings.intrinsics is not None:
+        return PinholeCamera(*settings.intrinsics)
+    if settings.fov is None:
+        return None
+    width, height = source.info.width, source.info.height
+    focal = width / 2 / math.tan(math.radians(settings.fov) / 2)
+    return PinholeCamera(focal, focal, (width - 1) / 2, (height - 1) / 2)
 
 
-@contextmanager
-def _progress(source: Source, statistics: RunStatistics) -> Iterator[Any]:
-    """Gives a function to call after each frame: a bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[speed]}"),
-    )
-    start = perf_counter()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(source.path.name, total=source.info.frames, speed="")
-
-        def advance() -> None:
-            fps = statistics.frames_out / (perf_counter() - start)
-            bar.update(task, advance=1, speed=f"{fps:.1f} fps, step {statistics.latency(50, last=100):.1f} ms")
-
-        yield advance
+def _parse_intrinsics(text: str | None) -> tuple[float, float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        fx, fy, cx, cy = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--intrinsics {text}: should be FX,FY,CX,CY in pixels, for example 525,525,320,240") from None
+    if not (fx > 0 and fy > 0 and all(map(math.isfinite, (fx, fy, cx, cy)))):
+        raise InputError(f"--intrinsics {text}: focal lengths are above 0, in pixels")
+    return fx, fy, cx, cy

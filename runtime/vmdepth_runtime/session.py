@@ -46,11 +46,13 @@ class OnnxSession:
     cores). device: "cpu" or "cuda". Raises InputError when the file is missing, is no ONNX graph, is not what its own
     contract says, or when ONNX Runtime cannot use the device; it never falls back to another one by itself.
 
-    Attributes: path; contract (`StepContract`); frame, uint8 `[B, H, W, 3]` RGB, the writable input buffer; memory.
+    Attributes: path; backend, for people; contract (`StepContract`); frame, uint8 `[B, H, W, 3]` RGB, the writable
+    input buffer; memory.
     """
 
     def __init__(self, path: str | Path, *, threads: int | None = None, device: Device = "cpu") -> None:
         self.path = Path(path)
+        self.backend = "onnxruntime" if device == "cpu" else "onnxruntime, CUDA"
         self._session = _load(self.path, threads, device)
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.contract = contract = StepContract.from_json(metadata.get(METADATA_KEY), str(path))

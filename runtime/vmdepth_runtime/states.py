@@ -174,7 +174,7 @@ class States:
 
 
 def _at(address: int, size: int) -> NDArray[np.uint8]:
-    return np.frombuffer((ctypes.c_uint8 * size).from_address(address), np.uint8)
+    return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
 
 
 def _bytes(spec: StateSpec, shape: tuple[int, ...]) -> int:

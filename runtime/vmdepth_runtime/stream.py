@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime import bundled
 from vmdepth_runtime.contract import Resize, StepContract
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.keyframes import KeyframeSettings
 from vmdepth_runtime.loading import load_session
+from vmdepth_runtime.resize import DepthResizer
+from vmdepth_runtime.session import Device
+from vmdepth_runtime.streams import StreamBatch
 
 MIN_SIDE = 14  # pixels; a frame smaller than one patch of the encoder has nothing to see
 
@@ -23,16 +25,18 @@ class DepthResult:
     """One frame's depth. The arrays are views onto the stream's buffers: **the next frame overwrites them**, so copy
     what you keep.
 
-    depth: float32 `[H, W]`, at the frame's own size. model_depth: float32 `[h, w]`, as the model gave it. Both are
-    relative inverse depth (larger is nearer) unless the model is metric (metres, larger is farther);
-    `stream.contract.depth_kind` says. descriptor: float32 `[D]`, unit length. state_change: ≥ 0, how much the states
-    moved, relative to their size. step_ms: milliseconds that the network took, without resizing.
+    depth: float32 `[H, W]`, at the frame's own size. model_depth: float32 `[h, w]`, as the model gave it, anchored to
+    the key frames. Both are relative inverse depth (larger is nearer) unless the model is metric (metres, larger is
+    farther); `stream.contract.depth_kind` says. descriptor: float32 `[D]`, unit length. state_change: ≥ 0, how much the
+    states moved, relative to their size. finite: False where the network failed on this frame; depth is NaN then, and
+    the stream goes on from a key frame. step_ms: milliseconds that the network took, without resizing.
     """
 
     depth: NDArray[np.float32]
     model_depth: NDArray[np.float32]
     descriptor: NDArray[np.float32]
     state_change: float
+    finite: bool
     step_ms: float
 
 
@@ -45,23 +49,34 @@ class DepthStream:
             depth = stream(frame).depth
     ```
 
-    model: a step graph or an engine, made with `vmdepth-export`; None takes the bundled one. threads: for one step;
-    None takes all cores. resize: one of `vmdepth_runtime.contract.RESIZES`. Raises InputError when the model is
-    missing, breaks the contract or was made for several streams.
+    model: a step graph or an engine, made with `vmdepth-export`; None takes the bundled one. threads: for one step on
+    the CPU; None takes all cores. device: of ONNX Runtime, "cpu" or "cuda"; None takes CUDA where it can. resize: one
+    of `vmdepth_runtime.contract.RESIZES`. keyframes: how the stream is anchored; True is as the model says, False not
+    at all. Raises InputError when the model is missing, breaks the contract or was made for several streams.
 
-    A frame of another size than the one before starts a new stream: the states go back to zero.
+    A frame of another size than the one before starts the stream anew: the states go back to zero.
     """
 
-    def __init__(self, model: str | Path | None = None, *, threads: int | None = None, resize: Resize = "area") -> None:
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        threads: int | None = None,
+        device: Device | None = None,
+        resize: Resize = "area",
+        keyframes: KeyframeSettings | bool = True,
+    ) -> None:
         path = bundled.MODEL if model is None else Path(model)
-        self._session = load_session(path, threads)
+        self._session = load_session(path, threads, device)
         if self.contract.streams != 1:
             streams = self.contract.streams
             self.close()
             raise InputError(
                 f"{path}: made for {streams} streams at once, this runs one; export it again with '--streams 1'"
             )
-        self._resize: Resize = resize
+        if keyframes is True:
+            keyframes = KeyframeSettings.of(self.contract.keyframes)
+        self._batch = StreamBatch(self._session, resize=resize, keyframes=keyframes or None)
         self._bring_back = DepthResizer(resize)
         self._size: tuple[int, int] | None = None
         self._depth = np.empty((0, 0), np.float32)
@@ -87,20 +102,20 @@ class DepthStream:
         if min(height, width) < MIN_SIDE:
             raise ValueError(f"a frame has at least {MIN_SIDE}x{MIN_SIDE} pixels, not {width}x{height}")
         if (height, width) != self._size:
+            if self._size is not None:
+                self._batch.start_anew(0)
             self._size = (height, width)
             self._depth = np.empty((height, width), np.float32)
-            self._session.reset()
-        resize_frame(frame, self._session.frame[0], self._resize)
-        start = perf_counter()
-        output = self._session.step()
-        step_ms = (perf_counter() - start) * 1e3
-        model_depth = output.depth[0]
-        self._bring_back(model_depth, self._depth)
-        return DepthResult(self._depth, model_depth, output.descriptor[0], float(output.state_change[0]), step_ms)
+        (result,) = self._batch.step([frame])
+        assert result is not None
+        self._bring_back(result.depth, self._depth)
+        return DepthResult(
+            self._depth, result.depth, result.descriptor, result.state_change, result.finite, self._batch.step_ms
+        )
 
     def reset(self) -> None:
-        """Start a new stream: the states go back to zero."""
-        self._session.reset()
+        """Start anew: the states go back to zero. Key frames stay."""
+        self._batch.start_anew(0)
 
     def close(self) -> None:
         """Let go of the model."""
@@ -111,40 +126,3 @@ class DepthStream:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class DepthResizer:
-    """Depth float32 [h, w] of a model → [H, W] of its frames, bilinear, into the array that is given.
-
-    resize: how the frames came to the model's size. Depth goes back along the same centres of pixels; after "cubic" it
-    goes corner on corner, as Depth Anything brings its depth back.
-    """
-
-    def __init__(self, resize: Resize) -> None:
-        self._resize = resize
-        self._maps: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
-
-    def __call__(self, depth: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-        (height, width), (low_height, low_width) = out.shape, depth.shape
-        if self._resize != "cubic":
-            cv2.resize(depth, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)
-            return
-        if self._maps is None or self._maps[0].shape != out.shape:
-            across, down = np.linspace(0, low_width - 1, width), np.linspace(0, low_height - 1, height)
-            self._maps = tuple(m.astype(np.float32) for m in np.meshgrid(across, down))  # type: ignore[assignment]  # two
-        assert self._maps is not None
-        cv2.remap(depth, *self._maps, interpolation=cv2.INTER_LINEAR, dst=out)
-
-
-def resize_frame(frame: NDArray[np.uint8], out: NDArray[np.uint8], resize: Resize) -> None:
-    """A frame uint8 [H, W, 3] into `out`, a session's input buffer [h, w, 3], each axis on its own.
-
-    That is the contract's "stretch".
-    """
-    if resize == "cubic":
-        interpolation = cv2.INTER_CUBIC
-    else:
-        shrinks = frame.shape[0] >= out.shape[0] and frame.shape[1] >= out.shape[1]
-        # Area averages away what a smaller picture cannot show; growing, it would repeat pixels.
-        interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    cv2.resize(frame, out.shape[1::-1], dst=out, interpolation=interpolation)

@@ -30,6 +30,7 @@ class TensorrtSession:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.contract, facts = read_sidecar(self.path)
+        self.backend = f"{facts.target} {facts.version}"
         library = load_library(facts.target)
         check_engine(self.path, facts, library.__version__, find_gpu())
         self.memory = CudaDevice()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -16,25 +16,37 @@ from numpy.typing import NDArray
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.pictures import PictureMaker
 from vmdepth_runtime.pipe import Pipe
-from vmdepth_runtime.sources import Skipped, Source, SourceFrame, VideoInfo
+from vmdepth_runtime.sources import Source, SourceFrame, VideoInfo
 
 # Codecs where each packet is one picture (unless interlaced), so that a picture which fails to come is lost even when
 # the decoder says nothing. Elsewhere packets may be meant not to show anything.
 _EACH_SHOWS = ("h264", "hevc")
+Opened = tuple[InputContainer, VideoStream]
 _SLACK = 2.5  # frame lengths that a header's duration may be off by with nothing missing; some are
 
 
 class VideoSource(Source):
     """The first video stream of a file, each frame at the time the file gives it.
 
-    path: the file; seekable: whether it can be opened a second time and read out of order (a pipe cannot).
-    Raises InputError when no frame can be read.
+    path: the file; seekable: whether it can be opened a second time and read out of order (a pipe cannot). reopen,
+    opened: how a file that is not on this machine is opened, and the same done once. Raises InputError when no frame
+    can be read.
     """
 
-    def __init__(self, path: Path, *, seekable: bool) -> None:
-        super().__init__(path)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        seekable: bool,
+        reopen: Callable[[], Opened] | None = None,
+        opened: Opened | None = None,
+    ) -> None:
+        super().__init__(path.name)
+        self.path = path
         self._pipe = None if seekable else Pipe(path)
-        self._container, self._stream = _open(path, self._pipe)
+        self._reopen = reopen or (lambda: _open(path, None))
+        self._container, self._stream = opened or _open(path, self._pipe)
+        self._stream.thread_type = "AUTO"
         self._is_file = seekable
         self._time_base = self._stream.time_base or Fraction(1, 90_000)
         self._fps = float(self._stream.average_rate or self._stream.guessed_rate or 30)
@@ -86,17 +98,17 @@ class VideoSource(Source):
             self._last_pts = pts
             index, self._next_index = self._next_index, self._next_index + 1
             if frame.is_corrupt:
-                self._skip(index, pts, "damaged, the decoder had to guess parts of it")
+                self._lose(index, pts, "damaged, the decoder had to guess parts of it")
                 continue
             image = self._picture(frame)
             if not hasattr(self, "info"):
                 height, width = image.shape[:2]
                 self.info = VideoInfo(width, height, self._stream.frames or None, self._fps, self._time_base)
-            if self._right_size(index, self._at(pts), image):
-                yield SourceFrame(index, float((pts - self._origin) * self._time_base), image)
+            image, fresh = self._at_one_size(image)
+            yield SourceFrame(index, float((pts - self._origin) * self._time_base), image, fresh)
         ended_early = self._ended_early(interval)
         if ended_early is not None:
-            self.warnings.append(ended_early)
+            self._warn(ended_early)
         else:
             self._name_missing(before=None)
 
@@ -126,7 +138,7 @@ class VideoSource(Source):
             except av.FFmpegError as error:
                 self._damage = error.strerror or str(error)
                 if not flushing and packet.pts is None:
-                    self._skip(self._next_index, self._last_pts, self._damage)
+                    self._lose(self._next_index, self._last_pts, self._damage)
                     self._next_index += 1
                 frames = []
             for frame in frames:
@@ -143,7 +155,7 @@ class VideoSource(Source):
         after = self._last_pts
         if not self._is_file or after is None or max(self._pending, default=after) <= after:
             return
-        container, stream = _open(self.path)
+        container, stream = self._reopen()
         with container:
             stream.thread_type = "NONE"
             container.seek(after, stream=stream)
@@ -158,11 +170,11 @@ class VideoSource(Source):
             return
         for pts in missing:
             self._origin = pts if self._origin is None else self._origin
-            self._skip(self._next_index, pts, f"does not decode ({self._damage or 'no picture in it'})")
+            self._lose(self._next_index, pts, f"does not decode ({self._damage or 'no picture in it'})")
             self._next_index += 1
 
-    def _skip(self, index: int, pts: int | None, reason: str) -> None:
-        self.skipped.append(Skipped(index, self._at(pts), reason))
+    def _lose(self, index: int, pts: int | None, reason: str) -> None:
+        self._skip(index, self._at(pts), reason)
 
     def _at(self, pts: int | None) -> str:
         if pts is None or self._origin is None:
@@ -207,7 +219,7 @@ class VideoSource(Source):
         """
         total = (_seconds(self._container) or 0.0) / float(self._time_base)
         start = self._origin or 0
-        (walker, stream), (scout, scouted) = _open(self.path), _open(self.path)
+        (walker, stream), (scout, scouted) = self._reopen(), self._reopen()
         with walker, scout:
             frames = _readable(walker, stream)
             position = start - 1
@@ -223,7 +235,7 @@ class VideoSource(Source):
                         break
 
 
-def _open(path: Path, pipe: Pipe | None = None) -> tuple[InputContainer, VideoStream]:
+def _open(path: Path, pipe: Pipe | None) -> Opened:
     try:
         # The prefix keeps a colon in the name from being read as a protocol.
         container = av.open(f"file:{path}" if pipe is None else pipe, mode="r")
@@ -236,7 +248,6 @@ def _open(path: Path, pipe: Pipe | None = None) -> tuple[InputContainer, VideoSt
     if not isinstance(stream, VideoStream) or container.format.name == "tty":
         container.close()
         raise InputError(f"{path}: there is no picture in it; give a video file or a folder of images")
-    stream.thread_type = "AUTO"
     return container, stream
 
 

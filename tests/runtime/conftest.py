@@ -125,9 +125,10 @@ def write_video(
     time_base: Fraction = Fraction(1, 30),
     codec: str = "libx264",
     damage: Callable[[int, bytes], bytes] | None = None,
+    **options: str,
 ) -> Path:
-    """Encode images `[N, H, W, 3]` at the given times. damage: what becomes of packet k's bytes."""
-    with av.open(str(path), "w") as container:
+    """Encode images `[N, H, W, 3]` at the given times. damage: what becomes of packet k's bytes. options: of the muxer"""
+    with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream(codec, rate=30)
         stream.height, stream.width, stream.pix_fmt = *images.shape[1:3], "yuv420p"
         stream.codec_context.time_base = time_base

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import DepthStream, InputError, bundled
-from vmdepth_runtime.stream import DepthResizer
+from vmdepth_runtime.resize import DepthResizer
 
 LUMA = np.array([0.25, 0.5, 0.25], np.float32) / 256
 

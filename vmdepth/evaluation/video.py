@@ -14,6 +14,7 @@ from vmdepth.evaluation.figures import Evaluation
 from vmdepth_runtime.colour import FixedRange, colourise
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import check_target
+from vmdepth_runtime.sink import SinkFacts
 from vmdepth_runtime.sinks import open_sink
 from vmdepth_runtime.sources import SourceFrame, VideoInfo
 
@@ -58,7 +59,7 @@ def _write(pictures: Iterator[NDArray[np.uint8]], path: Path) -> None:
     first = next(pictures)
     height, half = first.shape[0], first.shape[1] // 2
     step = Fraction(1, _FRAME_RATE)
-    with open_sink(path, VideoInfo(half, height, None, _FRAME_RATE, step)) as sink:
+    with open_sink(path, SinkFacts(VideoInfo(half, height, None, _FRAME_RATE, step))) as sink:
 
         def put(number: int, picture: NDArray[np.uint8]) -> None:
             # The sink joins a left and a right half of the same width; here both come from one picture.

@@ -1,0 +1,89 @@
+"""A source read in a thread of its own: files ahead of the network, live sources as they come."""
+
+from __future__ import annotations
+
+from collections import deque
+from threading import Condition, Thread
+
+from vmdepth_runtime.sources import Source, SourceFrame
+from vmdepth_runtime.watchdog import Pulse
+
+_AHEAD = 4  # frames of a file that are decoded before they are needed
+
+
+class Feed:
+    """Frames of a source, in order.
+
+    A file waits until its frames are taken: every one is. Of a live source only the newest frame is kept: what nobody
+    took in time is dropped and counted.
+
+    Attributes: source; dropped; ended, whether nothing more will come; pulse, of the thread.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.dropped = 0
+        self.ended = False
+        self.pulse = Pulse(f"reading {source.name}")
+        self._frames: deque[SourceFrame] = deque()
+        self._changed = Condition()
+        self._stopped = False
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._run, name=self.pulse.name, daemon=True)
+        self._thread.start()
+
+    def take(self, wait: float | None = None) -> SourceFrame | None:
+        """The next frame; None when there is none, at the end or after `wait` seconds (None: as long as it takes).
+
+        Raises what went wrong in the thread.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._frames or self.ended, wait)
+            if self._frames:
+                frame = self._frames.popleft()
+                self._changed.notify_all()
+                return frame
+            if self._error is not None:
+                raise self._error
+            return None
+
+    def close(self) -> None:
+        """Stop reading. A source that waits in a library for what never comes is left to the end of the process."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+        self.source.stop()
+        self._thread.join(timeout=1.0)
+        if not self._thread.is_alive():
+            self.source.close()
+
+    def _run(self) -> None:
+        try:
+            frames = iter(self.source)
+            while not self._stopped:
+                self.pulse.begin()
+                frame = next(frames, None)
+                self.pulse.end()
+                if frame is None:
+                    break
+                self._hand_over(frame)
+        except BaseException as error:  # told by `take`, in the thread that can do something about it
+            self._error = error
+        finally:
+            with self._changed:
+                self.ended = True
+                self._changed.notify_all()
+
+    def _hand_over(self, frame: SourceFrame) -> None:
+        with self._changed:
+            if self.source.live:
+                # A start anew must not get lost with the frame that said so.
+                fresh = any(dropped.fresh for dropped in self._frames)
+                self.dropped += len(self._frames)
+                self._frames.clear()
+                if fresh and not frame.fresh:
+                    frame = SourceFrame(frame.index, frame.time, frame.image, True, frame.arrived)
+            else:
+                self._changed.wait_for(lambda: len(self._frames) < _AHEAD or self._stopped)
+            self._frames.append(frame)
+            self._changed.notify_all()

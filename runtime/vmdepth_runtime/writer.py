@@ -1,0 +1,129 @@
+"""Depth to the frame's size, to colours and to the outputs, in a thread of its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from threading import Condition, Thread
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmdepth_runtime.colour import ColourRange, colourise
+from vmdepth_runtime.contract import Resize
+from vmdepth_runtime.errors import WorkError
+from vmdepth_runtime.resize import DepthResizer
+from vmdepth_runtime.sink import Sink
+from vmdepth_runtime.sources import SourceFrame, VideoInfo
+from vmdepth_runtime.watchdog import Pulse
+
+_WAITING = 4  # frames that may wait for the outputs before the network has to
+_NOTHING = 128  # gray level of a picture without depth: none of the colours of depth
+
+
+class Writer:
+    """The outputs of one source, in order.
+
+    colours: what gives the range of the colours; None where no sink shows any. model_size: height and width of the
+    model's depth. Attributes: sinks; pulse, of the thread; bounds, the colour range of the last frame.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        info: VideoInfo,
+        sinks: Sequence[Sink],
+        colours: ColourRange | None,
+        resize: Resize,
+        model_size: tuple[int, int],
+    ) -> None:
+        self.sinks = sinks
+        self.pulse = Pulse(f"writing {name}")
+        self.bounds: tuple[float, float] | None = None
+        self._colours = colours
+        self._bring_back = DepthResizer(resize)
+        self._depth = np.empty((info.height, info.width), np.float32)
+        self._picture = np.zeros((info.height, info.width, 3), np.uint8)
+        self._free = [np.empty(model_size, np.float32) for _ in range(_WAITING + 1)]
+        self._queue: deque[tuple[SourceFrame, NDArray[np.float32]]] = deque()
+        self._changed = Condition()
+        self._end = False
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._run, name=self.pulse.name, daemon=True)
+        self._thread.start()
+
+    def put(self, frame: SourceFrame, depth: NDArray[np.float32]) -> None:
+        """Have a frame written. depth: float32 `[h, w]` of the model, copied. Waits while the outputs are behind.
+
+        Raises what went wrong with the outputs so far.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._free or self._error)
+            if self._error is not None:
+                raise self._error
+            place = self._free.pop()
+        np.copyto(place, depth)
+        with self._changed:
+            self._queue.append((frame, place))
+            self._changed.notify_all()
+
+    def finish(self) -> None:
+        """Until everything is written; then finish the outputs. Raises what went wrong."""
+        self.stop()
+        if self._error is not None:
+            raise self._error
+        self.pulse.begin()
+        for sink in self.sinks:
+            sink.close()
+        self.pulse.end()
+
+    def rescue(self) -> list[str]:
+        """After an error: finish what can be finished. Returns a line for each output that cannot."""
+        self.stop()
+        return [line for sink in self.sinks if (line := _closed(sink)) is not None]
+
+    def stop(self) -> None:
+        """Until what was put is written, or something went wrong; then the thread ends."""
+        with self._changed:
+            self._end = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._queue or self._end)
+                    if not self._queue:
+                        return
+                    frame, depth = self._queue.popleft()
+                self.pulse.begin()
+                self._write(frame, depth)
+                self.pulse.end()
+                with self._changed:
+                    self._free.append(depth)
+                    self._changed.notify_all()
+        except BaseException as error:  # raised by `put` and `finish`, in the thread that can do something about it
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()
+
+    def _write(self, frame: SourceFrame, depth: NDArray[np.float32]) -> None:
+        self._bring_back(depth, self._depth)
+        if self._colours is not None:
+            if np.isfinite(depth).all():
+                self.bounds = self._colours.update(depth, frame.time)
+                colourise(self._depth, *self.bounds, out=self._picture)
+            else:
+                self._picture.fill(_NOTHING)
+        for sink in self.sinks:
+            sink.write(frame, self._depth, self._picture)
+
+
+def _closed(sink: Sink) -> str | None:
+    """Close a sink; what went wrong with that, if anything did."""
+    try:
+        sink.close()
+    except WorkError as error:
+        return str(error)
+    return None
