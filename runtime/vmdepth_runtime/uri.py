@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 NETWORK = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -36,7 +37,11 @@ def camera_of(uri: str) -> str | None:
 
 
 def short_name(uri: str) -> str:
-    """What files that belong to a source are named after: the last part of a path or address, without its ending."""
-    path = Path(redacted(uri).partition("?")[0].replace("://", "/"))
-    name = path.resolve().name if path.is_dir() else path.stem
+    """What files that belong to a source are named after: the last part of its path without the ending, or its host."""
+    if scheme_of(uri) is not None:
+        parts = urlsplit(redacted(uri))
+        name = Path(parts.path).stem or parts.hostname or ""
+    else:
+        path = Path(uri)
+        name = path.resolve().name if path.is_dir() else path.stem
     return re.sub(r"[*?%\[\]@:]+", "_", name) or "source"

@@ -127,7 +127,7 @@ def write_video(
     damage: Callable[[int, bytes], bytes] | None = None,
     **options: str,
 ) -> Path:
-    """Encode images `[N, H, W, 3]` at the given times. damage: what becomes of packet k's bytes. options: of the muxer"""
+    """Encode images `[N, H, W, 3]` at the given times. damage: what becomes of packet k. options: the muxer's."""
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream(codec, rate=30)
         stream.height, stream.width, stream.pix_fmt = *images.shape[1:3], "yuv420p"
