@@ -1,0 +1,193 @@
+"""Key frames: when a place is seen again, states and scale go back to what they were."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from vmdepth_runtime import DepthStream, InputError, KeyframeSettings
+from vmdepth_runtime.keyframes import KeyframeBank
+from vmdepth_runtime.session import OnnxSession
+from vmdepth_runtime.streams import StreamBatch
+
+HERE, THERE = np.float32([1, 0, 0]), np.float32([0, 1, 0])
+SETTINGS = KeyframeSettings(capacity=2, interval=10, min_gap=20, similarity=0.99, max_state_change=0.5)
+
+
+def relief(seed=0):
+    return 5 + np.random.default_rng(seed).random((28, 42), np.float32)
+
+
+@pytest.fixture
+def session(luma_model):
+    with OnnxSession(luma_model) as session:
+        yield session
+
+
+def feed(bank, count, descriptor, depth, change=0.1):
+    """`count` frames; returns what became of the last depth."""
+    for _ in range(count):
+        after = depth.copy()
+        bank.update(after, descriptor, change)
+    return after
+
+
+def test_a_first_visit_changes_nothing(session):
+    bank = KeyframeBank(SETTINGS, session)
+    np.testing.assert_array_equal(feed(bank, 19, HERE, relief()), relief())
+    assert bank.as_dict()["kept"] == [10]
+    assert (bank.scale, bank.shift, list(bank.visits)) == (1.0, 0.0, [])
+
+
+def test_scale_and_shift_come_back_with_the_place(session):
+    bank = KeyframeBank(SETTINGS, session)
+    feed(bank, 15, HERE, relief())
+    feed(bank, 15, THERE, 0.5 * relief(1) + 1)
+    corrected = feed(bank, 80, HERE, 0.5 * relief() + 1)
+    assert bank.scale == pytest.approx(2, rel=1e-3)
+    assert bank.shift == pytest.approx(-2, rel=1e-3)
+    np.testing.assert_allclose(corrected, relief(), rtol=2e-3)
+    (visit,) = bank.visits
+    assert (visit.first, visit.last, visit.keyframe) == (30, 109, 10)
+    assert (visit.similarity, visit.skipped) == (1.0, 0)
+    assert visit.resets == bank.resets == 4  # at frame 30, and every 20 frames after
+
+
+def test_the_states_go_back_to_those_of_the_key_frame(session):
+    bank = KeyframeBank(SETTINGS, session)
+    noise = np.random.default_rng(0)
+    kept = None
+    for number in range(50):
+        session.frame[...] = noise.integers(0, 256, session.frame.shape, np.uint8)
+        session.step()
+        before = session.states()
+        bank.update(relief(), HERE if number < 15 or number > 33 else THERE, 0.1)
+        if number == 10:
+            kept = before
+        changed = any((session.states()[name] != array).any() for name, array in before.items())
+        assert changed == (number == 34)
+        if number == 34:
+            for name, array in session.states().items():
+                np.testing.assert_array_equal(array, kept[name])
+
+
+@pytest.mark.parametrize(("factor", "change"), [(0.5, 0.6), (0.5, np.nan), (0.1, 0.1), (20.0, 0.1)])
+def test_what_moves_too_much_or_is_not_plausible_is_skipped_and_counted(session, factor, change):
+    bank = KeyframeBank(SETTINGS, session)
+    feed(bank, 15, HERE, relief())
+    feed(bank, 10, THERE, relief(1))
+    feed(bank, 10, HERE, factor * relief(), change)
+    assert (bank.scale, bank.shift) == (1.0, 0.0)
+    assert bank.visits[0].skipped == 5  # the first frames here are too near to the key frame
+
+
+def test_metric_depth_is_scaled_and_never_shifted(build_graph):
+    with OnnxSession(build_graph(depth_kind="metric")) as session:
+        bank = KeyframeBank(SETTINGS, session)
+        feed(bank, 15, HERE, relief())
+        feed(bank, 30, THERE, relief(1))
+        feed(bank, 80, HERE, 0.8 * relief())
+        assert bank.scale == pytest.approx(1.25, rel=1e-3)
+        assert bank.shift == 0
+
+
+def test_a_full_bank_keeps_what_is_old_and_different(session):
+    bank = KeyframeBank(SETTINGS, session)
+    feed(bank, 25, HERE, relief())
+    assert bank.as_dict()["kept"] == [10, 20]
+    feed(bank, 15, THERE, relief())
+    # Of the three the two of here were most alike, and the newer one went.
+    assert bank.as_dict()["kept"] == [10, 25]
+    feed(bank, 100, THERE, relief())
+    assert bank.as_dict()["kept"] == [10, 25]
+
+
+def test_memory_bounds_the_bank(session):
+    state_mib = session.contract.state_bytes / 2**20
+    bank = KeyframeBank(KeyframeSettings(capacity=8, memory=2.5 * state_mib), session)
+    assert bank.capacity == 2
+    assert bank.mib == pytest.approx(2 * state_mib)
+    with pytest.raises(InputError, match=r"--keyframe-memory 1e-06: one key frame .*; allow as much, or .*--no-key"):
+        KeyframeBank(KeyframeSettings(memory=1e-6), session)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("capacity", 0), ("interval", 0), ("min_gap", -1), ("similarity", 1.1), ("similarity", float("nan")),
+     ("max_state_change", -0.1), ("memory", -1), ("follow", 0)],
+)  # fmt: skip
+def test_settings_out_of_range_are_refused_by_option(name, value):
+    with pytest.raises(InputError, match=f"--keyframe-{name.replace('_', '-')} {value}: should be between"):
+        KeyframeSettings(**{name: value})
+
+
+class Poisoned(OnnxSession):
+    """A session whose states go bad before the steps with these numbers."""
+
+    def __init__(self, path, when):
+        super().__init__(path)
+        self.when, self.number = when, -1
+
+    def step(self, idle=()):
+        self.number += 1
+        if self.number in self.when:
+            place = self.new_place()
+            self.save(0, place)
+            nan = np.full((28, 42), np.nan, np.float32)
+            self.memory.upload(place.addresses["layer_2.0.ssm"], nan)
+            self.restore(0, place)
+        return super().step(idle)
+
+
+@pytest.mark.parametrize("keyframes", [None, SETTINGS])
+def test_what_is_not_finite_costs_one_frame(luma_model, keyframes):
+    with Poisoned(luma_model, {5, 18, 30}) as session:
+        batch = StreamBatch(session, keyframes=keyframes)
+        finite = []
+        for image in np.random.default_rng(0).integers(0, 256, (40, 50, 60, 3), np.uint8):
+            (result,) = batch.step([image])
+            finite.append(result.finite)
+            assert np.isfinite(result.depth).all() == result.finite
+            assert result.finite or np.isnan(result.depth).all()
+    assert [number for number, good in enumerate(finite) if not good] == [5, 18, 30]
+    assert batch.broken == [3]
+
+
+def test_after_a_failure_the_stream_goes_on_from_the_newest_key_frame(luma_model):
+    with Poisoned(luma_model, {18}) as session:
+        batch = StreamBatch(session, keyframes=SETTINGS)
+        kept = None
+        for number, image in enumerate(np.random.default_rng(0).integers(0, 256, (19, 50, 60, 3), np.uint8)):
+            batch.step([image])
+            if number == 10:
+                kept = session.states()
+        for name, array in session.states().items():
+            np.testing.assert_array_equal(array, kept[name])
+
+
+def test_the_command_reports_every_visit_and_takes_every_setting(vmdepth_run, tmp_path, make):
+    path = make.video(tmp_path / "in.mp4", make.noise(80))
+    options = ["--keyframe-interval", "10", "--keyframe-min-gap", "15", "--keyframe-similarity", "0.5"]
+    assert vmdepth_run(path, "-o", "on.npz", "--report", "on.json", *options).code == 0
+    assert vmdepth_run(path, "-o", "off.npz", "--report", "off.json", "--no-keyframes", *options).code == 0
+    on, off = (json.loads((tmp_path / f"{name}.json").read_text())["sources"][0]["keyframes"] for name in ("on", "off"))
+    assert off is None
+    assert on["settings"]["interval"] == 10
+    assert on["resets"] == sum(visit["resets"] for visit in on["visits"]) > 2
+    with np.load(tmp_path / "on.npz") as first, np.load(tmp_path / "off.npz") as second:
+        before = on["visits"][0]["first"]
+        np.testing.assert_array_equal(first["depth"][:before], second["depth"][:before])
+        assert (first["depth"][before:] != second["depth"][before:]).any()
+
+
+def test_the_python_face_anchors_as_the_command_does(luma_model):
+    images = np.random.default_rng(0).integers(0, 256, (40, 28, 42, 3), np.uint8)
+    settings = KeyframeSettings(interval=5, min_gap=10, similarity=0.5)
+    depths = {}
+    for choice in (True, False, settings):
+        with DepthStream(luma_model, keyframes=choice) as stream:
+            depths[str(choice)] = np.stack([stream(image).depth.copy() for image in images])
+    assert (depths[str(settings)] != depths["False"]).any()
+    np.testing.assert_array_equal(depths["True"][:30], depths["False"][:30])
