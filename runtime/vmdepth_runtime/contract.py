@@ -72,13 +72,14 @@ class StateSpec:
 
 @dataclass(frozen=True)
 class KeyframeDefaults:
-    """Where key-frame anchoring starts from; the runtime's options override it."""
+    """Where key-frame anchoring starts from; the runtime's options override it. They are explained in
+    `vmdepth_runtime.keyframes.KeyframeSettings`."""
 
     capacity: int = 8
     interval: int = 30
     min_gap: int = 30
     similarity: float = 0.95
-    max_state_change: float = 0.2
+    max_state_change: float = 0.75
 
 
 @dataclass(frozen=True)

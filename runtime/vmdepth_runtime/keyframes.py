@@ -1,8 +1,10 @@
 """Key-frame anchoring: when a stream sees a place again, states and scale of the depth go back to what they were.
 
-A bank keeps a few key frames: descriptor, states (where the session has them), quartiles of the depth. A frame whose
-descriptor is like a key frame's, and which is no mere neighbour of it, is a *visit*: the states are set to the key
-frame's, and scale and shift of the depth follow what makes its distribution that of the key frame.
+A bank keeps a few key frames: descriptor, states (where the session has them), a small depth. A frame whose descriptor
+is like a key frame's, and which is no mere neighbour of it, is a *visit*, if the two depths show the same relief:
+descriptors alone take one end of a room for the other. Where scale or shift of the depth are then off by more than they
+are between any two looks, the states are set to the key frame's, and scale and shift follow what makes the depth that
+of the key frame. Where they are not, nothing is touched: a network that does not drift is not to be disturbed.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections import deque
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,9 +24,11 @@ if TYPE_CHECKING:
     from vmdepth_runtime.loading import ModelSession
     from vmdepth_runtime.states import SavedStates
 
-_QUANTILES = (25.0, 50.0, 75.0)  # of a depth map: what scale and shift are taken from
-_PLAUSIBLE = 3.0  # factor that a scale may be off by: more is another place, or a depth map gone wrong
-_SAMPLES = 4096  # pixels of a depth map that are kept
+_SMALL = (32, 24)  # width and height of the depth that is kept
+_SAME_VIEW = 0.98  # correlation of two small depths from which they are of one view
+_TRUSTED = 80.0  # percent of the pixels that a fit is made from: what moved, or is hidden, is left out
+_FINISHED = 0.05  # share of the drift that starts a correction, below which it is done
+_PLAUSIBLE = 3.0  # factor that a scale may be off by: more is a depth map gone wrong
 _REMEMBERED = 10_000  # visits the report keeps: a camera that runs for weeks must not fill the memory
 
 
@@ -32,13 +37,15 @@ class KeyframeSettings(KeyframeDefaults):
     """capacity: key frames at most. interval: frames between two of them; sooner only where nothing is alike. min_gap:
     frames between a key frame and a visit, and between two resets of the states. similarity: cosine of descriptors from
     which two frames show one place. max_state_change: above it scale and shift are left as they are. memory: MiB that
-    all kept states may take. follow: share of the way to the fitted scale and shift that a frame goes.
+    all kept states may take. follow: share of the way to the fitted scale and shift that a frame goes. drift: share of
+    the depth by which scale or shift may be off before anything is done.
 
     Raises InputError, naming the option, for what is out of range.
     """
 
     memory: float = 256.0
     follow: float = 0.1
+    drift: float = 0.03
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -49,6 +56,7 @@ class KeyframeSettings(KeyframeDefaults):
             ("max_state_change", 0.0, 1e6),
             ("memory", 0.0, 1e6),
             ("follow", 1e-6, 1.0),
+            ("drift", 0.0, 10.0),
         ):
             if not low <= getattr(self, name) <= high:
                 option = f"--keyframe-{name.replace('_', '-')}"
@@ -64,15 +72,15 @@ class KeyframeSettings(KeyframeDefaults):
 class _Keyframe:
     number: int
     descriptor: NDArray[np.float32]
-    quantiles: NDArray[np.float64]  # of the depth as it was given out
+    depth: NDArray[np.float32]  # as it was given out, small
     states: SavedStates
 
 
 @dataclass
 class Visit:
     """Frames in a row that were like one key frame. similarity: the highest. scale, shift: as they were fitted last.
-    resets: how often the states were set back. skipped: frames whose states moved too much for a fit, or whose fit was
-    not plausible."""
+    kept: frames without drift. resets: how often the states were set back. skipped: frames that were another view after
+    all, whose states moved too much for a fit, or whose fit was not plausible."""
 
     first: int
     last: int
@@ -80,6 +88,7 @@ class Visit:
     similarity: float
     scale: float | None = None
     shift: float | None = None
+    kept: int = 0
     resets: int = 0
     skipped: int = 0
 
@@ -116,6 +125,7 @@ class KeyframeBank:
         self._frame = -1
         self._fresh = 0  # frame that the stream started, or started anew, with
         self._last_added = self._last_reset = 0
+        self._correcting = False
 
     def update(self, depth: NDArray[np.float32], descriptor: NDArray[np.float32], state_change: float) -> None:
         """After a step: note its frame, and correct its depth.
@@ -130,9 +140,9 @@ class KeyframeBank:
             key=alike.__getitem__,
             default=None,
         )
-        quantiles = _quantiles(depth)
+        small = cv2.resize(depth, _SMALL, interpolation=cv2.INTER_AREA).ravel()
         if match is not None and alike[match] >= settings.similarity:
-            self._visit(self._keyframes[match], alike[match], quantiles, state_change)
+            self._visit(self._keyframes[match], alike[match], small, state_change)
         if self.scale != 1.0 or self.shift != 0.0:
             depth *= np.float32(self.scale)
             depth += np.float32(self.shift)
@@ -141,7 +151,7 @@ class KeyframeBank:
         new = not any(value >= settings.similarity for value in alike)
         # Before the interval has passed once, the states have hardly seen anything.
         if self._frame - self._fresh >= settings.interval and (since >= settings.interval or (new and since > 1)):
-            self._add(descriptor, quantiles * self.scale + self.shift)
+            self._add(descriptor, np.float32(self.scale) * small + np.float32(self.shift))
 
     def recover(self) -> None:
         """The last step gave what is not finite: back to the newest key frame's states, or to the initial ones."""
@@ -172,20 +182,27 @@ class KeyframeBank:
             "visits": [asdict(visit) for visit in self.visits],
         }
 
-    def _visit(self, key: _Keyframe, similarity: float, quantiles: NDArray[np.float64], state_change: float) -> None:
+    def _visit(self, key: _Keyframe, similarity: float, small: NDArray[np.float32], state_change: float) -> None:
         settings = self.settings
         going_on = self.visits and self.visits[-1].last >= self._frame - 1 and self.visits[-1].keyframe == key.number
         if not going_on:
+            self._correcting = False
             self.visits.append(Visit(self._frame, self._frame, key.number, similarity))
         visit = self.visits[-1]
         visit.last, visit.similarity = self._frame, max(visit.similarity, similarity)
-        fit = self._fit(quantiles, key.quantiles)
+        fit = _fit(small, key.depth, metric=self._metric)
         if fit is None or not state_change <= settings.max_state_change:
             visit.skipped += 1
-        else:
-            visit.scale, visit.shift = fit
-            self.scale += settings.follow * (fit[0] - self.scale)
-            self.shift += settings.follow * (fit[1] - self.shift)
+            return
+        visit.scale, visit.shift = fit
+        # Once begun, a correction is finished.
+        limit = settings.drift * (_FINISHED if self._correcting else 1.0)
+        self._correcting = _drift(small, (self.scale, self.shift), fit) >= limit
+        if not self._correcting:
+            visit.kept += 1
+            return
+        self.scale += settings.follow * (fit[0] - self.scale)
+        self.shift += settings.follow * (fit[1] - self.shift)
         # Not with every frame: states that are always the same would be none at all.
         if self._frame - self._last_reset >= settings.min_gap:
             self._session.restore(self._stream, key.states)
@@ -193,20 +210,7 @@ class KeyframeBank:
             visit.resets += 1
             self.resets += 1
 
-    def _fit(self, quantiles: NDArray[np.float64], wanted: NDArray[np.float64]) -> tuple[float, float] | None:
-        """Scale and shift that bring quartiles of a depth to those wanted; the scale alone for metres.
-
-        Of distributions, not pixel by pixel: the camera is never quite where it was, and a regression between maps that
-        do not cover each other gives too small a scale.
-        """
-        if self._metric:
-            scale, shift = float(wanted[1] / max(quantiles[1], 1e-9)), 0.0
-        else:
-            scale = float((wanted[2] - wanted[0]) / max(quantiles[2] - quantiles[0], 1e-9))
-            shift = float(wanted[1] - scale * quantiles[1])
-        return (scale, shift) if 1 / _PLAUSIBLE <= scale <= _PLAUSIBLE else None
-
-    def _add(self, descriptor: NDArray[np.float32], quantiles: NDArray[np.float64]) -> None:
+    def _add(self, descriptor: NDArray[np.float32], small: NDArray[np.float32]) -> None:
         """Keep this frame. Where the bank is full, of the two that are most alike the newer one goes: old key frames
         have drifted least, and different ones cover most places."""
         self._last_added = self._frame
@@ -219,10 +223,29 @@ class KeyframeBank:
             self._free.append(self._keyframes.pop(newer).states)
         place = self._free.pop()
         self._session.save(self._stream, place)
-        self._keyframes.append(_Keyframe(self._frame, descriptor.copy(), quantiles, place))
+        self._keyframes.append(_Keyframe(self._frame, descriptor.copy(), small, place))
         self.added += 1
 
 
-def _quantiles(depth: NDArray[np.float32]) -> NDArray[np.float64]:
-    stride = max(1, int((depth.size / _SAMPLES) ** 0.5))
-    return np.percentile(depth[::stride, ::stride], _QUANTILES).astype(np.float64)
+def _fit(depth: NDArray[np.float32], wanted: NDArray[np.float32], *, metric: bool) -> tuple[float, float] | None:
+    """Scale and shift that bring one small depth to another; of metres the scale alone. None where they are of
+    different views, or the scale is not plausible.
+
+    The scale is the ratio of spreads, not the slope of a regression, which noise in `depth` would make too small.
+    """
+    if np.ptp(depth) == 0 or np.ptp(wanted) == 0 or np.corrcoef(depth, wanted)[0, 1] < _SAME_VIEW:
+        return None
+    scale, shift, trusted = 1.0, 0.0, np.ones(depth.shape, bool)
+    for _ in range(2):
+        x, y = depth[trusted], wanted[trusted]
+        scale = float(np.median(y / np.maximum(x, 1e-9)) if metric else y.std() / max(float(x.std()), 1e-9))
+        shift = 0.0 if metric else float(y.mean() - scale * x.mean())
+        off = np.abs(scale * depth + shift - wanted)
+        trusted = off <= np.percentile(off, _TRUSTED)
+    return (scale, shift) if 1 / _PLAUSIBLE <= scale <= _PLAUSIBLE else None
+
+
+def _drift(depth: NDArray[np.float32], one: tuple[float, float], other: tuple[float, float]) -> float:
+    """How far two pairs of scale and shift take a depth apart: the mean, as a share of the depth."""
+    scales, shifts = other[0] - one[0], other[1] - one[1]
+    return float(np.abs(scales * depth + shifts).mean() / max(float(np.abs(other[0] * depth + other[1]).mean()), 1e-9))

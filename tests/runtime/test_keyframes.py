@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
-from vmdepth_runtime import DepthStream, InputError, KeyframeSettings
+from vmdepth_runtime import DepthStream, InputError, KeyframeSettings, open_source
 from vmdepth_runtime.keyframes import KeyframeBank
 from vmdepth_runtime.session import OnnxSession
 from vmdepth_runtime.streams import StreamBatch
 
 HERE, THERE = np.float32([1, 0, 0]), np.float32([0, 1, 0])
-SETTINGS = KeyframeSettings(capacity=2, interval=10, min_gap=20, similarity=0.99, max_state_change=0.5)
+SETTINGS = KeyframeSettings(capacity=2, interval=10, min_gap=20, similarity=0.99, max_state_change=0.5, drift=0.02)
 
 
 def relief(seed=0):
@@ -46,13 +47,14 @@ def test_scale_and_shift_come_back_with_the_place(session):
     feed(bank, 15, HERE, relief())
     feed(bank, 15, THERE, 0.5 * relief(1) + 1)
     corrected = feed(bank, 80, HERE, 0.5 * relief() + 1)
-    assert bank.scale == pytest.approx(2, rel=1e-3)
-    assert bank.shift == pytest.approx(-2, rel=1e-3)
-    np.testing.assert_allclose(corrected, relief(), rtol=2e-3)
+    assert bank.scale == pytest.approx(2, rel=2e-3)
+    assert bank.shift == pytest.approx(-2, rel=5e-3)
+    np.testing.assert_allclose(corrected, relief(), rtol=5e-3)
     (visit,) = bank.visits
     assert (visit.first, visit.last, visit.keyframe) == (30, 109, 10)
     assert (visit.similarity, visit.skipped) == (1.0, 0)
-    assert visit.resets == bank.resets == 4  # at frame 30, and every 20 frames after
+    assert visit.resets == bank.resets >= 2  # at frame 30, and once more 20 frames later, as long as it is corrected
+    assert visit.kept > 0
 
 
 def test_the_states_go_back_to_those_of_the_key_frame(session):
@@ -63,7 +65,8 @@ def test_the_states_go_back_to_those_of_the_key_frame(session):
         session.frame[...] = noise.integers(0, 256, session.frame.shape, np.uint8)
         session.step()
         before = session.states()
-        bank.update(relief(), HERE if number < 15 or number > 33 else THERE, 0.1)
+        depth = relief() if number < 34 else 0.8 * relief()
+        bank.update(depth, HERE if number < 15 or number > 33 else THERE, 0.1)
         if number == 10:
             kept = before
         changed = any((session.states()[name] != array).any() for name, array in before.items())
@@ -71,6 +74,27 @@ def test_the_states_go_back_to_those_of_the_key_frame(session):
         if number == 34:
             for name, array in session.states().items():
                 np.testing.assert_array_equal(array, kept[name])
+
+
+def test_without_drift_nothing_is_touched(session):
+    bank = KeyframeBank(SETTINGS, session)
+    feed(bank, 15, HERE, relief())
+    feed(bank, 15, THERE, relief(1))
+    before = session.states()
+    np.testing.assert_array_equal(feed(bank, 50, HERE, 1.01 * relief()), np.float32(1.01) * relief())
+    assert (bank.scale, bank.shift, bank.resets) == (1.0, 0.0, 0)
+    assert bank.visits[-1].kept == 50
+    for name, array in session.states().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_descriptor_that_is_alike_does_not_make_another_view_the_same(session):
+    bank = KeyframeBank(SETTINGS, session)
+    feed(bank, 15, HERE, relief())
+    feed(bank, 15, THERE, relief(1))
+    feed(bank, 10, HERE, 0.5 * relief(2))
+    assert (bank.scale, bank.shift, bank.resets) == (1.0, 0.0, 0)
+    assert bank.visits[-1].skipped == 10
 
 
 @pytest.mark.parametrize(("factor", "change"), [(0.5, 0.6), (0.5, np.nan), (0.1, 0.1), (20.0, 0.1)])
@@ -89,7 +113,7 @@ def test_metric_depth_is_scaled_and_never_shifted(build_graph):
         feed(bank, 15, HERE, relief())
         feed(bank, 30, THERE, relief(1))
         feed(bank, 80, HERE, 0.8 * relief())
-        assert bank.scale == pytest.approx(1.25, rel=1e-3)
+        assert bank.scale == pytest.approx(1.25, rel=2e-3)
         assert bank.shift == 0
 
 
@@ -168,22 +192,25 @@ def test_after_a_failure_the_stream_goes_on_from_the_newest_key_frame(luma_model
 
 
 def test_the_command_reports_every_visit_and_takes_every_setting(vmdepth_run, tmp_path, make):
-    path = make.video(tmp_path / "in.mp4", make.noise(80))
+    images = np.repeat(make.noise(1), 80, axis=0)
+    images[40:] //= 2  # the light goes down, and luma is all that this network knows
+    path = make.video(tmp_path / "in.mp4", images)
     options = ["--keyframe-interval", "10", "--keyframe-min-gap", "15", "--keyframe-similarity", "0.5"]
     assert vmdepth_run(path, "-o", "on.npz", "--report", "on.json", *options).code == 0
     assert vmdepth_run(path, "-o", "off.npz", "--report", "off.json", "--no-keyframes", *options).code == 0
     on, off = (json.loads((tmp_path / f"{name}.json").read_text())["sources"][0]["keyframes"] for name in ("on", "off"))
     assert off is None
     assert on["settings"]["interval"] == 10
-    assert on["resets"] == sum(visit["resets"] for visit in on["visits"]) > 2
+    assert on["resets"] == sum(visit["resets"] for visit in on["visits"]) >= 1
     with np.load(tmp_path / "on.npz") as first, np.load(tmp_path / "off.npz") as second:
-        before = on["visits"][0]["first"]
+        before = next(visit for visit in on["visits"] if visit["resets"])["first"]
         np.testing.assert_array_equal(first["depth"][:before], second["depth"][:before])
         assert (first["depth"][before:] != second["depth"][before:]).any()
 
 
 def test_the_python_face_anchors_as_the_command_does(luma_model):
-    images = np.random.default_rng(0).integers(0, 256, (40, 28, 42, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (28, 42, 3), np.uint8)
+    images = [(image * light).astype(np.uint8) for light in np.linspace(1, 0.3, 40)]
     settings = KeyframeSettings(interval=5, min_gap=10, similarity=0.5)
     depths = {}
     for choice in (True, False, settings):
@@ -191,3 +218,25 @@ def test_the_python_face_anchors_as_the_command_does(luma_model):
             depths[str(choice)] = np.stack([stream(image).depth.copy() for image in images])
     assert (depths[str(settings)] != depths["False"]).any()
     np.testing.assert_array_equal(depths["True"][:30], depths["False"][:30])
+
+
+def test_light_that_fades_moves_the_scale_less_with_key_frames(shared_data):
+    """A real clip forwards and back while its light goes down to 40 %: the bundled model drifts by some percent."""
+    with open_source(shared_data / "videos" / "Tokyo-Walk_rgb.mp4") as source:
+        images = [
+            cv2.resize(frame.image, (364, 280), interpolation=cv2.INTER_AREA)
+            for frame, _ in zip(source, range(90), strict=False)
+        ]
+    loop = [*images, *images[::-1]]
+    light = np.linspace(1, 0.4, len(loop))
+    off_by = {}
+    for keyframes in (False, KeyframeSettings(max_state_change=0.75)):
+        with DepthStream(keyframes=keyframes) as stream:
+            depths = [
+                stream((image * factor).astype(np.uint8)).model_depth.copy()
+                for image, factor in zip(loop, light, strict=True)
+            ]
+        spreads = [np.subtract(*np.percentile(depth, (75, 25))) for depth in depths]
+        # Between a frame and its like on the way back, where that is at least 40 frames later.
+        off_by[bool(keyframes)] = np.mean([abs(np.log(spreads[-1 - k] / spreads[k])) for k in range(31, 70)])
+    assert off_by[True] < 0.9 * off_by[False]
