@@ -20,9 +20,11 @@ from vmdepth.official import official_shapes
 from vmdepth_runtime import bundled
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-# Installing and training are what `make test` and the training tests do; they take too long here.
+# Installing and training are what `make test` and the training tests do; they take too long here. Cameras are not here.
 COMMANDS = [
-    line.partition("#")[0].strip() for line in README.splitlines() if re.match(r"vmdepth-(?!train)\w+ [^.]", line)
+    line.partition("#")[0].strip()
+    for line in README.splitlines()
+    if re.match(r"vmdepth-(?!train)\w+ [^.0]", line) and "rtsp://" not in line
 ]
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 

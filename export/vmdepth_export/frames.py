@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime import bundled
 from vmdepth_runtime.contract import StepContract
 
 PARITY_FRAMES = 200
@@ -14,8 +16,13 @@ PARITY_FRAMES = 200
 
 
 def choose_frames(source: str | None, count: int, contract: StepContract) -> Iterator[NDArray[np.uint8]]:
-    """`count` frames for a model: of a source, or rendered ones where there is none."""
+    """`count` frames for a model: of a source, or rendered ones where there is none.
+
+    Rendering takes torch. On a board that has none the bundled clip stands in, which is 120 frames long.
+    """
     size = (contract.height, contract.width, contract.streams)
+    if source is None and find_spec("torch") is None:
+        source = str(bundled.CLIP)
     return source_frames(source, count, *size) if source else rendered_frames(count, *size)
 
 

@@ -140,7 +140,7 @@ class KeyframeBank:
             key=alike.__getitem__,
             default=None,
         )
-        small = cv2.resize(depth, _SMALL, interpolation=cv2.INTER_AREA).ravel()
+        small = np.asarray(cv2.resize(depth, _SMALL, interpolation=cv2.INTER_AREA), np.float32).ravel()
         if match is not None and alike[match] >= settings.similarity:
             self._visit(self._keyframes[match], alike[match], small, state_change)
         if self.scale != 1.0 or self.shift != 0.0:
