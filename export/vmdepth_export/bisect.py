@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -13,15 +15,23 @@ from onnx import TensorProto
 
 from vmdepth_export.comparison import TOLERANCES, one_frame, precision_of
 from vmdepth_export.emulation import emulated
+from vmdepth_export.engine_probe import EngineProbe
 from vmdepth_export.frames import choose_frames
 from vmdepth_export.graph import element_types, expand, read_step_graph
 from vmdepth_export.probe import Probe
 from vmdepth_export.sides import open_graph
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.engine import read_sidecar
-from vmdepth_runtime.loading import MODEL_ENDINGS
-from vmdepth_runtime.session import OnnxSession
+from vmdepth_runtime.loading import MODEL_ENDINGS, load_session
+from vmdepth_runtime.machine import find_gpu
 
+if TYPE_CHECKING:
+    from vmdepth_runtime.loading import ModelSession
+
+ProbeMaker = Callable[[Sequence[str]], Callable[..., dict[str, NDArray[Any]]]]
+"""Tensors → what computes them for a frame and states: see `Probe`."""
+
+_READ = (TensorProto.FLOAT, TensorProto.FLOAT16)  # types of tensors that both kinds of probes can hand over
 _AT_ONCE = 64  # tensors kept in memory together
 
 
@@ -29,7 +39,8 @@ def first_divergence(reference: Path, candidate: Path, source: str | None, frame
     """One line: the first frame, and in graph order the first node of the candidate, that is out of tolerance.
 
     Both run from their initial states, each with its own, until an output differs; of that frame every tensor that the
-    two graphs share is compared. Of an engine, the step graph that it was built from is looked at, in ONNX Runtime.
+    two graphs share is compared. Of an engine, the step graph that it was built from is looked at first, in ONNX
+    Runtime; where that is right, engines of the same graph that give their inner tensors out.
     """
     second, contract = graph_of(candidate, like=None if candidate.suffix in MODEL_ENDINGS else reference)
     first, other = graph_of(reference, like=candidate)
@@ -41,16 +52,31 @@ def first_divergence(reference: Path, candidate: Path, source: str | None, frame
                 if odd & set(node.input):
                     return f"first divergence: {node.name} of {name} reads {sorted(odd & set(node.input))[0]}"
     sides = [expand(emulated(proto)) for proto in (first, second)]
-    sessions = [open_graph(proto) for proto in (first, second)]
-    for number, frame in enumerate(choose_frames(source, frames, contract)):
-        before = [session.states() for session in sessions]
-        outputs = [_step(session, frame) for session in sessions]
-        if any(_differs(outputs[0][name], outputs[1][name], limit) for name in outputs[0]):
-            return f"first divergence at frame {number}: " + _culprit(second, sides, frame, before, limit)
-    engines = [path.name for path in (reference, candidate) if path.suffix == ".engine"]
-    if engines:
-        return f"the step graphs agree in ONNX Runtime: what differs is what {engines[-1]} makes of its own"
-    return f"in ONNX Runtime no output of one frame differs over {frames} frames; what differs is how the sides are run"
+    probes: list[ProbeMaker] = [partial(Probe, side) for side in sides]
+    sessions: list[ModelSession] = [open_graph(proto) for proto in (first, second)]
+    found = _first_frame(sessions, choose_frames(source, frames, contract), limit)
+    if found is not None:
+        return _culprit(second, [element_types(side) for side in sides], probes, found, limit)
+    engine = next((path for path in (candidate, reference) if path.suffix == ".engine"), None)
+    if engine is None:
+        return f"in ONNX Runtime no output of one frame differs over {frames} frames; what differs is how sides are run"
+    return _inside(engine, source, frames)
+
+
+def _inside(engine: Path, source: str | None, frames: int) -> str:
+    """An engine against the step graph it was built from: the step graphs agree, so what differs is its own."""
+    _, facts = read_sidecar(engine)
+    proto, contract = graph_of(engine, like=None)
+    told = f"the step graphs agree in ONNX Runtime: what differs is what {engine.name} makes of its own"
+    if find_gpu() is None:
+        return f"{told}; on its device --bisect looks inside it"
+    limit, plain = precision_of(contract), expand(proto)
+    sessions = [open_graph(proto), load_session(engine)]
+    found = _first_frame(sessions, choose_frames(source, frames, contract), limit)
+    if found is None:
+        return f"{told}, and against that no output of one frame differs over {frames} frames"
+    probes: list[ProbeMaker] = [partial(Probe, expand(emulated(proto))), partial(EngineProbe, plain, facts=facts)]
+    return _culprit(plain, [element_types(expand(emulated(proto))), element_types(plain)], probes, found, limit)
 
 
 def graph_of(path: Path, like: Path | None) -> tuple[onnx.ModelProto, StepContract]:
@@ -72,7 +98,7 @@ def graph_of(path: Path, like: Path | None) -> tuple[onnx.ModelProto, StepContra
     return with_contract(proto, session.contract), session.contract
 
 
-def _step(session: OnnxSession, frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+def _step(session: ModelSession, frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
     session.frame[...] = frame
     output = session.step()
     return {"depth": output.depth, "descriptor": output.descriptor, **session.written()}
@@ -82,29 +108,49 @@ def _differs(reference: NDArray[Any], candidate: NDArray[Any], precision: str) -
     return bool(one_frame(reference, candidate).exceeds(replace(TOLERANCES[precision], growth=None)))
 
 
+@dataclass(frozen=True)
+class _Found:
+    """A frame whose outputs differ, and the states of both sides before it."""
+
+    number: int
+    frame: NDArray[np.uint8]
+    before: list[dict[str, NDArray[Any]]]
+
+
+def _first_frame(sessions: list[ModelSession], frames: Iterable[NDArray[np.uint8]], precision: str) -> _Found | None:
+    for number, frame in enumerate(frames):
+        before = [session.states() for session in sessions]
+        outputs = [_step(session, frame) for session in sessions]
+        if any(_differs(outputs[0][name], outputs[1][name], precision) for name in outputs[0]):
+            return _Found(number, frame, before)
+    return None
+
+
 def _culprit(
     candidate: onnx.ModelProto,
-    sides: list[onnx.ModelProto],
-    frame: NDArray[np.uint8],
-    states: list[dict[str, NDArray[Any]]],
+    known: list[dict[str, int]],
+    probes: Sequence[ProbeMaker],
+    found: _Found,
     precision: str,
 ) -> str:
-    """The first tensor, in the candidate's order, that both sides have and that differs."""
-    known = [element_types(side) for side in sides]
-    floats = {name for name, dtype in known[0].items() if dtype == known[1].get(name) == TensorProto.FLOAT}
-    made = {name for node in sides[0].graph.node for name in node.output} & floats
-    makers = {name: node for node in candidate.graph.node for name in node.output if name in made}
+    """The first tensor, in the candidate's order, that both sides have and that differs.
+
+    known: tensor → type, of both sides. probes: what reads inner tensors of both.
+    """
+    floats = {name for name, dtype in known[0].items() if dtype == TensorProto.FLOAT and known[1].get(name) in _READ}
+    makers = {name: node for node in candidate.graph.node for name in node.output if name in floats}
     names = list(makers)
+    told = f"first divergence at frame {found.number}: "
     for first in range(0, len(names), _AT_ONCE):
         part = names[first : first + _AT_ONCE]
-        ours, theirs = (Probe(side, part)(frame, kept) for side, kept in zip(sides, states, strict=True))
+        ours, theirs = (probe(part)(found.frame, kept) for probe, kept in zip(probes, found.before, strict=True))
         for name in part:
             if ours[name].shape != theirs[name].shape:
-                return f"{makers[name].name} has shape {list(theirs[name].shape)}, not {list(ours[name].shape)}"
+                return f"{told}{makers[name].name} has shape {list(theirs[name].shape)}, not {list(ours[name].shape)}"
             if ours[name].size and _differs(ours[name], theirs[name], precision):
                 figures = one_frame(ours[name], theirs[name])
                 return (
-                    f"{makers[name].name} (tensor '{name}'), mean error {figures.mean:.1e}, largest "
+                    f"{told}{makers[name].name} (tensor '{name}'), mean error {figures.mean:.1e}, largest "
                     f"{figures.largest:.1e} of its range"
                 )
-    return "no inner tensor differs, only the outputs: what the graphs are fed differs"
+    return f"{told}no inner tensor differs, only the outputs: what the graphs are fed differs"

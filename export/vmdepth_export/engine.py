@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import click
+import onnx
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -111,6 +112,26 @@ def build_engine(source: Path, output: Path, settings: BuildSettings, progress: 
     if _is_current(output, facts):
         return False
     progress.console.print(f"{output}: building with {settings.target}; that can take minutes")
+    engine, tensors = compile_graph(library, proto, source, settings, facts, progress)
+    # The engine first: one without its sidecar is refused, and so is one beside the sidecar of another.
+    _write(output, memoryview(engine))
+    facts = replace(facts, engine_hash=file_hash(output), tensors=tensors)
+    _write(sidecar_of(output), to_sidecar(contract, facts).encode())
+    return True
+
+
+def compile_graph(
+    library: ModuleType,
+    proto: onnx.ModelProto,
+    source: Path,
+    settings: BuildSettings,
+    facts: EngineFacts,
+    progress: Progress,
+) -> tuple[Any, dict[str, list[Any]]]:
+    """What the library makes of a graph: a serialised engine, and its inputs and outputs (name → dtype, shape).
+
+    source: where the graph is from, for people. facts: of the engine to be. Raises WorkError when the library fails.
+    """
     with _collected_errors(library) as (logger, errors):
         builder = library.Builder(logger)
         network = builder.create_network(_strongly_typed(library))
@@ -119,19 +140,14 @@ def build_engine(source: Path, output: Path, settings: BuildSettings, progress: 
         if not parser.parse(expand(proto).SerializeToString()):
             reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
             raise WorkError(f"{source}: {settings.target} does not take this graph: {_one_line(reasons)}")
-        config = _config(library, builder, settings, capabilities, progress)
+        config = _config(library, builder, settings, facts.capabilities, progress)
         cache = _timing_cache(library, config, facts) if settings.target == "tensorrt" else None
         engine = builder.build_serialized_network(network, config)
         if engine is None:
-            raise WorkError(f"{output}: not written, {settings.target} built no engine: {_one_line(errors)}")
+            raise WorkError(f"{source}: {settings.target} built no engine of it: {_one_line(errors)}")
         if cache is not None:
             _write(cache, memoryview(config.get_timing_cache().serialize()))
-        tensors = _tensors(network)
-    # The engine first: one without its sidecar is refused, and so is one beside the sidecar of another.
-    _write(output, memoryview(engine))
-    facts = replace(facts, engine_hash=file_hash(output), tensors=tensors)
-    _write(sidecar_of(output), to_sidecar(contract, facts).encode())
-    return True
+        return engine, _tensors(network)
 
 
 def find_builder(target: Target) -> tuple[ModuleType, Gpu | None]:

@@ -22,19 +22,24 @@ class Probe:
     """
 
     def __init__(self, proto: onnx.ModelProto, tensors: Sequence[str]) -> None:
-        types = element_types(proto)
-        watched = onnx.ModelProto.FromString(proto.SerializeToString())
-        there = {value.name for value in watched.graph.output}
-        watched.graph.output.extend(
-            helper.make_tensor_value_info(name, types[name], None) for name in tensors if name not in there
-        )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         self._tensors = list(tensors)
         self._session = onnxruntime.InferenceSession(
-            watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            with_outputs(proto, tensors).SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
 
     def __call__(self, frame: NDArray[np.uint8], states: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         inputs = {"frame": frame, **{f"state.{name}": array for name, array in states.items()}}
         return dict(zip(self._tensors, self._session.run(self._tensors, inputs), strict=True))
+
+
+def with_outputs(proto: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
+    """A copy of a graph that gives these inner tensors out as well."""
+    types = element_types(proto)
+    watched = onnx.ModelProto.FromString(proto.SerializeToString())
+    there = {value.name for value in watched.graph.output}
+    watched.graph.output.extend(
+        helper.make_tensor_value_info(name, types[name], None) for name in tensors if name not in there
+    )
+    return watched

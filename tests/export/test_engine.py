@@ -9,6 +9,7 @@ import onnx
 import pytest
 import torch
 from click.testing import CliRunner
+from onnx import TensorProto
 from rich.progress import Progress
 
 from vmdepth.networks import encoder
@@ -18,9 +19,10 @@ from vmdepth.session import contract_of
 from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
 from vmdepth_calibrate.ranges import observe
 from vmdepth_export.engine import BuildSettings, build_engine, choose_capabilities
+from vmdepth_export.engine_probe import EngineProbe
 from vmdepth_export.export import export, export_step_graph
 from vmdepth_export.frames import rendered_frames
-from vmdepth_export.graph import check, expand, read_step_graph, with_contract
+from vmdepth_export.graph import check, element_types, expand, read_step_graph, with_contract
 from vmdepth_export.precision import bake
 from vmdepth_export.sides import open_graph
 from vmdepth_export.step_graph import to_onnx
@@ -132,6 +134,19 @@ def test_fused_attention_builds_in_half_precision(network, tmp_path, precision):
     source = tmp_path / "fused.onnx"
     export_step_graph(network, source, *SIZE, frames=2, precision=precision, attention="fused")
     assert build(source, tmp_path / "fused.engine")
+
+
+def test_engines_that_give_inner_tensors_out_build_for_every_part_of_the_graph(step_graph, engine):
+    """What `--bisect` runs on a GPU to look inside an engine; reading them is all that takes one."""
+    proto, _ = read_step_graph(step_graph)
+    _, facts = read_sidecar(engine)
+    proto = expand(proto)
+    types = element_types(proto)
+    names = [name for node in proto.graph.node for name in node.output if types[name] == TensorProto.FLOAT]
+    for part in (names[:64], names[-64:]):
+        probe = EngineProbe(proto, part, facts)
+        assert set(part) <= probe.edges.keys()
+        assert len(memoryview(probe.plan)) > 1_000_000
 
 
 def test_the_command_bakes_and_builds(step_graph, tmp_path):
