@@ -127,6 +127,11 @@ class KeyframeBank:
         self._last_added = self._last_reset = 0
         self._correcting = False
 
+    @property
+    def count(self) -> int:
+        """How many key frames there are."""
+        return len(self._keyframes)
+
     def update(self, depth: NDArray[np.float32], descriptor: NDArray[np.float32], state_change: float) -> None:
         """After a step: note its frame, and correct its depth.
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -159,7 +160,7 @@ def run(settings: RunSettings) -> dict[str, Any]:
         writers: list[Writer] = []
         size = (session.contract.height, session.contract.width)
         for stream, source in enumerate(sources):
-            facts = _facts(settings, source, session.contract, colours[stream], lambda: telling.status(feeds, batch))
+            facts = _facts(settings, source, session.contract, colours[stream], partial(telling.status, feeds, batch))
             sinks = [stack.enter_context(open_sink(target, facts)) for target in targets[stream]]
             shown = colours[stream] if any(sink.wants_colour for sink in sinks) else None
             writers.append(Writer(source.name, source.info, sinks, shown, settings.resize, size))
@@ -172,7 +173,8 @@ def run(settings: RunSettings) -> dict[str, Any]:
         watchdog = stack.enter_context(Watchdog(pulses, settings.stall, telling.say))
         start = perf_counter()
         try:
-            run_pipeline(feeds, batch, writers, statistics, interrupt, stepping, telling.advance)
+            advance = partial(telling.advance, feeds=feeds, batch=batch)
+            run_pipeline(feeds, batch, writers, statistics, interrupt, stepping, advance)
             for writer in writers:
                 writer.finish()
         except WorkError:

@@ -32,7 +32,6 @@ class Telling:
         self._statistics = statistics
         self._begin = perf_counter()
         self._bar: Progress | None = None
-        self._batch: StreamBatch | None = None
         for source in sources:
             if source.live:
                 source.tell = self.say
@@ -69,19 +68,23 @@ class Telling:
 
     def start(self, batch: StreamBatch) -> None:
         """What is worth knowing before the first frame."""
-        self._batch = batch
         for bank in batch.banks[:1]:
             fewer = f" ({bank.settings.capacity} asked for)" if bank.capacity < bank.settings.capacity else ""
             if fewer or len(batch.banks) > 1 or bank.mib >= 1:
                 each = " for each source" if len(batch.banks) > 1 else ""
                 self.say(f"up to {bank.capacity} key frames{fewer}{each}, {bank.mib:.1f} MiB")
 
-    def advance(self, count: int) -> None:
+    def advance(self, count: int, feeds: Sequence[Feed], batch: StreamBatch) -> None:
         """So many frames are through."""
-        if self._bar is not None:
-            latency = self._statistics.latency
-            figures = f"{self.fps:.1f} fps, p50 {latency(50, last=100):.1f} ms, p99 {latency(99, last=100):.1f} ms"
-            self._bar.update(self._task, advance=count, figures=figures)
+        if self._bar is None:
+            return
+        latency = self._statistics.latency
+        figures = f"{self.fps:.1f} fps, p50 {latency(50, last=100):.1f} ms, p99 {latency(99, last=100):.1f} ms"
+        if any(feed.source.live for feed in feeds):
+            figures += f", {sum(feed.dropped for feed in feeds)} dropped"
+        if batch.banks:
+            figures += f", {sum(bank.count for bank in batch.banks)} key frames"
+        self._bar.update(self._task, advance=count, figures=figures)
 
     @property
     def fps(self) -> float:
@@ -97,7 +100,7 @@ class Telling:
             "latency p99, ms": round(statistics.latency(99, last=100), 1),
             "dropped": sum(feed.dropped for feed in feeds),
             "not finite": sum(batch.broken),
-            "key frames": sum(len(bank.as_dict()["kept"]) for bank in batch.banks),
+            "key frames": sum(bank.count for bank in batch.banks),
             "returns to a key frame": sum(bank.resets for bank in batch.banks),
         }
 

@@ -66,8 +66,9 @@ def test_bench_reports_rates_and_shares(saved, tmp_path):
     assert figures["step_shares"].keys() == {"encoder", "heads", "decoder", "other"}
     assert sum(figures["step_shares"].values()) == pytest.approx(1)
     assert figures["step_shares"]["other"] < 0.2  # nearly every operation is known by its module
-    assert {"decode", "encode"} <= figures["run_shares"].keys()
-    assert sum(figures["run_shares"].values()) == pytest.approx(1, abs=0.01)
+    assert figures["run_shares"].keys() == {"read", "resize", "step", "write"}
+    assert 0 < figures["run_shares"]["step"] <= 1
+    assert figures["run_over_session"] > 0
 
 
 def test_bench_refuses_bad_input_in_one_line():

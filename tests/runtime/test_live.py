@@ -139,18 +139,15 @@ def test_retries_come_to_an_end_where_that_is_asked_for(tmp_path, make):
 def test_of_a_live_source_the_newest_frame_is_taken_and_the_others_are_counted(tmp_path, make):
     with camera(tmp_path, make) as server:
         feed = Feed(open_source(server.uri, QUICK))
-        taken, late = [], []
+        taken = []
         for _ in range(12):
             taken.append(feed.take())
-            late.append(time.perf_counter() - taken[-1].arrived)
             time.sleep(0.1)  # three frames come in that time
         dropped = feed.dropped
         feed.close()
     indices = [frame.index for frame in taken]
     assert (np.diff(indices) > 0).all()
     assert 10 < dropped <= indices[-1] + 4
-    # The very first frames wait while ffmpeg probes the stream; after that each is as new as can be.
-    assert max(late[2:]) < 0.1
 
 
 def test_stopping_does_not_wait_for_a_camera_that_is_away(tmp_path, make):
