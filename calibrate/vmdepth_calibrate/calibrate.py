@@ -11,7 +11,7 @@ import click
 
 from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError, WorkError
-from vmdepth_runtime.outputs import check_target, part_name, write_report
+from vmdepth_runtime.outputs import being_written, check_target, part_name, write_report
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +68,11 @@ def calibrate(
         costs = list(_shown(found, "layer by layer", len(chosen)))
     if keep_above is not None:
         chosen = [cost.layer for cost in costs if cost.error <= keep_above]
+        if not chosen:
+            least = min(cost.error for cost in costs)
+            raise InputError(
+                f"--keep-above {keep_above:g}: leaves no layer to quantise; the cheapest costs {least:.2g}"
+            )
     quantised, quantised_contract = quantise(proto, contract, ranges, chosen, form, precision)
     candidate = open_graph(with_contract(quantised, quantised_contract))
     report = compare(reference, candidate, _shown(unseen, "parity", len(unseen)))
@@ -78,11 +83,9 @@ def calibrate(
         )
     figures = {**report.summary(), "reference": model.name}
     part = part_name(output)
-    try:
+    with being_written(output, part):
         onnx.save(with_contract(quantised, replace(quantised_contract, parity=figures)), part)
         part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)
     return report, costs
 
 

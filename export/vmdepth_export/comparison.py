@@ -88,7 +88,7 @@ class Agreement:
     """Candidate depth against reference depth as if that were true, after one fit of scale and shift over all frames.
 
     delta1: share of pixels with a ratio below 1.25; absrel: mean |d − d̂| / d. Values are floored at 1 % of the
-    reference's largest.
+    reference's largest. Where any depth is not finite there is no agreement: 0 and NaN.
     """
 
     delta1: float
@@ -261,6 +261,8 @@ def _sparse(depth: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _agreement(depths: NDArray[np.float32]) -> Agreement:
     """depths: [2, N, pixels], reference and candidate."""
+    if not np.isfinite(depths).all():
+        return Agreement(0.0, float("nan"))
     reference, candidate = (side.ravel().astype(np.float64) for side in depths)
     scale, shift = np.polyfit(candidate, reference, 1) if np.ptp(candidate) > 0 else (1.0, 0.0)
     floor = 0.01 * max(float(np.abs(reference).max()), 1e-12)

@@ -62,7 +62,7 @@ def build_and_tell(source: Path, output: Path, settings: BuildSettings) -> None:
     console = Console(stderr=True)
     with Progress(*bars, console=console, transient=True, disable=not console.is_terminal) as progress:
         built = build_engine(source, output, settings, progress)
-    _, facts = read_sidecar(output)
+    contract, facts = read_sidecar(output)
     told = f"{settings.target} {facts.version}, compute capability {', '.join(facts.capabilities)}"
     if not built:
         click.echo(f"{output}: is up to date ({told})")
@@ -70,31 +70,31 @@ def build_and_tell(source: Path, output: Path, settings: BuildSettings) -> None:
     if bad := known_bad(facts.target, facts.version):
         click.echo(f"{output}: TensorRT {facts.version} is {bad}", err=True)
     click.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {told}")
-    if find_gpu() is None:
-        click.echo(f"not compared, as there is no GPU here; on the device: vmdepth-parity {source.name} {output.name}")
-        return
-    _prove(source, output)
+    if contract.parity:
+        frames, error = contract.parity["frames"], contract.parity["depth_mean"]
+        click.echo(f"agrees with {source} over {frames} frames: depth {error:.1e} of its range")
+    else:
+        click.echo(
+            "not compared, as it does not run on this machine; on the device: vmdepth-parity "
+            f"{source.name} {output.name}"
+        )
 
 
-def _prove(source: Path, output: Path) -> None:
-    """Compare an engine with its step graph; the figures go into the sidecar, an engine that is wrong goes away."""
-    with open_sides(source, output) as (reference, candidate):
+def _prove(source: Path, engine: Path) -> dict[str, Any]:
+    """The figures of an engine against its step graph. Raises WorkError when they disagree."""
+    with open_sides(source, engine) as (reference, candidate):
         report = compare(reference, candidate, choose_frames(None, PARITY_FRAMES, candidate.contract))
-    contract, facts = read_sidecar(output)
     if not report.agrees:
-        output.unlink()
-        sidecar_of(output).unlink()
-        raise WorkError(f"{output}: not kept, it disagrees with {source} in {', '.join(report.wrong)}; {_LOOK}")
-    contract = replace(contract, parity={**report.summary(), "reference": source.name})
-    _write(sidecar_of(output), to_sidecar(contract, facts).encode())
-    click.echo(f"agrees with {source} over {report.frames} frames: depth {report.depth.mean:.1e} of its range")
+        raise WorkError(f"not kept: the engine disagrees with {source} in {', '.join(report.wrong)}; {_LOOK}")
+    return {**report.summary(), "reference": source.name}
 
 
 def build_engine(source: Path, output: Path, settings: BuildSettings, progress: Progress) -> bool:
     """Build `output` and its sidecar from a step graph; False where the two are there already and still right.
 
-    Raises InputError when this machine or the library cannot build it, WorkError when the library fails; nothing is
-    written then.
+    Where the engine runs on this machine's GPU it gets its name only once it agrees with the graph. Raises InputError
+    when this machine or the library cannot build it, WorkError when the library fails or the two disagree; what was
+    there before then stays.
     """
     library, gpu = find_builder(settings.target)
     proto, contract = read_step_graph(source)
@@ -109,14 +109,26 @@ def build_engine(source: Path, output: Path, settings: BuildSettings, progress: 
         onnx_hash=file_hash(source),
         engine_hash="",
     )
-    if _is_current(output, facts):
+    runs_here = gpu is not None and gpu.capability in capabilities
+    if _is_current(output, facts, proven=runs_here):
         return False
     progress.console.print(f"{output}: building with {settings.target}; that can take minutes")
     engine, tensors = compile_graph(library, proto, source, settings, facts, progress)
-    # The engine first: one without its sidecar is refused, and so is one beside the sidecar of another.
-    _write(output, memoryview(engine))
-    facts = replace(facts, engine_hash=file_hash(output), tensors=tensors)
-    _write(sidecar_of(output), to_sidecar(contract, facts).encode())
+    part = part_name(output).with_suffix(".engine")
+    try:
+        _write(part, memoryview(engine))
+        facts = replace(facts, engine_hash=file_hash(part), tensors=tensors)
+        # What the graph was found to be, its engine has yet to prove.
+        _write(sidecar_of(part), to_sidecar(replace(contract, parity={}), facts).encode())
+        if runs_here:
+            proven = replace(contract, parity=_prove(source, part))
+            _write(sidecar_of(part), to_sidecar(proven, facts).encode())
+        # The engine first: one without its sidecar is refused, and so is one beside the sidecar of another.
+        part.replace(output)
+        sidecar_of(part).replace(sidecar_of(output))
+    finally:
+        part.unlink(missing_ok=True)
+        sidecar_of(part).unlink(missing_ok=True)
     return True
 
 
@@ -233,7 +245,13 @@ def _timing_cache(library: ModuleType, config: Any, facts: EngineFacts) -> Path:
     Kernel timings hold for one version of the library, one kind of GPU and one CUDA.
     """
     root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vmdepth"
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{root}: no timing cache can be kept there ({error.strerror}); set XDG_CACHE_HOME to a folder that can be "
+            "written to"
+        ) from None
     cache = root / f"timing-{library.__name__}-{facts.version}-sm{facts.capabilities[0]}-cuda{facts.cuda}.cache"
     config.set_timing_cache(config.create_timing_cache(cache.read_bytes() if cache.exists() else b""), False)
     return cache
@@ -245,11 +263,13 @@ def _tensors(network: Any) -> dict[str, list[Any]]:
     return {edge.name: [edge.dtype.name.lower(), *edge.shape] for edge in edges}
 
 
-def _is_current(output: Path, wanted: EngineFacts) -> bool:
+def _is_current(output: Path, wanted: EngineFacts, *, proven: bool) -> bool:
     if not output.exists():
         return False
     try:
-        _, facts = read_sidecar(output)
+        contract, facts = read_sidecar(output)
+        if proven and not contract.parity:
+            return False
         same = ("target", "version", "capabilities", "workspace", "onnx_hash")
         return file_hash(output) == facts.engine_hash and all(getattr(facts, k) == getattr(wanted, k) for k in same)
     except InputError:

@@ -12,7 +12,7 @@ import click
 from vmdepth_export.frames import PARITY_FRAMES
 from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError, WorkError
-from vmdepth_runtime.outputs import check_target, part_name
+from vmdepth_runtime.outputs import being_written, check_target, part_name
 
 if TYPE_CHECKING:
     import onnx
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from vmdepth_export.precision import Precision
     from vmdepth_runtime.contract import StepContract
     from vmdepth_runtime.engine import Target
+
+_LARGEST = 2**31 - 2**24  # bytes of weights: a protobuf ends at 2 GiB, and holds the nodes too
 
 
 def export_step_graph(
@@ -40,13 +42,18 @@ def export_step_graph(
     """Write the step graph of a network, checked against the network itself over `frames` rendered frames.
 
     The file appears under its name only if depth and states agree. Raises WorkError if they do not, InputError for a
-    size that is no multiple of 14.
+    size that is no multiple of 14 and a network of more than 2 GiB.
     """
     from vmdepth.session import TorchSession, contract_of
     from vmdepth_export.precision import bake
     from vmdepth_export.step_graph import to_onnx
 
     contract = contract_of(model, height, width, streams)
+    size = sum(parameter.numel() for parameter in model.parameters()) * 4
+    if size > _LARGEST:
+        raise InputError(
+            f"{model.name}: its {size / 2**30:.1f} GiB of weights do not fit into one ONNX file, which ends at 2"
+        )
     proto = to_onnx(model, height, width, streams, attention)
     if precision != "fp32":
         proto, contract = bake(proto, contract, precision)
@@ -79,7 +86,7 @@ def _write_proven(
 
     contract = replace(contract, producer=f"vmdepth {version('vmdepth')}")
     part = part_name(output).with_suffix(".part.onnx")
-    try:
+    with being_written(output, part):
         onnx.save(with_contract(proto, contract), part)
         candidate = open_side(part)
         report = compare(reference, candidate, choose_frames(None, frames, contract))
@@ -94,8 +101,6 @@ def _write_proven(
             )
         onnx.save(with_contract(proto, replace(contract, parity={**report.summary(), "reference": name})), part)
         part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)
     return report
 
 
@@ -215,7 +220,8 @@ def _graph_for(source: Path, output: Path | None, precision: str | None) -> Path
         return source
     if output is None:
         raise InputError("--triton takes a step graph as it is; export it first with -o model.onnx")
-    graph = output.with_suffix(".onnx")
+    # A name of its own beside graphs that may be there already.
+    graph = output.with_suffix(".onnx" if source.suffix != ".onnx" else f".{precision}.onnx")
     check_target(graph, source)
     return graph
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from vmdepth_runtime.cli import run_command
-from vmdepth_runtime.outputs import check_target, part_name, write_report
+from vmdepth_runtime.outputs import being_written, check_target, part_name, write_report
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -110,11 +110,9 @@ def draw(result: ParityReport, path: Path) -> None:
     axes.legend()
     axes.grid(alpha=0.3)
     part = part_name(path)
-    try:
+    with being_written(path, part):
         figure.savefig(part, format="png", dpi=100)
         part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def main() -> NoReturn:

@@ -13,7 +13,7 @@ import onnx
 from vmdepth_export.emulation import emulated
 from vmdepth_export.graph import read_step_graph
 from vmdepth_runtime.contract import StepContract
-from vmdepth_runtime.loading import MODEL_ENDINGS
+from vmdepth_runtime.loading import MODEL_ENDINGS, load_session
 from vmdepth_runtime.session import OnnxSession
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def open_side(path: Path, like: StepContract | None = None) -> Session:
     if path.suffix == ".onnx":
         proto, contract = read_step_graph(path)
         return open_graph(proto) if _EMULATED & set(contract.precision.values()) else OnnxSession(path)
-    from vmdepth.session import open_session
+    if path.suffix == ".engine":
+        return load_session(path)
+    from vmdepth.session import open_session  # which takes torch: a board has none
 
     return open_session(path, like)
 

@@ -15,6 +15,7 @@ from vmdepth_runtime.errors import InputError, WorkError
 
 _TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32", "float16": "TYPE_FP16"}
 _IDLE_SECONDS = 30  # without a frame for so long, a camera is gone and its states are let go
+_CAMERAS = 64  # that one instance keeps the states of
 
 
 def write_repository(model: Path, root: Path) -> Path:
@@ -69,6 +70,8 @@ def config(name: str, contract: StepContract, descriptor: int) -> str:
         lines += [
             "sequence_batching {",
             f"  max_sequence_idle_microseconds: {_IDLE_SECONDS * 1_000_000}",
+            # Without it an instance serves one camera until that ends.
+            f"  oldest {{ max_candidate_sequences: {_CAMERAS} }}",
             *(f"  state [ {_state(state)} ]" for state in contract.states),
             "}",
         ]

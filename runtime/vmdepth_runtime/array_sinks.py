@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.sink import FileSink, Sink, SinkFacts, writing
+from vmdepth_runtime.sink import FileSink, Sink, SinkFacts, renamed, writing
 from vmdepth_runtime.sources import SourceFrame
 
 _NPY_HEADER_BYTES = 128
@@ -63,10 +63,10 @@ class NpzSink(FileSink):
         self._part.unlink(missing_ok=True)
         with suppress(OSError):
             self._file.close()
-        with self._npy.open("r+b") as file:
+        with suppress(OSError), self._npy.open("r+b") as file:
             file.truncate(_NPY_HEADER_BYTES + 4 * self.frames * self._info.height * self._info.width)
             file.write(self._header())
-        return self._npy.replace(self.path.with_name(f"{self.path.stem}.partial.npy"))
+        return renamed(self._npy, self.path.with_name(f"{self.path.stem}.partial.npy"))
 
     def _header(self) -> bytes:
         """Always as long, whatever the count, so that it can be written over."""

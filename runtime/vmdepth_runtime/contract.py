@@ -27,6 +27,9 @@ softmax: wherever they are; projections: products in the temporal heads, recurre
 convolution and what follows; encoder, decoder: the rest of them."""
 
 
+PRECISIONS = {"float32", "float16", "bfloat16", "int8", "float8"}
+
+
 @dataclass(frozen=True)
 class Ring:
     """How a state keeps one entry per frame, in `slots` slots along `axis`.
@@ -150,6 +153,9 @@ class StepContract:
             raise ValueError(f"input size {self.height}x{self.width} is no multiple of {PATCH}")
         if self.depth_kind not in ("relative", "metric"):
             raise ValueError(f"unknown depth kind '{self.depth_kind}'")
+        odd = set(self.precision.values()) - PRECISIONS
+        if odd:
+            raise ValueError(f"unknown precision '{sorted(odd, key=str)[0]}'")
         if self.resize != "stretch":
             raise ValueError(f"unknown resize policy '{self.resize}'")
         for state in self.states:

@@ -17,31 +17,33 @@ class Feed:
     A file waits until its frames are taken: every one is. Of a live source only the newest frame is kept: what nobody
     took in time is dropped and counted.
 
-    Attributes: source; dropped; ended, whether nothing more will come; pulse, of the thread.
+    changed: shared by feeds that are waited for together; notified whenever one of them changes. Attributes: source;
+    dropped; ended, whether nothing more will come; pulse, of the thread.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, changed: Condition | None = None) -> None:
         self.source = source
+        self.changed = changed or Condition()
         self.dropped = 0
         self.ended = False
         self.pulse = Pulse(f"reading {source.name}")
         self._frames: deque[SourceFrame] = deque()
-        self._changed = Condition()
         self._stopped = False
         self._error: BaseException | None = None
         self._thread = Thread(target=self._run, name=self.pulse.name, daemon=True)
         self._thread.start()
 
-    def take(self, wait: float | None = None) -> SourceFrame | None:
-        """The next frame; None when there is none, at the end or after `wait` seconds (None: as long as it takes).
+    @property
+    def ready(self) -> bool:
+        """Whether `take` has something to give or to raise."""
+        return bool(self._frames) or self._error is not None
 
-        Raises what went wrong in the thread.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: self._frames or self.ended, wait)
+    def take(self) -> SourceFrame | None:
+        """The next frame, None where there is none now. Raises what went wrong in the thread."""
+        with self.changed:
             if self._frames:
                 frame = self._frames.popleft()
-                self._changed.notify_all()
+                self.changed.notify_all()
                 return frame
             if self._error is not None:
                 raise self._error
@@ -49,12 +51,14 @@ class Feed:
 
     def close(self) -> None:
         """Stop reading. A source that waits in a library for what never comes is left to the end of the process."""
-        with self._changed:
+        with self.changed:
             self._stopped = True
-            self._changed.notify_all()
+            self.changed.notify_all()
         self.source.stop()
         self._thread.join(timeout=1.0)
-        if not self._thread.is_alive():
+        if self._thread.is_alive():
+            self.source.abandoned = True
+        else:
             self.source.close()
 
     def _run(self) -> None:
@@ -70,12 +74,12 @@ class Feed:
         except BaseException as error:  # told by `take`, in the thread that can do something about it
             self._error = error
         finally:
-            with self._changed:
+            with self.changed:
                 self.ended = True
-                self._changed.notify_all()
+                self.changed.notify_all()
 
     def _hand_over(self, frame: SourceFrame) -> None:
-        with self._changed:
+        with self.changed:
             if self.source.live:
                 # A start anew must not get lost with the frame that said so.
                 fresh = any(dropped.fresh for dropped in self._frames)
@@ -84,6 +88,6 @@ class Feed:
                 if fresh and not frame.fresh:
                     frame = SourceFrame(frame.index, frame.time, frame.image, True, frame.arrived)
             else:
-                self._changed.wait_for(lambda: len(self._frames) < _AHEAD or self._stopped)
+                self.changed.wait_for(lambda: len(self._frames) < _AHEAD or self._stopped)
             self._frames.append(frame)
-            self._changed.notify_all()
+            self.changed.notify_all()

@@ -60,8 +60,8 @@ class NpySink(FrameSink):
 
 
 class PngSink(FrameSink):
-    """16-bit gray. `depth.json` beside the images says what a step is: millimetres of metric depth; of relative depth a
-    share of its range. 0 is no depth, as with depth cameras."""
+    """16-bit gray. A sidecar, named as the images are with "depth" for the number, says what a step is: a millimetre of
+    metric depth; of relative depth a share of its range. 0 is no depth, as with depth cameras."""
 
     def __init__(self, path: Path, facts: SinkFacts) -> None:
         super().__init__(path, facts)
@@ -69,9 +69,9 @@ class PngSink(FrameSink):
         self._clipped = 0
 
     def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32]) -> bytes:
-        if self._steps is None:
+        if self._steps is None and np.isfinite(depth).any():
             self._steps = self._choose(depth)
-        steps = np.nan_to_num(depth, nan=0.0) * np.float32(self._steps)
+        steps = np.nan_to_num(depth, nan=0.0, posinf=0.0, neginf=0.0) * np.float32(self._steps or 0.0)
         self._clipped += int(np.count_nonzero(steps > 65535))
         image = np.clip(np.rint(steps), 0, 65535).astype(np.uint16)
         good, content = cv2.imencode(".png", image)
@@ -86,7 +86,7 @@ class PngSink(FrameSink):
 
     def _choose(self, depth: NDArray[np.float32]) -> float:
         metric = self.facts.depth_kind == "metric"
-        near = self.facts.near or float(np.nanmax(depth, initial=0.0)) or 1.0
+        near = self.facts.near or float(depth[np.isfinite(depth)].max()) or 1.0
         steps = _MILLIMETRES if metric else 65535 / (_ROOM * near)
         sidecar: dict[str, Any] = {
             "depth_kind": self.facts.depth_kind,
@@ -97,7 +97,8 @@ class PngSink(FrameSink):
             "height": self.facts.info.height,
             "fps": self.facts.info.fps,
         }
-        _write_whole(self.path.with_name("depth.json"), (json.dumps(sidecar, indent=2) + "\n").encode())
+        name = Path(_PATTERN.sub("depth", self.path.name)).with_suffix(".json")
+        _write_whole(self.path.with_name(name.name), (json.dumps(sidecar, indent=2) + "\n").encode())
         return steps
 
 
@@ -135,9 +136,10 @@ class PlySink(FrameSink):
             z, there = depth, np.isfinite(depth) & (depth > 0)
         else:
             # One unit for the whole video, else the cloud would breathe.
-            self._near = self._near or float(np.nanpercentile(depth, 90)) or 1.0
+            if self._near is None and np.isfinite(depth).any():
+                self._near = float(np.percentile(depth[np.isfinite(depth)], 90)) or 1.0
             with np.errstate(divide="ignore", invalid="ignore"):
-                z = np.float32(self._near) / depth
+                z = np.float32(self._near or 1.0) / depth
             there = np.isfinite(z) & (z > 0) & (z < self._FARTHEST)
         rows, columns = np.nonzero(there)
         names = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("red", "u1"), ("green", "u1"), ("blue", "u1")]

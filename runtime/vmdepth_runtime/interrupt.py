@@ -14,7 +14,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interruptible:
     """While this context is open, Ctrl-C and SIGTERM set `pressed` instead of raising.
 
-    Only `wait_for` breaks off at once: a frame that may never come is the one thing that loses nothing.
+    Only `wait_for` breaks off at once: a frame that may never come is the one thing that loses nothing. Who presses
+    again does not want to wait: that raises KeyboardInterrupt wherever it comes.
     """
 
     def __init__(self) -> None:
@@ -32,8 +33,8 @@ class Interruptible:
             self._waiting = False
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.pressed = True
-        if self._waiting:
+        again, self.pressed = self.pressed, True
+        if self._waiting or again:
             raise KeyboardInterrupt
 
     def __enter__(self) -> Interruptible:

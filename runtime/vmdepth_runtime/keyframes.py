@@ -126,6 +126,7 @@ class KeyframeBank:
         self._fresh = 0  # frame that the stream started, or started anew, with
         self._last_added = self._last_reset = 0
         self._correcting = False
+        self._recovered: tuple[int, _Keyframe] | None = None  # when, and from what
 
     @property
     def count(self) -> int:
@@ -159,19 +160,30 @@ class KeyframeBank:
             self._add(descriptor, np.float32(self.scale) * small + np.float32(self.shift))
 
     def recover(self) -> None:
-        """The last step gave what is not finite: back to the newest key frame's states, or to the initial ones."""
+        """The last step gave what is not finite: back to the newest key frame's states, or to the initial ones.
+
+        A key frame after which that happens again at once is not to be trusted, and goes.
+        """
         self._frame += 1
+        if self._recovered is not None and self._frame - self._recovered[0] == 1:
+            self._keyframes.remove(self._recovered[1])
+            self._free.append(self._recovered[1].states)
+        self._recovered = None
         if self._keyframes:
             newest = max(self._keyframes, key=lambda key: key.number)
             self._session.restore(self._stream, newest.states)
+            self._recovered = (self._frame, newest)
         else:
-            self._session.reset(self._stream)
-            self._fresh = self._frame
+            self._begin()
 
     def start_anew(self) -> None:
         """The stream has a gap: its states are initial again. The key frames stay, it may come back to them."""
+        self._begin()
+
+    def _begin(self) -> None:
         self._session.reset(self._stream)
         self._fresh = self._frame + 1
+        self.scale, self.shift = 1.0, 0.0  # they corrected the states that are gone
 
     def as_dict(self) -> dict[str, Any]:
         """For the report."""

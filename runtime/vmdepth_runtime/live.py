@@ -20,6 +20,7 @@ from vmdepth_runtime.pictures import PictureMaker
 from vmdepth_runtime.sources import LiveSettings, Source, SourceFrame, VideoInfo
 from vmdepth_runtime.uri import redacted, scheme_of
 from vmdepth_runtime.video import VideoSource
+from vmdepth_runtime.watchdog import Pulse
 
 _WAITS = (0.25, 0.5, 1.0, 2.0)  # seconds between attempts to open a lost source; the last one over and over
 _OPENING = 10.0  # seconds that a source may take to open
@@ -45,7 +46,7 @@ class LiveSource(Source):
     """The pictures of a reader, timed as they come; opened again with growing waits when it is lost.
 
     uri: may hold credentials. reopen: gives a new reader, or raises InputError. first: the reader to begin with.
-    Attributes: losses, how often the source was lost.
+    Attributes: losses, how often the source was lost; pulse, of waiting for a picture.
     """
 
     live: ClassVar[bool] = True
@@ -53,6 +54,7 @@ class LiveSource(Source):
     def __init__(self, uri: str, reopen: Callable[[], Reader], settings: LiveSettings, first: Reader) -> None:
         super().__init__(redacted(uri))
         self.losses = 0
+        self.pulse = Pulse(f"reading {self.name}", allowed=2.0)  # a reader ends by itself after the time allowed once
         self._reopen, self._settings = reopen, settings
         self._reader: Reader | None = first
         self._stop = Event()
@@ -72,7 +74,7 @@ class LiveSource(Source):
     def __iter__(self) -> Iterator[SourceFrame]:
         image, _ = self._at_one_size(self._ahead)
         yield SourceFrame(0, 0.0, image, arrived=self._begin)
-        index, last = 0, self._begin
+        index, last = 0, time.perf_counter()  # what else took time since it was opened is no gap
         while (picture := self._next()) is not None:
             now = time.perf_counter()
             image, changed = self._at_one_size(picture)
@@ -98,6 +100,7 @@ class LiveSource(Source):
             if self._reader is None and not self._open_again():
                 return None
             assert self._reader is not None
+            self.pulse.begin()
             try:
                 return self._reader.read()
             except LostError as lost:
@@ -105,6 +108,8 @@ class LiveSource(Source):
                 self._warn(f"{self.name}: lost ({lost}); opening it again")
                 self._reader.close()
                 self._reader = None
+            finally:
+                self.pulse.end()
         return None
 
     def _open_again(self) -> bool:
@@ -123,9 +128,10 @@ class LiveSource(Source):
 
 
 class ContainerReader:
-    """Pictures of an open PyAV container. Damaged ones are left out."""
+    """Pictures of an open PyAV container. Damaged ones are left out. stall: seconds that a picture may take to come."""
 
-    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+    def __init__(self, container: InputContainer, stream: VideoStream, stall: float) -> None:
+        self._stall = stall
         stream.thread_type = "SLICE"  # threads by frame would hold frames back
         self.fps = float(stream.average_rate or stream.guessed_rate or 30)
         self._container = container
@@ -134,7 +140,10 @@ class ContainerReader:
         self._picture = PictureMaker()
 
     def read(self) -> NDArray[np.uint8]:
+        begin = time.perf_counter()
         while True:
+            if time.perf_counter() - begin > self._stall:
+                raise LostError("no picture for too long")  # though sound, or damaged ones, may go on
             while self._decoded:
                 frame = self._decoded.pop(0)
                 if not frame.is_corrupt:
@@ -197,7 +206,12 @@ def open_network(uri: str, settings: LiveSettings) -> Source:
     container, stream = open_again()
     if scheme_of(uri) in ("http", "https") and container.duration:
         return VideoSource(Path(redacted(uri)), seekable=True, reopen=open_again, opened=(container, stream))
-    return LiveSource(uri, lambda: ContainerReader(*open_again()), settings, first=ContainerReader(container, stream))
+    return LiveSource(
+        uri,
+        lambda: ContainerReader(*open_again(), settings.stall),
+        settings,
+        first=ContainerReader(container, stream, settings.stall),
+    )
 
 
 def open_camera(uri: str, device: str | None, settings: LiveSettings) -> Source:
@@ -212,7 +226,7 @@ def open_camera(uri: str, device: str | None, settings: LiveSettings) -> Source:
         if not Path(device).exists():
             there = ", ".join(sorted(str(path) for path in Path("/dev").glob("video*")))
             raise InputError(f"{uri}: no such camera; " + (f"there are: {there}" if there else "none is connected"))
-        return ContainerReader(*_open(device, uri, settings, format="v4l2"))
+        return ContainerReader(*_open(device, uri, settings, format="v4l2"), settings.stall)
 
     return LiveSource(uri, reopen, settings, first=reopen())
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,20 @@ from vmdepth_runtime.errors import InputError, WorkError
 
 def check_target(path: Path, source: Path | None = None) -> None:
     """Raise InputError unless a file can be put at `path` without harm to `source`. To be asked before any work."""
+    try:
+        _check_target(path, source)
+    except OSError as error:
+        raise InputError(f"{path}: no file can be there ({error.strerror}); choose another output") from None
+
+
+def _check_target(path: Path, source: Path | None) -> None:
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file in it")
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} is not there; make it first")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: the folder {path.parent} cannot be written to; choose another one")
+    part_name(path).exists()  # raises where the name is too long
     if source is not None and path.exists() and source.exists() and path.samefile(source):
         raise InputError(f"{path}: is the source itself; choose another output")
 
@@ -28,12 +37,21 @@ def part_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
+@contextmanager
+def being_written(path: Path, part: Path) -> Iterator[None]:
+    """A block that writes `part` and renames it to `path`. Raises WorkError when the disk does not take it; the part
+    goes away, whatever happens."""
+    try:
+        yield
+    except OSError as error:
+        raise WorkError(f"{path}: cannot be written ({error.strerror or error}); is the disk full?") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def write_report(report: Mapping[str, Any], path: Path) -> None:
     """Write figures as JSON. Raises WorkError when that cannot be done."""
     part = part_name(path)
-    try:
+    with being_written(path, part):
         part.write_text(json.dumps(report, indent=2) + "\n")
         part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise WorkError(f"{path}: the report cannot be written ({error.strerror}); is the disk full?") from None

@@ -38,7 +38,7 @@ async function update() {
       const [row, term, text] = ["div", "dt", "dd"].map(tag => document.createElement(tag));
       term.textContent = name; text.textContent = value; row.append(term, text); return row;
     }));
-  } catch { list.textContent = "The run has ended."; return; }
+  } catch { list.textContent = "The run does not answer."; }
   setTimeout(update, 500);
 }
 update();
@@ -115,9 +115,14 @@ class _Server(ThreadingHTTPServer):
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, handler)
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        return  # a client that leaves, or asks for nonsense, is none of the run's
+
 
 def _handler(page: PageSink) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        timeout = 10  # seconds that a connection may say nothing
+
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
             if not self._allowed(parse_qs(parts.query).get("token", [""])[0]):

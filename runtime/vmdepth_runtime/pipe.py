@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vmdepth_runtime.errors import InputError
+
 
 class Pipe:
     """The file object PyAV reads from. ffmpeg's own reading would wait through every Ctrl-C until data comes.
@@ -12,7 +14,10 @@ class Pipe:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb", buffering=0)
+        try:
+            self._file = path.open("rb", buffering=0)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); check what it is") from None
         self._interrupted = False
 
     def read(self, size: int) -> bytes:

@@ -31,10 +31,13 @@ def run_pipeline(
     A stream whose source has nothing new keeps its states. pulse: of the network. advance: called with the number of
     frames after each step. Raises what goes wrong in any stage.
     """
+    silent: set[Feed] = set()
     while True:
-        frames = [_take(feed, interrupt, alone=len(feeds) == 1) for feed in feeds]
+        frames = interrupt.wait_for(partial(_gather, feeds, silent))
+        if frames is None:
+            return
         if not any(frames):
-            if interrupt.pressed or all(feed.ended for feed in feeds):
+            if all(feed.ended for feed in feeds):
                 return
             continue
         pulse.begin()
@@ -53,12 +56,23 @@ def run_pipeline(
             statistics.add_frame(stream, latency=done - since)
             if not result.finite:
                 statistics.add_broken(stream, frame.index)
-            writers[stream].put(frame, result.depth)
+            writers[stream].put(frame, result.depth, interrupt)
             count += 1
         statistics.add_step(done - taken, batch.step_ms / 1e3)
         advance(count)
 
 
-def _take(feed: Feed, interrupt: Interruptible, *, alone: bool) -> SourceFrame | None:
-    wait = None if alone or not feed.source.live else _PATIENCE
-    return interrupt.wait_for(partial(feed.take, wait))
+def _gather(feeds: Sequence[Feed], silent: set[Feed]) -> list[SourceFrame | None]:
+    """The next frame of each feed: waits for a first one, and then for the others, of live sources not for long.
+
+    All share one condition. silent: live feeds that had nothing last time, which nobody waits for.
+    """
+    changed = feeds[0].changed
+    any_live = any(feed.source.live for feed in feeds)
+    with changed:
+        changed.wait_for(lambda: any(feed.ready for feed in feeds) or all(feed.ended for feed in feeds))
+        awaited = [feed for feed in feeds if feed not in silent]
+        changed.wait_for(lambda: all(feed.ready or feed.ended for feed in awaited), _PATIENCE if any_live else None)
+        silent.clear()
+        silent.update(feed for feed in feeds if feed.source.live and not feed.ready)
+        return [feed.take() for feed in feeds]

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Condition
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,7 +20,7 @@ from vmdepth_runtime.contract import RESIZES, Resize, StepContract
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.keyframes import KeyframeSettings
 from vmdepth_runtime.outputs import check_target, write_report
-from vmdepth_runtime.uri import short_name
+from vmdepth_runtime.uri import local_path, short_name
 
 if TYPE_CHECKING:
     from vmdepth_runtime.colour import ColourRange
@@ -129,11 +130,12 @@ def run(settings: RunSettings) -> dict[str, Any]:
 
     from vmdepth_runtime.feed import Feed
     from vmdepth_runtime.interrupt import Interruptible
+    from vmdepth_runtime.live import LiveSource
     from vmdepth_runtime.loading import load_session
     from vmdepth_runtime.measures import RunStatistics
     from vmdepth_runtime.pipeline import run_pipeline
     from vmdepth_runtime.run_report import Telling, make_report
-    from vmdepth_runtime.sinks import open_sink
+    from vmdepth_runtime.sinks import needs_range, open_sink
     from vmdepth_runtime.sources import LiveSettings, open_source
     from vmdepth_runtime.streams import StreamBatch
     from vmdepth_runtime.watchdog import Pulse, Watchdog
@@ -150,7 +152,9 @@ def run(settings: RunSettings) -> dict[str, Any]:
         for source in sources:
             _check_size(source)
         anchoring = _keyframe_settings(settings, session.contract)
-        colours = choose_ranges(session, sources, settings.resize)
+        pairs = zip(sources, targets, strict=True)
+        looked_at = [source if any(map(needs_range, names)) else None for source, names in pairs]
+        colours = choose_ranges(session, looked_at, settings.resize)
         batch = StreamBatch(session, resize=settings.resize, keyframes=anchoring, strict=settings.strict)
         telling = stack.enter_context(Telling(sources, statistics))
         telling.start(batch)
@@ -165,22 +169,28 @@ def run(settings: RunSettings) -> dict[str, Any]:
             shown = colours[stream] if any(sink.wants_colour for sink in sinks) else None
             writers.append(Writer(source.name, source.info, sinks, shown, settings.resize, size))
             stack.callback(writers[-1].stop)
+        changed = Condition()
         for source in sources:
-            feeds.append(Feed(source))
+            feeds.append(Feed(source, changed))
             stack.callback(feeds[-1].close)
         stepping = Pulse("the network")
-        pulses = [*(feed.pulse for feed in feeds if not feed.source.live), stepping, *(w.pulse for w in writers)]
+        reading = [feed.source.pulse if isinstance(feed.source, LiveSource) else feed.pulse for feed in feeds]
+        pulses = [*reading, stepping, *(writer.pulse for writer in writers)]
         watchdog = stack.enter_context(Watchdog(pulses, settings.stall, telling.say))
         start = perf_counter()
         try:
             advance = partial(telling.advance, feeds=feeds, batch=batch)
             run_pipeline(feeds, batch, writers, statistics, interrupt, stepping, advance)
             for writer in writers:
-                writer.finish()
-        except WorkError:
+                writer.finish(interrupt)
+        except BaseException as error:
+            # Whatever happened: hours of depth are not to go with it.
             for line in [line for writer in writers for line in writer.rescue()]:
                 telling.say(line)
-            raise
+            if isinstance(error, (InputError, WorkError)) or not isinstance(error, Exception):
+                raise
+            what = " ".join(str(error).split())[:300]
+            raise WorkError(f"the run broke off: {type(error).__name__}: {what}; what was done is kept") from error
         statistics.seconds = perf_counter() - start
         report = make_report(
             settings, batch, feeds, writers, statistics, interrupted=interrupt.pressed, stalls=watchdog.stalls
@@ -191,14 +201,14 @@ def run(settings: RunSettings) -> dict[str, Any]:
     return report
 
 
-def choose_ranges(session: ModelSession, sources: Sequence[Source], resize: Resize) -> list[ColourRange]:
+def choose_ranges(session: ModelSession, sources: Sequence[Source | None], resize: Resize) -> list[ColourRange]:
     """One colour range for each whole source, from a few frames spread over it; a slowly running one where a source
-    cannot be looked at beforehand. Leaves the session reset."""
+    cannot be looked at beforehand, or need not be (None). Leaves the session reset."""
     from vmdepth_runtime.colour import FixedRange, RunningRange
     from vmdepth_runtime.resize import resize_frame
 
     larger_is_nearer = session.contract.depth_kind == "relative"
-    samples = [source.sample(RANGE_FRAMES) for source in sources]
+    samples = [[] if source is None else source.sample(RANGE_FRAMES) for source in sources]
     depths: list[list[Any]] = [[] for _ in sources]
     session.reset()
     # In order and with the states carried on: a network that has seen nothing may judge depth on another scale.
@@ -228,11 +238,14 @@ def _check_targets(settings: RunSettings, targets: list[tuple[str, ...]]) -> Non
     from vmdepth_runtime.sinks import check_output
 
     has_camera = settings.fov is not None or settings.intrinsics is not None
-    for source, outputs in zip(settings.sources, targets, strict=True):
+    sources = [path for source in settings.sources if (path := local_path(source)) is not None]
+    for outputs in targets:
         for output in outputs:
-            check_output(output, Path(source), has_camera=has_camera)
-        if settings.report is not None:
-            check_target(settings.report, Path(source))
+            check_output(output, sources, has_camera=has_camera)
+    if settings.report is not None:
+        check_target(settings.report)
+        for source in sources:
+            check_target(settings.report, source)
     names = [output for outputs in targets for output in outputs]
     names += [str(settings.report)] if settings.report is not None else []
     places = [Path(name).resolve() for name in names]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Sequence
 from time import perf_counter
 from types import TracebackType
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from vmdepth_runtime.feed import Feed
+from vmdepth_runtime.live import LiveSource
 from vmdepth_runtime.measures import RunStatistics
 from vmdepth_runtime.sources import Source
 from vmdepth_runtime.streams import StreamBatch
@@ -21,6 +23,7 @@ from vmdepth_runtime.writer import Writer
 if TYPE_CHECKING:
     from vmdepth_runtime.run import RunSettings
 
+_RECENT = 100  # frames that the rate is taken from
 _NAMED = 10  # skipped frames told one by one on the terminal; the report has more
 
 
@@ -30,7 +33,7 @@ class Telling:
     def __init__(self, sources: Sequence[Source], statistics: RunStatistics) -> None:
         self._sources = sources
         self._statistics = statistics
-        self._begin = perf_counter()
+        self._times: deque[float] = deque(maxlen=_RECENT)
         self._bar: Progress | None = None
         for source in sources:
             if source.live:
@@ -76,6 +79,7 @@ class Telling:
 
     def advance(self, count: int, feeds: Sequence[Feed], batch: StreamBatch) -> None:
         """So many frames are through."""
+        self._times.extend([perf_counter()] * count)
         if self._bar is None:
             return
         latency = self._statistics.latency
@@ -88,7 +92,8 @@ class Telling:
 
     @property
     def fps(self) -> float:
-        return self._statistics.frames_out / max(perf_counter() - self._begin, 1e-9)
+        """Of the latest frames, down to 0 while nothing comes."""
+        return len(self._times) / max(perf_counter() - self._times[0], 1e-9) if self._times else 0.0
 
     def status(self, feeds: Sequence[Feed], batch: StreamBatch) -> dict[str, Any]:
         """Figures for a page."""
@@ -102,6 +107,12 @@ class Telling:
             "not finite": sum(batch.broken),
             "key frames": sum(bank.count for bank in batch.banks),
             "returns to a key frame": sum(bank.resets for bank in batch.banks),
+            "latest visit": ", ".join(
+                f"frame {bank.visits[-1].last} to key frame {bank.visits[-1].keyframe}"
+                for bank in batch.banks
+                if bank.visits
+            )
+            or "none",
         }
 
     def finish(self, report: dict[str, Any]) -> None:
@@ -191,6 +202,7 @@ def _of_source(
         "frames_in": out + source.skipped_count + feed.dropped,
         "frames_out": out,
         "dropped": feed.dropped,
+        "losses": source.losses if isinstance(source, LiveSource) else 0,
         "skipped_count": source.skipped_count,
         "skipped": [{"index": s.index, "name": s.name, "reason": s.reason} for s in source.skipped],
         "broken_count": batch.broken[stream],

@@ -122,8 +122,7 @@ class FileSink(Sink):
     def _salvage(self) -> Path:
         """Keep what is there, though it could not be finished, where nobody takes it for the whole."""
         self._drop()
-        kept = self.path.with_name(f"{self.path.stem}.partial{self.path.suffix}")
-        return self._part.replace(kept)
+        return renamed(self._part, self.path.with_name(f"{self.path.stem}.partial{self.path.suffix}"))
 
     @abstractmethod
     def _finish(self) -> None:
@@ -143,3 +142,11 @@ def writing(name: str | Path) -> Iterator[None]:
         raise WorkError(f"{name}: whoever read it has gone away") from None
     except (OSError, av.FFmpegError) as error:
         raise WorkError(f"{name}: cannot be written ({error.strerror or error}); is the disk full?") from None
+
+
+def renamed(path: Path, name: Path) -> Path:
+    """A file under a new name; under its old one where that cannot be."""
+    try:
+        return path.replace(name)
+    except OSError:
+        return path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vmdepth_runtime.array_sinks import NpzSink, RawSink
@@ -23,11 +23,13 @@ _PER_FRAME: dict[str, Callable[[Path, SinkFacts], Sink]] = {
     ".exr": ExrSink,
     ".ply": PlySink,
 }
-_COLOURED = (".mp4",)
 
 
-def check_output(target: str, source: Path | None, *, has_camera: bool = False) -> None:
-    """Raise InputError unless there is a sink for `target`, and it can be opened there. Touches nothing."""
+def check_output(target: str, sources: Sequence[Path] = (), *, has_camera: bool = False) -> None:
+    """Raise InputError unless there is a sink for `target`, and it can be opened there without harm to the sources.
+
+    sources: those that are files, folders or patterns. Touches nothing.
+    """
     if target == "-":
         return
     if target == "display":
@@ -41,7 +43,9 @@ def check_output(target: str, source: Path | None, *, has_camera: bool = False) 
     if ending in _ONE_FILE:
         if is_pattern(path):
             raise InputError(f"{target}: {ending} is one file for all frames; leave out the number")
-        check_target(path, source)
+        check_target(path)
+        for source in sources:
+            check_target(path, source)
         return
     if ending not in _PER_FRAME:
         raise InputError(
@@ -52,16 +56,20 @@ def check_output(target: str, source: Path | None, *, has_camera: bool = False) 
         raise InputError(f"{target}: {ending} is one file per frame; give it a number, as in {path.stem}/%06d{ending}")
     if ending == ".ply" and not has_camera:
         raise InputError(f"{target}: points need the camera; give --fov DEGREES or --intrinsics FX,FY,CX,CY")
-    folder = path.parent if path.parent.exists() else path.parent.parent
-    if not folder.is_dir():
+    folder = path.parent if os.path.exists(path.parent) else path.parent.parent  # noqa: PTH110 (which never raises)
+    if not os.path.isdir(folder):  # noqa: PTH112 (which never raises)
         raise InputError(f"{target}: the folder {folder} is not there; make it first")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{target}: the folder {folder} cannot be written to; choose another one")
+    check_target(folder / "depth")
+    for source in sources:
+        if path.parent.resolve() in (source.resolve(), source.parent.resolve()):
+            raise InputError(f"{target}: would be written among the source's own files; choose another folder")
 
 
-def shows_colour(target: str) -> bool:
-    """Whether a target shows depth as colours."""
-    return target == "display" or scheme_of(target) is not None or Path(target).suffix.lower() in _COLOURED
+def needs_range(target: str) -> bool:
+    """Whether an output shows depth on a scale of its own, so that it is worth knowing what depth there will be."""
+    return (
+        target == "display" or scheme_of(target) is not None or Path(target).suffix.lower() in (".mp4", ".png", ".ply")
+    )
 
 
 def open_sink(target: str | Path, facts: SinkFacts) -> Sink:
@@ -77,7 +85,7 @@ def open_sink(target: str | Path, facts: SinkFacts) -> Sink:
     path = Path(target)
     kind = (_ONE_FILE | _PER_FRAME).get(path.suffix.lower())
     if kind is None:
-        check_output(name, None)
+        check_output(name)
         raise AssertionError("check_output refuses what no sink is for")
     with writing(path):
         return kind(path, facts)

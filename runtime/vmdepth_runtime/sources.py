@@ -76,7 +76,8 @@ class Source(ABC):
 
     Attributes: name, safe to print; live, whether frames come by themselves and are lost if nobody takes them; info;
     skipped, the frames left out so far, skipped_count of them; warnings, one line each, what else went wrong so far;
-    tell, called with each warning at once, from the thread that reads.
+    tell, called with each warning at once, from the thread that reads; abandoned, whether a thread is stuck in reading
+    it, so that it must not be closed.
     """
 
     live: ClassVar[bool] = False
@@ -88,6 +89,7 @@ class Source(ABC):
         self.skipped_count = 0
         self.warnings: list[str] = []
         self.tell: Callable[[str], None] = _keep_quiet
+        self.abandoned = False
         self._size: tuple[int, ...] = ()
 
     @property
@@ -116,7 +118,8 @@ class Source(ABC):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        if not self.abandoned:
+            self.close()
 
     def _skip(self, index: int, name: str, reason: str) -> None:
         self.skipped_count += 1

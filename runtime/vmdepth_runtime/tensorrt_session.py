@@ -50,6 +50,10 @@ class TensorrtSession:
                 f"{self.path}: {facts.target} cannot load it; build it again with 'vmdepth-export {facts.source} -o "
                 f"{self.path} --target {facts.target}'"
             )
+        for spec in c.states:
+            for name, shape in ((f"state.{spec.name}", spec.shape), (f"next.{spec.name}", spec.next_shape)):
+                if tuple(self._engine.get_tensor_shape(name)) != shape:
+                    raise InputError(f"{self.path}: its '{name}' is not as its sidecar says; build the engine again")
         self._states = States(c, memory)
         self.frame: NDArray[np.uint8] = memory.pinned((c.streams, c.height, c.width, 3), "uint8")
         self._output = StepOutput(

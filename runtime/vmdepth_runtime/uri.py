@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,13 +18,19 @@ def scheme_of(uri: str) -> str | None:
 
 
 def redacted(uri: str) -> str:
-    """The address without what may be secret: user and password, and the values of its query."""
+    """The address without what may be secret: user, password and query. Passwords may hold any sign, so all up to the
+    last @ goes."""
     if scheme_of(uri) is None:
         return uri
-    # The last @ before the path ends the password, which may hold an @ itself.
-    uri = re.sub(r"^([^:]+://)[^/?#]*@", r"\1***@", uri)
-    address, question, query = uri.partition("?")
-    return address + question + re.sub(r"=[^&#]*", "=***", query)
+    address, question, _ = re.sub(r"^([^:]+://).*@", r"\1***@", uri).partition("?")
+    return f"{address}?***" if question else address
+
+
+def local_path(uri: str) -> Path | None:
+    """The file, folder or pattern that a source means; None for cameras, addresses and the bundled clip."""
+    if uri == "demo" or camera_of(uri) is not None or scheme_of(uri) not in (None, "file"):
+        return None
+    return Path(uri.removeprefix("file://"))
 
 
 def camera_of(uri: str) -> str | None:
@@ -43,5 +50,5 @@ def short_name(uri: str) -> str:
         name = Path(parts.path).stem or parts.hostname or ""
     else:
         path = Path(uri)
-        name = path.resolve().name if path.is_dir() else path.stem
+        name = path.resolve().name if os.path.isdir(path) else path.stem  # noqa: PTH112 (which never raises)
     return re.sub(r"[*?%\[\]@:]+", "_", name) or "source"

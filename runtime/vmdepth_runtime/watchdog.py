@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from threading import Event, Thread
 from time import perf_counter
 
 
 class Pulse:
-    """When a stage took up what it is at. name: as it is told. seconds: busy so far, without waiting for others."""
+    """When a stage took up what it is at. name: as it is told. allowed: how many times the watchdog's limit it may
+    take. seconds: busy so far, without waiting for others."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, allowed: float = 1.0) -> None:
         self.name = name
+        self.allowed = allowed
         self.seconds = 0.0
         self._since: float | None = None
 
@@ -63,11 +66,12 @@ class Watchdog:
         stalled: set[str] = set()
         while not self._end.wait(min(1.0, self._limit / 2)):
             for pulse in self._pulses:
-                if pulse.busy > self._limit and pulse.name not in stalled:
+                still = pulse.busy > self._limit * pulse.allowed
+                if still and pulse.name not in stalled:
                     stalled.add(pulse.name)
                     self.stalls += 1
                     self._tell(f"{pulse.name} stands still for {pulse.busy:.0f} s")
-                elif pulse.busy <= self._limit and pulse.name in stalled:
+                elif not still and pulse.name in stalled:
                     stalled.discard(pulse.name)
                     self._tell(f"{pulse.name} goes on")
             if not stalled:
@@ -79,6 +83,7 @@ def notify_systemd(state: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+    # A manager that has gone away is no reason to stop.
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.connect("\0" + address[1:] if address.startswith("@") else address)
         channel.sendall(state.encode())

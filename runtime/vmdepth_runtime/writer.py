@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Condition, Thread
 
 import numpy as np
@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from vmdepth_runtime.colour import ColourRange, colourise
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.errors import WorkError
+from vmdepth_runtime.interrupt import Interruptible
 from vmdepth_runtime.resize import DepthResizer
 from vmdepth_runtime.sink import Sink
 from vmdepth_runtime.sources import SourceFrame, VideoInfo
 from vmdepth_runtime.watchdog import Pulse
 
 _WAITING = 4  # frames that may wait for the outputs before the network has to
+_LOOK = 0.5  # seconds between two looks at whether an interrupt came
+_PATIENCE = 5.0  # seconds that outputs may stand still once one came
 _NOTHING = 128  # gray level of a picture without depth: none of the colours of depth
 
 
@@ -47,18 +50,21 @@ class Writer:
         self._free = [np.empty(model_size, np.float32) for _ in range(_WAITING + 1)]
         self._queue: deque[tuple[SourceFrame, NDArray[np.float32]]] = deque()
         self._changed = Condition()
-        self._end = False
+        self._end = self._over = False
+        self._written = 0
+        self._at: Sink | None = None  # the sink that a frame is being written to
         self._error: BaseException | None = None
         self._thread = Thread(target=self._run, name=self.pulse.name, daemon=True)
         self._thread.start()
 
-    def put(self, frame: SourceFrame, depth: NDArray[np.float32]) -> None:
-        """Have a frame written. depth: float32 `[h, w]` of the model, copied. Waits while the outputs are behind.
+    def put(self, frame: SourceFrame, depth: NDArray[np.float32], interrupt: Interruptible) -> None:
+        """Have a frame written. depth: float32 `[h, w]` of the model, copied. Waits while the outputs are behind; after
+        an interrupt only for as long as they move.
 
-        Raises what went wrong with the outputs so far.
+        Raises what went wrong with the outputs so far, and WorkError where they stand still.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._free or self._error)
+            self._wait(lambda: bool(self._free or self._error), interrupt)
             if self._error is not None:
                 raise self._error
             place = self._free.pop()
@@ -67,9 +73,13 @@ class Writer:
             self._queue.append((frame, place))
             self._changed.notify_all()
 
-    def finish(self) -> None:
-        """Until everything is written; then finish the outputs. Raises what went wrong."""
-        self.stop()
+    def finish(self, interrupt: Interruptible) -> None:
+        """Until everything is written; then finish the outputs. Raises as `put` does."""
+        with self._changed:
+            self._end = True
+            self._changed.notify_all()
+            self._wait(lambda: not self._thread.is_alive() or self._over, interrupt)
+        self._thread.join()
         if self._error is not None:
             raise self._error
         self.pulse.begin()
@@ -80,14 +90,25 @@ class Writer:
     def rescue(self) -> list[str]:
         """After an error: finish what can be finished. Returns a line for each output that cannot."""
         self.stop()
-        return [line for sink in self.sinks if (line := _closed(sink)) is not None]
+        stuck = self._at if self._thread.is_alive() else None
+        lines = [] if stuck is None else [f"{stuck.name}: stands still, and is left as it is"]
+        return lines + [line for sink in self.sinks if sink is not stuck and (line := _closed(sink)) is not None]
 
     def stop(self) -> None:
-        """Until what was put is written, or something went wrong; then the thread ends."""
+        """Have the thread end when what was put is written; where that stands still, leave it behind."""
         with self._changed:
             self._end = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(_PATIENCE)
+
+    def _wait(self, ready: Callable[[], bool], interrupt: Interruptible) -> None:
+        """Until `ready`. Raises WorkError when an interrupt came and no frame gets written for seconds."""
+        written, patience = self._written, _PATIENCE
+        while not self._changed.wait_for(ready, _LOOK):
+            patience = patience - _LOOK if interrupt.pressed and written == self._written else _PATIENCE
+            written = self._written
+            if patience <= 0:
+                raise WorkError(f"{self.pulse.name} stands still; given up")
 
     def _run(self) -> None:
         try:
@@ -101,11 +122,15 @@ class Writer:
                 self._write(frame, depth)
                 self.pulse.end()
                 with self._changed:
+                    self._written += 1
                     self._free.append(depth)
                     self._changed.notify_all()
         except BaseException as error:  # raised by `put` and `finish`, in the thread that can do something about it
             with self._changed:
                 self._error = error
+        finally:
+            with self._changed:
+                self._over = True
                 self._changed.notify_all()
 
     def _write(self, frame: SourceFrame, depth: NDArray[np.float32]) -> None:
@@ -117,13 +142,15 @@ class Writer:
             else:
                 self._picture.fill(_NOTHING)
         for sink in self.sinks:
+            self._at = sink
             sink.write(frame, self._depth, self._picture)
+        self._at = None
 
 
 def _closed(sink: Sink) -> str | None:
     """Close a sink; what went wrong with that, if anything did."""
     try:
         sink.close()
-    except WorkError as error:
+    except (WorkError, OSError) as error:
         return str(error)
     return None

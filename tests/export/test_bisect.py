@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -9,9 +10,14 @@ import pytest
 from click.testing import CliRunner
 from onnx import numpy_helper
 
+from vmdepth.networks.presets import PRESETS
+from vmdepth.networks.video_depth import VideoDepth
+from vmdepth.session import contract_of
 from vmdepth_export import comparison
 from vmdepth_export.export import bake_step_graph
+from vmdepth_export.graph import with_contract
 from vmdepth_export.parity import main, parity
+from vmdepth_export.step_graph import to_onnx
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +51,29 @@ def test_a_weight(step_graph, tmp_path, disagreement):
     path = tmp_path / "weight.onnx"
     onnx.save(proto, path)
     assert f"first divergence at frame 0: {node.name} " in disagreement(step_graph, path)
+
+
+def test_the_change_of_states(step_graph, tmp_path, disagreement):
+    proto = onnx.load(step_graph)
+    maker = next(n for n in proto.graph.node if "state_change" in n.output)
+    two = numpy_helper.from_array(np.float32([2]), "two")
+    proto.graph.initializer.append(two)
+    maker.output[:] = ["half_of_it"]
+    proto.graph.node.append(
+        onnx.helper.make_node("Mul", ["half_of_it", "two"], ["state_change"], name="door/Mul_twice")
+    )
+    path = tmp_path / "change.onnx"
+    onnx.save(proto, path)
+    assert "first divergence at frame " in (told := disagreement(step_graph, path))
+    assert "door/Mul_twice" in told
+
+
+def test_a_state_of_another_shape(step_graph, tmp_path, disagreement):
+    other = VideoDepth(replace(PRESETS["tiny"], temporal_width=32)).eval()
+    path = tmp_path / "narrow.onnx"
+    onnx.save(with_contract(to_onnx(other, 42, 56, 1), contract_of(other, 42, 56, 1)), path)
+    told = disagreement(step_graph, path)
+    assert "do not have the same states: layer_2.0.conv" in told
 
 
 def test_states_that_changed_places(step_graph, tmp_path, disagreement):

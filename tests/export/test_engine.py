@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from functools import lru_cache
 
-import numpy as np
 import onnx
 import pytest
 import torch
@@ -136,6 +135,18 @@ def test_fused_attention_builds_in_half_precision(network, tmp_path, precision):
     assert build(source, tmp_path / "fused.engine")
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_the_smallest_builds_for_every_capability_it_can_have(step_graph, tmp_path, precision):
+    source = tmp_path / "model.onnx"
+    proto, contract = read_step_graph(step_graph)
+    if precision != "fp32":
+        proto, contract = bake(proto, contract, precision)
+    onnx.save(with_contract(proto, contract), source)
+    assert build(source, tmp_path / "all.engine", BuildSettings("tensorrt-rtx"))
+    _, facts = read_sidecar(tmp_path / "all.engine")
+    assert {"8.0", "8.6", "8.9", "12.0"} <= set(facts.capabilities)
+
+
 def test_engines_that_give_inner_tensors_out_build_for_every_part_of_the_graph(step_graph, engine):
     """What `--bisect` runs on a GPU to look inside an engine; reading them is all that takes one."""
     proto, _ = read_step_graph(step_graph)
@@ -154,12 +165,11 @@ def test_the_command_bakes_and_builds(step_graph, tmp_path):
     arguments = [str(step_graph), "-o", str(output), "--precision", "fp16", "--target", "tensorrt-rtx"]
     done = CliRunner().invoke(export, arguments)
     assert done.exit_code == 0, done.output
-    assert "not compared, as there is no GPU here" in done.output
-    assert (tmp_path / "half.onnx").exists()
+    assert "not compared, as it does not run on this machine" in done.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["half.engine", "half.engine.json", "half.fp16.onnx"]
     sidecar = json.loads(sidecar_of(output).read_text())
     assert sidecar["precision"]["encoder"] == "float16"
-    assert sidecar["parity"]["frames"] == 200
-    assert np.isfinite(sidecar["parity"]["depth"])
+    assert sidecar["parity"] == {}  # that of its graph is not its own
 
 
 def test_tensorrt_itself_needs_the_gpu_it_builds_for(step_graph, tmp_path):

@@ -42,11 +42,12 @@ def test_range_error_is_relative_to_the_percentile_spread():
     assert one_frame(np.zeros(5), np.full(5, 0.5)).largest == pytest.approx(0.5)
 
 
-def test_nan_disagrees(network):
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_disagrees(network, value):
     class Broken(TorchSession):
         def step(self):
             output = super().step()
-            output.depth[0, 0, 0] = np.nan
+            output.depth[0, 0, 0] = value
             return output
 
     report = compare(TorchSession(network, *SIZE), Broken(network, *SIZE), rendered_frames(3, *SIZE, 1))

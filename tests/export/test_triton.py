@@ -22,6 +22,7 @@ def test_the_configuration_names_every_tensor(repository, step_graph):
     assert [(t.name, list(t.dims)) for t in config.input] == [("frame", [1, 42, 56, 3])]
     assert [t.name for t in config.output] == ["depth", "descriptor", "state_change"]
     assert list(config.output[1].dims) == [1, 192]
+    assert config.sequence_batching.oldest.max_candidate_sequences == 64  # cameras that one instance serves by turns
     states = config.sequence_batching.state
     assert [s.input_name for s in states] == [f"state.{s.name}" for s in contract.states]
     assert [s.output_name for s in states] == [f"next.{s.name}" for s in contract.states]

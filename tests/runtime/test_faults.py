@@ -118,7 +118,7 @@ def whole_run(images, model, path, *, slow=(), **faults):
         sink = SlowSink(path, slow)
         writer = Writer("faulty", INFO, [sink], None, "area", (28, 42))
         run_pipeline([feed], batch, [writer], statistics, Interruptible(), Pulse("step"), lambda count: None)
-        writer.finish()
+        writer.finish(Interruptible())
         feed.close()
     with np.load(path) as data:
         return source, statistics, data["depth"], np.rint(data["times"] * 30).astype(int)
@@ -218,11 +218,54 @@ def test_several_sources_go_through_one_graph_each_with_its_own_states(build_gra
             np.testing.assert_array_equal(both["times"], alone["times"])
     report = json.loads((tmp_path / "r.json").read_text())
     assert [source["frames_out"] for source in report["sources"]] == [50, 30]
+    make.video(tmp_path / "0.mp4", make.noise(3))
+    refusal = vmdepth_run("b.mp4", "0.mp4", "-o", "{}.mp4", "--model", two)
+    assert refusal.code == 2
+    assert "0.mp4: is the source itself" in refusal.lines[0]
     refusal = vmdepth_run("a.mp4", "b.mp4", "-o", "out.npz", "--model", two)
     assert refusal.code == 2
     assert "put {} where their number goes" in refusal.lines[0]
     refusal = vmdepth_run("a.mp4", "-o", "out.npz", "--model", two)
     assert "made for 2 streams at once, here are 1 sources; export it again with '--streams 1'" in refusal.lines[0]
+
+
+def test_whatever_breaks_the_run_off_what_was_done_is_kept(vmdepth_run, tmp_path, make, monkeypatch):
+    path = make.video(tmp_path / "in.mp4", make.noise(40))
+    step, count = OnnxSession.step, [0]
+
+    def fails_late(self, idle=()):
+        count[0] += 1
+        if count[0] > 20:
+            raise RuntimeError("the device is lost\nand more")
+        return step(self, idle)
+
+    monkeypatch.setattr(OnnxSession, "step", fails_late)
+    outcome = vmdepth_run(path, "-o", "out.npz")
+    assert outcome.code == 1
+    assert outcome.lines == [
+        "vmdepth-run: the run broke off: RuntimeError: the device is lost and more; what was done is kept"
+    ]
+    with np.load(tmp_path / "out.npz") as data:
+        assert len(data["depth"]) == 20
+
+
+def test_an_interrupt_gets_through_to_outputs_that_stand_still(looped, luma_model, tmp_path):
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    words = [sys.executable, "-c", listen + MAIN, str(looped), "-o", "out.npz", "-o", "-", "--model", str(luma_model)]
+    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".out.npz.*")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(1.0)  # nobody reads stdout: its pipe is full by now
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read().splitlines()[-2:] == [
+            "vmdepth-run: -: stands still, and is left as it is",
+            "vmdepth-run: writing looped.mp4 stands still; given up",
+        ]
+        process.stdout.close()
+    assert process.returncode == 1
+    with np.load(tmp_path / "out.npz") as data:
+        assert len(data["depth"]) > 0
 
 
 def test_the_watchdog_names_a_stage_that_stands_still_and_tells_systemd(tmp_path, monkeypatch):
@@ -240,7 +283,9 @@ def test_the_watchdog_names_a_stage_that_stands_still_and_tells_systemd(tmp_path
             pulse.begin()
             time.sleep(0.6)
             pulse.end()
-            time.sleep(0.3)
+            deadline = time.monotonic() + 5
+            while len(lines) < 2 and time.monotonic() < deadline:
+                time.sleep(0.05)
         assert watchdog.stalls == 1
     assert lines[0].startswith("writing out.mp4 stands still for ")
     assert lines[1] == "writing out.mp4 goes on"

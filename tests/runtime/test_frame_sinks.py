@@ -46,7 +46,7 @@ def test_npy_is_exact_and_named_by_the_frame(tmp_path, depths):
 def test_png_holds_16_bits_and_its_sidecar_says_what_they_are(tmp_path, depths, kind, near):
     depths[2] = np.nan
     sink = write(tmp_path / "out" / "d%04d.png", depths, depth_kind=kind, near=near)
-    sidecar = json.loads((tmp_path / "out" / "depth.json").read_text())
+    sidecar = json.loads((tmp_path / "out" / "ddepth.json").read_text())
     assert sidecar["depth_kind"] == kind
     assert sidecar["unit"] == ("m" if kind == "metric" else None)
     step = sidecar["depth_per_step"]
@@ -57,6 +57,17 @@ def test_png_holds_16_bits_and_its_sidecar_says_what_they_are(tmp_path, depths, 
         np.testing.assert_allclose(image * step, depth, atol=0.51 * step)
     assert not cv2.imread(str(tmp_path / "out" / "d0007.png"), cv2.IMREAD_UNCHANGED).any()
     assert sink.notes == []
+
+
+def test_a_first_frame_without_depth_spoils_neither_scale_nor_points(tmp_path, depths):
+    depths[0] = np.nan
+    write(tmp_path / "out" / "%d.png", 10 * depths)
+    write(tmp_path / "out" / "%d.ply", depths, camera=CAMERA)
+    step = json.loads((tmp_path / "out" / "depth.json").read_text())["depth_per_step"]
+    image = cv2.imread(str(tmp_path / "out" / "7.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_allclose(image * step, 10 * depths[2], atol=0.51 * step)
+    sizes = [len(read_ply(tmp_path / "out" / f"{number}.ply")) for number in (0, 1, 7)]
+    assert sizes == [0, depths[1].size, depths[2].size]
 
 
 def test_what_16_bits_cannot_hold_is_said(tmp_path, depths):
@@ -122,7 +133,7 @@ def test_relative_depth_becomes_points_on_one_scale(tmp_path, depths):
 def test_names_that_cannot_be_are_refused(tmp_path, monkeypatch, name, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as error:
-        check_output(name, None)
+        check_output(name)
     assert str(error.value).startswith(f"{name}: ")
     assert message in str(error.value)
     assert list(tmp_path.iterdir()) == []

@@ -191,6 +191,15 @@ def test_after_a_failure_the_stream_goes_on_from_the_newest_key_frame(luma_model
             np.testing.assert_array_equal(array, kept[name])
 
 
+def test_a_key_frame_after_which_it_fails_again_is_dropped(luma_model):
+    with Poisoned(luma_model, {18, 19, 20}) as session:
+        batch = StreamBatch(session, keyframes=SETTINGS)
+        for image in np.random.default_rng(0).integers(0, 256, (21, 50, 60, 3), np.uint8):
+            batch.step([image])
+        assert batch.banks[0].count == 0
+        assert not any(array.any() for array in session.states().values())
+
+
 def test_the_command_reports_every_visit_and_takes_every_setting(vmdepth_run, tmp_path, make):
     images = np.repeat(make.noise(1), 80, axis=0)
     images[40:] //= 2  # the light goes down, and luma is all that this network knows

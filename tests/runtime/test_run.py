@@ -197,6 +197,11 @@ def test_bad_outputs(refused, tmp_path, make):
     assert "nowhere is not there" in refused(path, "-o", "nowhere/out.mp4")
     assert "is the source itself" in refused(path, "-o", "in.mp4")
     assert "is the source itself" in refused(path, "-o", "out.mp4", "--report", "in.mp4")
+    assert "is the source itself" in refused(f"file://{path}", "-o", "in.mp4")
+    make.image(tmp_path / "000000.png", make.noise(1)[0])
+    for source in (tmp_path, tmp_path / "%06d.png"):
+        assert "among the source's own files" in refused(source, "-o", f"{tmp_path}/%06d.png")
+    assert "no file can be there (File name too long)" in refused(path, "-o", f"{'x' * 300}.mp4")
     assert "named as an output twice" in refused(path, "-o", "out.mp4", "-o", tmp_path / "out.mp4")
     assert "nowhere is not there" in refused(path, "-o", "out.mp4", "--report", "nowhere/run.json")
 

@@ -206,13 +206,13 @@ def test_targets_that_cannot_be_are_refused_before_any_work(tmp_path):
         ("link.mp4", "is the source itself"),
     ]:
         with pytest.raises(InputError) as error:
-            check_output(str(tmp_path / name), source)
+            check_output(str(tmp_path / name), [source])
         assert str(error.value).startswith(f"{tmp_path / name}: ")
         assert message in str(error.value)
-    check_output(str(tmp_path / "out.MP4"), source)
+    check_output(str(tmp_path / "out.MP4"), [source])
 
 
 def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)  # tests may run as root, whom nothing is forbidden
     with pytest.raises(InputError, match="cannot be written to"):
-        check_output(str(tmp_path / "out.mp4"), tmp_path / "source.mp4")
+        check_output(str(tmp_path / "out.mp4"))
