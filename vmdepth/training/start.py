@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from vmdepth import checkpoint
 from vmdepth.data.mixture import Source, long_enough, parse_mixture
@@ -91,25 +92,30 @@ def clips_and_teacher(settings: TrainSettings, device: torch.device) -> tuple[li
     return [long_enough(source, settings.clip_length) for source in labelled], None
 
 
-def parameter_groups(model: VideoDepth, weight_decay: float) -> list[dict[str, Any]]:
-    """AdamW's groups of a network's parameters that learn; `rate` is a factor on the learning rate.
+def parameter_groups(model: VideoDepth, weight_decay: float, heads_rate: float = 1.0) -> list[dict[str, Any]]:
+    """AdamW's groups of a network's parameters that learn; `rate` is a factor on the learning rate, for temporal heads
+    `heads_rate`.
 
     Matrices and kernels decay; gains, biases and the position table do not. The patch embedding learns at a tenth: the
     588 numbers of a patch move together, so at the full rate its output outgrows everything that is added to it later,
     places first of all (Chen et al. 2021, who freeze it, saw the same layer upset training).
     """
-    patch, decayed, others = [], [], []
+    patch: list[nn.Parameter] = []
+    decayed: dict[bool, list[nn.Parameter]] = {True: [], False: []}  # by whether they are of a temporal head
+    others: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         if name == "encoder.patch_embed.proj.weight":
             patch.append(parameter)
         elif parameter.ndim >= 2 and name not in ("encoder.pos_embed", "encoder.cls_token"):
-            decayed.append(parameter)
+            decayed[name.startswith("heads.")].append(parameter)
         else:
-            others.append(parameter)
+            others[name.startswith("heads.")].append(parameter)
     return [
         {"params": patch, "weight_decay": weight_decay, "rate": 0.1},
-        {"params": decayed, "weight_decay": weight_decay, "rate": 1.0},
-        {"params": others, "weight_decay": 0.0, "rate": 1.0},
+        {"params": decayed[False], "weight_decay": weight_decay, "rate": 1.0},
+        {"params": others[False], "weight_decay": 0.0, "rate": 1.0},
+        {"params": decayed[True], "weight_decay": weight_decay, "rate": heads_rate},
+        {"params": others[True], "weight_decay": 0.0, "rate": heads_rate},
     ]

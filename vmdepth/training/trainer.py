@@ -62,7 +62,9 @@ class Trainer:
         self.model.encoder.checkpointing = settings.checkpointing
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a sixth faster on a CPU
         self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, settings.weight_decay), lr=settings.learning_rate, betas=(0.9, 0.98)
+            parameter_groups(self.model, settings.weight_decay, settings.heads_rate),
+            lr=settings.learning_rate,
+            betas=(0.9, 0.98),
         )
         self.step = 0
         self.average: dict[str, Tensor] = {}

@@ -43,6 +43,14 @@ def test_every_parameter_is_in_one_group_and_only_kernels_decay():
     assert id(model.encoder.blocks[0].attn.qkv.bias) not in decayed
 
 
+def test_temporal_heads_have_a_rate_of_their_own():
+    model = VideoDepth(PRESETS["tiny"])
+    rates = {id(p): group["rate"] for group in parameter_groups(model, 0.1, 20.0) for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        usual = 0.1 if name == "encoder.patch_embed.proj.weight" else 1.0
+        assert rates[id(parameter)] == (20.0 if name.startswith("heads.") else usual)
+
+
 @torch.no_grad()
 def held_out_loss(model):
     clips = render_clips(range(32), 2, 28, 42)
