@@ -8,8 +8,9 @@ demo: .venv/base
 	$(BIN)/vmdepth-run demo -o demo.mp4
 	@echo "Open $(CURDIR)/demo.mp4 in a browser: colour on the left, depth on the right."
 
+# One process per core, one thread each: libraries that all want every core wait for each other.
 test: .venv/test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 check: .venv/check
 	$(BIN)/ruff format --check
