@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vmdepth_runtime import SourceFrame, VideoInfo, open_source
+from vmdepth_runtime import KeyframeSettings, SourceFrame, VideoInfo, open_source
 from vmdepth_runtime.array_sinks import NpzSink
 from vmdepth_runtime.feed import Feed
 from vmdepth_runtime.interrupt import Interruptible
@@ -109,11 +109,11 @@ class SlowSink(NpzSink):
         super()._write(frame, depth, colour)
 
 
-def whole_run(images, model, path, *, slow=(), **faults):
+def whole_run(images, model, path, *, slow=(), keyframes=None, **faults):
     statistics = RunStatistics()
     source = Faulty(images, **faults)
     with PoisonedSession(model) as session:
-        batch = StreamBatch(session)
+        batch = StreamBatch(session, keyframes=keyframes)
         feed = Feed(source)
         sink = SlowSink(path, slow)
         writer = Writer("faulty", INFO, [sink], None, "area", (28, 42))
@@ -124,9 +124,12 @@ def whole_run(images, model, path, *, slow=(), **faults):
         return source, statistics, data["depth"], np.rint(data["times"] * 30).astype(int)
 
 
-def test_faults_at_random_are_counted_and_touch_nothing_else(luma_model, tmp_path):
+def test_faults_at_random_are_counted_and_touch_nothing_else(luma_model, tmp_path, looped):
     chance = random.Random(0)
-    images = np.random.default_rng(0).integers(0, 250, (2000, 28, 42, 3), np.uint8)
+    with open_source(looped) as source:
+        images = np.stack(
+            [cv2.resize(frame.image, (42, 28)) for frame, _ in zip(source, range(2000), strict=False)]
+        ).clip(0, 250)
     places = chance.sample(range(2000), 250)
     stalls, slow, drops, corrupt, nan = places[:40], places[40:80], places[80:140], places[140:200], places[200:]
     marked = images.copy()
@@ -148,6 +151,17 @@ def test_faults_at_random_are_counted_and_touch_nothing_else(luma_model, tmp_pat
     assert numbers.tolist() == [number for number in range(2000) if number not in gone]
     assert statistics.broken == [sorted(nan)]
     assert np.isnan(depth).all(axis=(1, 2)).sum() == len(nan)
+    # With key frames on as well.
+    anchored = KeyframeSettings(similarity=0.5)
+    _, _, clean, _ = whole_run(images, luma_model, tmp_path / "kc.npz", keyframes=anchored)
+    _, _, late, _ = whole_run(images, luma_model, tmp_path / "kl.npz", keyframes=anchored, stalls=stalls, slow=slow)
+    np.testing.assert_array_equal(late, clean)
+    source, counts, _, _ = whole_run(
+        marked, luma_model, tmp_path / "ka.npz", keyframes=anchored, stalls=stalls, drops=drops, corrupt=corrupt
+    )
+    assert (source.skipped_count, counts.broken) == (len(corrupt), [sorted(nan)])
+    assert counts.frames_out == 2000 - len(gone)
+
     # What every other frame gives is what the graph makes of the frames that it got since the last reset.
     state = np.zeros((28, 42), np.float32)
     for number, got in zip(numbers, depth, strict=True):
