@@ -31,9 +31,8 @@ def read_step_graph(path: Path) -> tuple[onnx.ModelProto, StepContract]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; make it with 'vmdepth-export CHECKPOINT -o model.onnx'") from None
     except onnx.checker.ValidationError as error:
-        raise InputError(
-            f"{path}: refused, its weights lie outside its folder ({' '.join(str(error).split())[:200]})"
-        ) from None
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: refused, its weights lie outside its folder or are not there ({reason})") from None
     except Exception:  # protobuf's decoder has an error class of its own
         raise InputError(f"{path}: not an ONNX file; make one with 'vmdepth-export CHECKPOINT -o model.onnx'") from None
     metadata = {entry.key: entry.value for entry in proto.metadata_props}

@@ -21,6 +21,7 @@ from vmdepth_export.frames import source_frames
 from vmdepth_export.graph import expand, read_step_graph, region_of
 from vmdepth_export.sides import open_side
 from vmdepth_runtime import bundled
+from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.session import OnnxSession
 
 FRAMES = 120
@@ -95,6 +96,10 @@ def test_the_form_for_tensorrt_is_symmetric_and_leaves_biases(int8):
             zero_point = weights[node.input[2]]
             assert zero_point.data_type == TensorProto.INT8
             assert not numpy_helper.to_array(zero_point).any()
+    dequantised = {name for node in proto.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    biases = [node.input[2] for node in proto.graph.node if node.op_type == "Conv" and len(node.input) == 3]
+    assert biases
+    assert not dequantised & set(biases)
 
 
 def test_the_form_for_cpus_is_u8_and_agrees(footage, tmp_path):
@@ -149,6 +154,12 @@ def test_every_layer_has_a_cost_and_dear_ones_can_stay(footage, contract):
     assert all(0 < cost.error < 0.01 for cost in costs)
     some, _ = quantise(proto, contract, ranges, names[:5], "tensorrt")
     assert sum(node.op_type == "QuantizeLinear" for node in some.graph.node) == 5
+
+
+def test_leaving_every_layer_out_is_refused(footage, tmp_path):
+    with pytest.raises(InputError, match="--keep-above 0: leaves no layer to quantise; the cheapest costs"):
+        calibrate(bundled.MODEL, footage[:3], tmp_path / "q.onnx", keep_above=0.0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_refuses_bad_input_in_one_line(int8, tmp_path, shared_data):

@@ -83,6 +83,22 @@ def test_rounding_is_not_lost_in_emulation():
     assert session.run(None, {"x": np.float16([1])})[0] == np.float16(1) + np.float16(2048) - np.float16(2048) == 0
 
 
+@pytest.mark.parametrize("location", ["../w.bin", "elsewhere.bin"])
+def test_weights_outside_the_graphs_folder_or_missing_are_refused(step_graph, tmp_path, location):
+    (tmp_path / "here").mkdir()
+    path = tmp_path / "here" / "moved.onnx"
+    onnx.save(onnx.load(step_graph), path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    (tmp_path / "here" / "w.bin").rename(tmp_path / "w.bin")
+    proto = onnx.load(path, load_external_data=False)
+    for weight in proto.graph.initializer:
+        for entry in weight.external_data:
+            if entry.key == "location":
+                entry.value = location
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(InputError, match=r"moved\.onnx: refused, its weights lie outside its folder or are not there"):
+        read_step_graph(path)
+
+
 def test_what_is_baked_is_not_baked_again(baked):
     _, proto, contract = baked
     with pytest.raises(InputError, match="is baked in already; start from the fp32 step graph"):
