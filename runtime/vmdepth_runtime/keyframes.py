@@ -68,7 +68,7 @@ class KeyframeSettings(KeyframeDefaults):
         return replace(cls(**asdict(defaults)), **{k: v for k, v in changes.items() if v is not None})
 
 
-@dataclass
+@dataclass(eq=False)  # one of a kind: told apart by what it is, not by its arrays
 class _Keyframe:
     number: int
     descriptor: NDArray[np.float32]
