@@ -45,7 +45,7 @@ class KeyframeSettings(KeyframeDefaults):
 
     memory: float = 256.0
     follow: float = 0.1
-    drift: float = 0.03
+    drift: float = 0.05
 
     def __post_init__(self) -> None:
         for name, low, high in (

@@ -239,7 +239,7 @@ def test_light_that_fades_moves_the_scale_less_with_key_frames(shared_data):
     loop = [*images, *images[::-1]]
     light = np.linspace(1, 0.4, len(loop))
     off_by = {}
-    for keyframes in (False, KeyframeSettings(max_state_change=0.75)):
+    for keyframes in (False, KeyframeSettings(drift=0.03)):
         with DepthStream(keyframes=keyframes) as stream:
             depths = [
                 stream((image * factor).astype(np.uint8)).model_depth.copy()
