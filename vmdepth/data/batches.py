@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 
 import numpy as np
 import torch
@@ -100,9 +101,11 @@ def batches(plan: BatchPlan, first: int, last: int, device: torch.device) -> Gen
         batch_size=None,
         sampler=range(first, last),
         num_workers=0 if in_main else 1,
-        worker_init_fn=_leave_signals_to_parent,
+        # A process of its own, not a fork of this one: that would have decoders whose threads are not there, and wait
+        # for them without end when it comes to free one.
+        multiprocessing_context=None if in_main else "spawn",
     )
-    iterator = iter(loader)
+    iterator = _start(loader)
     try:
         for batch in iterator:
             if isinstance(batch, InputError):
@@ -114,7 +117,14 @@ def batches(plan: BatchPlan, first: int, last: int, device: torch.device) -> Gen
             iterator._shutdown_workers()  # type: ignore[attr-defined]
 
 
-def _leave_signals_to_parent(worker: int) -> None:
-    """Ctrl-C and service managers signal every process of a run; a worker that died of it would take the run along."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+def _start(loader: DataLoader[TrainingClips | InputError]) -> Iterator[TrainingClips | InputError]:
+    """Its batches, from a process that is deaf to SIGINT and SIGTERM from its first moment on.
+
+    Ctrl-C and service managers signal every process of a run; a worker that died of it would take the run along.
+    """
+    resource_tracker.ensure_running()  # its own start, which comes first, unblocks them (Python before 3.12)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        return iter(loader)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,5 +1,6 @@
 """Videos and folders by frame number, clips cut from them, and mixtures of sources."""
 
+import gc
 import json
 from collections import Counter
 
@@ -277,6 +278,30 @@ def test_processes_share_one_batch_and_a_resumed_run_sees_the_rest(frames):
     streamed = list(batches(plan(sources), 4, 6, torch.device("cpu")))
     assert len(streamed) == 2
     assert torch.equal(streamed[1].rgb, whole.rgb)
+
+
+class Tidying(BatchPlan):
+    """Frees, where it makes batches, all that nobody uses any more."""
+
+    def batch(self, number, device):
+        gc.collect()
+        return super().batch(number, device)
+
+
+def test_decoders_left_over_here_do_not_hold_up_the_process_that_makes_batches():
+    """Freeing a decoder waits for its threads, which a fork of this process would not have."""
+    container = av.open(str(bundled.CLIP))
+    container.streams.video[0].thread_type = "AUTO"
+    next(container.decode(video=0))
+    circle = [container, *container.streams.video]
+    circle.append(circle)
+    gc.disable()
+    try:
+        del container, circle
+        (batch,) = batches(Tidying([Source("rendered", 1.0)], 1, 1, 2, 28, 42), 0, 1, torch.device("cpu"))
+    finally:
+        gc.enable()
+    assert batch.rgb.shape[:2] == (1, 2)
 
 
 def test_no_two_batches_hold_the_same_world():
