@@ -20,8 +20,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if "slow" in item.keywords and not config.getoption("--slow"):
-            item.add_marker(pytest.mark.skip(reason="takes minutes; run with --slow"))
+        if "slow" in item.keywords:
+            item.add_marker(pytest.mark.timeout(0))
+            if not config.getoption("--slow"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes; run with --slow"))
         if "gpu" in item.keywords and not _has_gpu():
             item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
         if "tensorrt" in item.keywords and not (find_spec("tensorrt") or find_spec("tensorrt_rtx")):

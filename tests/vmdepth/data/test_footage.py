@@ -281,11 +281,14 @@ def test_processes_share_one_batch_and_a_resumed_run_sees_the_rest(frames):
 
 
 class Tidying(BatchPlan):
-    """Frees, where it makes batches, all that nobody uses any more."""
+    """Has a fork of this process free all that nobody uses any more. Another process gets a plain plan."""
 
     def batch(self, number, device):
         gc.collect()
         return super().batch(number, device)
+
+    def __reduce__(self):
+        return BatchPlan, tuple(vars(self).values())
 
 
 def test_decoders_left_over_here_do_not_hold_up_the_process_that_makes_batches():
