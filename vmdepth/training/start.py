@@ -100,22 +100,14 @@ def parameter_groups(model: VideoDepth, weight_decay: float, heads_rate: float =
     588 numbers of a patch move together, so at the full rate its output outgrows everything that is added to it later,
     places first of all (Chen et al. 2021, who freeze it, saw the same layer upset training).
     """
-    patch: list[nn.Parameter] = []
-    decayed: dict[bool, list[nn.Parameter]] = {True: [], False: []}  # by whether they are of a temporal head
-    others: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        if name == "encoder.patch_embed.proj.weight":
-            patch.append(parameter)
-        elif parameter.ndim >= 2 and name not in ("encoder.pos_embed", "encoder.cls_token"):
-            decayed[name.startswith("heads.")].append(parameter)
-        else:
-            others[name.startswith("heads.")].append(parameter)
+        decays = parameter.ndim >= 2 and name not in ("encoder.pos_embed", "encoder.cls_token")
+        rate = 0.1 if name == "encoder.patch_embed.proj.weight" else heads_rate if name.startswith("heads.") else 1.0
+        groups.setdefault((decays, rate), []).append(parameter)
     return [
-        {"params": patch, "weight_decay": weight_decay, "rate": 0.1},
-        {"params": decayed[False], "weight_decay": weight_decay, "rate": 1.0},
-        {"params": others[False], "weight_decay": 0.0, "rate": 1.0},
-        {"params": decayed[True], "weight_decay": weight_decay, "rate": heads_rate},
-        {"params": others[True], "weight_decay": 0.0, "rate": heads_rate},
+        {"params": parameters, "weight_decay": weight_decay if decays else 0.0, "rate": rate}
+        for (decays, rate), parameters in groups.items()
     ]
