@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vmdepth_runtime.contract import METADATA_KEY, REBUILD, StepContract
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.machine import find_gpu
-from vmdepth_runtime.states import HostMemory, Memory, SavedStates, States
+from vmdepth_runtime.states import HostMemory, KeepsStates, Memory, States
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -36,7 +36,7 @@ class StepOutput:
     state_change: NDArray[np.float32]
 
 
-class OnnxSession:
+class OnnxSession(KeepsStates):
     """A step graph in ONNX Runtime, on the CPU or on the first CUDA device.
 
     Write frames into `session.frame`, call `session.step()`, read the views it returns. States stay where the graph
@@ -77,30 +77,6 @@ class OnnxSession:
         self._states.advance(idle)
         self.memory.wait()
         return self._output
-
-    def reset(self, stream: int | None = None) -> None:
-        """Forget everything that one stream, or all, have seen: every state back to its initial value."""
-        self._states.reset(stream)
-
-    def new_place(self) -> SavedStates:
-        """Room for the states of one stream, where the states are."""
-        return self._states.new_place()
-
-    def save(self, stream: int, place: SavedStates) -> None:
-        """Copy a stream's states into a place."""
-        self._states.save(stream, place)
-
-    def restore(self, stream: int, place: SavedStates) -> None:
-        """Go on with a stream from saved states."""
-        self._states.restore(stream, place)
-
-    def states(self) -> dict[str, NDArray[Any]]:
-        """Copies of the states that the next step will read, by name, in the contract's shapes and dtypes."""
-        return self._states.read()
-
-    def written(self) -> dict[str, NDArray[Any]]:
-        """Copies of what the last step wrote, by name: recurrent states, of rings the one entry."""
-        return self._states.written()
 
     def close(self) -> None:
         """Let go of the graph and its buffers; views already handed out stay readable."""

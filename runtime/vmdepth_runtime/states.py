@@ -174,6 +174,36 @@ class States:
             self._memory.copy_rows(ring + number * width, slots * width, entry, width, prod(spec.shape[1:axis]))
 
 
+class KeepsStates:
+    """The part of a session's face that its `States` answer; whoever inherits sets `_states`."""
+
+    _states: States
+
+    def reset(self, stream: int | None = None) -> None:
+        """Forget everything that one stream, or all, have seen: every state back to its initial value."""
+        self._states.reset(stream)
+
+    def new_place(self) -> SavedStates:
+        """Room for the states of one stream, where the states are."""
+        return self._states.new_place()
+
+    def save(self, stream: int, place: SavedStates) -> None:
+        """Copy a stream's states into a place."""
+        self._states.save(stream, place)
+
+    def restore(self, stream: int, place: SavedStates) -> None:
+        """Go on with a stream from saved states."""
+        self._states.restore(stream, place)
+
+    def states(self) -> dict[str, NDArray[Any]]:
+        """Copies of the states that the next step will read, by name, in the contract's shapes and dtypes."""
+        return self._states.read()
+
+    def written(self) -> dict[str, NDArray[Any]]:
+        """Copies of what the last step wrote, by name: recurrent states, of rings the one entry."""
+        return self._states.written()
+
+
 def _at(address: int, size: int) -> NDArray[np.uint8]:
     return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
 

@@ -10,19 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.cuda_graph import CudaGraph, record
 from vmdepth_runtime.device import CudaDevice
 from vmdepth_runtime.engine import EngineFacts, check_engine, load_library, read_sidecar
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.machine import find_gpu
 from vmdepth_runtime.session import StepOutput
-from vmdepth_runtime.states import SavedStates, States
+from vmdepth_runtime.states import KeepsStates, States
+
+_FAILED = "the engine failed; 'vmdepth-parity' against its step graph says more"
 
 
-class TensorrtSession:
+class TensorrtSession(KeepsStates):
     """An engine and its buffers. Use as `OnnxSession`; belongs to one thread.
 
     Per frame only the frame goes in, and depth, descriptor and change come out, through host memory that the GPU copies
-    by itself. TensorRT-RTX captures each of the two buffer sets' launches as a CUDA graph of its own.
+    by itself. What is launched for each of the two buffer sets is a CUDA graph of its own: TensorRT-RTX captures it,
+    for TensorRT the session does. Where an engine cannot be captured its kernels are launched one by one.
 
     Raises InputError when the engine does not belong to this machine, or to its sidecar.
     """
@@ -67,6 +71,10 @@ class TensorrtSession:
         }
         # A context per turn: each keeps its addresses, so that what it launches is the same every time.
         self._contexts = [self._context(library, turn) for turn in (0, 1)]
+        self._graphs: list[CudaGraph | None] = [None, None]
+        if not hasattr(library, "CudaGraphStrategy"):
+            self._graphs = [self._captured(context) for context in self._contexts]
+            self._states.reset()  # the first runs were over nothing
 
     def step(self, idle: Collection[int] = ()) -> StepOutput:
         """Run the frames that lie in `self.frame` through the engine and advance the states by one frame.
@@ -75,8 +83,10 @@ class TensorrtSession:
         """
         memory = self.memory
         memory.upload(self._edges["frame"][0], self.frame)
-        if not self._contexts[self._states.turn].execute_async_v3(memory.stream):
-            raise WorkError(f"{self.path}: the engine failed; 'vmdepth-parity' against its step graph says more")
+        graph = self._graphs[self._states.turn]
+        context = self._contexts[self._states.turn]
+        if not (context.execute_async_v3(memory.stream) if graph is None else graph.launch()):
+            raise WorkError(f"{self.path}: {_FAILED}")
         self._states.advance(idle)
         for name in vars(self._output):
             address, array = self._edges[name]
@@ -84,35 +94,29 @@ class TensorrtSession:
         memory.wait()
         return self._output
 
-    def reset(self, stream: int | None = None) -> None:
-        """Forget everything that one stream, or all, have seen: every state back to its initial value."""
-        self._states.reset(stream)
-
-    def new_place(self) -> SavedStates:
-        """Room for the states of one stream, on the GPU."""
-        return self._states.new_place()
-
-    def save(self, stream: int, place: SavedStates) -> None:
-        """Copy a stream's states into a place."""
-        self._states.save(stream, place)
-
-    def restore(self, stream: int, place: SavedStates) -> None:
-        """Go on with a stream from saved states."""
-        self._states.restore(stream, place)
-
-    def states(self) -> dict[str, NDArray[Any]]:
-        """Copies of the states that the next step will read, by name."""
-        return self._states.read()
-
-    def written(self) -> dict[str, NDArray[Any]]:
-        """Copies of what the last step wrote, by name: recurrent states, of rings the one entry."""
-        return self._states.written()
-
     def close(self) -> None:
         """Let go of the engine and its memory."""
+        for graph in filter(None, self._graphs):
+            graph.close()
         self._contexts.clear()
         del self._engine, self._runtime
         self.memory.close()
+
+    def _captured(self, context: Any) -> CudaGraph | None:
+        stream = self.memory.stream
+
+        def enqueue() -> bool:
+            return bool(context.execute_async_v3(stream))
+
+        if not enqueue():
+            raise WorkError(f"{self.path}: {_FAILED}")
+        self.memory.wait()
+        graph = record(stream, enqueue)
+        # A capture that failed leaves an error behind, which the next call may be told instead of its own result.
+        if graph is None and not (enqueue() or enqueue()):
+            raise WorkError(f"{self.path}: {_FAILED}")
+        self.memory.wait()
+        return graph
 
     def _context(self, library: ModuleType, turn: int) -> Any:
         if hasattr(library, "CudaGraphStrategy"):
