@@ -37,7 +37,7 @@ from vmdepth_runtime.engine import (
 )
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.machine import Gpu, find_gpu
-from vmdepth_runtime.outputs import part_name
+from vmdepth_runtime.outputs import part_name, write_whole
 
 _LOOK = "look for the culprit with 'vmdepth-parity --bisect', or build it as fp32"
 
@@ -116,13 +116,13 @@ def build_engine(source: Path, output: Path, settings: BuildSettings, progress: 
     engine, tensors = compile_graph(library, proto, source, settings, facts, progress)
     part = part_name(output).with_suffix(".engine")
     try:
-        _write(part, memoryview(engine))
+        write_whole(part, memoryview(engine))
         facts = replace(facts, engine_hash=file_hash(part), tensors=tensors)
         # What the graph was found to be, its engine has yet to prove.
-        _write(sidecar_of(part), to_sidecar(replace(contract, parity={}), facts).encode())
+        write_whole(sidecar_of(part), to_sidecar(replace(contract, parity={}), facts).encode())
         if runs_here:
             proven = replace(contract, parity=_prove(source, part))
-            _write(sidecar_of(part), to_sidecar(proven, facts).encode())
+            write_whole(sidecar_of(part), to_sidecar(proven, facts).encode())
         # The engine first: one without its sidecar is refused, and so is one beside the sidecar of another.
         part.replace(output)
         sidecar_of(part).replace(sidecar_of(output))
@@ -158,7 +158,7 @@ def compile_graph(
         if engine is None:
             raise WorkError(f"{source}: {settings.target} built no engine of it: {_one_line(errors)}")
         if cache is not None:
-            _write(cache, memoryview(config.get_timing_cache().serialize()))
+            write_whole(cache, memoryview(config.get_timing_cache().serialize()))
         return engine, _tensors(network)
 
 
@@ -294,14 +294,3 @@ def _collected_errors(library: ModuleType) -> Iterator[tuple[Any, list[str]]]:
 
 def _one_line(messages: Sequence[str]) -> str:
     return " ".join(messages[0].split())[:300] if messages else "it gives no reason"
-
-
-def _write(path: Path, content: bytes | memoryview) -> None:
-    part = part_name(path)
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        raise WorkError(f"{path}: cannot be written ({error.strerror}); is the disk full?") from None
-    finally:
-        part.unlink(missing_ok=True)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.contract import Resize
+from vmdepth_runtime.resize import resize_frame
+
+if TYPE_CHECKING:
+    from vmdepth_runtime.loading import ModelSession
+    from vmdepth_runtime.sources import Source
+
 PERCENTILES = (1.0, 99.0)  # what of a depth map spans the colours; single hot pixels must not
 _SAMPLES_PER_MAP = 10_000  # pixels that percentiles are taken from: 1 % of them is still a hundred
+_RANGE_FRAMES = 8  # frames the colour range of a file is chosen from
 _FLAT = 1e-6  # a span below this share of the depth's size is rounding, not relief
 
 
@@ -85,6 +93,26 @@ class RunningRange:
             bounds = (old_low + share * (bounds[0] - old_low), old_high + share * (bounds[1] - old_high))
         self._bounds, self._time = bounds, time
         return bounds if self._larger_is_nearer else bounds[::-1]
+
+
+def choose_ranges(session: ModelSession, sources: Sequence[Source | None], resize: Resize) -> list[ColourRange]:
+    """One colour range for each whole source, from a few frames spread over it; a slowly running one where a source
+    cannot be looked at beforehand, or need not be (None). Leaves the session reset."""
+    larger_is_nearer = session.contract.depth_kind == "relative"
+    samples = [[] if source is None else source.sample(_RANGE_FRAMES) for source in sources]
+    depths: list[list[Any]] = [[] for _ in sources]
+    session.reset()
+    # In order and with the states carried on: a network that has seen nothing may judge depth on another scale.
+    for number in range(max(map(len, samples))):
+        there = [stream for stream, images in enumerate(samples) if number < len(images)]
+        for stream in there:
+            resize_frame(samples[stream][number], session.frame[stream], resize)
+        output = session.step()
+        for stream in there:
+            depths[stream].append(output.depth[stream].copy())
+    session.reset()
+    near = {"larger_is_nearer": larger_is_nearer}
+    return [FixedRange.of(maps, **near) if maps else RunningRange(**near) for maps in depths]
 
 
 def _some_pixels(depth: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.outputs import part_name
+from vmdepth_runtime.outputs import write_whole
 from vmdepth_runtime.sink import PinholeCamera, Sink, SinkFacts
 from vmdepth_runtime.sources import SourceFrame
 
@@ -44,7 +44,7 @@ class FrameSink(Sink):
 
     def _write(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> None:
         name = _PATTERN.sub(lambda field: field[0] % frame.index, self.path.name)
-        _write_whole(self.path.with_name(name), self._encoded(frame, depth))
+        write_whole(self.path.with_name(name), self._encoded(frame, depth))
 
     @abstractmethod
     def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32]) -> bytes | memoryview: ...
@@ -98,7 +98,7 @@ class PngSink(FrameSink):
             "fps": self.facts.info.fps,
         }
         name = Path(_PATTERN.sub("depth", self.path.name)).with_suffix(".json")
-        _write_whole(self.path.with_name(name.name), (json.dumps(sidecar, indent=2) + "\n").encode())
+        write_whole(self.path.with_name(name.name), (json.dumps(sidecar, indent=2) + "\n").encode())
         return steps
 
 
@@ -152,12 +152,3 @@ class PlySink(FrameSink):
         properties = "".join(f"property {kinds[kind]} {name}\n" for name, kind in names)
         header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(rows)}\n{properties}end_header\n"
         return header.encode() + points.tobytes()
-
-
-def _write_whole(path: Path, content: bytes | memoryview) -> None:
-    part = part_name(path)
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

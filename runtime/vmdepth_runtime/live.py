@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any, ClassVar, Protocol
@@ -24,7 +25,11 @@ from vmdepth_runtime.watchdog import Pulse
 
 _WAITS = (0.25, 0.5, 1.0, 2.0)  # seconds between attempts to open a lost source; the last one over and over
 _OPENING = 10.0  # seconds that a source may take to open
+_PLUGGED = 2.0  # the same of a camera on this machine, which ffmpeg waits for without sleeping
+_PROBE = "1000000"  # microseconds that a stream is looked at before its first picture; ffmpeg takes 5 s or more
+_NONBLOCK = "+4"  # added to ffmpeg's fflags, AVFMT_FLAG_NONBLOCK: else nothing ends the wait for a silent camera
 _TIME_BASE = Fraction(1, 90_000)
+_POLL = 0.002  # seconds between two looks at a camera
 
 
 class LostError(Exception):
@@ -56,6 +61,7 @@ class LiveSource(Source):
         self.losses = 0
         self.pulse = Pulse(f"reading {self.name}", allowed=2.0)  # a reader ends by itself after the time allowed once
         self._reopen, self._settings = reopen, settings
+        self._attempts = 0  # to open it again, since the last picture
         self._reader: Reader | None = first
         self._stop = Event()
         try:
@@ -100,30 +106,29 @@ class LiveSource(Source):
             if self._reader is None and not self._open_again():
                 return None
             assert self._reader is not None
-            self.pulse.begin()
             try:
-                return self._reader.read()
+                with self.pulse:
+                    picture = self._reader.read()
+                self._attempts = 0
+                return picture
             except LostError as lost:
                 self.losses += 1
                 self._warn(f"{self.name}: lost ({lost}); opening it again")
                 self._reader.close()
                 self._reader = None
-            finally:
-                self.pulse.end()
         return None
 
     def _open_again(self) -> bool:
-        attempts = 0
-        while self._settings.retries is None or attempts < self._settings.retries:
-            if self._stop.wait(_WAITS[min(attempts, len(_WAITS) - 1)]):
+        while self._settings.retries is None or self._attempts < self._settings.retries:
+            if self._stop.wait(_WAITS[min(self._attempts, len(_WAITS) - 1)]):
                 return False
-            attempts += 1
+            self._attempts += 1
             try:
                 self._reader = self._reopen()
                 return True
             except InputError:
                 continue
-        self._warn(f"{self.name}: given up after opening it {attempts} times again; --retries allows more")
+        self._warn(f"{self.name}: given up after opening it {self._attempts} times again; --retries allows more")
         return False
 
 
@@ -134,7 +139,7 @@ class ContainerReader:
         self._stall = stall
         stream.thread_type = "SLICE"  # threads by frame would hold frames back
         self.fps = float(stream.average_rate or stream.guessed_rate or 30)
-        self._container = container
+        self._container, self._stream = container, stream
         self._packets = container.demux(stream)
         self._decoded: list[av.VideoFrame] = []
         self._picture = PictureMaker()
@@ -150,6 +155,10 @@ class ContainerReader:
                     return self._picture(frame)
             try:
                 packet = next(self._packets, None)
+            except av.error.BlockingIOError:  # nothing new yet
+                time.sleep(_POLL)
+                self._packets = self._container.demux(self._stream)  # which ended with the error
+                continue
             except av.FFmpegError as error:
                 raise LostError(_reason(error)) from None
             if packet is None:
@@ -164,9 +173,9 @@ class ContainerReader:
 
 
 class GstreamerReader:
-    """A Jetson's CSI camera, through OpenCV built with GStreamer."""
+    """A Jetson's CSI camera, through OpenCV built with GStreamer. stall: as of `ContainerReader`."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, stall: float) -> None:
         import cv2
 
         if "GStreamer:                   YES" not in cv2.getBuildInformation():
@@ -174,11 +183,17 @@ class GstreamerReader:
                 f"csi://{number}: this OpenCV is built without GStreamer, which reads CSI cameras; on a Jetson use "
                 "JetPack's own OpenCV (a virtual environment with --system-site-packages)"
             )
+        if tuple(map(int, cv2.__version__.split(".")[:2])) < (4, 7):
+            raise InputError(
+                f"csi://{number}: OpenCV {cv2.__version__} would wait for a silent camera for ever; it takes 4.7 or "
+                "later (JetPack 6 has 4.8)"
+            )
         pipeline = (
             f"nvarguscamerasrc sensor-id={number} ! video/x-raw(memory:NVMM),framerate=30/1 ! nvvidconv ! "
             "video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1"
         )
-        self._capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(_OPENING * 1e3), cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(stall * 1e3)]
+        self._capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER, limits)
         if not self._capture.isOpened():
             raise InputError(f"csi://{number}: does not open; is the camera connected, and nvargus-daemon running?")
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS) or 30)
@@ -200,8 +215,10 @@ def open_network(uri: str, settings: LiveSettings) -> Source:
     """
 
     def open_again() -> tuple[InputContainer, VideoStream]:
-        options = {"rtsp_transport": "tcp"} if scheme_of(uri) in ("rtsp", "rtsps") else {}
-        return _open(uri, uri, settings, options=options)
+        scheme = scheme_of(uri)
+        options = {} if scheme in ("http", "https") else {"analyzeduration": _PROBE}
+        options |= {"rtsp_transport": "tcp"} if scheme in ("rtsp", "rtsps") else {}
+        return _open(uri, uri, (_OPENING, settings.stall), options=options)
 
     container, stream = open_again()
     if scheme_of(uri) in ("http", "https") and container.duration:
@@ -220,20 +237,22 @@ def open_camera(uri: str, device: str | None, settings: LiveSettings) -> Source:
         number = uri.partition("://")[2] or "0"
         if not number.isdigit():
             raise InputError(f"{uri}: a CSI camera is csi:// and its number, for example csi://0")
-        return LiveSource(uri, lambda: GstreamerReader(int(number)), settings, first=GstreamerReader(int(number)))
+        reopen = partial(GstreamerReader, int(number), settings.stall)
+        return LiveSource(uri, reopen, settings, first=reopen())
 
-    def reopen() -> Reader:
+    def open_device() -> Reader:
         if not Path(device).exists():
             there = ", ".join(sorted(str(path) for path in Path("/dev").glob("video*")))
             raise InputError(f"{uri}: no such camera; " + (f"there are: {there}" if there else "none is connected"))
-        return ContainerReader(*_open(device, uri, settings, format="v4l2"), settings.stall)
+        how = {"format": "v4l2", "options": {"fflags": _NONBLOCK}}
+        return ContainerReader(*_open(device, uri, (_PLUGGED, settings.stall), **how), settings.stall)
 
-    return LiveSource(uri, reopen, settings, first=reopen())
+    return LiveSource(uri, open_device, settings, first=open_device())
 
 
-def _open(location: str, uri: str, settings: LiveSettings, **how: Any) -> tuple[InputContainer, VideoStream]:
+def _open(location: str, uri: str, limits: tuple[float, float], **how: Any) -> tuple[InputContainer, VideoStream]:
     try:
-        container = av.open(location, timeout=(_OPENING, settings.stall), **how)
+        container = av.open(location, timeout=limits, **how)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise InputError(f"{redacted(uri)}: cannot be opened ({_reason(error)}); check the address") from None
     stream = container.streams.best("video")

@@ -25,10 +25,10 @@ class RunStatistics:
         self.frames = [0] * streams
         self.seconds = 0.0  # of the run, finishing the outputs included
         self.step_seconds = 0.0
-        self.resize_seconds = 0.0
+        self.anchor_seconds = 0.0
         self.broken: list[list[int]] = [[] for _ in range(streams)]
-        self._latency_ms: deque[float] = deque(maxlen=_KEPT)
-        self._step_ms: deque[float] = deque(maxlen=_KEPT)
+        self._latency_ms = _Latest()
+        self._step_ms = _Latest()
         self._memory: deque[dict[str, float]] = deque(maxlen=_KEPT)
 
     @property
@@ -38,7 +38,7 @@ class RunStatistics:
     def add_frame(self, stream: int, *, latency: float) -> None:
         """latency: seconds."""
         self.frames[stream] += 1
-        self._latency_ms.append(latency * 1e3)
+        self._latency_ms.add(latency * 1e3)
         if self.frames_out % MEMORY_EVERY == 0:
             resident = _resident_mib()
             if resident is not None:
@@ -50,39 +50,50 @@ class RunStatistics:
             self.broken[stream].append(index)
 
     def add_step(self, whole: float, step: float) -> None:
-        """Seconds: with resizing and key frames, and of the network alone."""
+        """Seconds: with what goes on around it, mostly key frames, and of the network alone."""
         self.step_seconds += step
-        self.resize_seconds += whole - step
-        self._step_ms.append(step * 1e3)
+        self.anchor_seconds += whole - step
+        self._step_ms.add(step * 1e3)
 
     @property
     def fps(self) -> float:
         return self.frames_out / self.seconds if self.seconds > 0 else 0.0
 
-    def latency(self, percentile: float, last: int = 0) -> float:
-        """Milliseconds. last: over so many frames only, 0 for all."""
-        values = self._latency_ms
-        return _percentile(values if not last else [values[k] for k in range(-min(last, len(values)), 0)], percentile)
+    def latency(self, percentile: float, last: int) -> float:
+        """Milliseconds, over the latest frames."""
+        return self._latency_ms.percentile(percentile, last)
 
     def as_dict(self) -> dict[str, Any]:
         figures: dict[str, Any] = {
             "frames_out": self.frames_out,
             "seconds": round(self.seconds, 3),
             "fps": round(self.fps, 2),
-            "latency_ms": _spread(self._latency_ms),
-            "step_ms": _spread(self._step_ms),
+            "latency_ms": self._latency_ms.spread(),
+            "step_ms": self._step_ms.spread(),
         }
         if self._memory:
             figures["resident_memory"] = list(self._memory)
         return figures
 
 
-def _spread(values: deque[float]) -> dict[str, float]:
-    return {"p50": round(_percentile(values, 50), 3), "p99": round(_percentile(values, 99), 3)}
+class _Latest:
+    """The latest of any number of values, in memory that is taken once."""
 
+    def __init__(self) -> None:
+        self._values = np.zeros(_KEPT, np.float32)
+        self._count = 0
 
-def _percentile(values: deque[float] | list[float], percentile: float) -> float:
-    return float(np.percentile(values, percentile)) if values else 0.0
+    def add(self, value: float) -> None:
+        self._values[self._count % _KEPT] = value
+        self._count += 1
+
+    def percentile(self, percentile: float, last: int = _KEPT) -> float:
+        """Of so many latest values; 0 where there are none."""
+        places = np.arange(max(0, self._count - min(last, _KEPT)), self._count) % _KEPT
+        return float(np.percentile(self._values[places], percentile)) if len(places) else 0.0
+
+    def spread(self) -> dict[str, float]:
+        return {"p50": round(self.percentile(50), 3), "p99": round(self.percentile(99), 3)}
 
 
 def _resident_mib() -> float | None:

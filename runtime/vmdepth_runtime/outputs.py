@@ -49,9 +49,14 @@ def being_written(path: Path, part: Path) -> Iterator[None]:
         part.unlink(missing_ok=True)
 
 
-def write_report(report: Mapping[str, Any], path: Path) -> None:
-    """Write figures as JSON. Raises WorkError when that cannot be done."""
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """A file that appears when it is whole. Raises WorkError when that cannot be."""
     part = part_name(path)
     with being_written(path, part):
-        part.write_text(json.dumps(report, indent=2) + "\n")
+        part.write_bytes(content)
         part.replace(path)
+
+
+def write_report(report: Mapping[str, Any], path: Path) -> None:
+    """Write figures as JSON. Raises WorkError when that cannot be done."""
+    write_whole(path, (json.dumps(report, indent=2) + "\n").encode())

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 
-from vmdepth_runtime.feed import Feed
+from vmdepth_runtime.feed import Feed, Ready
 from vmdepth_runtime.interrupt import Interruptible
 from vmdepth_runtime.measures import RunStatistics
-from vmdepth_runtime.sources import SourceFrame
 from vmdepth_runtime.streams import StreamBatch
 from vmdepth_runtime.watchdog import Pulse
 from vmdepth_runtime.writer import Writer
@@ -33,36 +32,36 @@ def run_pipeline(
     """
     silent: set[Feed] = set()
     while True:
-        frames = interrupt.wait_for(partial(_gather, feeds, silent))
-        if frames is None:
+        gathered = interrupt.wait_for(partial(_gather, feeds, silent))
+        if gathered is None:
             return
-        if not any(frames):
+        if not any(gathered):
             if all(feed.ended for feed in feeds):
                 return
             continue
-        pulse.begin()
-        taken = perf_counter()
-        for stream, frame in enumerate(frames):
-            if frame is not None and frame.fresh:
-                batch.start_anew(stream)
-        results = batch.step([None if frame is None else frame.image for frame in frames])
+        start = perf_counter()
+        with pulse:
+            for stream, ready in enumerate(gathered):
+                if ready is not None and ready.frame.fresh:
+                    batch.start_anew(stream)
+            results = batch.step([None if ready is None else ready.small for ready in gathered])
         done = perf_counter()
-        pulse.end()
         count = 0
-        for stream, (frame, result) in enumerate(zip(frames, results, strict=True)):
-            if frame is None or result is None:
+        for stream, (ready, result) in enumerate(zip(gathered, results, strict=True)):
+            if ready is None or result is None:
                 continue
-            since = frame.arrived if feeds[stream].source.live else taken
+            frame = ready.frame
+            since = frame.arrived if feeds[stream].source.live else start
             statistics.add_frame(stream, latency=done - since)
             if not result.finite:
                 statistics.add_broken(stream, frame.index)
             writers[stream].put(frame, result.depth, interrupt)
             count += 1
-        statistics.add_step(done - taken, batch.step_ms / 1e3)
+        statistics.add_step(done - start, batch.step_ms / 1e3)
         advance(count)
 
 
-def _gather(feeds: Sequence[Feed], silent: set[Feed]) -> list[SourceFrame | None]:
+def _gather(feeds: Sequence[Feed], silent: set[Feed]) -> list[Ready | None]:
     """The next frame of each feed: waits for a first one, and then for the others, of live sources not for long.
 
     All share one condition. silent: live feeds that had nothing last time, which nobody waits for.

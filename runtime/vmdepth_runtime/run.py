@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -18,19 +18,17 @@ from vmdepth_runtime import bundled
 from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.contract import RESIZES, Resize, StepContract
 from vmdepth_runtime.errors import InputError, WorkError
-from vmdepth_runtime.keyframes import KeyframeSettings
 from vmdepth_runtime.outputs import check_target, write_report
 from vmdepth_runtime.uri import local_path, short_name
 
 if TYPE_CHECKING:
     from vmdepth_runtime.colour import ColourRange
-    from vmdepth_runtime.loading import ModelSession
+    from vmdepth_runtime.keyframes import KeyframeSettings
     from vmdepth_runtime.session import Device
-    from vmdepth_runtime.sink import PinholeCamera
+    from vmdepth_runtime.sink import PinholeCamera, SinkFacts
     from vmdepth_runtime.sources import Source
 
 BACKENDS = ("auto", "onnxruntime", "tensorrt", "tensorrt-rtx")
-RANGE_FRAMES = 8  # frames the colour range of a file is chosen from
 
 
 @dataclass(frozen=True)
@@ -128,6 +126,7 @@ def run(settings: RunSettings) -> dict[str, Any]:
     targets = _targets(settings)
     _check_targets(settings, targets)
 
+    from vmdepth_runtime.colour import choose_ranges
     from vmdepth_runtime.feed import Feed
     from vmdepth_runtime.interrupt import Interruptible
     from vmdepth_runtime.live import LiveSource
@@ -171,12 +170,13 @@ def run(settings: RunSettings) -> dict[str, Any]:
             stack.callback(writers[-1].stop)
         changed = Condition()
         for source in sources:
-            feeds.append(Feed(source, changed))
+            feeds.append(Feed(source, size, settings.resize, changed))
             stack.callback(feeds[-1].close)
         stepping = Pulse("the network")
         reading = [feed.source.pulse if isinstance(feed.source, LiveSource) else feed.pulse for feed in feeds]
         pulses = [*reading, stepping, *(writer.pulse for writer in writers)]
         watchdog = stack.enter_context(Watchdog(pulses, settings.stall, telling.say))
+        failure: InputError | WorkError | None = None
         start = perf_counter()
         try:
             advance = partial(telling.advance, feeds=feeds, batch=batch)
@@ -187,41 +187,38 @@ def run(settings: RunSettings) -> dict[str, Any]:
             # Whatever happened: hours of depth are not to go with it.
             for line in [line for writer in writers for line in writer.rescue()]:
                 telling.say(line)
-            if isinstance(error, (InputError, WorkError)) or not isinstance(error, Exception):
+            if not isinstance(error, Exception):
                 raise
-            what = " ".join(str(error).split())[:300]
-            raise WorkError(f"the run broke off: {type(error).__name__}: {what}; what was done is kept") from error
+            failure = error if isinstance(error, (InputError, WorkError)) else _broken_off(error)
         statistics.seconds = perf_counter() - start
         report = make_report(
-            settings, batch, feeds, writers, statistics, interrupted=interrupt.pressed, stalls=watchdog.stalls
+            settings,
+            batch,
+            feeds,
+            writers,
+            statistics,
+            interrupted=interrupt.pressed,
+            stalls=watchdog.stalls,
+            failure=None if failure is None else str(failure),
         )
         if settings.report is not None:
-            write_report(report, settings.report)
+            try:
+                write_report(report, settings.report)
+            except WorkError as error:
+                if failure is None:
+                    raise
+                telling.say(str(error))
+        if failure is not None:
+            raise failure
         telling.finish(report)
     return report
 
 
-def choose_ranges(session: ModelSession, sources: Sequence[Source | None], resize: Resize) -> list[ColourRange]:
-    """One colour range for each whole source, from a few frames spread over it; a slowly running one where a source
-    cannot be looked at beforehand, or need not be (None). Leaves the session reset."""
-    from vmdepth_runtime.colour import FixedRange, RunningRange
-    from vmdepth_runtime.resize import resize_frame
-
-    larger_is_nearer = session.contract.depth_kind == "relative"
-    samples = [[] if source is None else source.sample(RANGE_FRAMES) for source in sources]
-    depths: list[list[Any]] = [[] for _ in sources]
-    session.reset()
-    # In order and with the states carried on: a network that has seen nothing may judge depth on another scale.
-    for number in range(max(map(len, samples))):
-        there = [stream for stream, images in enumerate(samples) if number < len(images)]
-        for stream in there:
-            resize_frame(samples[stream][number], session.frame[stream], resize)
-        output = session.step()
-        for stream in there:
-            depths[stream].append(output.depth[stream].copy())
-    session.reset()
-    near = {"larger_is_nearer": larger_is_nearer}
-    return [FixedRange.of(maps, **near) if maps else RunningRange(**near) for maps in depths]
+def _broken_off(error: Exception) -> WorkError:
+    what = " ".join(str(error).split())[:300]
+    failure = WorkError(f"the run broke off: {type(error).__name__}: {what}; what was done is kept")
+    failure.__cause__ = error
+    return failure
 
 
 def _targets(settings: RunSettings) -> list[tuple[str, ...]]:
@@ -263,12 +260,16 @@ def _check_model(settings: RunSettings, contract: StepContract, model: Path) -> 
     count = len(settings.sources)
     if contract.streams != count:
         raise InputError(
-            f"{model}: made for {contract.streams} streams at once, here are {count} sources; export it again with "
-            f"'--streams {count}'"
+            f"{model}: made for {_number(contract.streams, 'stream')} at once, and given {_number(count, 'source')}; "
+            f"export it again with '--streams {count}'"
         )
     backend = read_sidecar(model)[1].target if model.suffix == ".engine" else "onnxruntime"
     if settings.backend not in ("auto", backend):
         raise InputError(f"--backend {settings.backend}: {model} is made for {backend}; 'vmdepth-export' makes others")
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _check_size(source: Source) -> None:
@@ -280,12 +281,20 @@ def _check_size(source: Source) -> None:
 
 
 def _keyframe_settings(settings: RunSettings, contract: StepContract) -> KeyframeSettings | None:
+    from vmdepth_runtime.keyframes import KeyframeSettings
+
     if settings.keyframes is None or not contract.states:
         return None
     return KeyframeSettings.of(contract.keyframes, **settings.keyframes)
 
 
-def _facts(settings: RunSettings, source: Source, contract: StepContract, colours: ColourRange, status: Any) -> Any:
+def _facts(
+    settings: RunSettings,
+    source: Source,
+    contract: StepContract,
+    colours: ColourRange,
+    status: Callable[[], dict[str, Any]],
+) -> SinkFacts:
     from vmdepth_runtime.colour import FixedRange
     from vmdepth_runtime.sink import SinkFacts
 

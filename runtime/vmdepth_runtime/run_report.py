@@ -156,13 +156,14 @@ def make_report(
     *,
     interrupted: bool,
     stalls: int,
+    failure: str | None,
 ) -> dict[str, Any]:
     """What `--report` writes."""
     contract = batch.contract
     stages = {
         "read": sum(feed.pulse.seconds for feed in feeds),
-        "resize": statistics.resize_seconds,
         "step": statistics.step_seconds,
+        "anchor": statistics.anchor_seconds,
         "write": sum(writer.pulse.seconds for writer in writers),
     }
     return {
@@ -176,6 +177,7 @@ def make_report(
         },
         "backend": batch.session.backend,
         "interrupted": interrupted,
+        "failure": failure,
         "stalls": stalls,
         **statistics.as_dict(),
         # Stages overlap: together they may be busy for longer than the run took.

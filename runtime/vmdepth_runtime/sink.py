@@ -106,7 +106,13 @@ class FileSink(Sink):
                 self._part.replace(self.path)
         except WorkError as error:
             self._open = False
-            raise WorkError(f"{error}; what was written before is in {self._salvage()}") from None
+            kept = self._salvage()
+            if not (kept.exists() and kept.stat().st_size):
+                kept.unlink(missing_ok=True)
+                self.frames = 0
+                raise
+            self.name = str(kept)
+            raise WorkError(f"{error}; what was written before is in {kept}") from None
         except BaseException:
             self.abort()
             raise

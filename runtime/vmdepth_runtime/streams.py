@@ -62,7 +62,8 @@ class StreamBatch:
         self._results = [StreamDepth(depth, np.zeros(0, np.float32), 0.0, True) for depth in output]
 
     def step(self, frames: Sequence[NDArray[np.uint8] | None]) -> list[StreamDepth | None]:
-        """One frame of each stream, uint8 `[H, W, 3]` RGB of any size; None leaves a stream as it is."""
+        """One frame of each stream, uint8 `[H, W, 3]` RGB of any size, of the model's without resizing; None leaves a
+        stream as it is."""
         for stream, frame in enumerate(frames):
             if frame is not None:
                 resize_frame(frame, self.session.frame[stream], self._resize)

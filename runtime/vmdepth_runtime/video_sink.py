@@ -43,9 +43,10 @@ class Mp4Sink(FileSink):
         muxing = {"movflags": "+hybrid_fragmented", "frag_duration": "500000", "flush_packets": "1"}
         with writing(path):
             self._container = av.open(str(self._part), "w", format="mp4", options=muxing)
-        # No B-frames: with them mp4 needs an edit list, and the last frame of a variable rate loses its length. Few
-        # frames in the encoder, and a key frame every second, so that little is lost with a kill.
-        options = {"preset": "veryfast", "bf": "0", "rc-lookahead": "5", "g": str(max(1, round(info.fps)))}
+        # No B-frames: with them mp4 needs an edit list, and the last frame of a variable rate loses its length. A
+        # preset without lookahead, and a key frame every second, so that little is lost with a kill. As good a picture
+        # as "veryfast" at 23, for a third less work and a third more bytes.
+        options = {"preset": "superfast", "crf": "25", "bf": "0", "g": str(max(1, round(info.fps)))}
         rate = Fraction(info.fps).limit_denominator(1001)
         self._stream: VideoStream = self._container.add_stream("libx264", rate=rate, options=options)
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"

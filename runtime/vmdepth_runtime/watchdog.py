@@ -12,7 +12,7 @@ from time import perf_counter
 
 class Pulse:
     """When a stage took up what it is at. name: as it is told. allowed: how many times the watchdog's limit it may
-    take. seconds: busy so far, without waiting for others."""
+    take. seconds: busy so far, without waiting for other stages. A piece of work is done within `with pulse:`."""
 
     def __init__(self, name: str, allowed: float = 1.0) -> None:
         self.name = name
@@ -20,12 +20,10 @@ class Pulse:
         self.seconds = 0.0
         self._since: float | None = None
 
-    def begin(self) -> None:
-        """A piece of work begins."""
+    def __enter__(self) -> None:
         self._since = perf_counter()
 
-    def end(self) -> None:
-        """It is done."""
+    def __exit__(self, *_: object) -> None:
         if self._since is not None:
             self.seconds += perf_counter() - self._since
         self._since = None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from threading import Condition, Thread
+from contextlib import suppress
+from threading import Condition, Thread, get_native_id
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +24,7 @@ from vmdepth_runtime.watchdog import Pulse
 _WAITING = 4  # frames that may wait for the outputs before the network has to
 _LOOK = 0.5  # seconds between two looks at whether an interrupt came
 _PATIENCE = 5.0  # seconds that outputs may stand still once one came
+_NICER = 10  # steps of priority below the network
 _NOTHING = 128  # gray level of a picture without depth: none of the colours of depth
 
 
@@ -82,10 +86,9 @@ class Writer:
         self._thread.join()
         if self._error is not None:
             raise self._error
-        self.pulse.begin()
-        for sink in self.sinks:
-            sink.close()
-        self.pulse.end()
+        with self.pulse:
+            for sink in self.sinks:
+                sink.close()
 
     def rescue(self) -> list[str]:
         """After an error: finish what can be finished. Returns a line for each output that cannot."""
@@ -111,6 +114,7 @@ class Writer:
                 raise WorkError(f"{self.pulse.name} stands still; given up")
 
     def _run(self) -> None:
+        _give_way()
         try:
             while True:
                 with self._changed:
@@ -118,9 +122,8 @@ class Writer:
                     if not self._queue:
                         return
                     frame, depth = self._queue.popleft()
-                self.pulse.begin()
-                self._write(frame, depth)
-                self.pulse.end()
+                with self.pulse:
+                    self._write(frame, depth)
                 with self._changed:
                     self._written += 1
                     self._free.append(depth)
@@ -136,7 +139,7 @@ class Writer:
     def _write(self, frame: SourceFrame, depth: NDArray[np.float32]) -> None:
         self._bring_back(depth, self._depth)
         if self._colours is not None:
-            if np.isfinite(depth).all():
+            if np.isfinite(depth.flat[0]):  # where the network fails, all of it is NaN
                 self.bounds = self._colours.update(depth, frame.time)
                 colourise(self._depth, *self.bounds, out=self._picture)
             else:
@@ -145,6 +148,18 @@ class Writer:
             self._at = sink
             sink.write(frame, self._depth, self._picture)
         self._at = None
+
+
+def _give_way() -> None:
+    """Let this thread, and those that an encoder starts from it, have what the network leaves of the cores.
+
+    A step waits for its slowest thread: one that has to share its core holds up all of them. What waits here is bounded
+    all the same: once the queue is full the network stands still.
+    """
+    if sys.platform == "linux":  # elsewhere priorities are of whole processes
+        thread = get_native_id()
+        with suppress(OSError):  # a sandbox may forbid it
+            os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + _NICER))
 
 
 def _closed(sink: Sink) -> str | None:

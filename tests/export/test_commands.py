@@ -66,7 +66,7 @@ def test_bench_reports_rates_and_shares(saved, tmp_path):
     assert figures["step_shares"].keys() == {"encoder", "heads", "decoder", "other"}
     assert sum(figures["step_shares"].values()) == pytest.approx(1)
     assert figures["step_shares"]["other"] < 0.2  # nearly every operation is known by its module
-    assert figures["run_shares"].keys() == {"read", "resize", "step", "write"}
+    assert figures["run_shares"].keys() == {"read", "step", "anchor", "write"}
     assert 0 < figures["run_shares"]["step"] <= 1
     assert figures["run_over_session"] > 0
 

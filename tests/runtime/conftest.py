@@ -130,11 +130,12 @@ def write_video(
     """Encode images `[N, H, W, 3]` at the given times. damage: what becomes of packet k. options: the muxer's."""
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream(codec, rate=30)
-        stream.height, stream.width, stream.pix_fmt = *images.shape[1:3], "yuv420p"
+        layout = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.height, stream.width, stream.pix_fmt = *images.shape[1:3], layout
         stream.codec_context.time_base = time_base
         packets = []
         for k, image in enumerate(images):
-            frame = av.VideoFrame.from_ndarray(image).reformat(format="yuv420p")
+            frame = av.VideoFrame.from_ndarray(image).reformat(format=layout)
             frame.pts, frame.time_base = k if ticks is None else ticks[k], time_base
             packets += stream.encode(frame)
         packets += stream.encode(None)

@@ -8,28 +8,19 @@ import signal
 import subprocess
 import sys
 import time
-from fractions import Fraction
+from contextlib import suppress
+from threading import Thread, Timer
 
 import av
 import cv2
 import numpy as np
 import pytest
 
-from vmdepth_runtime import KeyframeSettings, SourceFrame, VideoInfo, open_source
-from vmdepth_runtime.array_sinks import NpzSink
-from vmdepth_runtime.feed import Feed
-from vmdepth_runtime.interrupt import Interruptible
-from vmdepth_runtime.measures import RunStatistics
-from vmdepth_runtime.pipeline import run_pipeline
+from vmdepth_runtime import open_source
 from vmdepth_runtime.session import OnnxSession
-from vmdepth_runtime.sink import SinkFacts
-from vmdepth_runtime.sources import Source
-from vmdepth_runtime.streams import StreamBatch
 from vmdepth_runtime.watchdog import Pulse, Watchdog
-from vmdepth_runtime.writer import Writer
 
 MAIN = "from vmdepth_runtime.run import main; main()"
-INFO = VideoInfo(42, 28, None, 30.0, Fraction(1, 30))
 
 
 @pytest.fixture(scope="module")
@@ -63,115 +54,133 @@ def test_10000_frames_with_key_frames_keep_memory_flat_and_order(start_bare, loo
     assert wrong == 0
 
 
-class Faulty(Source):
-    """Frames in memory; at chosen places it stalls, drops one, or says that one cannot be read."""
+def nan_on_white(model):
+    """Have the graph give NaN, its states included, for a picture that is all white; nothing else changes by a bit."""
+    from onnx import helper, numpy_helper
 
-    def __init__(self, images, stalls=(), drops=(), corrupt=()):
-        super().__init__("faulty")
-        self.info = INFO
-        self._images, self._stalls, self._drops, self._corrupt = images, stalls, drops, corrupt
-
-    @property
-    def seekable(self):
-        return False
-
-    def __iter__(self):
-        for number, image in enumerate(self._images):
-            if number in self._stalls:
-                time.sleep(0.05)
-            if number in self._corrupt:
-                self._skip(number, f"frame {number}", "damaged")
-            elif number not in self._drops:
-                yield SourceFrame(number, number / 30, image)
-
-
-class PoisonedSession(OnnxSession):
-    """Its state becomes NaN before the step over a frame whose first value is 255."""
-
-    def step(self, idle=()):
-        if int(self.frame[0, 0, 0, 0]) == 255:
-            place = self.new_place()
-            self.save(0, place)
-            self.memory.upload(place.addresses["layer_2.0.ssm"], np.full((28, 42), np.nan, np.float32))
-            self.restore(0, place)
-        return super().step(idle)
+    nodes = model.graph.node
+    place = next(k for k, node in enumerate(nodes) if node.output[0] == "grey")
+    nodes[place].output[0] = "plain"
+    added = [
+        helper.make_node("ReduceMean", ["rgb", "whole"], ["level"], keepdims=1),
+        helper.make_node("Sub", ["limit", "level"], ["below"]),
+        helper.make_node("Sqrt", ["below"], ["root"]),  # of a negative number: NaN
+        helper.make_node("Mul", ["root", "zero"], ["nothing"]),
+        helper.make_node("Squeeze", ["nothing", "last"], ["added"]),
+        helper.make_node("Add", ["plain", "added"], ["grey"]),
+    ]
+    for offset, node in enumerate(added):
+        nodes.insert(place + 1 + offset, node)
+    for name, value in (
+        ("whole", np.array([1, 2, 3], np.int64)),
+        ("limit", np.array([250], np.float32)),
+        ("zero", np.array([0], np.float32)),
+    ):
+        model.graph.initializer.append(numpy_helper.from_array(value, name))
 
 
-class SlowSink(NpzSink):
-    """An archive that is slow at chosen frames."""
-
-    def __init__(self, path, slow):
-        super().__init__(path, SinkFacts(INFO))
-        self._slow = slow
-
-    def _write(self, frame, depth, colour):
-        if frame.index in self._slow:
+def read_slowly(pipe, chance, received):
+    """Take all of a pipe, now and then not for a while."""
+    while piece := pipe.read(1 << 18):
+        received.append(len(piece))
+        if chance.random() < 0.1:
             time.sleep(0.05)
-        super()._write(frame, depth, colour)
 
 
-def whole_run(images, model, path, *, slow=(), keyframes=None, **faults):
-    statistics = RunStatistics()
-    source = Faulty(images, **faults)
-    with PoisonedSession(model) as session:
-        batch = StreamBatch(session, keyframes=keyframes)
-        feed = Feed(source)
-        sink = SlowSink(path, slow)
-        writer = Writer("faulty", INFO, [sink], None, "area", (28, 42))
-        run_pipeline([feed], batch, [writer], statistics, Interruptible(), Pulse("step"), lambda count: None)
-        writer.finish(Interruptible())
-        feed.close()
-    with np.load(path) as data:
-        return source, statistics, data["depth"], np.rint(data["times"] * 30).astype(int)
-
-
-def test_faults_at_random_are_counted_and_touch_nothing_else(luma_model, tmp_path, looped):
+def test_faults_at_random_in_10000_frames_are_counted_and_touch_nothing_else(build_graph, looped, make, tmp_path):
+    """Packets that are lost or damaged, frames that the network gives NaN for, a source that stalls, an output that is
+    slow: key frames on, against the same run without any of them."""
     chance = random.Random(0)
     with open_source(looped) as source:
-        images = np.stack(
-            [cv2.resize(frame.image, (42, 28)) for frame, _ in zip(source, range(2000), strict=False)]
-        ).clip(0, 250)
-    places = chance.sample(range(2000), 250)
-    stalls, slow, drops, corrupt, nan = places[:40], places[40:80], places[80:140], places[140:200], places[200:]
-    marked = images.copy()
-    marked[nan, 0, 0, 0] = 255
-    images[nan, 0, 0, 0] = 254
+        clean = np.stack([cv2.resize(frame.image, (42, 28), interpolation=cv2.INTER_AREA) for frame in source])
+    clean = clean.clip(0, 240)
+    places = chance.sample(range(100, 10_000), 75)
+    drops, corrupt, nan = sorted(places[:25]), sorted(places[25:50]), sorted(places[50:])
+    marked = clean.copy()
+    marked[nan] = 255
+    kept = np.setdiff1d(np.arange(10_000), drops)
 
-    # Stalls and slow outputs change nothing at all.
-    _, _, clean, _ = whole_run(images, luma_model, tmp_path / "clean.npz")
-    _, _, late, numbers = whole_run(images, luma_model, tmp_path / "late.npz", stalls=stalls, slow=slow)
-    np.testing.assert_array_equal(late, clean)
-    np.testing.assert_array_equal(numbers, np.arange(2000))
+    def damage(packet, content):
+        return bytes(chance.randbytes(len(content))) if kept[packet] in corrupt else content
 
-    source, statistics, depth, numbers = whole_run(
-        marked, luma_model, tmp_path / "all.npz", stalls=stalls, slow=slow, drops=drops, corrupt=corrupt
-    )
-    gone = {*drops, *corrupt}
-    assert source.skipped_count == len(corrupt)
-    assert [skipped.index for skipped in source.skipped] == sorted(corrupt)
-    assert numbers.tolist() == [number for number in range(2000) if number not in gone]
-    assert statistics.broken == [sorted(nan)]
-    assert np.isnan(depth).all(axis=(1, 2)).sum() == len(nan)
-    # With key frames on as well.
-    anchored = KeyframeSettings(similarity=0.5)
-    _, _, clean, _ = whole_run(images, luma_model, tmp_path / "kc.npz", keyframes=anchored)
-    _, _, late, _ = whole_run(images, luma_model, tmp_path / "kl.npz", keyframes=anchored, stalls=stalls, slow=slow)
-    np.testing.assert_array_equal(late, clean)
-    source, counts, _, _ = whole_run(
-        marked, luma_model, tmp_path / "ka.npz", keyframes=anchored, stalls=stalls, drops=drops, corrupt=corrupt
-    )
-    assert (source.skipped_count, counts.broken) == (len(corrupt), [sorted(nan)])
-    assert counts.frames_out == 2000 - len(gone)
+    model = build_graph(touch=nan_on_white)
+    whole = make.video(tmp_path / "clean.mkv", clean, codec="mjpeg")
+    faulty = make.video(tmp_path / "faulty.mkv", marked[kept], ticks=kept.tolist(), codec="mjpeg", damage=damage)
 
-    # What every other frame gives is what the graph makes of the frames that it got since the last reset.
+    def start(source, name, *outputs):
+        words = [source, "-o", f"{name}.npz", *outputs, "--report", f"{name}.json", "--model", model, "--stall", "0.2"]
+        command = [sys.executable, "-c", MAIN, *map(str, words)]
+        return subprocess.Popen(
+            command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    with start(whole, "clean") as process:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    with start("/dev/stdin", "faulty", "-o", "out.mp4", "-o", "-") as process:
+        limit = Timer(300, process.kill)
+        limit.start()
+        received, errors = [], []
+        threads = [
+            Thread(target=read_slowly, args=(process.stdout, random.Random(1), received)),
+            Thread(target=lambda: errors.append(process.stderr.read())),
+        ]
+        for thread in threads:
+            thread.start()
+        content = faulty.read_bytes()
+        stalls = {chance.randrange(len(content)) >> 14 for _ in range(8)}
+        with suppress(BrokenPipeError):  # stderr says why
+            for number in range(0, len(content), 1 << 14):
+                if number >> 14 in stalls:
+                    time.sleep(1.0)
+                process.stdin.write(content[number : number + (1 << 14)])
+            process.stdin.close()
+        for thread in threads:
+            thread.join()
+        limit.cancel()
+    assert process.returncode == 0, errors
+
+    report = json.loads((tmp_path / "faulty.json").read_text())
+    (one,) = report["sources"]
+    out = len(kept) - len(corrupt)
+    assert (one["skipped_count"], one["broken_count"], one["frames_out"]) == (len(corrupt), len(nan), out)
+    assert one["frames_in"] == len(kept)
+    assert report["stalls"] > 0
+    assert b"reading stdin stands still" in errors[0]
+    assert [skipped["index"] for skipped in one["skipped"]] == np.searchsorted(kept, corrupt).tolist()
+    assert one["broken"] == np.searchsorted(kept, nan).tolist()
+    assert sum(received) == out * 42 * 28 * 4
+    memory = np.array([entry["mib"] for entry in report["resident_memory"] if entry["frame"] >= 500])
+    assert np.ptp(memory) <= 0.03 * memory[0]
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == out
+
+    with np.load(tmp_path / "clean.npz") as data:
+        expected = data["depth"]
+    with np.load(tmp_path / "faulty.npz") as data:
+        numbers, depth = np.rint(data["times"] * 30).astype(int), data["depth"]
+    assert numbers.tolist() == sorted({*range(10_000)} - {*drops, *corrupt})
+    assert numbers[np.isnan(depth).any(axis=(1, 2))].tolist() == nan
+    # The graph halves what it remembers with every frame: 60 frames after a fault nothing of it can be left.
+    touched = np.unique(np.concatenate([np.arange(place, place + 60) for place in places]))
+    same = ~np.isin(numbers, touched)
+    assert same.sum() > 5000
+    np.testing.assert_array_equal(depth[same], expected[numbers[same]])
+
+    # Without key frames every single one is what the graph makes of the frames that came since the last NaN.
+    with start(faulty, "alone", "--no-keyframes") as process:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
     state = np.zeros((28, 42), np.float32)
-    for number, got in zip(numbers, depth, strict=True):
-        if number in nan:
-            state[:] = 0
-            continue
-        luma = marked[number].astype(np.float32) @ (np.array([0.25, 0.5, 0.25], np.float32) / 256)
-        state = (luma + state) * np.float32(0.5)
-        np.testing.assert_array_equal(got, state)
+    with np.load(tmp_path / "alone.npz") as data, open_source(faulty) as source:
+        for frame, got in zip(source, data["depth"], strict=True):
+            if frame.image.mean() > 250:
+                assert np.isnan(got).all()
+                state[:] = 0
+                continue
+            luma = frame.image.astype(np.float32) @ (np.array([0.25, 0.5, 0.25], np.float32) / 256)
+            state = (luma + state) * np.float32(0.5)
+            np.testing.assert_array_equal(got, state)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -212,13 +221,16 @@ def test_sigterm_is_like_ctrl_c(start_bare, looped, luma_model, tmp_path):
         assert sum(1 for _ in container.decode(video=0)) == report["frames_out"] > 0
 
 
-def test_strict_stops_with_one_line(luma_model, tmp_path):
-    from vmdepth_runtime import WorkError
-
-    with PoisonedSession(luma_model) as session:
-        batch = StreamBatch(session, strict=True)
-        with pytest.raises(WorkError, match="gives depth or states that are not finite"):
-            batch.step([np.full((28, 42, 3), 255, np.uint8)])
+def test_strict_stops_with_one_line(build_graph, vmdepth_run, tmp_path, make):
+    images = make.noise(40)
+    images[30] = 255
+    path = make.video(tmp_path / "in.mkv", images, codec="mjpeg")
+    outcome = vmdepth_run(path, "-o", "out.npz", "--strict", "--model", build_graph(touch=nan_on_white))
+    assert outcome.code == 1
+    (line,) = outcome.lines
+    assert "luma.onnx: gives depth or states that are not finite; 'vmdepth-parity' says more" in line
+    with np.load(tmp_path / "out.npz") as data:
+        assert len(data["depth"]) == 30  # what was done is kept
 
 
 def test_several_sources_go_through_one_graph_each_with_its_own_states(build_graph, vmdepth_run, tmp_path, make):
@@ -241,7 +253,7 @@ def test_several_sources_go_through_one_graph_each_with_its_own_states(build_gra
     assert refusal.code == 2
     assert "put {} where their number goes" in refusal.lines[0]
     refusal = vmdepth_run("a.mp4", "-o", "out.npz", "--model", two)
-    assert "made for 2 streams at once, here are 1 sources; export it again with '--streams 1'" in refusal.lines[0]
+    assert "made for 2 streams at once, and given 1 source; export it again with '--streams 1'" in refusal.lines[0]
 
 
 def test_whatever_breaks_the_run_off_what_was_done_is_kept(vmdepth_run, tmp_path, make, monkeypatch):
@@ -255,11 +267,22 @@ def test_whatever_breaks_the_run_off_what_was_done_is_kept(vmdepth_run, tmp_path
         return step(self, idle)
 
     monkeypatch.setattr(OnnxSession, "step", fails_late)
-    outcome = vmdepth_run(path, "-o", "out.npz")
+    outcome = vmdepth_run(path, "-o", "out.npz", "--report", "r.json")
     assert outcome.code == 1
-    assert outcome.lines == [
-        "vmdepth-run: the run broke off: RuntimeError: the device is lost and more; what was done is kept"
-    ]
+    line = "the run broke off: RuntimeError: the device is lost and more; what was done is kept"
+    assert outcome.lines == [f"vmdepth-run: {line}"]
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert (report["failure"], report["frames_out"]) == (line, 20)
+    with np.load(tmp_path / "out.npz") as data:
+        assert len(data["depth"]) == 20
+
+
+def test_where_priorities_may_not_be_changed_frames_are_written_all_the_same(vmdepth_run, tmp_path, make, monkeypatch):
+    def forbidden(*_):
+        raise PermissionError("not in this sandbox")
+
+    monkeypatch.setattr("os.setpriority", forbidden)
+    assert vmdepth_run(make.video(tmp_path / "in.mp4", make.noise(20)), "-o", "out.npz").code == 0
     with np.load(tmp_path / "out.npz") as data:
         assert len(data["depth"]) == 20
 
@@ -295,9 +318,8 @@ def test_the_watchdog_names_a_stage_that_stands_still_and_tells_systemd(tmp_path
         with Watchdog([pulse], 0.2, lines.append) as watchdog:
             assert channel.recv(100) == b"READY=1"
             assert channel.recv(100) == b"WATCHDOG=1"
-            pulse.begin()
-            time.sleep(0.6)
-            pulse.end()
+            with pulse:
+                time.sleep(0.6)
             deadline = time.monotonic() + 5
             while len(lines) < 2 and time.monotonic() < deadline:
                 time.sleep(0.05)

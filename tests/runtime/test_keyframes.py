@@ -229,23 +229,26 @@ def test_the_python_face_anchors_as_the_command_does(luma_model):
     np.testing.assert_array_equal(depths["True"][:30], depths["False"][:30])
 
 
-def test_light_that_fades_moves_the_scale_less_with_key_frames(shared_data):
-    """A real clip forwards and back while its light goes down to 40 %: the bundled model drifts by some percent."""
-    with open_source(shared_data / "videos" / "Tokyo-Walk_rgb.mp4") as source:
-        images = [
-            cv2.resize(frame.image, (364, 280), interpolation=cv2.INTER_AREA)
-            for frame, _ in zip(source, range(90), strict=False)
-        ]
+@pytest.mark.parametrize("name", ["davis_rollercoaster", "Tokyo-Walk_rgb"])
+@pytest.mark.parametrize("dimmest", [1.0, 0.4])
+def test_on_the_way_back_the_scale_is_nearer_with_key_frames_where_it_drifts(shared_data, name, dimmest):
+    """A real clip forwards and back, in steady and in fading light, with the bundled model. Prints both figures."""
+    with open_source(shared_data / "videos" / f"{name}.mp4") as source:
+        images = [cv2.resize(frame.image, (364, 280)) for frame, _ in zip(source, range(100), strict=False)]
     loop = [*images, *images[::-1]]
-    light = np.linspace(1, 0.4, len(loop))
+    light = np.linspace(1, dimmest, len(loop))
     off_by = {}
-    for keyframes in (False, KeyframeSettings(drift=0.03)):
+    for keyframes in (False, KeyframeSettings()):
         with DepthStream(keyframes=keyframes) as stream:
-            depths = [
-                stream((image * factor).astype(np.uint8)).model_depth.copy()
-                for image, factor in zip(loop, light, strict=True)
-            ]
-        spreads = [np.subtract(*np.percentile(depth, (75, 25))) for depth in depths]
+            frames = ((image * factor).astype(np.uint8) for image, factor in zip(loop, light, strict=True))
+            spreads = [np.subtract(*np.percentile(stream(frame).model_depth, (75, 25))) for frame in frames]
         # Between a frame and its like on the way back, where that is at least 40 frames later.
-        off_by[bool(keyframes)] = np.mean([abs(np.log(spreads[-1 - k] / spreads[k])) for k in range(31, 70)])
-    assert off_by[True] < 0.9 * off_by[False]
+        there = range(31, len(images) - 20)
+        off_by[bool(keyframes)] = float(np.mean([abs(np.log(spreads[-1 - k] / spreads[k])) for k in there]))
+    print(
+        f"{name}, light down to {dimmest}: scale off by {off_by[False]:.2%} without, {off_by[True]:.2%} with key frames"
+    )
+    if dimmest < 1:
+        assert off_by[True] < 0.9 * off_by[False]
+    else:
+        assert off_by[True] <= 1.01 * off_by[False]  # nothing drifts, and nothing is disturbed

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sink import SinkFacts
 from vmdepth_runtime.sinks import check_output, open_sink
 from vmdepth_runtime.sources import SourceFrame, VideoInfo, open_source
@@ -216,3 +216,18 @@ def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)  # tests may run as root, whom nothing is forbidden
     with pytest.raises(InputError, match="cannot be written to"):
         check_output(str(tmp_path / "out.mp4"))
+
+
+def test_where_nothing_could_be_written_nothing_is_said_to_be_kept(tmp_path):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    sink = open_sink(folder / "out.mp4", SinkFacts(VideoInfo(64, 48, None, 30.0, Fraction(1, 30))))
+    image = np.zeros((48, 64, 3), np.uint8)
+    sink.write(SourceFrame(0, 0.0, image), np.zeros((48, 64), np.float32), image)  # it is in the encoder still
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    with pytest.raises(WorkError, match="is the disk full") as failure:
+        sink.close()
+    assert "was written before" not in str(failure.value)
+    assert sink.frames == 0
