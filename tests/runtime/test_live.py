@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from threading import Condition, Event, Thread
 
@@ -27,10 +28,12 @@ QUICK = LiveSettings(max_gap=1.0, stall=1.5)
 
 
 class CameraServer:
-    """A camera on the network: MPEG-TS over HTTP, at a steady rate, to whoever asks, as long as it runs."""
+    """A camera on the network: MPEG-TS over HTTP, a frame every 1/30 s, to whoever asks, as long as it runs."""
 
-    def __init__(self, stream: bytes, seconds: float) -> None:
-        self._stream, self._seconds = stream, seconds
+    def __init__(self, stream: bytes) -> None:
+        # In MPEG-TS a frame begins with a packet of the video's (FFmpeg's PID 256) that says so.
+        starts = [n for n in range(0, len(stream), 188) if stream[n + 1 : n + 3] == b"\x41\x00"]
+        self._frames = [stream[start:end] for start, end in pairwise([0, *starts[1:], len(stream)])]
         self.asked: list[str] = []
         self._server: ThreadingHTTPServer | None = None
         self._end = Event()
@@ -46,14 +49,15 @@ class CameraServer:
                 self.send_response(200)
                 self.send_header("Content-Type", "video/mp2t")
                 self.end_headers()
-                size = 188 * max(1, len(camera._stream) // 188 // max(1, int(camera._seconds * 50)))
+                due = time.perf_counter()
                 try:
-                    for start in range(0, len(camera._stream), size):
+                    for frame in camera._frames:
                         while camera.still.is_set() and not camera._end.is_set():
                             time.sleep(0.02)
-                        if camera._end.wait(0.02):
+                        due = max(due + 1 / 30, time.perf_counter() - 1 / 30)
+                        if camera._end.wait(max(0.0, due - time.perf_counter())):
                             return
-                        self.wfile.write(camera._stream[start : start + size])
+                        self.wfile.write(frame)
                 except OSError:
                     return
 
@@ -81,7 +85,7 @@ class CameraServer:
 @contextmanager
 def camera(tmp_path: Path, make, seconds: float = 20.0) -> Iterator[CameraServer]:
     images = make.noise(int(seconds * 30))
-    server = CameraServer(make.video(tmp_path / "live.ts", images, codec="mpeg2video").read_bytes(), seconds)
+    server = CameraServer(make.video(tmp_path / "live.ts", images, codec="mpeg2video").read_bytes())
     server.start()
     try:
         yield server
