@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 
+from vmdepth_runtime.errors import WorkError
 from vmdepth_runtime.feed import Feed, Ready
 from vmdepth_runtime.interrupt import Interruptible
 from vmdepth_runtime.measures import RunStatistics
@@ -24,11 +25,14 @@ def run_pipeline(
     interrupt: Interruptible,
     pulse: Pulse,
     advance: Callable[[int], None],
+    *,
+    strict: bool = False,
 ) -> None:
     """Until all sources have ended, or an interrupt. One feed and one writer per stream of the batch, in order.
 
     A stream whose source has nothing new keeps its states. pulse: of the network. advance: called with the number of
-    frames after each step. Raises what goes wrong in any stage.
+    frames after each step. strict: raise WorkError where the network gives what is not finite. Raises what goes wrong
+    in any stage.
     """
     silent: set[Feed] = set()
     while True:
@@ -55,6 +59,11 @@ def run_pipeline(
             statistics.add_frame(stream, latency=done - since)
             if not result.finite:
                 statistics.add_broken(stream, frame.index)
+                if strict:
+                    raise WorkError(
+                        f"{batch.session.path}: gives depth or states that are not finite, for frame {frame.index} of "
+                        f"{feeds[stream].source.name}; 'vmdepth-parity' says more"
+                    )
             writers[stream].put(frame, result.depth, interrupt)
             count += 1
         statistics.add_step(done - start, batch.step_ms / 1e3)

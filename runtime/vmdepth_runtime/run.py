@@ -154,7 +154,7 @@ def run(settings: RunSettings) -> dict[str, Any]:
         pairs = zip(sources, targets, strict=True)
         looked_at = [source if any(map(needs_range, names)) else None for source, names in pairs]
         colours = choose_ranges(session, looked_at, settings.resize)
-        batch = StreamBatch(session, resize=settings.resize, keyframes=anchoring, strict=settings.strict)
+        batch = StreamBatch(session, resize=settings.resize, keyframes=anchoring)
         telling = stack.enter_context(Telling(sources, statistics))
         telling.start(batch)
 
@@ -180,16 +180,20 @@ def run(settings: RunSettings) -> dict[str, Any]:
         start = perf_counter()
         try:
             advance = partial(telling.advance, feeds=feeds, batch=batch)
-            run_pipeline(feeds, batch, writers, statistics, interrupt, stepping, advance)
+            run_pipeline(feeds, batch, writers, statistics, interrupt, stepping, advance, strict=settings.strict)
             for writer in writers:
                 writer.finish(interrupt)
         except BaseException as error:
             # Whatever happened: hours of depth are not to go with it.
+            if isinstance(error, Exception):
+                failure = error if isinstance(error, (InputError, WorkError)) else _broken_off(error)
             for line in [line for writer in writers for line in writer.rescue()]:
-                telling.say(line)
-            if not isinstance(error, Exception):
+                if failure is not None and line.startswith(str(failure)):
+                    failure = WorkError(line)  # which says what became of the output, too
+                else:
+                    telling.say(line)
+            if failure is None:
                 raise
-            failure = error if isinstance(error, (InputError, WorkError)) else _broken_off(error)
         statistics.seconds = perf_counter() - start
         report = make_report(
             settings,

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.contract import Resize
-from vmdepth_runtime.errors import WorkError
 from vmdepth_runtime.keyframes import KeyframeBank, KeyframeSettings
 from vmdepth_runtime.resize import resize_frame
 
@@ -37,7 +36,7 @@ class StreamBatch:
     """The streams of a session.
 
     session: loaded, for B streams; closed by whoever made it. resize: one of `contract.RESIZES`. keyframes: None
-    switches anchoring off. strict: raise WorkError on a step that is not finite, instead of starting from a key frame.
+    switches anchoring off.
 
     Attributes: banks, a `KeyframeBank` per stream, or none; step_ms, milliseconds of the last step, without resizing;
     broken, steps that were not finite, per stream.
@@ -49,7 +48,6 @@ class StreamBatch:
         *,
         resize: Resize = "area",
         keyframes: KeyframeSettings | None = None,
-        strict: bool = False,
     ) -> None:
         self.session = session
         self.contract = contract = session.contract
@@ -57,7 +55,6 @@ class StreamBatch:
         self.step_ms = 0.0
         self.broken = [0] * contract.streams
         self._resize: Resize = resize
-        self._strict = strict
         output = np.zeros((contract.streams, contract.height, contract.width), np.float32)
         self._results = [StreamDepth(depth, np.zeros(0, np.float32), 0.0, True) for depth in output]
 
@@ -93,10 +90,6 @@ class StreamBatch:
 
     def _recover(self, stream: int, result: StreamDepth) -> None:
         self.broken[stream] += 1
-        if self._strict:
-            raise WorkError(
-                f"{self.session.path}: gives depth or states that are not finite; 'vmdepth-parity' says more"
-            )
         result.depth.fill(np.nan)
         if self.banks:
             self.banks[stream].recover()

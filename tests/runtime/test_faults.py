@@ -225,10 +225,14 @@ def test_strict_stops_with_one_line(build_graph, vmdepth_run, tmp_path, make):
     images = make.noise(40)
     images[30] = 255
     path = make.video(tmp_path / "in.mkv", images, codec="mjpeg")
-    outcome = vmdepth_run(path, "-o", "out.npz", "--strict", "--model", build_graph(touch=nan_on_white))
+    outcome = vmdepth_run(
+        path, "-o", "out.npz", "--strict", "--report", "r.json", "--model", build_graph(touch=nan_on_white)
+    )
     assert outcome.code == 1
     (line,) = outcome.lines
-    assert "luma.onnx: gives depth or states that are not finite; 'vmdepth-parity' says more" in line
+    assert "luma.onnx: gives depth or states that are not finite, for frame 30 of in.mkv; 'vmdepth-parity'" in line
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert (report["sources"][0]["broken"], report["failure"]) == ([30], line.removeprefix("vmdepth-run: "))
     with np.load(tmp_path / "out.npz") as data:
         assert len(data["depth"]) == 30  # what was done is kept
 

@@ -149,6 +149,10 @@ def test_chromium_shows_pictures_that_move_and_figures(tmp_path):
             command = [*words, "--timeout=2000", f"--screenshot={shot}", "--window-size=400,300", address]
             subprocess.run(command, capture_output=True, timeout=60, check=True)
             shots.append(cv2.imread(str(shot)).tobytes())
-        shown = subprocess.run([*words, "--timeout=2000", "--dump-dom", address], capture_output=True, timeout=60)
-    assert b"frames/s</dt><dd>30</dd>" in shown.stdout
+        for limit in (2000, 8000, 30_000):  # milliseconds that it has for its script
+            command = [*words, f"--timeout={limit}", "--dump-dom", address]
+            shown = subprocess.run(command, capture_output=True, timeout=60).stdout
+            if b"frames/s</dt><dd>30</dd>" in shown:
+                break
+    assert b"frames/s</dt><dd>30</dd>" in shown
     assert len(set(shots)) > 1

@@ -232,6 +232,25 @@ def test_an_output_that_cannot_be_written_ends_with_exit_code_1(vmdepth_run, tmp
     assert len(times_of(tmp_path / "out.mp4")) == 1  # what the other output had got by then
 
 
+def test_a_disk_that_gives_out_is_one_line_with_what_is_kept(start_bare, luma_model, tmp_path, make):
+    """The kernel's own limit on a file's size stands for the disk."""
+    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+    path = make.video(tmp_path / "in.mkv", make.noise(600), codec="mjpeg")
+    words = ["-o", "out.mp4", "--no-keyframes", "--report", "r.json", "--model", luma_model]
+    process = start_bare(limit + MAIN, path, *words, cwd=tmp_path)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    (line,) = errors.splitlines()
+    assert line == (
+        "vmdepth-run: out.mp4: cannot be written (File too large); is the disk full?; what was written before is in "
+        "out.partial.mp4"
+    )
+    assert json.loads((tmp_path / "r.json").read_text())["failure"] == line.removeprefix("vmdepth-run: ")
+    with open_source(tmp_path / "out.partial.mp4") as source:  # its last frame is cut through
+        assert len(list(source)) > 15
+
+
 # -- a machine with the base install, interrupts, memory -----------------------------------------------------------
 
 
