@@ -107,17 +107,14 @@ def test_faults_at_random_in_10000_frames_are_counted_and_touch_nothing_else(bui
     whole = make.video(tmp_path / "clean.mkv", clean, codec="mjpeg")
     faulty = make.video(tmp_path / "faulty.mkv", marked[kept], ticks=kept.tolist(), codec="mjpeg", damage=damage)
 
-    def start(source, name, *outputs):
+    def command(source, name, *outputs):
         words = [source, "-o", f"{name}.npz", *outputs, "--report", f"{name}.json", "--model", model, "--stall", "0.2"]
-        command = [sys.executable, "-c", MAIN, *map(str, words)]
-        return subprocess.Popen(
-            command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        return [sys.executable, "-c", MAIN, *map(str, words)]
 
-    with start(whole, "clean") as process:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
-    with start("/dev/stdin", "faulty", "-o", "out.mp4", "-o", "-") as process:
+    subprocess.run(command(whole, "clean"), cwd=tmp_path, check=True, timeout=300)
+    words = command("/dev/stdin", "faulty", "-o", "out.mp4", "-o", "-")
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(words, cwd=tmp_path, **pipes) as process:
         limit = Timer(300, process.kill)
         limit.start()
         received, errors = [], []
@@ -168,9 +165,7 @@ def test_faults_at_random_in_10000_frames_are_counted_and_touch_nothing_else(bui
     np.testing.assert_array_equal(depth[same], expected[numbers[same]])
 
     # Without key frames every single one is what the graph makes of the frames that came since the last NaN.
-    with start(faulty, "alone", "--no-keyframes") as process:
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+    subprocess.run(command(faulty, "alone", "--no-keyframes"), cwd=tmp_path, check=True, timeout=300)
     state = np.zeros((28, 42), np.float32)
     with np.load(tmp_path / "alone.npz") as data, open_source(faulty) as source:
         for frame, got in zip(source, data["depth"], strict=True):
