@@ -15,7 +15,7 @@ MATRIX = np.array([[50.0, 0, 20], [0, 50, 15], [0, 0, 1]])
 
 def write_folder(path, camera, depths, size=(30, 40)):
     for name in ("rgb", "depth"):
-        (path / name).mkdir()
+        (path / name).mkdir(parents=True)
     for number, depth in enumerate(depths):
         cv2.imwrite(str(path / "depth" / f"{number}.png"), depth)
         cv2.imwrite(str(path / "rgb" / f"{number}.png"), np.full((*size, 3), (10, 20, 30), np.uint8))
@@ -25,7 +25,7 @@ def write_folder(path, camera, depths, size=(30, 40)):
 
 def test_without_a_mapping_depth_lies_at_the_same_place(tmp_path):
     depth = np.random.default_rng(0).integers(1, 5000, (30, 40), np.uint16)
-    (frame,) = RgbdFolder(write_folder(tmp_path, CAMERA, [depth]))
+    (frame,) = RgbdFolder(write_folder(tmp_path, {**CAMERA, "registration_px": 0}, [depth]))
     assert frame.image.shape == (30, 40, 3)
     assert tuple(frame.image[0, 0]) == (30, 20, 10)  # RGB
     np.testing.assert_allclose(frame.depth, depth / 1000, rtol=1e-6)
@@ -179,6 +179,30 @@ def test_the_mapping_of_a_real_sequence_puts_edges_on_edges(shared_data):
     assert edge_share(mapped) > 1.3 * edge_share(unmapped)
 
 
+def test_pictures_of_a_camera_that_nobody_knows_have_depth_at_the_same_place(tmp_path):
+    folder = write_folder(tmp_path, CAMERA, [np.full((30, 40), 1500, np.uint16)])
+    (folder / "intrinsics.json").unlink()
+    (frame,) = RgbdFolder(folder)
+    assert frame.intrinsics is None
+    np.testing.assert_allclose(frame.depth, 1.5)
+    np.testing.assert_array_equal(frame.places[3, 7], (7, 3))
+
+
+def test_depth_near_an_edge_is_unknown_unless_colour_and_depth_are_exactly_registered(tmp_path):
+    depth = np.full((30, 40), 1000, np.uint16)
+    depth[:, 20:] = 1090  # no edge
+    depth[:, 30:] = 2000  # one
+    (frame,) = RgbdFolder(write_folder(tmp_path / "usual", CAMERA, [depth]))
+    assert (frame.depth[:, :25] > 0).all()
+    assert not frame.depth[:, 25:35].any()  # 4 pixels either side of the two at the edge
+    assert (frame.depth[:, 35:] == 2).all()
+    (frame,) = RgbdFolder(write_folder(tmp_path / "exact", {**CAMERA, "registration_px": 0}, [depth]))
+    assert (frame.depth > 0).all()
+    beams = np.where(np.indices(depth.shape).sum(axis=0) % 5 == 0, depth, 0).astype(np.uint16)  # a LiDAR's
+    (frame,) = RgbdFolder(write_folder(tmp_path / "sparse", CAMERA, [beams]))
+    assert ((frame.depth > 0) == (beams > 0)).all()
+
+
 def test_what_is_no_such_folder_is_said(tmp_path):
     depth = np.ones((30, 40), np.uint16)
     with pytest.raises(InputError, match="rgb: no image"):
@@ -194,8 +218,10 @@ def test_what_is_no_such_folder_is_said(tmp_path):
     with pytest.raises(InputError, match=r"intrinsics\.json: not the cameras.*fx and fy should be positive"):
         RgbdFolder(folder)
     (folder / "intrinsics.json").unlink()
+    (folder / "poses.txt").write_text("")
     with pytest.raises(InputError, match=r"intrinsics\.json: cannot be read"):
         RgbdFolder(folder)
+    (folder / "poses.txt").unlink()
     (folder / "intrinsics.json").write_text(json.dumps(CAMERA))
     cv2.imwrite(str(folder / "depth" / "1.png"), np.ones((30, 40), np.uint8))
     with pytest.raises(InputError, match=r"1\.png: should be a 16-bit image"):

@@ -69,7 +69,16 @@ def inside(places: Tensor) -> Tensor:
     return (x > 0.5) & (x < WIDTH - 0.5) & (y > 0.5) & (y < HEIGHT - 0.5)
 
 
-def test_static_pixels_warp_onto_the_next_frame(clips: RenderedClips) -> None:
+@pytest.fixture(scope="module")
+def stretched() -> RenderedClips:
+    return render_clips(
+        SEEDS, FRAMES, HEIGHT, WIDTH, first_frame=40, stretch=np.linspace(0.9, 1.35, len(SEEDS)).tolist()
+    )
+
+
+@pytest.mark.parametrize("which", ["clips", "stretched"])
+def test_static_pixels_warp_onto_the_next_frame(which: str, request: pytest.FixtureRequest) -> None:
+    clips = request.getfixturevalue(which)
     places, depth = warp(clips)
     static = ~clips.moving[:, :-1].flatten(0, 1) & clips.depth[:, :-1].flatten(0, 1).isfinite()
     flow = clips.flow[:, :-1].flatten(0, 1)
@@ -231,6 +240,16 @@ def test_another_size_shows_the_same_scene() -> None:
     agree = torch.isclose(1 / small.depth, 1 / coarse, rtol=1e-3, atol=1e-5)
     assert agree.float().mean() > 0.999
     torch.testing.assert_close(small.intrinsics[:, :2] * 3, large.intrinsics[:, :2])
+
+
+def test_a_stretched_clip_shows_less_of_the_same(clips: RenderedClips) -> None:
+    double = render_clips(SEEDS[:8], 1, HEIGHT, WIDTH, first_frame=40, stretch=[2.0] * 8)
+    assert torch.equal(double.intrinsics[:, 1, 1], 2 * double.intrinsics[:, 0, 0])
+    # Every second row is a row of the middle half of the picture, but for half a pixel.
+    middle = clips.depth[:8, 0, :, HEIGHT // 4 + 1 : HEIGHT - HEIGHT // 4]
+    rows = double.depth[:, 0, :, 1:-1]
+    between = 0.5 * (1 / rows[:, :, 0::2] + 1 / rows[:, :, 1::2])[:, :, : middle.shape[2]]
+    assert torch.isclose(between, 1 / middle[:, :, : between.shape[2]], rtol=0.02, atol=2e-3).float().mean() > 0.95
 
 
 @pytest.mark.gpu

@@ -19,22 +19,22 @@ def augment(rgb: Tensor, generator: torch.Generator) -> Tensor:
     an automatic one does; noise is new in every frame. generator: on the CPU; the same draws give the same clip.
     """
     frames = len(rgb)
-    draw = torch.rand(16, generator=generator).tolist()
+    draw = torch.rand(17, generator=generator).tolist()
 
     def between(low: float, high: float, number: int) -> float:
         return low + (high - low) * draw[number]
 
     time = torch.arange(frames) / 30.0
     swing = between(0.0, 0.25, 0) * torch.sin(time * between(0.5, 4.0, 1) + between(0, 2 * math.pi, 2))
-    exposure = torch.exp(between(-0.5, 0.5, 3) + swing)[:, None]
-    balance = torch.tensor([1 + between(-0.15, 0.15, 4), 1.0, 1 + between(-0.15, 0.15, 5)])
+    exposure = torch.exp(between(-0.7, 0.7, 3) + swing)[:, None]
+    balance = torch.tensor([1 + between(-0.25, 0.25, 4), 1.0, 1 + between(-0.25, 0.25, 5)])
     # In linear light; what is too bright saturates, as on a sensor.
     linear = rgb.clamp(0, 1) ** 2.2 * (exposure * balance).view(frames, 3, 1, 1).to(rgb)
-    seen = linear.clamp(1e-4, 1) ** (between(0.8, 1.25, 6) / 2.2)
+    seen = linear.clamp(1e-4, 1) ** (between(0.7, 1.4, 6) / 2.2)
     grey = seen.mean(dim=1, keepdim=True)
-    seen = grey + (seen - grey) * between(0.3, 1.3, 7)
+    seen = grey + (seen - grey) * (0.0 if draw[16] < 0.05 else between(0.3, 1.5, 7))
     if draw[8] < 0.5:
-        seen = _blur(seen, between(0.2, 1.2, 9), between(0.2, 2.5, 10) if draw[11] < 0.4 else 0.0, math.pi * draw[12])
+        seen = _blur(seen, between(0.2, 1.5, 9), between(0.2, 2.5, 10) if draw[11] < 0.4 else 0.0, math.pi * draw[12])
     if draw[13] < 0.7:
         noise = torch.randn(seen.shape, generator=generator) * between(0.0, 0.04, 14)
         if draw[15] < 0.4:  # coarse, as compression leaves it

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vmdepth.data.augment import augment
 from vmdepth.data.clips import TrainingClips, collate, from_rendered
-from vmdepth.data.cutting import cut
+from vmdepth.data.cutting import cut, draw_stretch
 from vmdepth.data.mixture import Source, draw
 from vmdepth.data.synthetic import render_clips
 from vmdepth_runtime.errors import InputError
@@ -24,9 +25,9 @@ HELD_OUT_SEEDS = 10_000  # clips with a seed below this are for evaluation; trai
 @dataclass(frozen=True)
 class BatchPlan:
     """What every batch of a run is like. clips: in a batch, over all processes; a process makes every `processes`-th,
-    from number `process` on. length: frames of a clip. single_frames: share of the batches that hold clips · length
-    single pictures instead. stride: longest step between a clip's frames. with_clean, with_still: as in
-    `TrainingClips`."""
+    from number `process` on. length: frames of a clip. photos: photographs for the rendered world. single_frames: share
+    of the batches that hold clips · length single pictures instead. stride: longest step between a clip's frames.
+    with_clean, with_still: as in `TrainingClips`."""
 
     sources: Sequence[Source]
     seed: int
@@ -41,6 +42,7 @@ class BatchPlan:
     with_still: bool = False
     process: int = 0
     processes: int = 1
+    photos: Path | None = None
 
     def batch(self, number: int, device: torch.device) -> TrainingClips:
         """Batch `number` of the run (this process's share of it)."""
@@ -55,7 +57,11 @@ class BatchPlan:
         made: dict[int, TrainingClips] = {}
         seeds = [HELD_OUT_SEEDS + self.seed * 10**8 + n for n, v in zip(numbers, videos, strict=True) if v is None]
         if seeds:
-            rendered = from_rendered(render_clips(seeds, length, self.height, self.width, device=device), seeds)
+            stretch = [draw_stretch(np.random.default_rng((one, 2)), self.height, self.width) for one in seeds]
+            clips = render_clips(
+                seeds, length, self.height, self.width, device=device, photos=self.photos, stretch=stretch
+            )
+            rendered = from_rendered(clips, seeds)
             if not self.with_still:
                 rendered = replace(rendered, still=None)
             made = dict(zip((i for i, v in enumerate(videos) if v is None), rendered.split(), strict=True))

@@ -14,6 +14,9 @@ from vmdepth.data.clips import STILL, TrainingClips
 from vmdepth.data.flow import optical_flow
 from vmdepth.data.videos import Footage, Unreadable, Video
 
+_ASPECTS = 5 / 4, 16 / 9
+"""Width by height of what cameras give."""
+
 _PLACES = 10
 """Places of a video tried before it is given up: damage is mostly in one of them."""
 
@@ -37,6 +40,12 @@ def cut(
     return _as_clip(video.name, frames, _crop(footage, rng, height, width), with_still)
 
 
+def draw_stretch(rng: np.random.Generator, height: int, width: int) -> float:
+    """How many times as high as wide a film of a random shape shows things once it is brought to height × width, each
+    axis on its own, as `vmdepth-run` does it."""
+    return float(np.exp(rng.uniform(*np.log(_ASPECTS)))) * height / width
+
+
 def draw_frames(video: Video, rng: np.random.Generator, length: int, stride: int) -> list[int]:
     """Numbers of the frames of a clip, within one of the video's spans; a shorter stride where the span is short."""
     spans = [span for span in video.spans if len(span) >= length]
@@ -53,10 +62,14 @@ def longest_clip(video: Video) -> int:
 
 
 def _crop(footage: Footage, rng: np.random.Generator, height: int, width: int) -> Footage:
-    """A random part of the picture, 70 to 100 % of what the shape allows, at the training size; perhaps mirrored."""
+    """A random part of the picture, 70 to 100 % of what the shape allows, at the training size; stretched as films are
+    (`draw_stretch`), and perhaps mirrored."""
     rows, columns = footage.images.shape[1:3]
-    share = rng.uniform(0.7, 1.0) * min(1.0, columns / rows * height / width)
-    tall, wide = share, share * width / height * rows / columns  # shares of the picture's height and width
+    across = (
+        width / height * rows / columns * draw_stretch(rng, height, width)
+    )  # share of the picture's width per share of its height
+    tall = rng.uniform(0.7, 1.0) * min(1.0, 1 / across)
+    wide = tall * across
     top, left = rng.uniform(0, 1 - tall), rng.uniform(0, 1 - wide)
     mirrored = rng.random() < 0.5
 

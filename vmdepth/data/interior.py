@@ -10,6 +10,7 @@ from vmdepth.data import furniture
 from vmdepth.data.motion import Array
 from vmdepth.data.scenes import BALL, BOX, CYLINDER, LAMPS, MARGIN, Part, Scene, SceneBuilder
 from vmdepth.data.staging import camera_path, finish, shell, speed
+from vmdepth.data.street import person
 
 _WALLS = ("plain", "plain", "plain", "plain", "cloudy", "tiles", "bricks", "weave")
 _FLOORS = ("planks", "planks", "tiles", "cloudy", "speckle", "weave", "stripes", "plain")
@@ -33,6 +34,9 @@ def interior(rng: np.random.Generator, pace: str) -> Scene:
             0.1, 0.6
         )
 
+    if rng.random() < 0.2:
+        x, z = build.ahead(0.9, 3.0, 0.6)
+        person(build, x, z, moves=rng.random() < 0.5)
     if rng.random() < 0.35:
         furniture.movers(build, 0.9, 3.0, (0.08, 0.35), 1.0)
     for _ in range(rng.integers(2, 6)):

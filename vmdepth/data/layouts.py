@@ -1,4 +1,4 @@
-"""Random scenes: furnished interiors, rooms of anything, corridors and open ground."""
+"""Random scenes: furnished interiors, rooms of anything, corridors, open ground and streets."""
 
 from __future__ import annotations
 
@@ -16,20 +16,29 @@ from vmdepth.data.scenes import (
     SceneBuilder,
 )
 from vmdepth.data.staging import camera_path, finish, shell, speed
+from vmdepth.data.street import person, street
 
-KINDS = ("interior", "room", "corridor", "open")
+KINDS = ("interior", "room", "corridor", "open", "street")
 
 
 def draw_scene(seed: int) -> Scene:
     """The scene of a seed (any integer from 0 on)."""
     rng = np.random.default_rng(seed)
-    kind = rng.choice(KINDS, p=(0.5, 0.15, 0.12, 0.23))
+    kind = rng.choice(KINDS, p=(0.44, 0.14, 0.1, 0.16, 0.16))
     pace = rng.choice(("still", "hand", "walk", "fast"), p=(0.1, 0.35, 0.4, 0.15))
-    return {"interior": interior, "room": _room, "corridor": _corridor, "open": _open_ground}[kind](rng, pace)
+    draw = {"interior": interior, "room": _room, "corridor": _corridor, "open": _open_ground, "street": street}
+    return draw[kind](rng, pace)
 
 
 _WALLS = ("plain", "cloudy", "bricks", "stripes", "weave", "tiles", "spots", "speckle", "planks", "marble", "books")
 _FLOORS = ("planks", "planks", "tiles", "checkers", "cloudy", "speckle", "weave", "stones", "marble", "spots")
+
+
+def _people(build: SceneBuilder, near: float, far: float) -> None:
+    """Nobody, or one or two who stand or walk."""
+    for _ in range(build.rng.choice([0, 1, 2], p=(0.4, 0.35, 0.25))):
+        x, z = build.ahead(near, far, 0.6)
+        person(build, x, z, moves=build.rng.random() < 0.6)
 
 
 def _room(rng: np.random.Generator, pace: str) -> Scene:
@@ -48,6 +57,7 @@ def _room(rng: np.random.Generator, pace: str) -> Scene:
     shell(build, centre, half, _WALLS, _FLOORS)
 
     furniture.movers(build, 1.0, 3.5, (0.12, 0.55), 1.5)
+    _people(build, 1.2, 4.0)
     for _ in range(rng.integers(1, 3)):
         furniture.slanted(build, centre, half)
     for _ in range(rng.integers(3, 6)):
@@ -85,6 +95,7 @@ def _corridor(rng: np.random.Generator, pace: str) -> Scene:
     half = np.array([wide, high, long]) / 2
     shell(build, centre, half, _WALLS, _FLOORS)
     furniture.movers(build, 1.2, 8.0, (0.15, 0.6), 2.0)
+    _people(build, 1.2, 10.0)
 
     def beside(deep: float) -> tuple[float, float]:
         """x next to a wall for something of half depth `deep`, z ahead."""
@@ -146,6 +157,7 @@ def _open_ground(rng: np.random.Generator, pace: str) -> Scene:
     front = float(np.abs(reach * [np.sin(build.heading), 0, np.cos(build.heading)]).sum())
     beside = 0.3 * front
     furniture.movers(build, beside + 1.2, front + 15.0, (0.25, 1.2), 8.0)
+    _people(build, beside + 1.2, front + 12.0)
     for _ in range(rng.integers(2, 6)):  # buildings
         for _ in range(6):
             x, z = build.ahead(front + 8.0, 80.0, 0.9)

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.folder import IMAGE_ENDINGS, natural
 
-_INTRINSICS = "intrinsics.json"
+CAMERAS = "intrinsics.json"
 _POSES = "poses.txt"
 _RENDERED_AT_ONCE = 5  # frames; larger pieces cost memory (freed blocks pile up) and gain no time
+_REGISTERED = 3  # pixels that colour and depth of one camera are apart where nobody says
+_EDGE = 1.1  # ratio of neighbouring depths that makes an edge
+_DENSE = 0.25  # share of known depth from which on neighbours are neighbours, and no beams of a LiDAR
 _NO_ROTATION = 1e-2  # measured poses are rotations to about 1e-3; what is farther off is something else
 
 
@@ -28,7 +31,8 @@ class RgbdFrame:
     image: uint8 [H, W, 3] RGB. depth: float32 [h, w], metres along the colour camera's axis; 0 unknown, inf sky.
     places: float32 [h, w, 2], x and y in `image` where each depth lies, whole numbers at the centres of pixels; outside
     of the image where depth is unknown or out of sight.
-    intrinsics: float64 [3, 3] of the colour camera, pinhole, pixels, whole numbers at the centres of pixels.
+    intrinsics: float64 [3, 3] of the colour camera, pinhole, pixels, whole numbers at the centres of pixels; None where
+    nobody knows.
     pose: float64 [4, 4], colour camera to world, metres, x right, y down, z forward; None where it was not measured.
     flow: float32 [H, W, 2], pixels (x, y) from each pixel's surface point to its place in the next frame; moving: bool
     [H, W], the pixel shows a surface that moves in the world. Both are exact, and None in footage.
@@ -37,7 +41,7 @@ class RgbdFrame:
     image: NDArray[np.uint8]
     depth: NDArray[np.float32]
     places: NDArray[np.float32]
-    intrinsics: NDArray[np.float64]
+    intrinsics: NDArray[np.float64] | None
     pose: NDArray[np.float64] | None = None
     flow: NDArray[np.float32] | None = None
     moving: NDArray[np.bool_] | None = None
@@ -46,10 +50,14 @@ class RgbdFrame:
 class RgbdFolder:
     """`rgb/` and `depth/` with the same number of images each, in the order of their names, and `intrinsics.json`.
 
+    That may be missing where there are no poses either: colour and depth then show the same.
+
     Depth images are 16-bit, times `depth_scale_m` (0.001 where it is not given) in metres, 0 where unknown. `fx`, `fy`,
     `cx`, `cy` are of the depth images, whole numbers at the centres of pixels. Where the file holds `depth_to_color`,
     the depth camera is another than the colour camera (`R`, `t_m`, `color_fx`, …): a depth is then moved into the
-    colour camera, not read at the same pixel. Else both show the same, at whatever resolution.
+    colour camera, not read at the same pixel. Else both show the same, at whatever resolution, but for
+    `registration_px` pixels of the depth image, 3 where it is not given: what is within one more of a depth edge may
+    belong to either side and counts as unknown (0 keeps all; sparse depth, of a LiDAR, is kept).
 
     `poses.txt`, where there is one, holds a line per frame: 16 numbers, a 4x4 matrix row by row, depth camera to world,
     metres. Rotations are brought to the nearest orthonormal matrix.
@@ -64,17 +72,20 @@ class RgbdFolder:
             raise InputError(
                 f"{path}: {len(self._colours)} images in rgb, {len(self._depths)} in depth; each needs one"
             )
+        poses, cameras = path / _POSES, path / CAMERAS
+        known = cameras.exists() or poses.exists()
         try:
-            camera: dict[str, Any] = json.loads((path / _INTRINSICS).read_text())
+            camera: dict[str, Any] = json.loads(cameras.read_text()) if known else {}
             self._scale = float(camera.get("depth_scale_m", 0.001))
-            self._intrinsics = _intrinsics(camera)
+            self._intrinsics = _intrinsics(camera) if known else None
             self._mapping = _Mapping(camera["depth_to_color"]) if "depth_to_color" in camera else None
+            apart = int(camera.get("registration_px", _REGISTERED))
+            self._margin = apart + 1 if apart > 0 else 0
         except OSError as error:
-            raise InputError(f"{path / _INTRINSICS}: cannot be read ({error.strerror})") from None
+            raise InputError(f"{path / CAMERAS}: cannot be read ({error.strerror})") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path / _INTRINSICS}: not the cameras of an RGB-D folder ({error!r})") from None
-        file = path / _POSES
-        self._poses = read_poses(file, len(self)) if file.exists() else None
+            raise InputError(f"{path / CAMERAS}: not the cameras of an RGB-D folder ({error!r})") from None
+        self._poses = read_poses(poses, len(self)) if poses.exists() else None
 
     def __len__(self) -> int:
         return len(self._colours)
@@ -90,15 +101,30 @@ class RgbdFolder:
             raise InputError(f"{depth}: should be a 16-bit image of one channel, is {raw.dtype} {list(raw.shape)}")
         metres = raw.astype(np.float32) * np.float32(self._scale)
         pose = None if self._poses is None else self._poses[number]
-        if self._mapping is None:
+        intrinsics = self._intrinsics
+        if self._mapping is None or intrinsics is None:
+            metres = without_edges(metres, self._margin)
             places = _same_places(metres.shape, image.shape)
-            intrinsics = _resized(self._intrinsics, metres.shape, image.shape)
+            intrinsics = None if intrinsics is None else _resized(intrinsics, metres.shape, image.shape)
         else:
-            intrinsics, to_colour = self._mapping.intrinsics, self._mapping.to_colour
-            metres, places = reproject(metres, self._intrinsics, to_colour, intrinsics)
+            own, intrinsics, to_colour = intrinsics, self._mapping.intrinsics, self._mapping.to_colour
+            metres, places = reproject(metres, own, to_colour, intrinsics)
             pose = None if pose is None else pose @ np.linalg.inv(to_colour)
         rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         return RgbdFrame(rgb, metres, places, intrinsics, pose)  # type: ignore[arg-type]  # OpenCV keeps uint8
+
+
+def without_edges(depth: NDArray[np.float32], margin: int) -> NDArray[np.float32]:
+    """Depth [h, w], metres, 0 (unknown) within `margin` pixels of where it jumps by a tenth; sparse depth as it is."""
+    known = depth > 0
+    if not margin or known.mean() < _DENSE:
+        return depth
+    around = np.ones((3, 3), np.uint8)
+    farthest = cv2.dilate(depth, around)
+    nearest = cv2.erode(np.where(known, depth, np.float32(np.inf)), around)
+    edges = (known & (farthest / _EDGE > nearest)).astype(np.uint8)
+    near = cv2.dilate(edges, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8))
+    return np.where(near > 0, np.float32(0), depth)
 
 
 def rendered_frames(seed: int, frames: int, height: int, width: int) -> Iterator[RgbdFrame]:
@@ -256,7 +282,7 @@ def _images(folder: Path) -> list[Path]:
     names = sorted((f.name for f in folder.glob("*") if f.suffix.lower() in IMAGE_ENDINGS), key=natural)
     files = [folder / name for name in names]
     if not files:
-        raise InputError(f"{folder}: no image; an RGB-D folder holds rgb/, depth/ and {_INTRINSICS}")
+        raise InputError(f"{folder}: no image; an RGB-D folder holds rgb/, depth/ and {CAMERAS}")
     return files
 
 

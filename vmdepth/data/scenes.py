@@ -186,21 +186,27 @@ class SceneBuilder:
             self.waves[:, slot], self.moving[slot] = waves, True
         return True
 
-    def add_group(self, x: float, z: float, yaw: float, parts: Sequence[Part]) -> bool:
-        """Adds a piece of furniture that stands at (x, z), turned by yaw: all of its parts, or none."""
+    def add_group(self, x: float, z: float, yaw: float, parts: Sequence[Part], waves: Array | None = None) -> bool:
+        """Adds something of several parts that stands at (x, z), turned by yaw, or goes from there: all, or none.
+
+        waves: as of `add`, the same for every part, without turns.
+        """
         turn = euler(np.array([yaw, 0.0, 0.0]))
         placed = []
         for kind, (right, height, forward), half, (pitch, roll), materials in parts:
             centre = turn @ np.array([right, -height, forward]) + np.array([x, 0.0, z])
             angles = (yaw, pitch, roll)
-            if not self.clear(centre, np.abs(euler(np.array(angles))) @ np.array(half)):
+            extent = np.abs(euler(np.array(angles))) @ np.array(half)
+            if waves is not None:
+                extent = extent + np.abs(waves[0]).sum(-1)[:3]
+            if not self.clear(centre, extent):
                 return False
             placed.append((kind, centre, half, angles, materials))
         for kind, slots in _SLOTS.items():
             if self._used[kind] + sum(part[0] == kind for part in placed) > len(slots):
                 return False
         for kind, centre, half, angles, materials in placed:
-            self.add(kind, tuple(centre), half, angles, materials)
+            self.add(kind, tuple(centre), half, angles, materials, waves)
         return True
 
     def object_materials(self, size: float) -> Array:

@@ -13,16 +13,19 @@ from vmdepth.data import textures
 from vmdepth.data.raycast import Casters, shadow
 
 
-def albedo(material: Tensor, u: Tensor, v: Tensor, footprint: Tensor) -> Tensor:
-    """Linear colours [3, n]. material: [MATERIAL, n]; u, v: [n] place on the surface and footprint: [n], metres."""
+def albedo(table: Tensor, material: Tensor, u: Tensor, v: Tensor, footprint: Tensor) -> Tensor:
+    """Linear colours [3, n]. table: of `textures.sample`; material: [MATERIAL, n]; u, v: [n] place on the surface and
+    footprint: [n], metres."""
     tile, m00, m01, m10, m11, shift_u, shift_v = material[:7]
     first, second, third, gain, per_metre = *material[7:16].view(3, 3, -1), material[16], material[17]
     across = shift_u.addcmul(m00, u).addcmul_(m01, v)
     down = shift_v.addcmul(m10, u).addcmul_(m11, v)
-    mix, accent, brightness = textures.sample(tile, across, down, footprint * per_metre)
+    mix, accent, brightness = textures.sample(table, tile, across, down, footprint * per_metre)
     colour = torch.lerp(first, second, mix)
     colour = torch.lerp(colour, third, accent)
-    return colour.mul_((brightness - 1.0).mul_(gain).add_(1.0)).clamp_(min=0.0)
+    colour = colour.mul_((brightness - 1.0).mul_(gain).add_(1.0)).clamp_(min=0.0)
+    # A photograph's three channels are its colours.
+    return torch.where(tile >= textures.TILES, torch.stack([mix, accent, brightness]) * gain, colour)
 
 
 def light(scene: dict[str, Tensor], bodies: Casters, place: Tensor, normal: Tensor) -> Tensor:
@@ -55,15 +58,16 @@ def contact(place: Tensor, normal: Tensor, gaps: Tensor) -> Tensor:
     return (1.0 - 0.35 * low) * (1.0 - 0.35 * torch.exp(gaps * -3.0))
 
 
-def sky(scene: dict[str, Tensor], frame: Tensor, ray: Tensor, pixel: Tensor) -> Tensor:
-    """Linear colours [3, n] of the sky. frame: [n] row in `scene`; ray: [3, n] world directions; pixel: [n] radians."""
+def sky(table: Tensor, scene: dict[str, Tensor], frame: Tensor, ray: Tensor, pixel: Tensor) -> Tensor:
+    """Linear colours [3, n] of the sky. table: of `textures.sample`; frame: [n] row in `scene`; ray: [3, n] world
+    directions; pixel: [n] radians."""
     ray = ray * (ray * ray).sum(0).rsqrt_()
     up = (-ray[1]).clamp(min=0.0)
     horizon, zenith, cloud = scene["sky"][frame].permute(1, 2, 0)
     tile, size, cover, shift = scene["clouds"][frame].t()
     slope = 1.0 / (up + 0.12)
     mix, _, _ = textures.sample(
-        tile, ray[0] * slope / size + shift, ray[2] * slope / size, pixel * slope * (0.3 + 0.7 * slope) / size
+        table, tile, ray[0] * slope / size + shift, ray[2] * slope / size, pixel * slope * (0.3 + 0.7 * slope) / size
     )
     colour = torch.lerp(zenith, horizon, (1.0 - up) ** 4)
     share = ((mix - 0.8 + 0.6 * cover) * 3.0).clamp(0.0, 1.0) * (0.9 * (up * 6.0).clamp(max=1.0))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vmdepth.data import shading
+from vmdepth.data import shading, textures
 from vmdepth.data.layouts import draw_scene
 from vmdepth.data.motion import FRAME_RATE, about_y, euler
+from vmdepth.data.photographs import papered_bank
 from vmdepth.data.raycast import (
     BOXES,
     CYLINDERS,
@@ -63,8 +65,13 @@ def render_clips(
     *,
     first_frame: int = 0,
     device: torch.device | str = "cpu",
+    photos: Path | None = None,
+    stretch: Sequence[float] | None = None,
 ) -> RenderedClips:
     """Frames `first_frame` .. `first_frame + frames − 1` (at 30 per second) of the endless stream of each seed.
+
+    photos: a folder of photographs, which take the place of half of the textures. stretch: how many times as high as
+    wide every clip shows things, as a film of another shape does when it is brought to this one; 1 without.
 
     A clip depends on its own seed alone, not on the others of the batch; the horizontal field of view is the same at
     every size, so another size shows the same scene. On a CPU it is one thread's work: many small steps, which several
@@ -72,9 +79,14 @@ def render_clips(
     """
     device = torch.device(device)
     scene = stack([draw_scene(seed) for seed in seeds])
+    table = textures.bank(device) if photos is None else papered_bank(photos, device)
+    if photos is not None:
+        _paper(scene, seeds, len(table) // textures.TEXELS - textures.TILES)
     clips = len(seeds)
     times = (first_frame + np.arange(frames + 1)) / FRAME_RATE
-    focal = width / 2 / np.tan(scene.field_of_view / 2)
+    focal = (width / 2 / np.tan(scene.field_of_view / 2))[:, None] * np.stack(
+        [np.ones(clips), np.ones(clips) if stretch is None else np.asarray(stretch)], axis=1
+    )
     tensors, bounds, poses = _frame_tensors(scene, times, focal, device)
 
     count, pixels = clips * frames, height * width
@@ -100,11 +112,13 @@ def render_clips(
             high = min(height, low + lines)
             among = select(_in_view(balls[:, 1:], width, low - height / 2, high - height / 2).any(0), device)
             where = slice(start, start + group), slice(None), slice(low * width, high * width)
-            rgb[where], depth[where], flow[where], moving[where] = _render(part, bodies, among, grid[:, where[2]])
+            rgb[where], depth[where], flow[where], moving[where] = _render(
+                part, bodies, among, grid[:, where[2]], table
+            )
 
     rgb = _soften(rgb.view(count, 3, height, width), tensors["blur"])
     intrinsics = torch.zeros((clips, 3, 3), dtype=torch.float64)
-    intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = torch.from_numpy(focal)
+    intrinsics[:, 0, 0], intrinsics[:, 1, 1] = torch.from_numpy(focal).unbind(1)
     intrinsics[:, 0, 2], intrinsics[:, 1, 2], intrinsics[:, 2, 2] = width / 2, height / 2, 1.0
     shape = (clips, frames, -1, height, width)
     return RenderedClips(
@@ -117,15 +131,26 @@ def render_clips(
     )
 
 
+def _paper(scene: Scene, seeds: Sequence[int], tiles: int) -> None:
+    """Put one of `tiles` photographs in place of some textures; in every world from none to all of them."""
+    for number, seed in enumerate(seeds):
+        rng = np.random.default_rng((seed, 1))
+        material = scene.materials[number]  # faces of one material share its photograph
+        drawn, which = np.unique(material.reshape(-1, MATERIAL), axis=0, return_inverse=True)
+        papered = rng.random(len(drawn)) < rng.random()
+        tile = np.where(papered, textures.TILES + rng.integers(tiles, size=len(drawn)), drawn[:, 0])
+        material[..., 0] = tile[which].reshape(material.shape[:-1])
+
+
 def _frame_tensors(
     scene: Scene, times: np.ndarray, focal: np.ndarray, device: torch.device
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """What the renderer needs, one row per frame ([clips × frames, ...]); bounding balls; poses [clips, T, 4, 4].
 
-    The balls, [clips × frames, P, 6] on the CPU: centre in the camera's frame (3), radius (−inf where a scene lacks the
-    primitive), whether it casts a shadow, and the focal length in pixels.
+    The balls, [clips × frames, P, 7] on the CPU: centre in the camera's frame (3), radius (−inf where a scene lacks the
+    primitive), whether it casts a shadow, and the focal lengths (x, y) in pixels.
 
-    times: [T] seconds, one more than there are frames; focal: [clips] pixels.
+    times: [T] seconds, one more than there are frames; focal: [clips, 2] pixels.
     """
     clips, frames = len(focal), len(times) - 1
     camera = scene.camera.at(times)
@@ -153,8 +178,8 @@ def _frame_tensors(
     still = repeat(scene.used & ~scene.moving)
     radius = half.norm(dim=-1).masked_fill(~repeat(scene.used), -torch.inf)
     from_eye = ((centres - eye[:, None])[:, :, None] @ turn[:, None])[:, :, 0]
-    constants = repeat(focal)[:, None].expand_as(radius)
-    bounds = torch.cat([from_eye, torch.stack([radius, still, constants], -1)], -1)
+    constants = repeat(focal)[:, None].expand(*radius.shape, 2)
+    bounds = torch.cat([from_eye, torch.stack([radius, still], -1), constants], -1)
     values = {
         "eye": eye,
         "turn": turn,
@@ -181,26 +206,26 @@ def _frame_tensors(
 
 def _in_view(balls: Tensor, width: int, top: float, bottom: float) -> Tensor:
     """Which primitives may show [F, P] in lines top .. bottom (relative to the middle). balls: of `_frame_tensors`."""
-    x, y, z, radius, _, focal = balls.unbind(-1)
+    x, y, z, radius, _, wide, high = balls.unbind(-1)
     seen = z > -radius
-    for across, edge in ((x, width / 2), (-x, width / 2), (y, bottom), (-y, -top)):
+    for across, edge, focal in ((x, width / 2, wide), (-x, width / 2, wide), (y, bottom, high), (-y, -top, high)):
         slope = edge / focal
         seen &= across - z * slope < radius * (1 + slope * slope).sqrt()
     return seen
 
 
 def _render(
-    scene: dict[str, Tensor], bodies: Casters, among: Selection, grid: Tensor
+    scene: dict[str, Tensor], bodies: Casters, among: Selection, grid: Tensor, table: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Colours [F, 3, n], depth [F, 1, n], flow [F, 2, n] and moving [F, 1, n] of n pixels in F frames.
 
     scene: rows of `_frame_tensors`; bodies: what casts shadows; among: the primitives that may show; grid: [3, n] pixel
-    centres relative to the middle of the picture, and ones.
+    centres relative to the middle of the picture, and ones; table: of `textures.sample`.
     """
     frames, pixels = scene["eye"].shape[0], grid.shape[1]
-    focal = scene["focal"][:, None]
+    focal = scene["focal"][:, :, None]
     # Rays with a length of 1 along the optical axis: the ray's parameter is the depth itself.
-    view = grid.expand(frames, 3, pixels) / torch.stack([focal, focal, torch.ones_like(focal)], 1)
+    view = grid.expand(frames, 3, pixels) / torch.cat([focal, torch.ones_like(focal[:, :1])], 1)
     rays = torch.bmm(scene["turn"], view)
     depth, number = first_hits(scene["matrix"], scene["origin"], rays, _NEAREST, among)
     place = torch.addcmul(scene["eye"][:, :, None], rays, depth[:, None])
@@ -220,10 +245,10 @@ def _render(
 
     length = (rays * rays).sum(1).sqrt_()
     slant = (rays * normal).sum(1).abs().div_(length).clamp_(min=0.03)
-    footprint = depth * length / focal * slant**-0.7
+    footprint = depth * length / focal[:, 0] * slant**-0.7
     cell = (row * 6 + face).flatten()
     material = scene["materials"].view(-1, MATERIAL).t().contiguous().index_select(1, cell)
-    colour = shading.albedo(material, u.flatten(), v.flatten(), footprint.flatten()).view(3, frames, pixels)
+    colour = shading.albedo(table, material, u.flatten(), v.flatten(), footprint.flatten()).view(3, frames, pixels)
     colour = colour.transpose(0, 1) * shading.light(scene, bodies, place, normal)
     gaps = _median_of_three(((1.0 - unit.abs()) * half).abs())
     colour *= shading.contact(place, normal, torch.where(shell, gaps, 100.0))[:, None]
@@ -244,14 +269,14 @@ def _render(
     if len(seen):
         frame = seen // pixels
         above = rays.transpose(0, 1).reshape(3, -1).index_select(1, seen)
-        painted = shading.sky(scene, frame, above, 1.0 / scene["focal"][frame])
+        painted = shading.sky(table, scene, frame, above, 1.0 / scene["focal"][frame, 0])
         colour = _replaced(colour, seen, painted)
         there = _replaced(there, seen, above)
         depth = depth.masked_fill(sky, torch.inf)
 
     ahead = torch.bmm(scene["next_turn"].transpose(1, 2), there)
     # A point that comes to lie behind the camera has no place in the picture; it leaves by the side it is on.
-    flow = ahead[:, :2] / ahead[:, 2:].clamp(min=1e-2) * focal[:, None] - grid[:2]
+    flow = ahead[:, :2] / ahead[:, 2:].clamp(min=1e-2) * focal - grid[:2]
 
     colour = 1.0 - torch.exp(colour * -scene["exposure"][:, :, None])
     colour = colour.clamp_(1e-6, 1.0).pow_(scene["gamma"][:, None, None])

@@ -214,11 +214,14 @@ _PATTERNS: dict[str, _Pattern] = {
 }
 _NUMBERS = {name: number for number, name in enumerate(_PATTERNS)}
 
+TILES = len(_PATTERNS) * _VARIANTS
+"""Numbers of the tiles drawn here; those of photographs follow."""
+
 
 def choose(rng: np.random.Generator, *names: str) -> int:
     """Number of a random tile of one of the named patterns (any pattern where none is named)."""
     if not names:
-        return int(rng.integers(len(_PATTERNS) * _VARIANTS))
+        return int(rng.integers(TILES))
     return _NUMBERS[names[rng.integers(len(names))]] * _VARIANTS + int(rng.integers(_VARIANTS))
 
 
@@ -227,22 +230,27 @@ def bank(device: torch.device) -> Tensor:
     """All tiles with all levels, [tiles × texels of a tile, CHANNELS] float32; levels of a tile follow each other."""
     rng = np.random.default_rng(20240229)
     tiles = np.stack([np.stack(make(rng)) for make in _PATTERNS.values() for _ in range(_VARIANTS)])
-    level = torch.from_numpy(tiles.astype(np.float32))
+    return with_levels(torch.from_numpy(tiles.astype(np.float32))).to(device)
+
+
+def with_levels(level: Tensor) -> Tensor:
+    """Tiles [tiles, CHANNELS, SIZE, SIZE] → themselves and their levels, [tiles × texels of a tile, CHANNELS]."""
     levels = [level.flatten(2)]
     while level.shape[-1] > 1:
         level = functional.avg_pool2d(level, 2)
         levels.append(level.flatten(2))
-    return torch.cat(levels, 2).transpose(1, 2).reshape(-1, CHANNELS).contiguous().to(device)
+    return torch.cat(levels, 2).transpose(1, 2).reshape(-1, CHANNELS).contiguous()
 
 
-_TEXELS = (4 * SIZE * SIZE - 1) // 3
+TEXELS = (4 * SIZE * SIZE - 1) // 3
+"""Of a tile and its levels."""
 
 
-def sample(tile: Tensor, u: Tensor, v: Tensor, footprint: Tensor) -> Tensor:
+def sample(table: Tensor, tile: Tensor, u: Tensor, v: Tensor, footprint: Tensor) -> Tensor:
     """Trilinear look-up.
 
-    tile: [n] float, tile numbers; u, v: [n] place in tile units (any value: tiles repeat); footprint: [n] size of a
-    pixel on the surface in tile units. Returns [CHANNELS, n].
+    table: `bank`, perhaps with photographs after it. tile: [n] float, tile numbers; u, v: [n] place in tile units (any
+    value: tiles repeat); footprint: [n] size of a pixel on the surface in tile units. Returns [CHANNELS, n].
     """
     lod = torch.log2(footprint * SIZE).clamp_(0.0, LEVELS - 1.001)
     lower = lod.floor()
@@ -254,7 +262,7 @@ def sample(tile: Tensor, u: Tensor, v: Tensor, footprint: Tensor) -> Tensor:
     for step in (0, 1):
         size = torch.exp2((LEVELS - 1 - step) - lower).round_()
         # The levels above this one hold (4 SIZE² − 4 size²) / 3 texels.
-        start = (tile * _TEXELS).add_((SIZE * SIZE - size * size).mul_(4.0 / 3.0)).round_()
+        start = (tile * TEXELS).add_((SIZE * SIZE - size * size).mul_(4.0 / 3.0)).round_()
         x, y = (u * size).sub_(0.5), (v * size).sub_(0.5)
         left, top = x.floor(), y.floor()
         fx, fy = x.sub_(left), y.sub_(top)
@@ -277,5 +285,4 @@ def sample(tile: Tensor, u: Tensor, v: Tensor, footprint: Tensor) -> Tensor:
         torch.sub(high, weights[:, first + 1], out=weights[:, first])
         torch.mul(low, fx, out=weights[:, first + 3])
         torch.sub(low, weights[:, first + 3], out=weights[:, first + 2])
-    table = bank(u.device)
     return functional.embedding_bag(texels.int(), table, per_sample_weights=weights, mode="sum").t()

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth.data.rgbd import RgbdFolder, depth_in_image
+from vmdepth.data.rgbd import CAMERAS, RgbdFolder, depth_in_image
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.folder import IMAGE_ENDINGS, natural
 from vmdepth_runtime.pictures import PictureMaker
@@ -164,7 +164,7 @@ def find_videos(path: Path) -> list[Video]:
     if not videos:
         raise InputError(
             f"{path}: no clip found there; give videos ({', '.join(VIDEO_ENDINGS)}), folders of frames, "
-            f"or folders of rgb/, depth/ and intrinsics.json"
+            f"or folders of rgb/ and depth/"
         )
     return videos
 
@@ -172,10 +172,8 @@ def find_videos(path: Path) -> list[Video]:
 def _found(path: Path) -> list[Video]:
     if path.is_file():
         return [VideoFile(path)]
-    if (path / "intrinsics.json").is_file():
+    if (path / CAMERAS).is_file() or ((path / "rgb").is_dir() and (path / "depth").is_dir()):
         return [RgbdVideo(path)]
-    if (path / "rgb").is_dir() and (path / "depth").is_dir():
-        raise InputError(f"{path}: has rgb/ and depth/ but no intrinsics.json; an RGB-D folder needs its cameras")
     entries = sorted(path.iterdir(), key=lambda entry: natural(entry.name))
     videos: list[Video] = [VideoFile(e) for e in entries if e.is_file() and e.suffix.lower() in VIDEO_ENDINGS]
     if not videos and image_files(path):
