@@ -52,6 +52,12 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_models() -> Path:
+    """Public weights to start from."""
+    return _folder("models")
+
+
+@pytest.fixture(scope="session")
 def shared_reference() -> Path:
     """Arrays and tables that pin the official networks."""
     return _folder("reference")

@@ -102,11 +102,11 @@ if TYPE_CHECKING:
     Session = OnnxSession | TensorrtSession | TorchSession
 
 
-def open_session(path: Path, like: StepContract | None = None, size: tuple[int, int] = (196, 252)) -> Session:
+def open_session(path: Path, like: StepContract | None = None, size: tuple[int, int] | None = None) -> Session:
     """A checkpoint, a step graph or an engine, ready to step.
 
-    A checkpoint takes size, streams and form of attention over time from `like`, else `size`, one stream and its own
-    form. Raises InputError, naming the file, when it is neither or cannot step.
+    A checkpoint takes size, streams and form of attention over time from `like`, else `size` (or its usual
+    one), one stream and its own form. Raises InputError, naming the file, when it is neither or cannot step.
     """
     if path.suffix in MODEL_ENDINGS:
         return load_session(path)
@@ -116,7 +116,7 @@ def open_session(path: Path, like: StepContract | None = None, size: tuple[int, 
         )
     model = load_video(path)
     if like is None:
-        return TorchSession(model, *size)
+        return TorchSession(model, *(size or model.config.usual_size))
     ring = next((state.ring for state in like.states if state.ring), None)
     if ring is not None and model.config.head == "attention":
         # Official streaming keeps its first frame for ever; a causal window does not.

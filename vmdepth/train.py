@@ -72,7 +72,7 @@ def train(start: str, overrides: tuple[str, ...], out: Path, resume: bool) -> in
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--teacher", type=click.Path(path_type=Path), required=True, help="Checkpoint that gives the depth.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of the depth.")
-@click.option("--side", type=click.IntRange(14), default=280, show_default=True, help="Shorter side it sees, pixels.")
+@click.option("--side", type=click.IntRange(16), default=280, show_default=True, help="Shorter side it sees, pixels.")
 @click.option("--device", default="auto", show_default=True)
 def precompute(data: Path, teacher: Path, out: Path, side: int, device: str) -> int:
     """Write a teacher's depth of all videos in DATA; train with data=DATA teacher=OUT.

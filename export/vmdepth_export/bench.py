@@ -91,9 +91,9 @@ def whole_runs(session: Session, model: Path, folder: Path, frames: int) -> tupl
 
 
 def measure(
-    model: Path, frames: int, size: tuple[int, int] = (196, 252), against: tuple[Path, ...] = ()
+    model: Path, frames: int, size: tuple[int, int] | None = None, against: tuple[Path, ...] = ()
 ) -> dict[str, Any]:
-    """All figures for a checkpoint (at `size`) or a step graph (at its own size).
+    """All figures for a checkpoint (at `size`, or its usual one) or a step graph (at its own size).
 
     against: other step graphs or engines, timed in turns with it.
     """
@@ -140,7 +140,7 @@ def measure(
 
 @click.command("vmdepth-bench")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--size", default="196x252", show_default=True, metavar="HxW", help="Of a checkpoint, pixels.")
+@click.option("--size", metavar="HxW", help="Of a checkpoint, pixels.  [default: the network's usual size]")
 @click.option("--frames", default=100, show_default=True, type=click.IntRange(min=1), help="Steps timed per session.")
 @click.option(
     "--against",
@@ -149,14 +149,14 @@ def measure(
     help="Also time this step graph or engine, in the same run; may be given several times.",
 )
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures as JSON.")
-def bench(model: Path, size: str, frames: int, against: tuple[Path, ...], report: Path | None) -> None:
+def bench(model: Path, size: str | None, frames: int, against: tuple[Path, ...], report: Path | None) -> None:
     """Frames per second of MODEL on this machine: PyTorch step (checkpoints), ONNX step, and the whole vmdepth-run."""
     from rich.console import Console
     from rich.table import Table
 
     if report:
         check_target(report)
-    figures = measure(model, frames, parse_size(size), against)
+    figures = measure(model, frames, parse_size(size) if size else None, against)
     if report:
         write_report(figures, report)
     height, width = figures["size"]

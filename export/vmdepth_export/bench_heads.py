@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vmdepth.networks.decoder import tap_size
 from vmdepth.networks.temporal import States
 from vmdepth.networks.temporal_attention import HEADS, AttentionHead, TemporalAttention
 from vmdepth.networks.video_depth import VideoDepth
@@ -29,7 +28,7 @@ def head_times(model: VideoDepth, height: int, width: int, frames: int) -> dict[
     heads = []
     for tap, head in model.heads.items():
         assert isinstance(head, AttentionHead)
-        image = torch.randn(1, head.proj_in.in_features, *tap_size(tap, height, width))
+        image = torch.randn(1, head.proj_in.in_features, *model.decoder.tap_size(tap, height, width))
         own = {name.removeprefix(f"{tap}."): state for name, state in states.items() if name.startswith(f"{tap}.")}
         heads.append((head, image, own))
     seconds: dict[str, list[float]] = {"step": [], "re-projected": []}

@@ -42,7 +42,7 @@ def export_step_graph(
     """Write the step graph of a network, checked against the network itself over `frames` rendered frames.
 
     The file appears under its name only if depth and states agree. Raises WorkError if they do not, InputError for a
-    size that is no multiple of 14 and a network of more than 2 GiB.
+    size that is no multiple of the encoder's stride and a network of more than 2 GiB.
     """
     from vmdepth.session import TorchSession, contract_of
     from vmdepth_export.precision import bake
@@ -108,14 +108,16 @@ def parse_size(size: str) -> tuple[int, int]:
     """Height and width of "HxW". Raises InputError for anything else."""
     height, x, width = size.partition("x")
     if not (x and height.isdigit() and width.isdigit()):
-        raise InputError(f"--size {size}: should be HxW, for example 196x252")
+        raise InputError(f"--size {size}: should be HxW, for example 192x272")
     return int(height), int(width)
 
 
 @click.command("vmdepth-export")
 @click.argument("source", metavar="CHECKPOINT|MODEL.onnx", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="The .onnx or .engine file.")
-@click.option("--size", metavar="HxW", help="Pixels, multiples of 14.  [default: 196x252]")
+@click.option(
+    "--size", metavar="HxW", help="Pixels, multiples of the encoder's stride.  [default: the network's usual size]"
+)
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "bf16"]),
@@ -198,8 +200,9 @@ def export(
             from vmdepth.checkpoint import load_video
 
             model = load_video(source, temporal, window)
+            height, width = parse_size(size) if size else model.config.usual_size
             report = export_step_graph(
-                model, graph, *parse_size(size or "196x252"), streams=streams or 1, precision=precision or "fp32",
+                model, graph, height, width, streams=streams or 1, precision=precision or "fp32",
                 attention=attention or "explicit",
             )  # fmt: skip
         _tell(source, graph, report)

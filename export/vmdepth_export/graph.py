@@ -57,7 +57,7 @@ def region_of(node: NodeProto) -> str:
         return "softmax"
     if part == "heads":
         return "projections" if node.op_type in _PRODUCTS else "recurrence"
-    if module.startswith("decoder.scratch.output_conv2.2") or (
+    if module.endswith(".output_conv2.2") or (
         module == "decoder" and node.op_type != "Resize" and node.op_type not in MOVES
     ):
         return "depth"

@@ -36,7 +36,7 @@ def to_onnx(
 
     attention: of the encoder, as plain operations or as one operator each. Weights that lie on a grid of 8 bits are
     stored as such. Node names tell the module they come from; the exporter's own notes (source paths, code) are taken
-    out. Raises ValueError for a size that is no multiple of 14.
+    out. Raises ValueError for a size that is no multiple of the encoder's stride.
     """
     graph = _FlatStepGraph(model, height, width).eval()
     states = model.init_states(streams, height, width)
@@ -61,6 +61,7 @@ def to_onnx(
     assert program is not None
     proto = program.model_proto
     _name_nodes(proto)
+    _fold_pads(proto)
     store_small(proto)
     check(proto)
     return proto
@@ -82,6 +83,33 @@ def _name_nodes(proto: onnx.ModelProto) -> None:
     for holder in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         holder.ClearField("metadata_props")
         holder.ClearField("doc_string")
+
+
+def _fold_pads(proto: onnx.ModelProto) -> None:
+    """Let convolutions pad by themselves where zeros are put around what only they read: one operation, and no copy."""
+    graph = proto.graph
+    weights = {weight.name: weight for weight in graph.initializer}
+    readers = Counter(name for node in graph.node for name in node.input)
+    pads = {
+        node.output[0]: node
+        for node in graph.node
+        if node.op_type == "Pad"
+        and len(node.input) == 2
+        and node.input[1] in weights
+        and readers[node.output[0]] == 1
+        and all(attribute.s == b"constant" for attribute in node.attribute if attribute.name == "mode")
+    }
+    for node in [node for node in graph.node if node.op_type == "Conv" and node.input[0] in pads]:
+        pad = pads[node.input[0]]
+        around = onnx.numpy_helper.to_array(weights[pad.input[1]]).reshape(2, -1)
+        assert not around[:, :2].any()  # of images and channels
+        (own,) = [attribute for attribute in node.attribute if attribute.name == "pads"]
+        own.ints[:] = [int(a + b) for a, b in zip(own.ints, around[:, 2:].flatten(), strict=True)]
+        node.input[0] = pad.input[0]
+        graph.node.remove(pad)
+        readers[pad.input[1]] -= 1
+        if not readers[pad.input[1]]:
+            graph.initializer.remove(weights[pad.input[1]])
 
 
 def _module_of(scopes: str) -> str:

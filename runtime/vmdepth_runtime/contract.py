@@ -14,7 +14,6 @@ from vmdepth_runtime.errors import InputError
 CONTRACT_VERSION = 1
 METADATA_KEY = "vmdepth"
 REBUILD = "export it again with 'vmdepth-export CHECKPOINT -o model.onnx'"  # ends every refusal of a step graph
-PATCH = 14  # pixels on each side of an encoder patch: heights and widths are multiples of it
 
 Resize = Literal["area", "cubic"]
 RESIZES: tuple[Resize, ...] = get_args(Resize)
@@ -89,7 +88,7 @@ class KeyframeDefaults:
 class StepContract:
     """Everything a session must know about a step graph besides its nodes.
 
-    height, width: the frame's size at the graph's door, pixels, multiples of 14. streams: the batch B.
+    height, width: the frame's size at the graph's door, pixels. streams: the batch B.
     resize: how a source frame becomes that size; "stretch" scales each axis on its own.
     depth_kind: "relative" (inverse depth up to scale and shift, larger is nearer) or "metric" (metres, larger is
     farther). precision: region of the network -> dtype it computes in. parity: range errors measured at conversion.
@@ -149,8 +148,8 @@ class StepContract:
         return contract
 
     def _check(self) -> None:
-        if self.height % PATCH or self.width % PATCH or self.height < PATCH or self.width < PATCH:
-            raise ValueError(f"input size {self.height}x{self.width} is no multiple of {PATCH}")
+        if self.height < 1 or self.width < 1:
+            raise ValueError(f"input size {self.height}x{self.width} is no size")
         if self.depth_kind not in ("relative", "metric"):
             raise ValueError(f"unknown depth kind '{self.depth_kind}'")
         odd = set(self.precision.values()) - PRECISIONS

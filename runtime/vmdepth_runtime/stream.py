@@ -17,7 +17,7 @@ from vmdepth_runtime.resize import DepthResizer
 from vmdepth_runtime.session import Device
 from vmdepth_runtime.streams import StreamBatch
 
-MIN_SIDE = 14  # pixels; a frame smaller than one patch of the encoder has nothing to see
+MIN_SIDE = 14  # pixels; in a smaller frame there is nothing to see
 
 
 @dataclass(frozen=True)

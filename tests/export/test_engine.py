@@ -39,13 +39,17 @@ def build(source, output, settings=RTX):
 
 
 CASES = [(name, precision) for name in PRESETS for precision in ("fp32", "fp16", "bf16", "int8")]
-CASES += [(name, precision) for name in ("tiny", "vda-small-causal") for precision in ("fp8", "int8 and fp16")]
+CASES += [(name, precision) for name in ("edge", "tiny", "vda-small-causal") for precision in ("fp8", "int8 and fp16")]
 
 
 @lru_cache(maxsize=1)  # cases of one preset follow each other
 def small_graph(name):
-    """The float32 step graph of a preset, and its contract: with four blocks, the large ones a quarter as wide."""
+    """The float32 step graph of a preset, and its contract: with four blocks, the large ones a quarter as wide; the
+    edge preset whole."""
     config = PRESETS[name]
+    size = tuple(2 * config.stride * side // 28 for side in SIZE)
+    if config.encoder not in encoder.ENCODERS:
+        return graph_of(config, size)
     full = encoder.ENCODERS[config.encoder]
     share = 1 if full.width < 512 else 4
     config = replace(
@@ -55,18 +59,23 @@ def small_graph(name):
     with pytest.MonkeyPatch.context() as patch:
         small = replace(full, width=full.width // share, depth=4, taps=(0, 1, 2, 3))
         patch.setitem(encoder.ENCODERS, config.encoder, small)
-        model = VideoDepth(config).eval()
-        contract = contract_of(model, *SIZE, 1)
-        return with_contract(expand(to_onnx(model, *SIZE, 1)), contract), contract
+        return graph_of(config, size)
+
+
+def graph_of(config, size):
+    model = VideoDepth(config).eval()
+    contract = contract_of(model, *size, 1)
+    return with_contract(expand(to_onnx(model, *size, 1)), contract), contract
 
 
 @pytest.mark.parametrize(("name", "precision"), sorted(CASES))
 def test_every_preset_builds_in_every_precision(name, precision, tmp_path):
     proto, contract = small_graph(name)
+    size = contract.height, contract.width
     first, _, second = precision.partition(" and ")
     if first in ("int8", "fp8"):
         session = open_graph(proto)
-        frames = list(rendered_frames(2, *SIZE, 1))
+        frames = list(rendered_frames(2, *size, 1))
         ranges = observe(proto, watched_tensors(proto, "tensorrt"), session, frames).ranges()
         proto, contract = quantise(proto, contract, ranges, [n.name for n in layers(proto)], "tensorrt", first)
         first = second or "fp32"
@@ -79,8 +88,8 @@ def test_every_preset_builds_in_every_precision(name, precision, tmp_path):
     built, facts = read_sidecar(output)
     assert facts.engine_hash == file_hash(output)
     assert built.precision == contract.precision
-    assert facts.tensors["frame"] == ["uint8", 1, *SIZE, 3]
-    assert facts.tensors["depth"] == ["float", 1, *SIZE]
+    assert facts.tensors["frame"] == ["uint8", 1, *size, 3]
+    assert facts.tensors["depth"] == ["float", 1, *size]
     assert {f"next.{s.name}" for s in contract.states} <= facts.tensors.keys()
 
 

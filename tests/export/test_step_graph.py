@@ -111,6 +111,6 @@ def test_descriptor_has_unit_length_and_state_change_is_relative(step_graph):
 
 
 def test_a_size_that_is_no_multiple_of_14_is_refused(network, tmp_path):
-    with pytest.raises(InputError, match="nearest that works is 196x252"):
+    with pytest.raises(InputError, match="the nearest are 196x238 and 210x252"):
         export_step_graph(network, tmp_path / "x.onnx", 200, 250)
     assert not list(tmp_path.iterdir())

@@ -170,5 +170,5 @@ def check_clip(clip: Tensor) -> tuple[int, int, int, int]:
     if clip.ndim != 5 or clip.shape[2] != 3 or 0 in clip.shape:
         raise ValueError(f"views are [B, N, 3, H, W]; this has shape {list(clip.shape)}")
     batch, views, _, height, width = clip.shape
-    check_size(height, width)
+    check_size(height, width, PATCH)
     return batch, views, height, width

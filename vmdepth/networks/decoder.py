@@ -20,21 +20,6 @@ PATHS = ("path_4", "path_3", "path_2", "path_1")  # fused maps, coarse to fine, 
 TAPS = LAYERS + PATHS
 
 
-def tap_channels(tap: str, features: int, out_channels: tuple[int, int, int, int]) -> int:
-    """Channels of the map at a tap."""
-    return out_channels[LAYERS.index(tap)] if tap in LAYERS else features
-
-
-def tap_size(tap: str, height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of the map at a tap, for an input of height × width pixels."""
-    rows, columns = height // PATCH, width // PATCH
-    level = LAYERS.index(tap) if tap in LAYERS else 3 - PATHS.index(tap) - 1
-    if level == 3:
-        return (rows + 1) // 2, (columns + 1) // 2
-    factor = {-1: 8, 0: 4, 1: 2, 2: 1}[level]
-    return rows * factor, columns * factor
-
-
 class ResidualUnit(nn.Module):
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -101,7 +86,7 @@ class Pyramid(nn.Module):
         return self.projects[level](tokens.transpose(1, 2).reshape(len(tokens), -1, *grid))
 
     @torch.no_grad()
-    def fold_enlargements(self) -> None:
+    def fold(self) -> None:
         """Put 1×1 convolutions and pixel shuffles in place of the transposed convolutions. Cannot be undone.
 
         Where kernel and stride are alike the two are equal, and compilers take the plainer form in every precision.
@@ -150,24 +135,43 @@ def fuse(fusions: Sequence[nn.Module], skips: Sequence[Tensor], tap: Tap) -> Ten
 class Decoder(Pyramid):
     """Four maps of tokens → depth.
 
-    `forward(maps, grid, tap)`: maps: four [images, h·w, width]; grid: (h, w) patches; tap: called with every name of
-    `TAPS` as its map is made. Returns [images, 1, 14h, 14w], ≥ 0, and ≤ 1 where the output is a sigmoid.
+    `forward(maps, size, tap)`: maps: four [images, h·w, width]; size: (14h, 14w) pixels of the picture; tap: called
+    with every name of `TAPS` as its map is made. Returns [images, 1, 14h, 14w], ≥ 0, and ≤ 1 where the output is a
+    sigmoid.
     """
 
     def __init__(
         self, width: int, features: int, out_channels: tuple[int, int, int, int], output: Output = "relu"
     ) -> None:
         super().__init__(width, out_channels, Scratch(features, out_channels))
-        self.output = output
+        self.features, self.out_channels, self.output = features, out_channels, output
 
-    def forward(self, maps: list[Tensor], grid: tuple[int, int], tap: Tap) -> Tensor:
+    @staticmethod
+    def tap_size(tap: str, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of the map at a tap, for an input of height × width pixels."""
+        rows, columns = height // PATCH, width // PATCH
+        level = LAYERS.index(tap) if tap in LAYERS else 3 - PATHS.index(tap) - 1
+        if level == 3:
+            return (rows + 1) // 2, (columns + 1) // 2
+        factor = {-1: 8, 0: 4, 1: 2, 2: 1}[level]
+        return rows * factor, columns * factor
+
+    def tap_channels(self, tap: str) -> int:
+        """Channels of the map at a tap."""
+        return self.out_channels[LAYERS.index(tap)] if tap in LAYERS else self.features
+
+    def forward(self, maps: list[Tensor], size: tuple[int, int], tap: Tap) -> Tensor:
+        grid = size[0] // PATCH, size[1] // PATCH
         projected = [self.project(level, tokens, grid) for level, tokens in enumerate(maps)]
         path = self.fuse(self.skips(projected, tap), tap)
-        full = upsample(self.scratch.output_conv1(path), (grid[0] * PATCH, grid[1] * PATCH))
-        depth = self.scratch.output_conv2(full)
-        if self.output == "sigmoid":
-            return depth.sigmoid()
-        return F.relu(depth) if self.output == "relu" else F.softplus(depth)
+        return activate(self.scratch.output_conv2(upsample(self.scratch.output_conv1(path), size)), self.output)
+
+
+def activate(depth: Tensor, output: Output) -> Tensor:
+    """The last activation."""
+    if output == "sigmoid":
+        return depth.sigmoid()
+    return F.relu(depth) if output == "relu" else F.softplus(depth)
 
 
 def _size(image: Tensor) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -196,6 +197,9 @@ class Encoder(nn.Module):
     qk_norm_from: the first block with normalised queries and keys (None: no block). norm_eps: of the final norm.
     """
 
+    stride = PATCH
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
+
     def __init__(self, name: str, qk_norm_from: int | None = None, norm_eps: float = 1e-6) -> None:
         super().__init__()
         self.size = ENCODERS[name]
@@ -252,8 +256,16 @@ class Encoder(nn.Module):
         )
         return torch.cat([self.pos_embed[:, :1], table.flatten(2).transpose(1, 2).to(self.pos_embed.dtype)], dim=1)
 
+    def begin(self) -> list[nn.Module | nn.Parameter]:
+        """What comes before the first block."""
+        return [self.patch_embed, self.cls_token, self.pos_embed]
+
+    def describe(self, maps: list[Tensor]) -> Tensor:
+        """What a picture shows on the whole [B, width]: the mean of its last map."""
+        return maps[-1].mean(dim=1)
+
     @torch.no_grad()
-    def fold_positions(self, height: int, width: int) -> None:
+    def fold(self, height: int, width: int) -> None:
         """Keep only the table of one input size (pixels), so that nothing is resized per frame. Cannot be undone."""
         grid = (height // PATCH, width // PATCH)
         self.pos_embed = nn.Parameter(self.positions(grid).clone(), requires_grad=False)
@@ -265,8 +277,12 @@ def _local(layer: int, observe: Observer) -> Watch:
     return lambda query, key: observe(Observed(layer, "local", query[:, None], key[:, None]))
 
 
-def check_size(height: int, width: int) -> None:
-    """Raise ValueError, naming the nearest that works, for a size that is not whole patches."""
-    if height < PATCH or width < PATCH or height % PATCH or width % PATCH:
-        nearest = "x".join(str(max(PATCH, round(side / PATCH) * PATCH)) for side in (height, width))
-        raise ValueError(f"size {height}x{width} is no multiple of {PATCH}; the nearest that works is {nearest}")
+def check_size(height: int, width: int, stride: int) -> None:
+    """Raise ValueError, naming the nearest two that work, for a size that is no multiple of an encoder's stride."""
+    if height < stride or width < stride or height % stride or width % stride:
+        below, above = (
+            "x".join(str(max(1, whole(side / stride)) * stride) for side in (height, width))
+            for whole in (math.floor, math.ceil)
+        )
+        nearest = f"the nearest that works is {below}" if below == above else f"the nearest are {below} and {above}"
+        raise ValueError(f"size {height}x{width} is no multiple of {stride}; {nearest}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
+from vmdepth.networks import mobilenet
 from vmdepth.networks.decoder import TAPS, Output
-from vmdepth.networks.encoder import ENCODERS
+from vmdepth.networks.encoder import ENCODERS, Encoder
+from vmdepth.networks.mobilenet import MobileNet
 from vmdepth.networks.temporal_attention import PLACES, TemporalForm, check_form
 
 Head = Literal["none", "mamba2", "attention"]
@@ -14,7 +16,8 @@ Head = Literal["none", "mamba2", "attention"]
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """encoder: a name of `ENCODERS`. features, out_channels: widths of the decoder (fused maps; reassembled maps).
+    """encoder: a name of `ENCODERS`, or "mobilenet". features, out_channels: widths of the decoder (fused maps;
+    reassembled maps, which of "mobilenet" are the encoder's own).
 
     output: the last activation. depth: "relative" inverse depth or "metric", metres; max_depth: metres that a sigmoid
     output reaches. head: temporal head at every one of `taps`; "none" has no states. temporal_width, head_dim,
@@ -39,14 +42,24 @@ class NetworkConfig:
     window: int = PLACES
 
     def __post_init__(self) -> None:
-        if self.encoder not in ENCODERS:
-            raise ValueError(f"encoder '{self.encoder}': there are {', '.join(ENCODERS)}")
+        if self.encoder not in (*ENCODERS, mobilenet.NAME):
+            raise ValueError(f"encoder '{self.encoder}': there are {', '.join(ENCODERS)}, {mobilenet.NAME}")
         if self.head not in get_args(Head):
             raise ValueError(f"head '{self.head}': there are {', '.join(get_args(Head))}")
         unknown = [tap for tap in self.taps if tap not in TAPS]
         if unknown:
             raise ValueError(f"tap '{unknown[0]}': there are {', '.join(TAPS)}")
         check_form(self.temporal, self.window)
+
+    @property
+    def stride(self) -> int:
+        """Heights and widths of frames are multiples of it, in pixels."""
+        return MobileNet.stride if self.encoder == mobilenet.NAME else Encoder.stride
+
+    @property
+    def usual_size(self) -> tuple[int, int]:
+        """Height and width to train, export and run at where nobody says another."""
+        return (192, 272) if self.encoder == mobilenet.NAME else (196, 252)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,6 +77,7 @@ class NetworkConfig:
 VDA_TAPS = ("layer_3", "layer_4", "path_4", "path_3")  # of Video Depth Anything's motion modules 0..3
 
 PRESETS = {
+    "edge": NetworkConfig(mobilenet.NAME, 48, mobilenet.LAYERS, taps=("path_4", "path_3"), temporal_width=32),
     "tiny": NetworkConfig("tiny", 32, (24, 48, 96, 192), temporal_width=48),
     "small": NetworkConfig("small", 64, (48, 96, 192, 384)),
     "base": NetworkConfig("base", 128, (96, 192, 384, 768)),

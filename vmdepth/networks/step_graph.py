@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vmdepth.networks.encoder import PATCH
 from vmdepth.networks.temporal import States
 from vmdepth.networks.video_depth import VideoDepth
 
@@ -25,8 +24,8 @@ class StepGraph(nn.Module):
         super().__init__()
         model.check_steps()
         self.model = copy.deepcopy(model).eval()
-        self.model.encoder.fold_positions(height, width)
-        self.model.decoder.fold_enlargements()
+        self.model.encoder.fold(height, width)
+        self.model.decoder.fold()
         if model.ring is not None and model.cycle is not None:
             first, last = model.cycle
             slots = [model.ring.slot(counter - 1 if counter > first else last) or 0 for counter in range(last + 1)]
@@ -36,9 +35,8 @@ class StepGraph(nn.Module):
     def forward(self, frame: Tensor, states: States) -> tuple[Tensor, Tensor, Tensor, States]:
         # To float first: TensorRT does nothing else with bytes.
         maps = self.model.encode(frame.float().permute(0, 3, 1, 2) / 255)
-        grid = (frame.shape[1] // PATCH, frame.shape[2] // PATCH)
-        depth, after = self.model.decode_step(maps, grid, states)
-        descriptor = F.normalize(maps[-1].mean(dim=1), dim=-1)
+        depth, after = self.model.decode_step(maps, (frame.shape[1], frame.shape[2]), states)
+        descriptor = F.normalize(self.model.encoder.describe(maps), dim=-1)
         # In the order of the given ones, which is that of the graph's inputs.
         after = {name: after[name] for name in states}
         change = state_change(self._newest(states), after, frame)

@@ -16,6 +16,7 @@ on a CPU, but memory and its bandwidth are what an embedded GPU runs out of firs
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -140,7 +141,7 @@ class AttentionHead(TemporalHead):
     def __init__(self, channels: int, form: TemporalForm, window: int) -> None:
         super().__init__()
         self.form, self.window = form, window
-        self.norm = nn.GroupNorm(32, channels, eps=1e-6)
+        self.norm = nn.GroupNorm(math.gcd(32, channels), channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, channels)
         self.transformer_blocks = nn.ModuleList([_Block(channels)])
         self.proj_out = nn.Linear(channels, channels)

@@ -5,54 +5,60 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vmdepth.networks.decoder import Decoder, Tap, tap_channels, tap_size
-from vmdepth.networks.encoder import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, PATCH, Encoder, Observer, check_size
+from vmdepth.networks import mobilenet
+from vmdepth.networks.decoder import Decoder, Tap
+from vmdepth.networks.edge_decoder import EdgeDecoder
+from vmdepth.networks.encoder import Encoder, Observer, check_size
+from vmdepth.networks.mobilenet import MobileNet
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.temporal import MambaHead, States, StateWatch, TemporalHead, next_counter, remember
 from vmdepth.networks.temporal_attention import AttentionHead
 
-# Taps on maps no finer than the patch grid. Few places, so a second block costs little.
+# Taps on maps no finer than the encoder's last. Few places, so a second block costs little.
 _COARSE = ("layer_3", "layer_4", "path_4")
 
 
 class VideoDepth(nn.Module):
     """Depth of a video: relative inverse depth (≥ 0, larger is nearer), or metres, as `config.depth` says.
 
-    Images are RGB float in 0..1, height and width multiples of 14; ImageNet normalisation happens inside. States are
-    named tensors: `counter` [B], the frame's number (see `TemporalHead`), and `<tap>.<state>` for every head; `ring`
-    says how they are kept. A network without heads, and a bidirectional one, has none. Raises ValueError for sizes or
-    states that do not fit.
+    Images are RGB float in 0..1, height and width multiples of `config.stride`; normalisation happens inside. States
+    are named tensors: `counter` [B], the frame's number (see `TemporalHead`), and `<tap>.<state>` for every head;
+    `ring` says how they are kept. A network without heads, and a bidirectional one, has none. Raises ValueError for
+    sizes or states that do not fit.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
         self.name = config.encoder  # what the model is called in files and reports
-        self.encoder = Encoder(config.encoder)
-        self.decoder = Decoder(ENCODERS[config.encoder].width, config.features, config.out_channels, config.output)
+        self.encoder: Encoder | MobileNet
+        self.decoder: Decoder | EdgeDecoder
+        self.encoder, self.decoder = _parts(config)
         taps = config.taps if config.head != "none" else ()
-        self.heads: nn.ModuleDict = nn.ModuleDict({tap: _head(config, tap) for tap in taps})
+        self.heads: nn.ModuleDict = nn.ModuleDict(
+            {tap: _head(config, tap, self.decoder.tap_channels(tap)) for tap in taps}
+        )
         one = next(iter(self.heads.values()), None)
         self.ring = one.ring if isinstance(one, TemporalHead) else None
         self.cycle = one.cycle if isinstance(one, TemporalHead) else None
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(self.encoder.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(self.encoder.std).view(3, 1, 1), persistent=False)
 
     def state_shapes(self, batch: int, height: int, width: int) -> dict[str, tuple[int, ...]]:
         """State name → shape for frames of height × width pixels, in the order of the step graph."""
-        check_size(height, width)
+        check_size(height, width, self.config.stride)
         shapes: dict[str, tuple[int, ...]] = {"counter": (batch,)} if self.cycle else {}
         for tap, head in self.heads.items():
             assert isinstance(head, TemporalHead)
-            rows_columns = tap_size(tap, height, width)
+            rows_columns = self.decoder.tap_size(tap, height, width)
             shapes |= {f"{tap}.{name}": shape for name, shape in head.state_shapes(batch, *rows_columns).items()}
         return shapes
 
     def init_states(self, batch: int, height: int, width: int) -> States:
         """The states before the first frame: zeros, in the parameters' dtype and on their device."""
-        like = self.encoder.cls_token
+        like = next(self.parameters())
         return {
             name: torch.zeros(shape, dtype=like.dtype, device=like.device)
             for name, shape in self.state_shapes(batch, height, width).items()
@@ -77,14 +83,14 @@ class VideoDepth(nn.Module):
             images = image.unflatten(0, (batch, length))
             return self._through_head(name, images, states, new_states, watch).flatten(0, 1)
 
-        depth = self._decode(self.encode(clip.flatten(0, 1)), _grid(clip), temporal)
+        depth = self._decode(self.encode(clip.flatten(0, 1)), _size(clip), temporal)
         return depth.unflatten(0, (batch, length)), new_states
 
     def step(self, frame: Tensor, states: States | None = None) -> tuple[Tensor, States]:
         """frame [B, 3, H, W] → depth [B, 1, H, W] and the states after it. None starts from zeros."""
         self.check_steps()
         states = self._checked(states, len(frame), frame)
-        depth, after = self.decode_step(self.encode(frame), _grid(frame), states)
+        depth, after = self.decode_step(self.encode(frame), _size(frame), states)
         if self.ring is None:
             return depth, after
         counter = after.pop("counter")
@@ -96,22 +102,23 @@ class VideoDepth(nn.Module):
             raise ValueError("a bidirectional network has no step; load it with temporal='causal' or 'streaming'")
 
     def encode(self, images: Tensor, observe: Observer | None = None) -> list[Tensor]:
-        """images [n, 3, H, W] in 0..1 → the encoder's four maps [n, (H/14)·(W/14), width].
+        """images [n, 3, H, W] in 0..1 → the encoder's maps: of a ViT four [n, (H/14)·(W/14), width].
 
-        observe: called once per block of the encoder, with its queries and keys [n, 1, heads, tokens, d].
+        observe: called once per block of the encoder, with its queries and keys [n, 1, heads, tokens, d]. Raises
+        ValueError for an encoder without attention.
         """
         return self.encoder((images - self.mean) / self.std, observe)
 
-    def decode_step(self, maps: list[Tensor], grid: tuple[int, int], states: States) -> tuple[Tensor, States]:
-        """The half of `step` after the encoder, but of rings only the new entries. grid: rows, columns of patches."""
+    def decode_step(self, maps: list[Tensor], size: tuple[int, int], states: States) -> tuple[Tensor, States]:
+        """The half of `step` after the encoder, but of rings only the new entries. size: height, width of the frame."""
         new_states: States = {}
         if self.cycle:
             new_states["counter"] = next_counter(states["counter"], self.cycle)
-        depth = self._decode(maps, grid, lambda name, image: self._through_head(name, image, states, new_states))
+        depth = self._decode(maps, size, lambda name, image: self._through_head(name, image, states, new_states))
         return depth, new_states
 
-    def _decode(self, maps: list[Tensor], grid: tuple[int, int], tap: Tap) -> Tensor:
-        depth = self.decoder(maps, grid, tap)
+    def _decode(self, maps: list[Tensor], size: tuple[int, int], tap: Tap) -> Tensor:
+        depth = self.decoder(maps, size, tap)
         return depth if self.config.max_depth == 1 else depth * self.config.max_depth
 
     def _through_head(
@@ -141,8 +148,15 @@ class VideoDepth(nn.Module):
         return states
 
 
-def _head(config: NetworkConfig, tap: str) -> TemporalHead:
-    channels = tap_channels(tap, config.features, config.out_channels)
+def _parts(config: NetworkConfig) -> tuple[Encoder, Decoder] | tuple[MobileNet, EdgeDecoder]:
+    """The encoder, and the decoder that reads its kind of maps."""
+    if config.encoder == mobilenet.NAME:
+        return MobileNet(), EdgeDecoder(config.features, config.output)
+    encoder = Encoder(config.encoder)
+    return encoder, Decoder(encoder.size.width, config.features, config.out_channels, config.output)
+
+
+def _head(config: NetworkConfig, tap: str, channels: int) -> TemporalHead:
     if config.head == "attention":
         return AttentionHead(channels, config.temporal, config.window)
     return MambaHead(
@@ -159,5 +173,5 @@ def _prefixed(watch: StateWatch, tap: str) -> StateWatch:
     return lambda name, state: watch(f"{tap}.{name}", state)
 
 
-def _grid(images: Tensor) -> tuple[int, int]:
-    return images.shape[-2] // PATCH, images.shape[-1] // PATCH
+def _size(images: Tensor) -> tuple[int, int]:
+    return images.shape[-2], images.shape[-1]

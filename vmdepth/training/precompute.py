@@ -20,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 
 from vmdepth.data.videos import Footage, Unreadable, Video
-from vmdepth.networks.encoder import PATCH
 from vmdepth.training.teachers import Teacher
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.outputs import part_name
@@ -65,7 +64,7 @@ def write_depth(
         except Unreadable as error:
             left_out.append(str(error))
             continue
-        clip = torch.from_numpy(_sized(images, side)).permute(0, 3, 1, 2)[None].to(device).float() / 255
+        clip = torch.from_numpy(_sized(images, side, teacher.stride)).permute(0, 3, 1, 2)[None].to(device).float() / 255
         depth = teacher(clip)[0, :, 0].cpu().numpy()
         part = part_name(file)
         try:
@@ -150,8 +149,8 @@ def _file(folder: Path, index: dict[str, Any], name: str, span: range) -> Path:
     return folder / index["videos"][name] / f"{span[0]:06d}.npz"
 
 
-def _sized(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Pictures with their shorter side at `side` pixels, both rounded to whole patches."""
+def _sized(images: NDArray[np.uint8], side: int, stride: int) -> NDArray[np.uint8]:
+    """Pictures with their shorter side at `side` pixels, both rounded to multiples of the teacher's stride."""
     scale = side / min(images.shape[1:3])
-    rows, columns = (max(PATCH, round(length * scale / PATCH) * PATCH) for length in images.shape[1:3])
+    rows, columns = (max(stride, round(length * scale / stride) * stride) for length in images.shape[1:3])
     return np.stack([cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA) for image in images])

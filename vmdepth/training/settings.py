@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from vmdepth.data.photographs import find_photographs
 from vmdepth.losses.affine import Fit
+from vmdepth.networks.encoder import check_size
 from vmdepth.networks.presets import PRESETS, Head, NetworkConfig
 from vmdepth.networks.temporal_attention import PLACES, TemporalForm
 from vmdepth_runtime.errors import InputError
@@ -20,12 +22,14 @@ class TrainSettings:
     """Network. preset: a name of `PRESETS`. head, taps, temporal, window: its temporal heads, their places (names with
     commas between), form of attention over time, and frames a causal one sees; empty and 0 are the preset's. init: a
     checkpoint to start from: of the same network, or of one without temporal heads, such as Depth Anything V2.
-    freeze_encoder: whether its encoder stays as it is.
+    Or, for preset edge, DeepLabv3's .tflite file, for the encoder. freeze_encoder: whether the encoder stays as it is;
+    frozen_blocks: how many of its first blocks do.
 
     Clips. data: `rendered`, a video, a folder of videos, frames or RGB-D, or several with weights
     (`rendered:0.5,videos/:0.5`). teacher: a checkpoint, or a folder of `vmdepth-train precompute`, that gives depth
     where the data has none. fit: scale and shift between depth and truth, one per "clip" or one per "frame" (for a
-    teacher that sees every frame alone). size: HxW pixels. clip_length: frames; batch: clips per step, over all
+    teacher that sees every frame alone). textures: a folder of photographs for surfaces of the rendered world. size:
+    HxW pixels; empty is the network's usual one. clip_length: frames; batch: clips per step, over all
     processes. stride: longest step between a clip's frames in a video. p_single_frame: share of the steps on single
     pictures, states at their start. augment: vary colour, exposure, blur and noise.
 
@@ -33,14 +37,14 @@ class TrainSettings:
     gradient_weight (edges; α), temporal_weight (changes over time; β), smoothness_weight (states while nothing moves;
     γ).
 
-    Steps. heads_rate: factor on the learning rate for temporal heads. Mamba heads start as the identity and are few
-    numbers: beside a decoder that has learnt already they learn to steady depth at 20 times its rate, and hardly at
-    the same. chunk: frames per backward pass, states carried on without gradient; every chunk has a fit and changes
-    over time of its own; 0 is the whole clip. ema: decay of the average of weights that is saved as the model; 0 saves
-    the last ones. round_weights: save its kernels and matrices on a grid of 8 bits, for a graph a quarter as large.
-    precision: "fp32" or "bf16" (autocast).
-    checkpointing: recompute the encoder's blocks in the backward pass. compile: torch.compile. seed: of weights and
-    clips. device: "auto" takes a GPU where there is one.
+    Steps. encoder_rate, heads_rate: factors on the learning rate for the encoder and for temporal heads. Mamba heads
+    start as the identity and are few numbers: beside a decoder that has learnt already they learn to steady depth at 20
+    times its rate, and hardly at the same. An encoder that has seen the world learns at a tenth. chunk: frames per
+    backward pass, states carried on without gradient; every chunk has a fit and changes over time of its own; 0 is the
+    whole clip. ema: decay of the average of weights that is saved as the model; 0 saves the last ones. round_weights:
+    save its kernels and matrices on a grid of 8 bits, for a graph a quarter as large. precision: "fp32" or "bf16"
+    (autocast). checkpointing: recompute the encoder's blocks in the backward pass. compile: torch.compile. seed: of
+    weights and clips. device: "auto" takes a GPU where there is one.
     """
 
     preset: str = "tiny"
@@ -50,10 +54,12 @@ class TrainSettings:
     window: int = 0
     init: str = ""
     freeze_encoder: bool = False
+    frozen_blocks: int = 0
     data: str = "rendered"
     teacher: str = ""
     fit: Fit = "clip"
-    size: str = "196x252"
+    textures: str = ""
+    size: str = ""
     clip_length: int = 6
     batch: int = 4
     stride: int = 1
@@ -65,6 +71,7 @@ class TrainSettings:
     smoothness_weight: float = 0.05
     steps: int = 20_000
     learning_rate: float = 1e-3
+    encoder_rate: float = 1.0
     heads_rate: float = 1.0
     warmup: int = 300
     weight_decay: float = 0.05
@@ -94,6 +101,8 @@ class TrainSettings:
 
     @property
     def height_width(self) -> tuple[int, int]:
+        if not self.size:
+            return self.network.usual_size
         height, _, width = self.size.partition("x")
         return int(height), int(width)
 
@@ -164,9 +173,14 @@ def _checked(settings: TrainSettings) -> TrainSettings:
     try:
         height, width = settings.height_width
     except ValueError:
-        raise InputError(f"size={settings.size}: should be HxW, for example 196x252") from None
-    if height <= 0 or width <= 0 or height % 14 or width % 14:
-        raise InputError(f"size={settings.size}: both sides must be multiples of 14, for example 196x252")
+        usual = "x".join(map(str, network.usual_size))
+        raise InputError(f"size={settings.size}: should be HxW, for example {usual}") from None
+    try:
+        check_size(height, width, network.stride)
+    except ValueError as error:
+        raise InputError(f"preset '{settings.preset}': {error}") from None
+    if settings.textures:
+        find_photographs(Path(settings.textures))
     for key, choices in (("fit", get_args(Fit)), ("precision", ("fp32", "bf16"))):
         if getattr(settings, key) not in choices:
             raise InputError(f"{key}={getattr(settings, key)}: there are {', '.join(choices)}")
@@ -196,6 +210,7 @@ _ABOVE_0 = (
     "stride",
     "steps",
     "learning_rate",
+    "encoder_rate",
     "heads_rate",
     "gradient_clip",
     "save_every",
@@ -203,6 +218,7 @@ _ABOVE_0 = (
 )
 _NOT_NEGATIVE = (
     "seed",
+    "frozen_blocks",
     "warmup",
     "weight_decay",
     "chunk",

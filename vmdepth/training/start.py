@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from vmdepth import checkpoint
+from vmdepth import checkpoint, official_mobilenet
 from vmdepth.data.mixture import Source, long_enough, parse_mixture
+from vmdepth.networks import mobilenet
+from vmdepth.networks.encoder import Encoder
+from vmdepth.networks.mobilenet import MobileNet
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.precompute import LabelledVideo, is_precomputed, read_index
@@ -22,12 +25,21 @@ from vmdepth_runtime.errors import InputError
 def network(settings: TrainSettings) -> VideoDepth:
     """The preset's network, fresh or with the weights of `init`.
 
-    A checkpoint without temporal heads lends its encoder and decoder, last activation included, to a preset that has
-    some; those start untrained, which changes no depth. Raises InputError where they do not fit.
+    A file of DeepLabv3 on MobileNetV2 lends its encoder. A checkpoint without temporal heads lends its encoder and
+    decoder, last activation included, to a preset that has some; those start untrained, which changes no depth. Raises
+    InputError where they do not fit.
     """
     asked = settings.network
     if not settings.init:
         return _built(asked, settings)
+    if settings.init.endswith(official_mobilenet.ENDING):
+        if asked.encoder != mobilenet.NAME:
+            raise InputError(
+                f"{settings.init}: holds a MobileNetV2 encoder, which preset edge has, not '{settings.preset}'"
+            )
+        model = _built(asked, settings)
+        model.encoder.load_state_dict(official_mobilenet.encoder_weights(Path(settings.init)))
+        return model
     given = checkpoint.load_video(settings.init)
     if given.config.depth == "metric":
         raise InputError(f"{settings.init}: gives metres, and training is for relative depth")
@@ -64,9 +76,13 @@ def _heads(config: NetworkConfig) -> dict[str, Any]:
 def clips_and_teacher(settings: TrainSettings, device: torch.device) -> tuple[list[Source], Teacher | None]:
     """The sources of clips, and the network that labels them while training, if one has to.
 
-    Raises InputError for footage without depth and without a teacher, and for a teacher with nothing to do.
+    Raises InputError for footage without depth and without a teacher, and for a teacher or textures with nothing to do.
     """
     sources = parse_mixture(settings.data, settings.clip_length)
+    if settings.textures and all(source.videos is not None for source in sources):
+        raise InputError(
+            f"textures={settings.textures}: data={settings.data} has no rendered clips; leave textures out"
+        )
     bare = next((v.name for s in sources for v in s.videos or () if not v.labelled), None)
     if not settings.teacher:
         if bare:
@@ -92,9 +108,20 @@ def clips_and_teacher(settings: TrainSettings, device: torch.device) -> tuple[li
     return [long_enough(source, settings.clip_length) for source in labelled], None
 
 
-def parameter_groups(model: VideoDepth, weight_decay: float, heads_rate: float = 1.0) -> list[dict[str, Any]]:
+def freeze(encoder: Encoder | MobileNet, blocks: int) -> None:
+    """Keep the first blocks of an encoder, and what is before them, as they are; all of it where there are no more."""
+    if blocks >= len(encoder.blocks):
+        encoder.requires_grad_(False)
+    elif blocks:
+        for part in (*encoder.begin(), *encoder.blocks[:blocks]):
+            part.requires_grad_(False)
+
+
+def parameter_groups(
+    model: VideoDepth, weight_decay: float, heads_rate: float = 1.0, encoder_rate: float = 1.0
+) -> list[dict[str, Any]]:
     """AdamW's groups of a network's parameters that learn; `rate` is a factor on the learning rate, for temporal heads
-    `heads_rate`.
+    `heads_rate`, for the encoder `encoder_rate`.
 
     Matrices and kernels decay; gains, biases and the position table do not. The patch embedding learns at a tenth: the
     588 numbers of a patch move together, so at the full rate its output outgrows everything that is added to it later,
@@ -105,7 +132,10 @@ def parameter_groups(model: VideoDepth, weight_decay: float, heads_rate: float =
         if not parameter.requires_grad:
             continue
         decays = parameter.ndim >= 2 and name not in ("encoder.pos_embed", "encoder.cls_token")
-        rate = 0.1 if name == "encoder.patch_embed.proj.weight" else heads_rate if name.startswith("heads.") else 1.0
+        part = name.partition(".")[0]
+        rate = {"encoder": encoder_rate, "heads": heads_rate}.get(part, 1.0)
+        if name == "encoder.patch_embed.proj.weight":
+            rate *= 0.1
         groups.setdefault((decays, rate), []).append(parameter)
     return [
         {"params": parameters, "weight_decay": weight_decay if decays else 0.0, "rate": rate}

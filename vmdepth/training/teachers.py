@@ -6,10 +6,12 @@ import math
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vmdepth.checkpoint import load
 from vmdepth.networks.any_view import AnyViewDepth
+from vmdepth.networks.encoder import PATCH
 from vmdepth.networks.mono_depth import MonoDepth
 from vmdepth.networks.nested_depth import NestedDepth
 from vmdepth.networks.temporal_attention import PLACES
@@ -37,11 +39,24 @@ class Teacher:
         self.path = path
         attentive = isinstance(network, VideoDepth) and network.config.head == "attention"
         self.most_frames: float = PLACES if attentive else math.inf  # of a clip
+        self.stride = network.config.stride if isinstance(network, VideoDepth) else PATCH
 
     @torch.no_grad()
     def __call__(self, clip: Tensor) -> Tensor:
         """clip [B, N, 3, H, W] in 0..1 → inverse depth [B, N, 1, H, W], ≥ 0, up to scale and (networks of inverse
-        depth) shift: one for the whole clip, but one per frame where the teacher sees every frame alone."""
+        depth) shift: one for the whole clip, but one per frame where the teacher sees every frame alone.
+
+        A clip whose sides are no multiples of its stride, as the student's may be, it sees at the nearest size.
+        """
+        size = clip.shape[-2:]
+        fitting = [max(self.stride, round(side / self.stride) * self.stride) for side in size]
+        if fitting == list(size):
+            return self._asked(clip)
+        seen = F.interpolate(clip.flatten(0, 1), fitting, mode="bilinear", antialias=True)
+        said = self._asked(seen.unflatten(0, clip.shape[:2]))
+        return F.interpolate(said.flatten(0, 1), size, mode="bilinear").unflatten(0, clip.shape[:2])
+
+    def _asked(self, clip: Tensor) -> Tensor:
         network = self.network
         if isinstance(network, VideoDepth):
             depth, _ = network(clip)

@@ -22,7 +22,7 @@ from vmdepth.training.objective import NAMES, losses
 from vmdepth.training.pictures import student_and_truth, write_picture
 from vmdepth.training.processes import Processes
 from vmdepth.training.settings import TrainSettings
-from vmdepth.training.start import clips_and_teacher, network, parameter_groups
+from vmdepth.training.start import clips_and_teacher, freeze, network, parameter_groups
 from vmdepth_runtime.errors import InputError, WorkError
 
 
@@ -58,11 +58,13 @@ class Trainer:
         if not resume and self.processes.first:
             run_folder.claim(folder, settings)
         self.model.to(self.processes.device).train()
-        self.model.encoder.requires_grad_(not settings.freeze_encoder)
+        freeze(
+            self.model.encoder, len(self.model.encoder.blocks) if settings.freeze_encoder else settings.frozen_blocks
+        )
         self.model.encoder.checkpointing = settings.checkpointing
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a sixth faster on a CPU
         self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, settings.weight_decay, settings.heads_rate),
+            parameter_groups(self.model, settings.weight_decay, settings.heads_rate, settings.encoder_rate),
             lr=settings.learning_rate,
             betas=(0.9, 0.98),
         )
@@ -147,6 +149,7 @@ class Trainer:
             with_still=settings.smoothness_weight > 0 and self.model.config.head == "mamba2",
             process=self.processes.rank,
             processes=self.processes.count,
+            photos=Path(settings.textures) if settings.textures else None,
         )
 
     def train_step(self, clips: TrainingClips) -> Tensor:
@@ -253,8 +256,9 @@ class _StopSignals:
 
 def _out_of_memory(settings: TrainSettings) -> str:
     length = settings.chunk or settings.clip_length
+    height, width = settings.height_width
     return (
-        f"out of memory at batch={settings.batch}, {length} frames per backward pass, size={settings.size}. What "
+        f"out of memory at batch={settings.batch}, {length} frames per backward pass, size={height}x{width}. What "
         f"helps: a smaller batch (memory follows it: half takes half), chunk={max(1, length // 2)} (half the frames at "
         f"once, a fifth to a half less), checkpointing=true (about half, for a third more time)"
     )

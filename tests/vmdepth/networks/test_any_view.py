@@ -167,7 +167,7 @@ def test_gradients_reach_every_used_weight(network, clip):
 
 @torch.no_grad()
 def test_what_does_not_fit_is_refused(network, clip):
-    with pytest.raises(ValueError, match="nearest that works is 28x42"):
+    with pytest.raises(ValueError, match="nearest are 28x28 and 28x42"):
         network(clip[..., :40])
     with pytest.raises(ValueError, match=r"views are \[B, N, 3, H, W\]"):
         network(clip[0])

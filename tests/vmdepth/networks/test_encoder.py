@@ -57,7 +57,7 @@ def test_folded_positions_give_the_same_maps():
     encoder = Encoder("tiny").eval()
     images = torch.randn(1, 3, 42, 70)
     before = encoder(images)
-    encoder.fold_positions(42, 70)
+    encoder.fold(42, 70)
     assert all(torch.equal(a, b) for a, b in zip(before, encoder(images), strict=True))
 
 

@@ -12,13 +12,13 @@ from vmdepth.networks.video_depth import VideoDepth
 @torch.no_grad()
 def test_the_counter_is_exact_in_every_precision_and_goes_round(dtype):
     model = VideoDepth(PRESETS["tiny"])
-    grid, batch = (1, 1), 1
+    size, batch = (14, 14), 1
     maps = [torch.zeros(batch, 1, 192)] * 4
     states = model.init_states(batch, 14, 14)
     counter = states["counter"].to(dtype)
     for n in range(2 * CYCLE + 3):
         assert float(counter) == n % CYCLE
-        _, after = model.decode_step(maps, grid, {**states, "counter": counter})
+        _, after = model.decode_step(maps, size, {**states, "counter": counter})
         counter = after["counter"].to(dtype)
 
 

@@ -14,6 +14,8 @@ CONFIGS = {
     **PRESETS,
     "tiny, head none": replace(PRESETS["tiny"], head="none"),
     "tiny, every tap": EVERY_TAP,
+    "edge, every tap": replace(PRESETS["edge"], taps=EVERY_TAP.taps),
+    "edge, head attention": replace(PRESETS["edge"], head="attention", window=4),
     "tiny, expand 2, relu": replace(PRESETS["tiny"], expand=2, d_state=8, output="relu"),
 }
 
@@ -24,12 +26,14 @@ def trained_like(config: NetworkConfig) -> VideoDepth:
     model = VideoDepth(config).eval()
     for head in model.heads.values():
         torch.nn.init.normal_(head.proj_out.weight, std=0.3)
-    torch.nn.init.ones_(model.decoder.scratch.output_conv2[2].bias)  # away from where a ReLU would end at 0
+    last = model.decoder.output_conv2 if config.encoder == "mobilenet" else model.decoder.scratch.output_conv2
+    torch.nn.init.ones_(last[2].bias)  # away from where a ReLU would end at 0
     return model
 
 
-def clip_of(batch: int = 2, frames: int = FRAMES) -> torch.Tensor:
-    return torch.rand(batch, frames, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(1))
+def clip_of(batch: int = 2, frames: int = FRAMES, stride: int = 14) -> torch.Tensor:
+    size = HEIGHT * stride // 14, WIDTH * stride // 14
+    return torch.rand(batch, frames, 3, *size, generator=torch.Generator().manual_seed(1))
 
 
 def spread(depth: torch.Tensor) -> float:
@@ -49,7 +53,7 @@ def model(request):
 
 @torch.no_grad()
 def test_steps_equal_the_clip_in_depth_and_states(model):
-    clip = clip_of()
+    clip = clip_of(stride=model.config.stride)
     depth, states = model(clip)
     stepped, carried = [], None
     for frame in clip.unbind(1):
@@ -78,7 +82,7 @@ def test_any_split_into_chunks_equals_the_clip(lengths):
 
 @torch.no_grad()
 def test_no_frame_sees_a_later_one(model):
-    clip = clip_of()
+    clip = clip_of(stride=model.config.stride)
     depth, _ = model(clip)
     for t in (0, 3, FRAMES - 2):
         other = clip.clone()
@@ -112,7 +116,7 @@ def test_an_untrained_head_leaves_the_depth_as_it_was(name):
 
 @torch.no_grad()
 def test_streams_of_a_batch_do_not_mix(model):
-    clip = clip_of()
+    clip = clip_of(stride=model.config.stride)
     depth, _ = model(clip)
     alone, _ = model(clip[1:])
     assert (alone[0] - depth[1]).abs().max() <= 1e-4 * spread(depth)
@@ -137,10 +141,19 @@ def test_states_are_zeros_of_the_shapes_promised():
     assert {name: t.shape for name, t in after.items()} == {name: t.shape for name, t in states.items()}
 
 
-@pytest.mark.parametrize(("height", "width"), [(41, 56), (42, 57), (0, 14), (13, 14)])
-def test_a_size_that_is_no_multiple_of_14_is_refused_with_the_nearest(height, width):
-    with pytest.raises(ValueError, match="no multiple of 14; the nearest that works is"):
-        VideoDepth(PRESETS["tiny"]).init_states(1, height, width)
+@pytest.mark.parametrize(
+    ("preset", "height", "width", "said"),
+    [
+        ("tiny", 41, 56, "no multiple of 14; the nearest are 28x56 and 42x56"),
+        ("tiny", 42, 57, "no multiple of 14; the nearest are 42x56 and 42x70"),
+        ("tiny", 0, 14, "no multiple of 14; the nearest that works is 14x14"),
+        ("tiny", 13, 14, "no multiple of 14; the nearest that works is 14x14"),
+        ("edge", 196, 252, "no multiple of 16; the nearest are 192x240 and 208x256"),
+    ],
+)
+def test_a_size_that_is_no_multiple_of_the_stride_is_refused_with_the_nearest(preset, height, width, said):
+    with pytest.raises(ValueError, match=said):
+        VideoDepth(PRESETS[preset]).init_states(1, height, width)
 
 
 def test_states_of_another_network_or_size_are_refused_by_name():

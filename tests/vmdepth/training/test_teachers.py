@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from vmdepth import checkpoint
 from vmdepth.data.videos import FrameFolder, find_videos
+from vmdepth.networks.presets import PRESETS
+from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.precompute import SPAN, LabelledVideo, read_index, write_depth
 from vmdepth.training.settings import TrainSettings
 from vmdepth.training.teachers import Teacher
@@ -73,6 +76,18 @@ def test_a_metric_teacher_gives_inverse_metres(official):
     teacher = Teacher(path, CPU)
     metres, _ = teacher.network(clip())
     torch.testing.assert_close(teacher(clip()), 1 / metres.clamp_min(1e-3))
+
+
+def test_a_clip_of_another_stride_is_seen_at_the_nearest_size(official, tmp_path):
+    """The edge preset learns at multiples of 16, its teachers see multiples of 14; and the other way round."""
+    teacher = Teacher(official("da2_vits", "depth_anything_v2_vits.pth"), CPU)
+    odd = torch.rand(1, 2, 3, 48, 64, generator=torch.Generator().manual_seed(0))
+    depth = teacher(odd)
+    assert depth.shape == (1, 2, 1, 48, 64)
+    small = torch.nn.functional.interpolate(odd[0], (42, 70), mode="bilinear", antialias=True)[None]
+    torch.testing.assert_close(depth.mean(), teacher(small).mean(), rtol=0.02, atol=0)
+    checkpoint.save(tmp_path / "edge.safetensors", VideoDepth(replace(PRESETS["edge"], head="none")), "edge")
+    assert Teacher(tmp_path / "edge.safetensors", CPU)(clip()).shape == (2, 3, 1, 42, 56)
 
 
 def test_a_teacher_of_views_is_asked_clip_by_clip(official):

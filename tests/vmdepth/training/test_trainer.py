@@ -9,6 +9,8 @@ import sys
 import time
 from dataclasses import replace
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -49,6 +51,15 @@ def test_temporal_heads_have_a_rate_of_their_own():
     for name, parameter in model.named_parameters():
         usual = 0.1 if name == "encoder.patch_embed.proj.weight" else 1.0
         assert rates[id(parameter)] == (20.0 if name.startswith("heads.") else usual)
+
+
+@pytest.mark.parametrize("preset", ["edge", "tiny"])
+def test_an_encoder_has_a_rate_of_its_own(preset):
+    model = VideoDepth(PRESETS[preset])
+    rates = {id(p): group["rate"] for group in parameter_groups(model, 0.1, 1.0, 0.1) for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        slow = 0.1 if name == "encoder.patch_embed.proj.weight" else 1.0
+        assert rates[id(parameter)] == pytest.approx(slow * (0.1 if name.startswith("encoder.") else 1.0))
 
 
 @torch.no_grad()
@@ -252,6 +263,40 @@ def test_a_frozen_encoder_stays_as_it_is_to_the_bit(tmp_path):
     after = vmdepth.load(tmp_path / "run" / "last.safetensors").state_dict()
     for name, tensor in before.items():
         assert torch.equal(after[name], tensor) == name.startswith("encoder."), name
+
+
+@pytest.mark.parametrize(
+    ("preset", "size", "begin"),
+    [
+        ("edge", "32x48", ("encoder.stem.", "encoder.blocks.0.", "encoder.blocks.1.")),
+        (
+            "tiny",
+            "28x42",
+            ("encoder.patch_embed.", "encoder.cls_", "encoder.pos_", "encoder.blocks.0.", "encoder.blocks.1."),
+        ),
+    ],
+)
+def test_the_first_blocks_stay_as_they_are_and_the_others_learn(preset, size, begin, tmp_path):
+    settings = replace(SMALL, preset=preset, size=size, frozen_blocks=2, steps=2)
+    trainer = Trainer(settings, tmp_path / "run", resume=False)
+    before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    trainer.run(lambda _: None)
+    after = weights(tmp_path / "run")
+    for name, tensor in before.items():
+        assert torch.equal(after[name], tensor) == name.startswith(begin), name
+
+
+def test_a_world_papered_with_photographs_is_what_it_learns_from(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    cv2.imwrite(str(tmp_path / "pictures" / "red.png"), np.full((40, 40, 3), (0, 0, 250), np.uint8))
+    plain, papered = (
+        Trainer(replace(SMALL, textures=textures, augment=False), tmp_path / f"run{number}", resume=False)
+        .plan()
+        .batch(0, torch.device("cpu"))
+        for number, textures in enumerate(("", str(tmp_path / "pictures")))
+    )
+    assert torch.equal(plain.inverse_depth, papered.inverse_depth)
+    assert (papered.rgb - plain.rgb).abs().mean() > 0.01
 
 
 def test_attention_over_time_trains_causally_and_streams(tmp_path):
