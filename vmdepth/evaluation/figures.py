@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from typing import Any
@@ -20,6 +20,7 @@ from vmdepth.evaluation.accuracy import (
     pooled,
 )
 from vmdepth.evaluation.consistency import alignment_error, static_flicker
+from vmdepth.evaluation.parabola import parabola_accuracy
 from vmdepth.evaluation.recording import Model, ModelTrack, Recording, record
 from vmdepth.evaluation.spool import Spool
 from vmdepth_runtime.contract import Resize
@@ -34,7 +35,8 @@ class Figures:
     """Of some frames together, or means of such over sequences. None: cannot be known from this data or model.
 
     delta1, absrel, rmse: `Accuracy` after one fit over the whole sequence. first_…: the same after a fit on its first
-    16 frames (the first half of fewer than 32): what has drifted away since shows here. tae: percent. opw: 1/m.
+    16 frames (the first half of fewer than 32): what has drifted away since shows here. frame_…: mean over frames, each
+    after a fit of its own: how right every picture is, whatever becomes of its scale. tae: percent. opw: 1/m.
     flicker: 1/m, `static_flicker`. state_rms: mean over frames. Pairs of frames count for the later one.
     """
 
@@ -44,10 +46,23 @@ class Figures:
     first_delta1: float | None
     first_absrel: float | None
     first_rmse: float | None
+    frame_delta1: float | None
+    frame_absrel: float | None
     tae: float | None
     opw: float | None
     flicker: float | None
     state_rms: float | None
+
+
+@dataclass(frozen=True)
+class Blind:
+    """What a parabola in y reaches that is fitted to the truth as the model is (see `parabola_accuracy`)."""
+
+    delta1: float
+    absrel: float
+    rmse: float
+    frame_delta1: float
+    frame_absrel: float
 
 
 @dataclass(frozen=True)
@@ -57,7 +72,7 @@ class SequenceFigures:
     fit: scale and shift from predicted to true inverse depth (1/m), over all frames. first_frames: how many the other
     fit saw. whole, buckets: over all frames, and over every 100. state_growth: RMS of the states in the last 100 frames
     that were begun over that in the first 100; of fewer than 200 frames, second half over first. per_frame: "tae",
-    "opw", "flicker", "state_rms" → [N], NaN where there is none.
+    "opw", "flicker", "state_rms", "frame_delta1", "frame_absrel" → [N], NaN where there is none.
     """
 
     frames: int
@@ -71,7 +86,8 @@ class SequenceFigures:
 
 @dataclass(frozen=True)
 class ModelFigures:
-    """Of one model: means over sequences (of a bucket, over those long enough to have it), and every sequence's own."""
+    """Of one model: means over groups of sequences (of a bucket, over those long enough to have it), and every
+    sequence's own."""
 
     whole: Figures
     buckets: list[Figures]
@@ -102,10 +118,15 @@ class ModelFigures:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """models: in the order they came in. mean_map: of `mean_map_accuracy`. first: what the first sequence left."""
+    """models: in the order they came in. mean_map: of `mean_map_accuracy`, where all depth has one shape and sequences
+    are in no groups. parabolas: of every sequence; parabola: as means of models are taken. groups: of every sequence,
+    by name. first: what the first sequence left."""
 
     models: list[ModelFigures]
-    mean_map: Accuracy
+    mean_map: Accuracy | None
+    parabolas: list[Blind]
+    parabola: Blind
+    groups: list[str]
     first: Recording
 
     @property
@@ -113,30 +134,60 @@ class Evaluation:
         return sum(one.frames for one in self.models[0].sequences)
 
 
+Seen = Callable[[int, Recording, list[SequenceFigures]], None]
+
+
 def evaluate_sequences(
-    models: list[Model], sequences: Iterable[Iterable[RgbdFrame]], resize: Resize = "area"
+    models: list[Model],
+    sequences: Sequence[Iterable[RgbdFrame]],
+    resize: Resize = "area",
+    names: Sequence[str] = (),
+    groups: Sequence[str] = (),
+    seen: Seen | None = None,
 ) -> Evaluation:
     """All figures of every model, streamed frame by frame over the same sequences.
 
-    resize: how frames come to the model's size and depth back to theirs, as in `vmdepth-run`. Raises InputError for a
-    sequence without known depth.
+    resize: how frames come to the model's size and depth back to theirs, as in `vmdepth-run`. groups: what each
+    sequence belongs to; means are of groups, not of sequences, so that many takes of one place count once. seen: told
+    the number, recording and figures per model of every sequence. names: of the sequences, for errors. Raises
+    InputError for a sequence without known depth.
     """
-    truths, lengths = Spool(), []
+    apart = [str(number) for number in range(len(sequences))]
     found: list[list[SequenceFigures]] = [[] for _ in models]
+    truths, lengths, shapes = Spool(), [], set()
+    parabolas: list[Blind] = []
     first: Recording | None = None
     for number, frames in enumerate(sequences):
         recording = record(models, frames, resize, truths)
         first = first or recording
         lengths.append(len(recording))
+        shapes |= recording.shapes
         try:
+            parabolas.append(_blind(recording))
             for track, figures in zip(recording.tracks, found, strict=True):
                 figures.append(sequence_figures(recording, track))
         except ValueError as error:
-            raise InputError(f"sequence {number}: {error}; there is nothing to compare with") from None
+            name = names[number] if names else f"sequence {number}"
+            raise InputError(f"{name}: {error}; there is nothing to compare with") from None
+        if seen is not None:
+            seen(number, recording, [figures[-1] for figures in found])
     assert first is not None
-    ends = np.cumsum(lengths)
-    mean_map = mean_map_accuracy([truths[end - length : end] for end, length in zip(ends, lengths, strict=True)])
-    return Evaluation([_model_figures(figures) for figures in found], mean_map, first)
+    mean_map = None
+    if not groups and len(shapes) == 1:
+        ends = np.cumsum(lengths)
+        mean_map = mean_map_accuracy([truths[end - length : end] for end, length in zip(ends, lengths, strict=True)])
+    groups = groups or apart
+    blind = {name: float(np.mean(values)) for name, values in _by_group(Blind, parabolas, groups).items()}
+    models_figures = [_model_figures(figures, groups) for figures in found]
+    return Evaluation(models_figures, mean_map, parabolas, Blind(**blind), list(groups), first)
+
+
+def _blind(recording: Recording) -> Blind:
+    """Raises ValueError when no depth is known."""
+    whole, frames = parabola_accuracy(recording.heights, recording.true)
+    known = [frame for frame in frames if frame is not None]
+    means = {name: float(np.mean([getattr(frame, name) for frame in known])) for name in ("delta1", "absrel")}
+    return Blind(**asdict(whole), frame_delta1=means["delta1"], frame_absrel=means["absrel"])
 
 
 def sequence_figures(recording: Recording, track: ModelTrack) -> SequenceFigures:
@@ -148,15 +199,20 @@ def sequence_figures(recording: Recording, track: ModelTrack) -> SequenceFigures
         first_fit = fit_maps(islice(track.measured, early), islice(recording.true, early))
     except ValueError:
         first_fit = None  # the depth camera saw nothing at first
-    errors, first_errors = np.zeros((frames, 4)), np.zeros((frames, 4))
+    errors, first_errors, own = np.zeros((frames, 4)), np.zeros((frames, 4)), np.full((frames, 2), np.nan)
     for number, (inverse, true) in enumerate(zip(track.measured, recording.true, strict=True)):
         errors[number] = frame_errors(inverse, true, fit)
         if first_fit is not None:
             first_errors[number] = frame_errors(inverse, true, first_fit)
+        if errors[number, 0]:
+            alone = pooled(frame_errors(inverse, true, fit_maps([inverse], [true]))[None])
+            own[number] = alone.delta1, alone.absrel  # type: ignore[union-attr]  # a pixel is known
     per_frame = {
         **_pair_figures(recording, track, fit),
         "opw": abs(fit[0]) * np.array(track.warp_errors),  # a difference knows no shift
         "state_rms": np.array(track.state_rms, np.float64),  # None becomes NaN
+        "frame_delta1": own[:, 0],
+        "frame_absrel": own[:, 1],
     }
 
     def over(part: slice) -> Figures:
@@ -164,10 +220,7 @@ def sequence_figures(recording: Recording, track: ModelTrack) -> SequenceFigures
         return Figures(
             **_named(pooled(errors[part])),
             **_named(pooled(first_errors[part]), "first_"),
-            tae=means["tae"],
-            opw=means["opw"],
-            flicker=means["flicker"],
-            state_rms=means["state_rms"],
+            **means,
         )
 
     buckets = [over(slice(start, start + BUCKET)) for start in range(0, frames, BUCKET)]
@@ -202,7 +255,9 @@ def _pair_figures(recording: Recording, track: ModelTrack, fit: tuple[float, flo
         now = (fit[0] * track.inverse[number] + np.float32(fit[1])).astype(np.float32), recording.static[number]
         last = poses[number - 1]
         if before is not None and last is not None:
-            cameras = recording.intrinsics[number - 1], recording.intrinsics[number], np.linalg.inv(pose) @ last
+            here, there = recording.intrinsics[number - 1], recording.intrinsics[number]
+            assert here is not None and there is not None  # who knows poses knows the camera
+            cameras = here, there, np.linalg.inv(pose) @ last
             depth, next_depth = (1 / np.maximum(inverse, np.float32(1 / FARTHEST)) for inverse in (before[0], now[0]))
             tae[number] = 100 * alignment_error(depth, next_depth, *cameras)
             flicker[number] = static_flicker(before[0], now[0], before[1], now[1], *cameras)
@@ -210,21 +265,37 @@ def _pair_figures(recording: Recording, track: ModelTrack, fit: tuple[float, flo
     return {"tae": tae, "flicker": flicker}
 
 
-def _model_figures(sequences: list[SequenceFigures]) -> ModelFigures:
+def _model_figures(sequences: list[SequenceFigures], groups: Sequence[str]) -> ModelFigures:
     longest = max(len(one.buckets) for one in sequences)
-    by_bucket = [[one.buckets[i] for one in sequences if i < len(one.buckets)] for i in range(longest)]
-    growths = [one.state_growth for one in sequences if one.state_growth is not None]
+    by_bucket = [
+        [(one.buckets[i], group) for one, group in zip(sequences, groups, strict=True) if i < len(one.buckets)]
+        for i in range(longest)
+    ]
+    growths = _group_means([one.state_growth for one in sequences], groups)
     return ModelFigures(
-        _mean_figures([one.whole for one in sequences]),
-        [_mean_figures(buckets) for buckets in by_bucket],
-        float(np.mean(growths)) if growths else None,
+        _mean_figures([one.whole for one in sequences], groups),
+        [_mean_figures([bucket for bucket, _ in those], [group for _, group in those]) for those in by_bucket],
+        _mean(growths),
         sequences,
     )
 
 
-def _mean_figures(figures: Sequence[Figures]) -> Figures:
-    columns = ((f.name, [getattr(one, f.name) for one in figures]) for f in fields(Figures))
-    return Figures(**{name: _mean(np.array(values, np.float64)) for name, values in columns})
+def _mean_figures(figures: Sequence[Figures], groups: Sequence[str]) -> Figures:
+    return Figures(**{name: _mean(values) for name, values in _by_group(Figures, figures, groups).items()})
+
+
+def _by_group(
+    kind: type[Figures] | type[Blind], of: Sequence[Figures] | Sequence[Blind], groups: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    """Figure → the mean of every group; NaN where none of it has one."""
+    return {f.name: _group_means([getattr(one, f.name) for one in of], groups) for f in fields(kind)}
+
+
+def _group_means(values: Sequence[float | None], groups: Sequence[str]) -> NDArray[np.float64]:
+    """Of every group, in the order they come in, over what is not None; NaN where that is nothing."""
+    numbers = np.array(values, np.float64)
+    means = [_mean(numbers[[group == name for group in groups]]) for name in dict.fromkeys(groups)]
+    return np.array(means, np.float64)
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:

@@ -43,15 +43,18 @@ class ModelTrack:
 class Recording:
     """What is true, frame by frame, and a track per model.
 
-    true: depth [h, w] where it was measured, metres, 0 unknown, inf sky. static: true inverse depth [H, W], 1/m, of
+    true: depth [h, w] where it was measured, metres, 0 unknown, inf sky. heights: where that lies in the picture, [h,
+    w], from −1 above to 1 below. shapes: all that true has. static: true inverse depth [H, W], 1/m, of
     what stands still, NaN elsewhere. intrinsics [3, 3] and poses [4, 4] of the colour camera; a pose that was not
     measured is None.
     """
 
     true: Spool
     tracks: list[ModelTrack]
+    heights: Spool = field(default_factory=Spool)
+    shapes: set[tuple[int, ...]] = field(default_factory=set)
     static: Spool = field(default_factory=Spool)
-    intrinsics: list[NDArray[np.float64]] = field(default_factory=list)
+    intrinsics: list[NDArray[np.float64] | None] = field(default_factory=list)
     poses: list[NDArray[np.float64] | None] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -111,10 +114,9 @@ class Foreseen:
 def record(models: list[Model], frames: Iterable[RgbdFrame], resize: Resize, truths: Spool) -> Recording:
     """Stream a sequence through every model at once, each from its initial states.
 
-    frames: can be gone through more than once, which a network that sees all of them does.
-
-    truths: takes the measured depths; the recording keeps its own part of it. Memory does not grow with the stream, but
-    for some numbers per frame.
+    frames: can be gone through more than once, which a network that sees all of them does. truths: takes the measured
+    depths; the recording keeps its own part of it. Memory does not grow with the stream, but for some numbers per
+    frame.
     """
     begin = len(truths)
     predictors: list[Predictor] = [
@@ -138,6 +140,10 @@ def record(models: list[Model], frames: Iterable[RgbdFrame], resize: Resize, tru
                 error = warp_error(last[index], inverse, before.image, frame.image, flow)
             track.warp_errors.append(error)
         truths.append(true)
+        recording.shapes.add(true.shape)
+        recording.heights.append(
+            frame.places[..., 1] / np.float32(max(frame.image.shape[0] - 1, 1) / 2) - np.float32(1)
+        )
         if frame.pose is not None:
             recording.static.append(_static(frame))
         recording.intrinsics.append(frame.intrinsics)

@@ -1,4 +1,4 @@
-"""What to evaluate on: held-out rendered clips, or a folder of colour and measured depth."""
+"""What to evaluate on: held-out rendered clips, a folder of colour and measured depth, or a folder of such."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmdepth.data.rgbd import RgbdFolder, RgbdFrame, rendered_frames
+from vmdepth.data.rgbd import CAMERAS, RgbdFolder, RgbdFrame, rendered_frames
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.folder import natural
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,40 @@ class HeldOut:
         return [RenderedClip(seed, self.frames, height, width) for seed in range(self.clips)]
 
 
-def open_data(data: str) -> HeldOut | RgbdFolder:
-    """What "rendered", "rendered:CLIPS", "rendered:CLIPSxFRAMES" or the path of an RGB-D folder stands for.
+@dataclass(frozen=True)
+class Scenes:
+    """RGB-D folders below one, sequences or single pictures, with their names and groups.
+
+    A folder's group is the folder it lies in, or, directly below the path, the beginning of its name up to the first
+    "_": takes of one place or camera.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    groups: tuple[str, ...]
+    folders: tuple[RgbdFolder, ...]
+
+
+def _open_scenes(path: Path) -> Scenes:
+    """Raises InputError where there is no RGB-D folder, or none in which depth is known."""
+    inside = (place for level in ("*", "*/*") for place in path.glob(level) if (place / "depth").is_dir())
+    places = sorted(inside, key=lambda place: natural(str(place)))
+    if not places:
+        raise InputError(
+            f"{path}: no RGB-D folder there; name one with rgb/, depth/ and {CAMERAS}, or a folder of such folders"
+        )
+    folders = [(place, RgbdFolder(place)) for place in places]
+    known = [(place, folder) for place, folder in folders if any((frame.depth > 0).any() for frame in folder)]
+    if not known:
+        raise InputError(f"{path}: nothing in it has depth: every pixel of its {len(places)} folders is 0")
+    names = tuple(str(place.relative_to(path)) for place, _ in known)
+    groups = tuple(name.split("/")[0] if "/" in name else name.split("_")[0] for name in names)
+    return Scenes(path, names, groups, tuple(folder for _, folder in known))
+
+
+def open_data(data: str) -> HeldOut | RgbdFolder | Scenes:
+    """What "rendered", "rendered:CLIPS", "rendered:CLIPSxFRAMES", the path of an RGB-D folder or of a folder of such
+    stands for.
 
     Raises InputError for numbers that make no clip, and for a path that is no folder, or not of the kind.
     """
@@ -49,7 +82,8 @@ def open_data(data: str) -> HeldOut | RgbdFolder:
             raise InputError(
                 f"{path}: no such folder; name one with rgb/, depth/ and intrinsics.json, or 'rendered:64x16'"
             )
-        return RgbdFolder(path)
+        is_one = any((path / part).exists() for part in (CAMERAS, "rgb", "depth"))
+        return RgbdFolder(path) if is_one else _open_scenes(path)
     match = re.fullmatch(r"rendered(?::(\d+)(?:x(\d+))?)?", data)
     numbers = [int(number) for number in match.groups() if number] if match else [0]
     if 0 in numbers:
@@ -57,7 +91,10 @@ def open_data(data: str) -> HeldOut | RgbdFolder:
     return HeldOut(*numbers)
 
 
-def describe(source: HeldOut | RgbdFolder) -> str:
+def describe(source: HeldOut | RgbdFolder | Scenes) -> str:
     if isinstance(source, RgbdFolder):
         return f"{len(source)} frames of {source.path}"
+    if isinstance(source, Scenes):
+        frames, groups = sum(map(len, source.folders)), len(set(source.groups))
+        return f"{len(source.folders)} scenes in {groups} groups below {source.path}, {frames} frames"
     return f"{source.clips} held-out rendered clips of {source.frames} frames"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vmdepth.evaluation.accuracy import FARTHEST, Accuracy
-from vmdepth.evaluation.figures import BUCKET, Evaluation, Figures, ModelFigures
+from vmdepth.evaluation.accuracy import FARTHEST
+from vmdepth.evaluation.figures import BUCKET, Blind, Evaluation, Figures, ModelFigures
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from vmdepth.evaluation.sequences import Scenes
 
 # Figure -> how it is called, and a number as it is shown.
 _ROWS = {
@@ -19,6 +21,8 @@ _ROWS = {
     "first_delta1": ("δ1, %, fitted on the first frames", lambda value: f"{100 * value:.1f}"),
     "first_absrel": ("AbsRel, so fitted", lambda value: f"{value:.3f}"),
     "first_rmse": ("RMSE, so fitted, m", lambda value: f"{value:.3f}"),
+    "frame_delta1": ("δ1, %, every frame fitted alone", lambda value: f"{100 * value:.1f}"),
+    "frame_absrel": ("AbsRel, so fitted", lambda value: f"{value:.3f}"),
     "tae": ("TAE, %", lambda value: f"{value:.2f}"),
     "opw": ("OPW, 1/m", lambda value: f"{value:.4f}"),
     "flicker": ("flicker of what stands still, 1/m", lambda value: f"{value:.4f}"),
@@ -41,16 +45,40 @@ def _means(evaluation: Evaluation, names: list[str]) -> Table:
     from rich.table import Table
 
     table = Table("figure")
-    for name in (*names, "best mean map"):
+    columns = (*names, "parabola in y", *(["best mean map"] if evaluation.mean_map else []))
+    for name in columns:
         table.add_column(name, justify="right", overflow="fold")
     for figure, (title, shown) in _ROWS.items():
         values = [
             model.state_growth if figure == "state_growth" else getattr(model.whole, figure)
             for model in evaluation.models
         ]
-        values.append(getattr(evaluation.mean_map, figure) if figure in Accuracy.__dataclass_fields__ else None)
+        blind = [evaluation.parabola, *([evaluation.mean_map] if evaluation.mean_map else [])]
+        values += [getattr(one, figure, None) for one in blind]
         table.add_row(title, *("–" if value is None else shown(value) for value in values))
     return table
+
+
+def print_scenes(evaluation: Evaluation, names: list[str], scenes: Scenes, console: Console) -> None:
+    """A row per scene and model, with every frame fitted alone and with one fit; beneath each what the parabola has."""
+    from rich.table import Table
+
+    table = Table(title="every scene", title_justify="left")
+    table.add_column("scene (frames)")
+    table.add_column(no_wrap=True)
+    for title in ("δ1, %,\nalone", "AbsRel", "δ1, %,\none fit", "AbsRel"):
+        table.add_column(title, justify="right", no_wrap=True)
+    rows: list[tuple[str, list[Figures] | list[Blind]]] = [
+        (name, [one.whole for one in model.sequences]) for name, model in zip(names, evaluation.models, strict=True)
+    ]
+    rows.append(("parabola", evaluation.parabolas))
+    for number, scene in enumerate(scenes.names):
+        title = f"{scene} ({evaluation.models[0].sequences[number].frames})"
+        for place, (name, figures) in enumerate(rows):
+            shown = (_cell(figures[number], figure) for figure in ("frame_delta1", "frame_absrel", "delta1", "absrel"))
+            table.add_row(title if place == 0 else "", name, *shown)
+        table.add_section()
+    console.print(table)
 
 
 def _buckets(name: str, model: ModelFigures) -> Table:
@@ -66,6 +94,6 @@ def _buckets(name: str, model: ModelFigures) -> Table:
     return table
 
 
-def _cell(figures: Figures, figure: str) -> str:
+def _cell(figures: Figures | Blind, figure: str) -> str:
     value = getattr(figures, figure)
     return "–" if value is None else _ROWS[figure][1](value)

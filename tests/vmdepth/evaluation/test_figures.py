@@ -209,7 +209,9 @@ def test_a_folder_gives_the_figures_of_the_clip_it_was_written_from(rendered, tm
         cv2.imwrite(str(tmp_path / "depth" / f"{number}.png"), millimetres.round().astype(np.uint16))
         cv2.imwrite(str(tmp_path / "rgb" / f"{number}.png"), np.ascontiguousarray(frame.image[..., ::-1]))
     k = rendered[0].intrinsics
-    (tmp_path / "intrinsics.json").write_text(json.dumps({"fx": k[0, 0], "fy": k[1, 1], "cx": k[0, 2], "cy": k[1, 2]}))
+    (tmp_path / "intrinsics.json").write_text(
+        json.dumps({"fx": k[0, 0], "fy": k[1, 1], "cx": k[0, 2], "cy": k[1, 2], "registration_px": 0})
+    )
     np.savetxt(tmp_path / "poses.txt", np.stack([frame.pose for frame in rendered]).reshape(-1, 16))
     noise = np.random.default_rng(0).uniform(0.9, 1.1, (4, 56, 70))
     session = Scripted(inverse_truth(rendered) * noise)

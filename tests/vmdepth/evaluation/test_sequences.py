@@ -26,7 +26,7 @@ def test_what_makes_no_clip(data):
 def test_what_is_no_folder(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         open_data(str(tmp_path / "nowhere"))
-    with pytest.raises(InputError, match="rgb: no image"):
+    with pytest.raises(InputError, match="no RGB-D folder there"):
         open_data(str(tmp_path))
 
 
