@@ -8,7 +8,7 @@ temporal heads and the last convolution stay as they are: quantised whole, visio
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Literal
 
@@ -27,6 +27,7 @@ from vmdepth_runtime.contract import StepContract
 Form = Literal["tensorrt", "cpu"]
 Precision = Literal["int8", "fp8"]
 _LARGEST_E4M3 = 448.0
+_CLIPS = ("Relu", "Clip")
 
 
 def layers(proto: onnx.ModelProto) -> list[NodeProto]:
@@ -39,10 +40,18 @@ def layers(proto: onnx.ModelProto) -> list[NodeProto]:
     ]
 
 
+def clips(proto: onnx.ModelProto, found: Iterable[NodeProto]) -> list[NodeProto]:
+    """The ReLU and ReLU6 right after those layers: a range from 0 to their largest value does their work."""
+    given = {node.output[0] for node in found}
+    return [node for node in proto.graph.node if node.op_type in _CLIPS and node.input[0] in given]
+
+
 def watched_tensors(proto: onnx.ModelProto, form: Form) -> list[str]:
     """The activations whose ranges are needed: what the layers read, and on the CPU also what they give."""
     found = layers(proto)
-    names = [node.input[0] for node in found] + ([node.output[0] for node in found] if form == "cpu" else [])
+    names = [node.input[0] for node in found]
+    if form == "cpu":
+        names += [node.output[0] for node in (*found, *clips(proto, found))]
     return list(dict.fromkeys(names))
 
 
@@ -57,10 +66,13 @@ def quantise(
     """A copy of a float32 step graph with the layers of the names in `chosen` quantised, and its contract.
 
     Weights are symmetric, one scale per output channel. form "tensorrt": activations symmetric too, S8S8, biases as
-    they are, outputs unquantised. "cpu": activations U8 with a zero point, outputs and biases quantised as well, the
-    form for which ONNX Runtime has kernels. precision "fp8": E4M3 (Micikevicius et al. 2022), form "tensorrt" only.
+    they are, outputs unquantised. "cpu": activations U8 with a zero point, biases quantised as well, and outputs, after
+    a ReLU or ReLU6 where one follows, which that replaces: the form for which ONNX Runtime has kernels. precision
+    "fp8": E4M3 (Micikevicius et al. 2022), form "tensorrt" only.
     """
     for_gpu = form == "tensorrt"
+    chosen = set(chosen)
+    after = [] if for_gpu else clips(proto, (node for node in layers(proto) if node.name in chosen))
     quantiser = QDQQuantizer(
         onnx.shape_inference.infer_shapes(proto),
         per_channel=True,
@@ -74,9 +86,9 @@ def quantise(
                 for name, (low, high) in ranges.items()
             },
         ),
-        nodes_to_quantize=list(chosen),
+        nodes_to_quantize=[*chosen, *(node.name for node in after)],
         nodes_to_exclude=[],
-        op_types_to_quantize=["Conv", "MatMul"],
+        op_types_to_quantize=["Conv", "MatMul", *_CLIPS],
         extra_options={
             "ActivationSymmetric": for_gpu,
             "WeightSymmetric": True,
