@@ -38,14 +38,15 @@ class KeyframeSettings(KeyframeDefaults):
     frames between a key frame and a visit, and between two resets of the states. similarity: cosine of descriptors from
     which two frames show one place. max_state_change: above it scale and shift are left as they are. memory: MiB that
     all kept states may take. follow: share of the way to the fitted scale and shift that a frame goes. drift: share of
-    the depth by which scale or shift may be off before anything is done.
+    the depth by which scale or shift may be off before anything is done; less than the default may be the lag of a
+    network that steadies depth, where all moves fast.
 
     Raises InputError, naming the option, for what is out of range.
     """
 
     memory: float = 256.0
     follow: float = 0.1
-    drift: float = 0.05
+    drift: float = 0.25
 
     def __post_init__(self) -> None:
         for name, low, high in (

@@ -86,7 +86,7 @@ class RunSettings:
 @click.option("--keyframe-max-state-change", type=float, help="Above it the scale is not touched.  [the model's]")
 @click.option("--keyframe-memory", type=float, metavar="MIB", help="That key frames may take, per source.  [256]")
 @click.option("--keyframe-follow", type=float, help="Share of the way to the fitted scale per frame.  [0.1]")
-@click.option("--keyframe-drift", type=float, help="Share of the depth that may be off before it is touched.  [0.05]")
+@click.option("--keyframe-drift", type=float, help="Share of the depth that may be off before it is touched.  [0.25]")
 @click.option("--retries", type=click.IntRange(min=0),
               help="How often in a row a lost live source is opened again. Default: for ever.")  # fmt: skip
 @click.option("--max-gap", type=click.FloatRange(min=0), default=2.0, show_default=True, metavar="SECONDS",

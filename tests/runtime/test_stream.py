@@ -106,4 +106,4 @@ def test_a_model_for_several_streams_is_refused_with_the_way_out(build_graph):
 def test_no_model_means_the_bundled_one():
     with DepthStream() as stream:
         assert stream.model == bundled.MODEL
-        assert (stream.contract.height, stream.contract.width) == (140, 182)
+        assert (stream.contract.height, stream.contract.width) == (192, 272)

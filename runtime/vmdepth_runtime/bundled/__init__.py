@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-MODEL = Path(__file__).with_name("tiny.onnx")
-"""Step graph, 196×252, relative depth; docs/models/tiny.md is its card."""
+MODEL = Path(__file__).with_name("edge.onnx")
+"""Step graph, 192×272, relative depth; docs/models/edge.md is its card."""
 
 CLIP = Path(__file__).with_name("demo.mp4")
 """A few seconds of a rendered world; `vmdepth-run demo` takes it as its source."""

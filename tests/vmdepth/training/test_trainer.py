@@ -243,7 +243,7 @@ def test_a_signal_to_the_whole_run_saves_and_the_command_resumes(number, tmp_pat
         ["tiny", "device=banana"],
         ["tiny", "seed=-1"],
         ["tiny", "learning_rate=inf"],
-        ["tiny", "head=attention"],
+        ["tiny", "head=attention", "window=40"],
         ["vda-small-causal", "temporal=bidirectional", "clip_length=33"],
     ],
     ids=str,
