@@ -71,7 +71,6 @@ def quantise(
     "fp8": E4M3 (Micikevicius et al. 2022), form "tensorrt" only.
     """
     for_gpu = form == "tensorrt"
-    chosen = set(chosen)
     after = [] if for_gpu else clips(proto, (node for node in layers(proto) if node.name in chosen))
     quantiser = QDQQuantizer(
         onnx.shape_inference.infer_shapes(proto),

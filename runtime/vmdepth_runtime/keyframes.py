@@ -38,8 +38,8 @@ class KeyframeSettings(KeyframeDefaults):
     frames between a key frame and a visit, and between two resets of the states. similarity: cosine of descriptors from
     which two frames show one place. max_state_change: above it scale and shift are left as they are. memory: MiB that
     all kept states may take. follow: share of the way to the fitted scale and shift that a frame goes. drift: share of
-    the depth by which scale or shift may be off before anything is done; less than the default may be the lag of a
-    network that steadies depth, where all moves fast.
+    the depth by which scale or shift may be off before anything is done; less than the default may be what a
+    network that steadies depth still remembers of a fast scene.
 
     Raises InputError, naming the option, for what is out of range.
     """

@@ -13,14 +13,23 @@ SIZE = (42, 56)
 
 
 @pytest.fixture(scope="session")
-def network():
-    """The tiny preset with heads that matter: fresh ones are the identity, and any graph would agree on states."""
-    torch.manual_seed(0)
-    model = VideoDepth(PRESETS["tiny"]).eval()
-    with torch.no_grad():
-        for head in model.heads.values():
-            torch.nn.init.normal_(head.proj_out.weight, std=0.3)
-    return model
+def remembering():
+    """A preset's network with heads that matter: fresh ones are the identity, and any graph would agree on states."""
+
+    def build(preset):
+        torch.manual_seed(0)
+        model = VideoDepth(PRESETS[preset]).eval()
+        with torch.no_grad():
+            for head in model.heads.values():
+                torch.nn.init.normal_(head.proj_out.weight, std=0.3)
+        return model
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def network(remembering):
+    return remembering("tiny")
 
 
 @pytest.fixture(scope="session")

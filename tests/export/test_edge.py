@@ -1,10 +1,7 @@
 """The edge preset down the whole road: network, step graph, half precision, INT8, over many frames of real video."""
 
 import pytest
-import torch
 
-from vmdepth.networks.presets import PRESETS
-from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import TorchSession
 from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
 from vmdepth_calibrate.ranges import observe
@@ -21,14 +18,8 @@ SIZE = (48, 80)
 
 
 @pytest.fixture(scope="module")
-def edge():
-    """With heads that matter: fresh ones are the identity, and any graph would agree on states."""
-    torch.manual_seed(0)
-    model = VideoDepth(PRESETS["edge"]).eval()
-    with torch.no_grad():
-        for head in model.heads.values():
-            torch.nn.init.normal_(head.proj_out.weight, std=0.3)
-    return model
+def edge(remembering):
+    return remembering("edge")
 
 
 def test_the_graph_is_the_network_and_pads_in_its_convolutions(edge, tmp_path):

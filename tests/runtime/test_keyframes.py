@@ -230,6 +230,22 @@ def test_the_python_face_anchors_as_the_command_does(luma_model):
 
 
 @pytest.mark.parametrize("name", ["davis_rollercoaster", "Tokyo-Walk_rgb"])
+def test_a_still_picture_keeps_its_depth_and_what_came_before_fades(shared_data, name):
+    """The bundled model without key frames: nothing drifts for good; what a fast scene leaves goes in 160 frames."""
+    with open_source(shared_data / "videos" / f"{name}.mp4") as source:
+        images = [frame.image for frame, _ in zip(source, range(61), strict=False)]
+
+    def spreads(frames):
+        with DepthStream(keyframes=False) as stream:
+            return [np.subtract(*np.percentile(stream(frame).model_depth, (75, 25))) for frame in frames]
+
+    still = spreads([images[60]] * 300)
+    np.testing.assert_allclose(still[8:], still[8], rtol=0.05)
+    after = spreads([*images[:60], *[images[60]] * 200])
+    assert after[-1] == pytest.approx(still[-1], rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["davis_rollercoaster", "Tokyo-Walk_rgb"])
 @pytest.mark.parametrize(
     "dimmest",
     [

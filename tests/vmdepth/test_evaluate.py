@@ -17,7 +17,7 @@ from vmdepth.data.rgbd import RgbdFolder, rendered_frames
 from vmdepth.evaluate import OFFICIAL_PICTURE, evaluate, open_models
 from vmdepth.evaluation.figures import evaluate_sequences
 from vmdepth.evaluation.recording import Streamer
-from vmdepth.evaluation.sequences import HeldOut, RenderedClip
+from vmdepth.evaluation.sequences import HeldOut, RenderedClip, open_data
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official_images import depth_at, network_size, prepare_still
@@ -260,6 +260,22 @@ def margin_over_the_mean_map(held_out):
 
 def test_the_bundled_model_looks_at_the_picture():
     assert margin_over_the_mean_map(HeldOut(32, 2)) >= 0.05
+
+
+def test_no_real_scene_is_below_its_parabola(shared_data):
+    scenes = open_data(str(shared_data / "real"))
+    with OnnxSession(bundled.MODEL) as session:
+        evaluation = evaluate_sequences([session], scenes.folders, names=scenes.names, groups=scenes.groups)
+    for name, figures, blind in zip(scenes.names, evaluation.models[0].sequences, evaluation.parabolas, strict=True):
+        assert figures.whole.frame_delta1 > blind.frame_delta1, name
+
+
+def test_a_real_sequence_never_trained_on_beats_its_mean_map_by_10_points(shared_data):
+    """One fit for every fifth of 500 frames."""
+    folder = RgbdFolder(shared_data / "rgbd_office_a")
+    with OnnxSession(bundled.MODEL) as session:
+        evaluation = evaluate_sequences([session], [[folder[number] for number in range(0, 500, 5)]])
+    assert evaluation.models[0].whole.delta1 >= evaluation.mean_map.delta1 + 0.1
 
 
 @pytest.mark.slow

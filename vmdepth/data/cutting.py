@@ -65,9 +65,8 @@ def _crop(footage: Footage, rng: np.random.Generator, height: int, width: int) -
     """A random part of the picture, 70 to 100 % of what the shape allows, at the training size; stretched as films are
     (`draw_stretch`), and perhaps mirrored."""
     rows, columns = footage.images.shape[1:3]
-    across = (
-        width / height * rows / columns * draw_stretch(rng, height, width)
-    )  # share of the picture's width per share of its height
+    # Share of the picture's width per share of its height.
+    across = width / height * rows / columns * draw_stretch(rng, height, width)
     tall = rng.uniform(0.7, 1.0) * min(1.0, 1 / across)
     wide = tall * across
     top, left = rng.uniform(0, 1 - tall), rng.uniform(0, 1 - wide)
