@@ -18,16 +18,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vmdepth import official_da3
-from vmdepth.networks.any_view import AnyViewDepth
-from vmdepth.networks.mono_depth import MonoDepth
-from vmdepth.networks.nested_depth import NestedDepth
+from vmdepth.networks.multiview.any_view import AnyViewDepth
+from vmdepth.networks.multiview.mono_depth import MonoDepth
+from vmdepth.networks.multiview.nested_depth import NestedDepth
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.temporal_attention import TemporalForm
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.official import called, check_names, network_shapes, recognise, shapes_of
+from vmdepth.official import depth_anything_3
+from vmdepth.official.depth_anything import called, check_names, network_shapes, recognise, shapes_of
+from vmdepth_runtime.atomic_files import part_name
 from vmdepth_runtime.errors import InputError, WorkError
-from vmdepth_runtime.outputs import part_name
 
 _KEY = "vmdepth"
 
@@ -75,11 +75,11 @@ def load(
     """
     path = Path(path)
     tensors, metadata = _read(path)
-    if _KEY not in metadata and official_da3.recognise(shapes_of(tensors)) is not None:
+    if _KEY not in metadata and depth_anything_3.recognise(shapes_of(tensors)) is not None:
         if temporal or window or max_depth:
             raise InputError(f"{path}: is Depth Anything 3; temporal, window and max_depth do not apply")
         try:
-            network = official_da3.build(tensors, "da3metric" in called(path) if metric is None else metric)
+            network = depth_anything_3.build(tensors, "da3metric" in called(path) if metric is None else metric)
         except ValueError as error:
             raise InputError(f"{path}: {error}") from None
         if metric and isinstance(network, AnyViewDepth):

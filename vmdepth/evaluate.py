@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from vmdepth_runtime.atomic_files import check_target, write_report
 from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.outputs import check_target, write_report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -56,7 +56,7 @@ def evaluate(
     from vmdepth.evaluation.sequences import HeldOut, Scenes, describe, open_data
     from vmdepth.evaluation.sheet import Sheet
     from vmdepth.evaluation.table import print_evaluation, print_scenes
-    from vmdepth.official_images import network_size
+    from vmdepth.official.preparation import network_size
 
     source = open_data(data)
     folder = source.folders[0] if isinstance(source, Scenes) else source

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vmdepth.evaluation.accuracy import fit_affine
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.official_images import depth_at, prepare_frame
+from vmdepth.official.preparation import depth_at, prepare_frame
 
 WINDOW = 32
 STEP = 22

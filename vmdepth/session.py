@@ -15,8 +15,8 @@ from vmdepth.networks.temporal import States
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_runtime.contract import REGIONS, StateSpec, StepContract
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.loading import MODEL_ENDINGS, load_session
-from vmdepth_runtime.session import OnnxSession, StepOutput
+from vmdepth_runtime.sessions.load import MODEL_ENDINGS, load_session
+from vmdepth_runtime.sessions.onnx import OnnxSession, StepOutput
 
 
 def contract_of(model: VideoDepth, height: int, width: int, streams: int) -> StepContract:
@@ -97,7 +97,7 @@ def _write_entry(ring: torch.Tensor, entry: torch.Tensor, spec: StateSpec, frame
 
 
 if TYPE_CHECKING:
-    from vmdepth_runtime.tensorrt_session import TensorrtSession
+    from vmdepth_runtime.sessions.tensorrt import TensorrtSession
 
     Session = OnnxSession | TensorrtSession | TorchSession
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from vmdepth_runtime.atomic_files import being_written, check_target, part_name, write_report
 from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError, WorkError
-from vmdepth_runtime.outputs import being_written, check_target, part_name, write_report
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from vmdepth_calibrate.quantise import Form, Precision
     from vmdepth_calibrate.sensitivity import LayerCost
-    from vmdepth_export.comparison import ParityReport
+    from vmdepth_export.parity.comparison import ParityReport
 
 _T = TypeVar("_T")
 ENOUGH = 100  # frames below which ranges are likely to miss something
@@ -49,9 +49,9 @@ def calibrate(
     from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
     from vmdepth_calibrate.ranges import observe
     from vmdepth_calibrate.sensitivity import layer_costs
-    from vmdepth_export.comparison import compare
     from vmdepth_export.graph import expand, read_step_graph, with_contract
-    from vmdepth_export.sides import open_graph
+    from vmdepth_export.parity.comparison import compare
+    from vmdepth_export.parity.sides import open_graph
 
     proto, contract = read_step_graph(model)
     if set(contract.precision.values()) != {"float32"}:
@@ -135,8 +135,8 @@ def command(
     if report:
         check_target(report)
 
-    from vmdepth_export.frames import source_frames
     from vmdepth_export.graph import read_step_graph
+    from vmdepth_export.parity.frames import source_frames
 
     _, contract = read_step_graph(model)
     images = list(source_frames(data, frames, contract.height, contract.width, contract.streams))

@@ -11,8 +11,8 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization.calibrate import HistogramCollector
 
-from vmdepth_export.probe import Probe
-from vmdepth_runtime.session import OnnxSession
+from vmdepth_export.parity.probe import Probe
+from vmdepth_runtime.sessions.onnx import OnnxSession
 
 Ranges = dict[str, tuple[float, float]]
 _BINS = 2048

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from vmdepth_calibrate.quantise import Form, Precision, layers, quantise
 from vmdepth_calibrate.ranges import Ranges
-from vmdepth_export.comparison import spread
-from vmdepth_export.sides import open_graph
+from vmdepth_export.parity.comparison import spread
+from vmdepth_export.parity.sides import open_graph
 from vmdepth_runtime.contract import StepContract
 
 

@@ -13,9 +13,9 @@ import click
 import numpy as np
 
 from vmdepth_export.export import parse_size
+from vmdepth_runtime.atomic_files import check_target, write_report
 from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.outputs import check_target, write_report
 
 if TYPE_CHECKING:
     from vmdepth.session import Session
@@ -50,7 +50,7 @@ def region_shares(model: Path, frames: int) -> dict[str, float]:
     import onnx
     import onnxruntime
 
-    from vmdepth_runtime.session import OnnxSession
+    from vmdepth_runtime.sessions.onnx import OnnxSession
 
     with tempfile.TemporaryDirectory() as folder, OnnxSession(model) as session:
         feeds = {"frame": session.frame, **{f"state.{name}": value for name, value in session.states().items()}}
@@ -77,7 +77,7 @@ def region_shares(model: Path, frames: int) -> dict[str, float]:
 def whole_runs(session: Session, model: Path, folder: Path, frames: int) -> tuple[list[dict[str, Any]], float]:
     """Reports of `vmdepth-run` over the bundled clip with this model, mp4 written; and how many times as long as the
     steps alone it takes: the median over runs, each against steps of the session just before and after it."""
-    from vmdepth_runtime.run import RunSettings, run
+    from vmdepth_runtime.pipeline.run import RunSettings, run
 
     reports, ratios = [], []
     before = step_rates({"": session}, frames)[""]
@@ -103,8 +103,8 @@ def measure(
     from vmdepth_export.bench_heads import head_times
     from vmdepth_export.graph import with_contract
     from vmdepth_export.step_graph import to_onnx
-    from vmdepth_runtime.loading import load_session
-    from vmdepth_runtime.session import OnnxSession
+    from vmdepth_runtime.sessions.load import load_session
+    from vmdepth_runtime.sessions.onnx import OnnxSession
 
     with tempfile.TemporaryDirectory() as folder_name:
         folder = Path(folder_name)

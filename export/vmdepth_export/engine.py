@@ -19,12 +19,14 @@ import onnx
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from vmdepth_export.comparison import compare
-from vmdepth_export.frames import PARITY_FRAMES, choose_frames
 from vmdepth_export.graph import expand, read_step_graph
-from vmdepth_export.sides import open_sides
+from vmdepth_export.parity.comparison import compare
+from vmdepth_export.parity.frames import PARITY_FRAMES, choose_frames
+from vmdepth_export.parity.sides import open_sides
+from vmdepth_runtime.atomic_files import part_name, write_whole
 from vmdepth_runtime.contract import StepContract
-from vmdepth_runtime.engine import (
+from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.sessions.engine_sidecar import (
     EngineFacts,
     Target,
     file_hash,
@@ -35,9 +37,7 @@ from vmdepth_runtime.engine import (
     sidecar_of,
     to_sidecar,
 )
-from vmdepth_runtime.errors import InputError, WorkError
-from vmdepth_runtime.machine import Gpu, find_gpu
-from vmdepth_runtime.outputs import part_name, write_whole
+from vmdepth_runtime.sessions.gpu import Gpu, find_gpu
 
 _LOOK = "look for the culprit with 'vmdepth-parity --bisect', or build it as fp32"
 

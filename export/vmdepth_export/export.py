@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
-from vmdepth_export.frames import PARITY_FRAMES
+from vmdepth_export.parity.frames import PARITY_FRAMES
+from vmdepth_runtime.atomic_files import being_written, check_target, part_name
 from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError, WorkError
-from vmdepth_runtime.outputs import being_written, check_target, part_name
 
 if TYPE_CHECKING:
     import onnx
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from vmdepth.networks.attention import AttentionForm
     from vmdepth.networks.video_depth import VideoDepth
     from vmdepth.session import Session
-    from vmdepth_export.comparison import ParityReport
+    from vmdepth_export.parity.comparison import ParityReport
     from vmdepth_export.precision import Precision
     from vmdepth_runtime.contract import StepContract
-    from vmdepth_runtime.engine import Target
+    from vmdepth_runtime.sessions.engine_sidecar import Target
 
 _LARGEST = 2**31 - 2**24  # bytes of weights: a protobuf ends at 2 GiB, and holds the nodes too
 
@@ -67,8 +67,8 @@ def bake_step_graph(source: Path, output: Path, precision: Precision, *, frames:
     Raises InputError for a source that is no float32 step graph, WorkError if the two do not agree.
     """
     from vmdepth_export.graph import read_step_graph
+    from vmdepth_export.parity.sides import open_side
     from vmdepth_export.precision import bake
-    from vmdepth_export.sides import open_side
 
     proto, contract = bake(*read_step_graph(source), precision)
     return _write_proven(proto, contract, output, open_side(source), source.name, frames)
@@ -79,10 +79,10 @@ def _write_proven(
 ) -> ParityReport:
     import onnx
 
-    from vmdepth_export.comparison import compare
-    from vmdepth_export.frames import choose_frames
     from vmdepth_export.graph import with_contract
-    from vmdepth_export.sides import open_side
+    from vmdepth_export.parity.comparison import compare
+    from vmdepth_export.parity.frames import choose_frames
+    from vmdepth_export.parity.sides import open_side
 
     contract = replace(contract, producer=f"vmdepth {version('vmdepth')}")
     part = part_name(output).with_suffix(".part.onnx")

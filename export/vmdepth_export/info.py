@@ -45,7 +45,7 @@ def main() -> NoReturn:
 
 def machine_facts() -> Facts:
     """Name and value of everything here that decides what runs."""
-    from vmdepth_runtime.machine import find_gpu
+    from vmdepth_runtime.sessions.gpu import find_gpu
 
     gpu = find_gpu()
     facts = [("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")]
@@ -114,7 +114,7 @@ def _providers() -> Facts:
 
 
 def _tensorrt() -> Facts:
-    from vmdepth_runtime.engine import known_bad, load_library
+    from vmdepth_runtime.sessions.engine_sidecar import known_bad, load_library
 
     facts = []
     for target, name in (("tensorrt", "TensorRT"), ("tensorrt-rtx", "TensorRT-RTX")):
@@ -131,7 +131,7 @@ def _tensorrt() -> Facts:
 def _graph_contract(path: Path) -> StepContract:
     """The contract of a graph, also of one that ONNX Runtime cannot run here."""
     from vmdepth_runtime.contract import METADATA_KEY, StepContract
-    from vmdepth_runtime.session import OnnxSession
+    from vmdepth_runtime.sessions.onnx import OnnxSession
 
     try:
         import onnx
@@ -173,7 +173,7 @@ def _contract_facts(contract: StepContract) -> Facts:
 
 
 def _where(contract: StepContract) -> str:
-    from vmdepth_runtime.engine import least_capability
+    from vmdepth_runtime.sessions.engine_sidecar import least_capability
 
     types = set(contract.precision.values())
     cpu = "ONNX Runtime on CPU, " if not types & {"bfloat16", "float8"} else ""
@@ -181,8 +181,8 @@ def _where(contract: StepContract) -> str:
 
 
 def _engine_facts(path: Path) -> Facts:
-    from vmdepth_runtime.engine import check_engine, load_library, read_sidecar
-    from vmdepth_runtime.machine import find_gpu
+    from vmdepth_runtime.sessions.engine_sidecar import check_engine, load_library, read_sidecar
+    from vmdepth_runtime.sessions.gpu import find_gpu
 
     contract, facts = read_sidecar(path)
     built = f"{facts.target} {facts.version}, compute capability {', '.join(facts.capabilities)}, from {facts.source}"

@@ -18,26 +18,26 @@ from vmdepth_runtime.errors import InputError, WorkError
 
 if TYPE_CHECKING:
     from vmdepth_runtime.contract import StepContract
-    from vmdepth_runtime.keyframes import KeyframeSettings
-    from vmdepth_runtime.session import OnnxSession
-    from vmdepth_runtime.sink import SinkFacts
-    from vmdepth_runtime.sinks import open_sink
-    from vmdepth_runtime.sources import LiveSettings, SourceFrame, VideoInfo, open_source
-    from vmdepth_runtime.stream import DepthResult, DepthStream
+    from vmdepth_runtime.depth.keyframes import KeyframeSettings
+    from vmdepth_runtime.depth.stream import DepthResult, DepthStream
+    from vmdepth_runtime.sessions.onnx import OnnxSession
+    from vmdepth_runtime.sinks.base import SinkFacts
+    from vmdepth_runtime.sinks.open import open_sink
+    from vmdepth_runtime.sources.base import LiveSettings, SourceFrame, VideoInfo, open_source
 
 # Loaded at first use: ONNX Runtime, PyAV and OpenCV together take most of a second.
 _HOME = {
-    "DepthResult": "stream",
-    "DepthStream": "stream",
-    "KeyframeSettings": "keyframes",
-    "LiveSettings": "sources",
-    "OnnxSession": "session",
-    "SinkFacts": "sink",
-    "SourceFrame": "sources",
+    "DepthResult": "depth.stream",
+    "DepthStream": "depth.stream",
+    "KeyframeSettings": "depth.keyframes",
+    "LiveSettings": "sources.base",
+    "OnnxSession": "sessions.onnx",
+    "SinkFacts": "sinks.base",
+    "SourceFrame": "sources.base",
     "StepContract": "contract",
-    "VideoInfo": "sources",
-    "open_sink": "sinks",
-    "open_source": "sources",
+    "VideoInfo": "sources.base",
+    "open_sink": "sinks.open",
+    "open_source": "sources.base",
 }
 
 __all__ = [

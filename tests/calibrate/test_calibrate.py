@@ -12,7 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 
-from vmdepth.data.synthetic import render_clips
+from vmdepth.data.rendering.synthetic import render_clips
 from vmdepth.evaluation.accuracy import accuracy
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
@@ -20,14 +20,14 @@ from vmdepth_calibrate.calibrate import calibrate
 from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
 from vmdepth_calibrate.ranges import Observed, observe
 from vmdepth_calibrate.sensitivity import layer_costs
-from vmdepth_export.comparison import compare
 from vmdepth_export.export import export_step_graph
-from vmdepth_export.frames import source_frames
 from vmdepth_export.graph import expand, read_step_graph, region_of
-from vmdepth_export.sides import open_side
+from vmdepth_export.parity.comparison import compare
+from vmdepth_export.parity.frames import source_frames
+from vmdepth_export.parity.sides import open_side
 from vmdepth_runtime import bundled
 from vmdepth_runtime.errors import InputError, WorkError
-from vmdepth_runtime.session import OnnxSession
+from vmdepth_runtime.sessions.onnx import OnnxSession
 
 FRAMES = 120
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from vmdepth import checkpoint
-from vmdepth_runtime.session import OnnxSession
+from vmdepth_runtime.sessions.onnx import OnnxSession
 
 
 @pytest.fixture(scope="module")

@@ -18,15 +18,15 @@ from vmdepth.session import contract_of
 from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
 from vmdepth_calibrate.ranges import observe
 from vmdepth_export.engine import BuildSettings, build_engine, choose_capabilities
-from vmdepth_export.engine_probe import EngineProbe
 from vmdepth_export.export import export, export_step_graph
-from vmdepth_export.frames import rendered_frames
 from vmdepth_export.graph import check, element_types, expand, read_step_graph, with_contract
+from vmdepth_export.parity.engine_probe import EngineProbe
+from vmdepth_export.parity.frames import rendered_frames
+from vmdepth_export.parity.sides import open_graph
 from vmdepth_export.precision import bake
-from vmdepth_export.sides import open_graph
 from vmdepth_export.step_graph import to_onnx
-from vmdepth_runtime.engine import file_hash, load_library, read_sidecar, sidecar_of
 from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.sessions.engine_sidecar import file_hash, load_library, read_sidecar, sidecar_of
 
 pytestmark = pytest.mark.tensorrt
 SIZE = (28, 42)

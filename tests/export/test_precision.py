@@ -8,17 +8,17 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from vmdepth_export.comparison import compare
-from vmdepth_export.emulation import emulated
 from vmdepth_export.export import bake_step_graph, export_step_graph
-from vmdepth_export.frames import source_frames
 from vmdepth_export.graph import element_types, read_step_graph, region_of
+from vmdepth_export.parity.comparison import compare
+from vmdepth_export.parity.emulation import emulated
+from vmdepth_export.parity.frames import source_frames
+from vmdepth_export.parity.sides import open_graph
 from vmdepth_export.precision import HALVES, bake
-from vmdepth_export.sides import open_graph
 from vmdepth_runtime import bundled
 from vmdepth_runtime.contract import REGIONS
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.session import OnnxSession
+from vmdepth_runtime.sessions.onnx import OnnxSession
 
 TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}

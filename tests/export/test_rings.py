@@ -15,14 +15,14 @@ from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import TorchSession, open_session
 from vmdepth_export.bench_heads import head_times, reprojecting_step
-from vmdepth_export.comparison import compare
 from vmdepth_export.export import export, export_step_graph
-from vmdepth_export.frames import rendered_frames
 from vmdepth_export.graph import read_step_graph, with_contract
+from vmdepth_export.parity.comparison import compare
+from vmdepth_export.parity.frames import rendered_frames
+from vmdepth_export.parity.sides import open_graph
 from vmdepth_export.precision import bake
-from vmdepth_export.sides import open_graph
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.session import OnnxSession
+from vmdepth_runtime.sessions.onnx import OnnxSession
 
 SIZE = (28, 42)
 TAPS = ("layer_3", "layer_4", "path_4", "path_3")

@@ -7,13 +7,13 @@ import onnx
 import pytest
 
 from vmdepth.session import TorchSession
-from vmdepth_export.comparison import compare
 from vmdepth_export.export import export_step_graph
-from vmdepth_export.frames import rendered_frames, source_frames
 from vmdepth_export.graph import OPSET
+from vmdepth_export.parity.comparison import compare
+from vmdepth_export.parity.frames import rendered_frames, source_frames
 from vmdepth_export.step_graph import to_onnx
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.session import OnnxSession
+from vmdepth_runtime.sessions.onnx import OnnxSession
 
 SIZE = (42, 56)
 

@@ -7,7 +7,7 @@ from tritonclient.grpc import model_config_pb2
 from vmdepth_export.export import export_step_graph
 from vmdepth_export.triton import write_repository
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.session import OnnxSession
+from vmdepth_runtime.sessions.onnx import OnnxSession
 
 
 @pytest.fixture(scope="module")

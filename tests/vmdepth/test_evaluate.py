@@ -20,13 +20,13 @@ from vmdepth.evaluation.recording import Streamer
 from vmdepth.evaluation.sequences import HeldOut, RenderedClip, open_data
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.official_images import depth_at, network_size, prepare_still
+from vmdepth.official.preparation import depth_at, network_size, prepare_still
 from vmdepth.session import TorchSession
 from vmdepth_export.export import export_step_graph
 from vmdepth_runtime import bundled
 from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.session import OnnxSession
+from vmdepth_runtime.sessions.onnx import OnnxSession
 
 MODEL_FIGURES = {"delta1", "absrel", "rmse", "first_delta1", "first_absrel", "first_rmse", "frame_delta1",
                  "frame_absrel", "tae", "opw", "flicker", "state_rms", "state_growth"}  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import vmdepth
-from vmdepth.official_images import depth_at, network_size, prepare_still, video_size
+from vmdepth.official.preparation import depth_at, network_size, prepare_still, video_size
 from vmdepth.offline import offline_depth
 
 

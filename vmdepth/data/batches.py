@@ -16,7 +16,7 @@ from vmdepth.data.augment import augment
 from vmdepth.data.clips import TrainingClips, collate, from_rendered
 from vmdepth.data.cutting import cut, draw_stretch
 from vmdepth.data.mixture import Source, draw
-from vmdepth.data.synthetic import render_clips
+from vmdepth.data.rendering.synthetic import render_clips
 from vmdepth_runtime.errors import InputError
 
 HELD_OUT_SEEDS = 10_000  # clips with a seed below this are for evaluation; training never renders them

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vmdepth.data.synthetic import RenderedClips
+from vmdepth.data.rendering.synthetic import RenderedClips
 
 STILL = 0.5
 """Pixels that a point may move in the picture from a frame to the next and still count as standing still."""

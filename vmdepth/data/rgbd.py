@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.folder import IMAGE_ENDINGS, natural
+from vmdepth_runtime.sources.folder import IMAGE_ENDINGS, natural
 
 CAMERAS = "intrinsics.json"
 _POSES = "poses.txt"
@@ -129,7 +129,7 @@ def without_edges(depth: NDArray[np.float32], margin: int) -> NDArray[np.float32
 
 def rendered_frames(seed: int, frames: int, height: int, width: int) -> Iterator[RgbdFrame]:
     """The rendered clip of a seed, frame by frame, as if it had been filmed and measured."""
-    from vmdepth.data.synthetic import render_clips
+    from vmdepth.data.rendering.synthetic import render_clips
 
     places = _same_places((height, width), (height, width))
     for first in range(0, frames, _RENDERED_AT_ONCE):

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth.evaluation.figures import BUCKET, Evaluation, ModelFigures
+from vmdepth_runtime.atomic_files import check_target, part_name
 from vmdepth_runtime.errors import InputError, WorkError
-from vmdepth_runtime.outputs import check_target, part_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,7 +16,7 @@ from vmdepth.evaluation.consistency import warp_error
 from vmdepth.evaluation.spool import Spool
 from vmdepth.evaluation.whole_clip import ClipNetwork
 from vmdepth_runtime.contract import Resize
-from vmdepth_runtime.resize import DepthResizer, resize_frame
+from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
 
 if TYPE_CHECKING:
     from vmdepth.session import Session

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vmdepth.data.rgbd import CAMERAS, RgbdFolder, RgbdFrame, rendered_frames
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.folder import natural
+from vmdepth_runtime.sources.folder import natural
 
 
 @dataclass(frozen=True)

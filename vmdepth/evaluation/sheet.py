@@ -14,9 +14,9 @@ from vmdepth.data.rgbd import RgbdFrame, depth_in_image
 from vmdepth.evaluation.accuracy import fit_maps
 from vmdepth.evaluation.figures import SequenceFigures
 from vmdepth.evaluation.recording import Recording
-from vmdepth_runtime.colour import FixedRange, colourise
+from vmdepth_runtime.atomic_files import check_target, write_whole
+from vmdepth_runtime.depth.colour_map import FixedRange, colourise
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.outputs import check_target, write_whole
 
 _HEIGHT = 144  # pixels of a row, without its title
 _TITLE = 16

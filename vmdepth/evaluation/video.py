@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from vmdepth.data.rgbd import RgbdFrame, depth_in_image
 from vmdepth.evaluation.figures import Evaluation
-from vmdepth_runtime.colour import FixedRange, colourise
+from vmdepth_runtime.atomic_files import check_target
+from vmdepth_runtime.depth.colour_map import FixedRange, colourise
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.outputs import check_target
-from vmdepth_runtime.sink import SinkFacts
-from vmdepth_runtime.sinks import open_sink
-from vmdepth_runtime.sources import SourceFrame, VideoInfo
+from vmdepth_runtime.sinks.base import SinkFacts
+from vmdepth_runtime.sinks.open import open_sink
+from vmdepth_runtime.sources.base import SourceFrame, VideoInfo
 
 _FRAME_RATE = 30  # of rendered clips; RGB-D folders do not say theirs
 

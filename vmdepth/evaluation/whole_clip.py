@@ -14,8 +14,8 @@ from vmdepth.evaluation.accuracy import inverse_of
 from vmdepth.networks.temporal_attention import PLACES
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_runtime.contract import Resize
+from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.resize import DepthResizer, resize_frame
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vmdepth.data.clips import TrainingClips
 from vmdepth.losses.affine import affine_normalise
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth_runtime.colour import colourise
+from vmdepth_runtime.depth.colour_map import colourise
 
 
 @torch.no_grad()

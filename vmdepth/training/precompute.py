@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from vmdepth.data.videos import Footage, Unreadable, Video
 from vmdepth.training.teachers import Teacher
+from vmdepth_runtime.atomic_files import part_name
 from vmdepth_runtime.errors import InputError, WorkError
-from vmdepth_runtime.outputs import part_name
 
 SPAN = 32
 """Frames the teacher sees together: as many as Video Depth Anything takes."""

@@ -12,8 +12,8 @@ from vmdepth import checkpoint
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.rounding import rounded
 from vmdepth.training.settings import TrainSettings
+from vmdepth_runtime.atomic_files import part_name
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.outputs import part_name
 
 MODEL, STATE, SETTINGS, PICTURES = "last.safetensors", "train_state.safetensors", "settings.json", "pictures"
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from vmdepth.data.photographs import find_photographs
+from vmdepth.data.rendering.photographs import find_photographs
 from vmdepth.losses.affine import Fit
 from vmdepth.networks.encoder import check_size
 from vmdepth.networks.presets import PRESETS, Head, NetworkConfig

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from vmdepth import checkpoint, official_mobilenet
+from vmdepth import checkpoint
 from vmdepth.data.mixture import Source, long_enough, parse_mixture
 from vmdepth.networks import mobilenet
 from vmdepth.networks.encoder import Encoder
 from vmdepth.networks.mobilenet import MobileNet
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
+from vmdepth.official import deeplab
 from vmdepth.training.precompute import LabelledVideo, is_precomputed, read_index
 from vmdepth.training.settings import TrainSettings
 from vmdepth.training.teachers import Teacher
@@ -32,13 +33,13 @@ def network(settings: TrainSettings) -> VideoDepth:
     asked = settings.network
     if not settings.init:
         return _built(asked, settings)
-    if settings.init.endswith(official_mobilenet.ENDING):
+    if settings.init.endswith(deeplab.ENDING):
         if asked.encoder != mobilenet.NAME:
             raise InputError(
                 f"{settings.init}: holds a MobileNetV2 encoder, which preset edge has, not '{settings.preset}'"
             )
         model = _built(asked, settings)
-        model.encoder.load_state_dict(official_mobilenet.encoder_weights(Path(settings.init)))
+        model.encoder.load_state_dict(deeplab.encoder_weights(Path(settings.init)))
         return model
     given = checkpoint.load_video(settings.init)
     if given.config.depth == "metric":

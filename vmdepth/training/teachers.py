@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vmdepth.checkpoint import load
-from vmdepth.networks.any_view import AnyViewDepth
 from vmdepth.networks.encoder import PATCH
-from vmdepth.networks.mono_depth import MonoDepth
-from vmdepth.networks.nested_depth import NestedDepth
+from vmdepth.networks.multiview.any_view import AnyViewDepth
+from vmdepth.networks.multiview.mono_depth import MonoDepth
+from vmdepth.networks.multiview.nested_depth import NestedDepth
 from vmdepth.networks.temporal_attention import PLACES
 from vmdepth.networks.video_depth import VideoDepth
 

@@ -3,7 +3,7 @@
 import torch
 
 from vmdepth.data.augment import augment
-from vmdepth.data.synthetic import render_clips
+from vmdepth.data.rendering.synthetic import render_clips
 
 
 def varied(rgb, seed):

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from vmdepth.data.photographs import photographs
-from vmdepth.data.synthetic import render_clips
-from vmdepth.data.textures import SIZE, TEXELS
+from vmdepth.data.rendering.photographs import photographs
+from vmdepth.data.rendering.synthetic import render_clips
+from vmdepth.data.rendering.textures import SIZE, TEXELS
 from vmdepth_runtime.errors import InputError
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vmdepth.data.synthetic import render_clips
+from vmdepth.data.rendering.synthetic import render_clips
 from vmdepth.evaluation.sequences import HeldOut, RenderedClip, open_data
 from vmdepth_runtime.errors import InputError
 

@@ -16,7 +16,7 @@ import torch
 
 import vmdepth
 from vmdepth import checkpoint
-from vmdepth.data.synthetic import render_clips
+from vmdepth.data.rendering.synthetic import render_clips
 from vmdepth.losses.affine import affine_invariant_loss, affine_normalise
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth

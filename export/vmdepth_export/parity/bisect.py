@@ -1,0 +1,166 @@
+"""Which node of a graph is the first whose result differs: for people who have to find what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from vmdepth_export.graph import element_types, expand, read_step_graph
+from vmdepth_export.parity.comparison import TOLERANCES, one_frame, precision_of, ratio_error
+from vmdepth_export.parity.emulation import emulated
+from vmdepth_export.parity.engine_probe import EngineProbe
+from vmdepth_export.parity.frames import choose_frames
+from vmdepth_export.parity.probe import Probe
+from vmdepth_export.parity.sides import open_graph
+from vmdepth_runtime.contract import StepContract
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.sessions.engine_sidecar import file_hash, read_sidecar
+from vmdepth_runtime.sessions.gpu import find_gpu
+from vmdepth_runtime.sessions.load import MODEL_ENDINGS, load_session
+
+if TYPE_CHECKING:
+    from vmdepth_runtime.sessions.load import ModelSession
+
+ProbeMaker = Callable[[Sequence[str]], Callable[..., dict[str, NDArray[Any]]]]
+"""Tensors → what computes them for a frame and states: see `Probe`."""
+
+_READ = (TensorProto.FLOAT, TensorProto.FLOAT16)  # types of tensors that both kinds of probes can hand over
+_AT_ONCE = 64  # tensors kept in memory together
+
+
+def first_divergence(reference: Path, candidate: Path, source: str | None, frames: int) -> str:
+    """One line: the first frame, and in graph order the first node of the candidate, that is out of tolerance.
+
+    Both run from their initial states, each with its own, until an output differs; of that frame every tensor that the
+    two graphs share is compared. Of an engine, the step graph that it was built from is looked at first, in ONNX
+    Runtime; where that is right, engines of the same graph that give their inner tensors out.
+    """
+    second, contract = graph_of(candidate, like=None if candidate.suffix in MODEL_ENDINGS else reference)
+    first, other = graph_of(reference, like=candidate)
+    limit = max((precision_of(c) for c in (other, contract)), key=list(TOLERANCES).index)
+    shapes = [{(s.name, s.shape) for s in one.states} for one in (contract, other)]
+    odd = {f"state.{name}" for name, _ in shapes[0] ^ shapes[1]}
+    if odd:
+        for side, name in ((second, candidate), (first, reference)):
+            for node in side.graph.node:
+                if odd & set(node.input):
+                    return f"first divergence: {node.name} of {name} reads {sorted(odd & set(node.input))[0]}"
+    sides = [expand(emulated(proto)) for proto in (first, second)]
+    probes: list[ProbeMaker] = [partial(Probe, side) for side in sides]
+    sessions: list[ModelSession] = [open_graph(proto) for proto in (first, second)]
+    found = _first_frame(sessions, choose_frames(source, frames, contract), limit)
+    if found is not None:
+        return _culprit(second, [element_types(side) for side in sides], probes, found, limit)
+    engine = next((path for path in (candidate, reference) if path.suffix == ".engine"), None)
+    if engine is None:
+        return (
+            f"in ONNX Runtime no output of any one of {frames} frames is out of tolerance: what differs is how the "
+            "sides are run, or shows over many frames only"
+        )
+    return _inside(engine, source, frames)
+
+
+def _inside(engine: Path, source: str | None, frames: int) -> str:
+    """An engine against the step graph it was built from: the step graphs agree, so what differs is its own."""
+    _, facts = read_sidecar(engine)
+    proto, contract = graph_of(engine, like=None)
+    told = f"the step graphs agree in ONNX Runtime: what differs is what {engine.name} makes of its own"
+    if find_gpu() is None:
+        return f"{told}; on its device --bisect looks inside it"
+    limit, plain = precision_of(contract), expand(proto)
+    sessions = [open_graph(proto), load_session(engine)]
+    found = _first_frame(sessions, choose_frames(source, frames, contract), limit)
+    if found is None:
+        return f"{told}, and against that no output of one frame differs over {frames} frames"
+    probes: list[ProbeMaker] = [partial(Probe, expand(emulated(proto))), partial(EngineProbe, plain, facts=facts)]
+    return _culprit(plain, [element_types(expand(emulated(proto))), element_types(plain)], probes, found, limit)
+
+
+def graph_of(path: Path, like: Path | None) -> tuple[onnx.ModelProto, StepContract]:
+    """The step graph of a side: of an engine its source, of a checkpoint exported now, at the size of `like`."""
+    if path.suffix == ".engine":
+        _, facts = read_sidecar(path)
+        source = path.with_name(Path(facts.source).name)
+        if source.is_file() and file_hash(source) != facts.onnx_hash:
+            raise InputError(f"{source}: is not the graph that {path.name} was built from; build the engine again")
+        return read_step_graph(source)
+    if path.suffix == ".onnx":
+        return read_step_graph(path)
+    from vmdepth.session import TorchSession, open_session
+    from vmdepth_export.graph import with_contract
+    from vmdepth_export.step_graph import to_onnx
+
+    contract = graph_of(like, None)[1] if like is not None and like.suffix in MODEL_ENDINGS else None
+    session = open_session(path, contract)
+    assert isinstance(session, TorchSession)
+    c = session.contract
+    proto = to_onnx(session.model, c.height, c.width, c.streams)
+    return with_contract(proto, session.contract), session.contract
+
+
+def _step(session: ModelSession, frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    session.frame[...] = frame
+    output = session.step()
+    return {**vars(output), **session.written()}
+
+
+def _differs(reference: NDArray[Any], candidate: NDArray[Any], precision: str) -> bool:
+    return bool(one_frame(reference, candidate).exceeds(replace(TOLERANCES[precision], growth=None)))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A frame whose outputs differ, and the states of both sides before it."""
+
+    number: int
+    frame: NDArray[np.uint8]
+    before: list[dict[str, NDArray[Any]]]
+
+
+def _first_frame(sessions: list[ModelSession], frames: Iterable[NDArray[np.uint8]], precision: str) -> _Found | None:
+    for number, frame in enumerate(frames):
+        before = [session.states() for session in sessions]
+        outputs = [_step(session, frame) for session in sessions]
+        changes = [output.pop("state_change") for output in outputs]
+        moved = ratio_error(*changes) > TOLERANCES[precision].mean
+        if moved or any(_differs(outputs[0][name], outputs[1][name], precision) for name in outputs[0]):
+            return _Found(number, frame, before)
+    return None
+
+
+def _culprit(
+    candidate: onnx.ModelProto,
+    known: list[dict[str, int]],
+    probes: Sequence[ProbeMaker],
+    found: _Found,
+    precision: str,
+) -> str:
+    """The first tensor, in the candidate's order, that both sides have and that differs.
+
+    known: tensor → type, of both sides. probes: what reads inner tensors of both.
+    """
+    floats = {name for name, dtype in known[0].items() if dtype == TensorProto.FLOAT and known[1].get(name) in _READ}
+    makers = {name: node for node in candidate.graph.node for name in node.output if name in floats}
+    names = list(makers)
+    told = f"first divergence at frame {found.number}: "
+    for first in range(0, len(names), _AT_ONCE):
+        part = names[first : first + _AT_ONCE]
+        ours, theirs = (probe(part)(found.frame, kept) for probe, kept in zip(probes, found.before, strict=True))
+        for name in part:
+            if ours[name].shape != theirs[name].shape:
+                return f"{told}{makers[name].name} has shape {list(theirs[name].shape)}, not {list(ours[name].shape)}"
+            if ours[name].size and _differs(ours[name], theirs[name], precision):
+                figures = one_frame(ours[name], theirs[name])
+                return (
+                    f"{told}{makers[name].name} (tensor '{name}'), mean error {figures.mean:.1e}, largest "
+                    f"{figures.largest:.1e} of its range"
+                )
+    return f"{told}no inner tensor differs, only the outputs: what the graphs are fed differs"

@@ -1,0 +1,62 @@
+"""What can be compared: a checkpoint, a step graph or an engine, opened by its ending."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import onnx
+
+from vmdepth_export.graph import read_step_graph
+from vmdepth_export.parity.emulation import emulated
+from vmdepth_runtime.contract import StepContract
+from vmdepth_runtime.sessions.load import MODEL_ENDINGS, load_session
+from vmdepth_runtime.sessions.onnx import OnnxSession
+
+if TYPE_CHECKING:
+    from vmdepth.session import Session
+
+_EMULATED = {"float16", "bfloat16", "float8"}
+
+
+@contextmanager
+def open_sides(reference: Path, candidate: Path) -> Iterator[tuple[Session, Session]]:
+    """Both sides of a comparison, ready to step.
+
+    Checkpoints have no size of their own: they take that of the step graph or engine they are compared with. Raises
+    InputError for a file that is none of these.
+    """
+    if candidate.suffix in MODEL_ENDINGS:
+        second = open_side(candidate)
+        first = open_side(reference, like=second.contract)
+    else:
+        first = open_side(reference)
+        second = open_side(candidate, like=first.contract if reference.suffix in MODEL_ENDINGS else None)
+    try:
+        yield first, second
+    finally:
+        first.close()
+        second.close()
+
+
+def open_side(path: Path, like: StepContract | None = None) -> Session:
+    """One side. like: what a checkpoint takes its size, streams and form of attention over time from."""
+    if path.suffix == ".onnx":
+        proto, contract = read_step_graph(path)
+        return open_graph(proto) if _EMULATED & set(contract.precision.values()) else OnnxSession(path)
+    if path.suffix == ".engine":
+        return load_session(path)
+    from vmdepth.session import open_session  # which takes torch: a board has none
+
+    return open_session(path, like)
+
+
+def open_graph(proto: onnx.ModelProto) -> OnnxSession:
+    """A step graph in memory, as ONNX Runtime's CPU can run it (see `emulation`)."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "emulated.onnx"
+        onnx.save(emulated(proto), path)
+        return OnnxSession(path)

@@ -1,0 +1,269 @@
+"""Key-frame anchoring: when a stream sees a place again, states and scale of the depth go back to what they were.
+
+A bank keeps a few key frames: descriptor, states (where the session has them), a small depth. A frame whose descriptor
+is like a key frame's, and which is no mere neighbour of it, is a *visit*, if the two depths show the same relief:
+descriptors alone take one end of a room for the other. Where scale or shift of the depth are then off by more than they
+are between any two looks, the states are set to the key frame's, and scale and shift follow what makes the depth that
+of the key frame. Where they are not, nothing is touched: a network that does not drift is not to be disturbed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vmdepth_runtime.contract import KeyframeDefaults
+from vmdepth_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from vmdepth_runtime.sessions.load import ModelSession
+    from vmdepth_runtime.sessions.states import SavedStates
+
+_SMALL = (32, 24)  # width and height of the depth that is kept
+_SAME_VIEW = 0.98  # correlation of two small depths from which they are of one view
+_TRUSTED = 80.0  # percent of the pixels that a fit is made from: what moved, or is hidden, is left out
+_FINISHED = 0.05  # share of the drift that starts a correction, below which it is done
+_PLAUSIBLE = 3.0  # factor that a scale may be off by: more is a depth map gone wrong
+_REMEMBERED = 10_000  # visits the report keeps: a camera that runs for weeks must not fill the memory
+
+
+@dataclass(frozen=True)
+class KeyframeSettings(KeyframeDefaults):
+    """capacity: key frames at most. interval: frames between two of them; sooner only where nothing is alike. min_gap:
+    frames between a key frame and a visit, and between two resets of the states. similarity: cosine of descriptors from
+    which two frames show one place. max_state_change: above it scale and shift are left as they are. memory: MiB that
+    all kept states may take. follow: share of the way to the fitted scale and shift that a frame goes. drift: share of
+    the depth by which scale or shift may be off before anything is done; less than the default may be what a
+    network that steadies depth still remembers of a fast scene.
+
+    Raises InputError, naming the option, for what is out of range.
+    """
+
+    memory: float = 256.0
+    follow: float = 0.1
+    drift: float = 0.25
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("capacity", 1, 1000),
+            ("interval", 1, 1_000_000),
+            ("min_gap", 1, 1_000_000),
+            ("similarity", 0.0, 1.0),
+            ("max_state_change", 0.0, 1e6),
+            ("memory", 0.0, 1e6),
+            ("follow", 1e-6, 1.0),
+            ("drift", 0.0, 10.0),
+        ):
+            if not low <= getattr(self, name) <= high:
+                option = f"--keyframe-{name.replace('_', '-')}"
+                raise InputError(f"{option} {getattr(self, name)}: should be between {low:g} and {high:g}")
+
+    @classmethod
+    def of(cls, defaults: KeyframeDefaults, **changes: Any) -> KeyframeSettings:
+        """A model's own settings, but for what is given (None is not)."""
+        return replace(cls(**asdict(defaults)), **{k: v for k, v in changes.items() if v is not None})
+
+
+@dataclass(eq=False)  # one of a kind: told apart by what it is, not by its arrays
+class _Keyframe:
+    number: int
+    descriptor: NDArray[np.float32]
+    depth: NDArray[np.float32]  # as it was given out, small
+    states: SavedStates
+
+
+@dataclass
+class Visit:
+    """Frames in a row that were like one key frame. similarity: the highest. scale, shift: as they were fitted last.
+    kept: frames without drift. resets: how often the states were set back. skipped: frames that were another view after
+    all, whose states moved too much for a fit, or whose fit was not plausible."""
+
+    first: int
+    last: int
+    keyframe: int
+    similarity: float
+    scale: float | None = None
+    shift: float | None = None
+    kept: int = 0
+    resets: int = 0
+    skipped: int = 0
+
+
+class KeyframeBank:
+    """The key frames of one stream.
+
+    session: whose states are kept and set back. stream: its number there. Raises InputError when not one set of states
+    fits into the memory that settings allow.
+
+    Attributes: capacity, how many key frames there can be; scale, shift, what is applied to the depth now; visits.
+    """
+
+    def __init__(self, settings: KeyframeSettings, session: ModelSession, stream: int = 0) -> None:
+        self.settings = settings
+        contract = session.contract
+        state_mib = contract.state_bytes / contract.streams / 2**20
+        self.capacity = min(settings.capacity, int(settings.memory / max(state_mib, 1e-9)))
+        if self.capacity == 0:
+            raise InputError(
+                f"--keyframe-memory {settings.memory:g}: one key frame of this network takes {state_mib:.0f} MiB; "
+                "allow as much, or take --no-keyframes"
+            )
+        self.mib = self.capacity * state_mib
+        self.visits: deque[Visit] = deque(maxlen=_REMEMBERED)
+        self.added = 0
+        self.resets = 0
+        self.scale, self.shift = 1.0, 0.0
+        self._session = session
+        self._stream = stream
+        self._metric = contract.depth_kind == "metric"
+        self._keyframes: list[_Keyframe] = []
+        self._free = [session.new_place() for _ in range(self.capacity)]
+        self._frame = -1
+        self._fresh = 0  # frame that the stream started, or started anew, with
+        self._last_added = self._last_reset = 0
+        self._correcting = False
+        self._recovered: tuple[int, _Keyframe] | None = None  # when, and from what
+
+    @property
+    def count(self) -> int:
+        """How many key frames there are."""
+        return len(self._keyframes)
+
+    def update(self, depth: NDArray[np.float32], descriptor: NDArray[np.float32], state_change: float) -> None:
+        """After a step: note its frame, and correct its depth.
+
+        depth: float32 `[h, w]`, finite, changed in place. descriptor: float32 `[D]`, unit length. state_change: ≥ 0.
+        """
+        self._frame += 1
+        settings = self.settings
+        alike = [float(descriptor @ key.descriptor) for key in self._keyframes]
+        match = max(
+            (i for i, key in enumerate(self._keyframes) if self._frame - key.number >= settings.min_gap),
+            key=alike.__getitem__,
+            default=None,
+        )
+        small = np.asarray(cv2.resize(depth, _SMALL, interpolation=cv2.INTER_AREA), np.float32).ravel()
+        if match is not None and alike[match] >= settings.similarity:
+            self._visit(self._keyframes[match], alike[match], small, state_change)
+        if self.scale != 1.0 or self.shift != 0.0:
+            depth *= np.float32(self.scale)
+            depth += np.float32(self.shift)
+            np.maximum(depth, 0.0, out=depth)
+        since = self._frame - self._last_added
+        new = not any(value >= settings.similarity for value in alike)
+        # Before the interval has passed once, the states have hardly seen anything.
+        if self._frame - self._fresh >= settings.interval and (since >= settings.interval or (new and since > 1)):
+            self._add(descriptor, np.float32(self.scale) * small + np.float32(self.shift))
+
+    def recover(self) -> None:
+        """The last step gave what is not finite: back to the newest key frame's states, or to the initial ones.
+
+        A key frame after which that happens again at once is not to be trusted, and goes.
+        """
+        self._frame += 1
+        if self._recovered is not None and self._frame - self._recovered[0] == 1:
+            self._keyframes.remove(self._recovered[1])
+            self._free.append(self._recovered[1].states)
+        self._recovered = None
+        if self._keyframes:
+            newest = max(self._keyframes, key=lambda key: key.number)
+            self._session.restore(self._stream, newest.states)
+            self._recovered = (self._frame, newest)
+        else:
+            self._begin()
+
+    def start_anew(self) -> None:
+        """The stream has a gap: its states are initial again. The key frames stay, it may come back to them."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._session.reset(self._stream)
+        self._fresh = self._frame + 1
+        self.scale, self.shift = 1.0, 0.0  # they corrected the states that are gone
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the report."""
+        return {
+            "settings": asdict(self.settings),
+            "capacity": self.capacity,
+            "memory_mib": round(self.mib, 2),
+            "kept": [key.number for key in self._keyframes],
+            "added": self.added,
+            "resets": self.resets,
+            "scale": self.scale,
+            "shift": self.shift,
+            "visits": [asdict(visit) for visit in self.visits],
+        }
+
+    def _visit(self, key: _Keyframe, similarity: float, small: NDArray[np.float32], state_change: float) -> None:
+        settings = self.settings
+        going_on = self.visits and self.visits[-1].last >= self._frame - 1 and self.visits[-1].keyframe == key.number
+        if not going_on:
+            self._correcting = False
+            self.visits.append(Visit(self._frame, self._frame, key.number, similarity))
+        visit = self.visits[-1]
+        visit.last, visit.similarity = self._frame, max(visit.similarity, similarity)
+        fit = _fit(small, key.depth, metric=self._metric)
+        if fit is None or not state_change <= settings.max_state_change:
+            visit.skipped += 1
+            return
+        visit.scale, visit.shift = fit
+        # Once begun, a correction is finished.
+        limit = settings.drift * (_FINISHED if self._correcting else 1.0)
+        self._correcting = _drift(small, (self.scale, self.shift), fit) >= limit
+        if not self._correcting:
+            visit.kept += 1
+            return
+        self.scale += settings.follow * (fit[0] - self.scale)
+        self.shift += settings.follow * (fit[1] - self.shift)
+        # Not with every frame: states that are always the same would be none at all.
+        if self._frame - self._last_reset >= settings.min_gap:
+            self._session.restore(self._stream, key.states)
+            self._last_reset = self._frame
+            visit.resets += 1
+            self.resets += 1
+
+    def _add(self, descriptor: NDArray[np.float32], small: NDArray[np.float32]) -> None:
+        """Keep this frame. Where the bank is full, of the two that are most alike the newer one goes: old key frames
+        have drifted least, and different ones cover most places."""
+        self._last_added = self._frame
+        if not self._free:
+            everyone = np.stack([*(key.descriptor for key in self._keyframes), descriptor])
+            alike = np.triu(everyone @ everyone.T, k=1) + np.tril(np.full((len(everyone),) * 2, -2.0))
+            newer = int(np.unravel_index(int(alike.argmax()), alike.shape)[1])
+            if newer == len(self._keyframes):
+                return
+            self._free.append(self._keyframes.pop(newer).states)
+        place = self._free.pop()
+        self._session.save(self._stream, place)
+        self._keyframes.append(_Keyframe(self._frame, descriptor.copy(), small, place))
+        self.added += 1
+
+
+def _fit(depth: NDArray[np.float32], wanted: NDArray[np.float32], *, metric: bool) -> tuple[float, float] | None:
+    """Scale and shift that bring one small depth to another; of metres the scale alone. None where they are of
+    different views, or the scale is not plausible.
+
+    The scale is the ratio of spreads, not the slope of a regression, which noise in `depth` would make too small.
+    """
+    if np.ptp(depth) == 0 or np.ptp(wanted) == 0 or np.corrcoef(depth, wanted)[0, 1] < _SAME_VIEW:
+        return None
+    scale, shift, trusted = 1.0, 0.0, np.ones(depth.shape, bool)
+    for _ in range(2):
+        x, y = depth[trusted], wanted[trusted]
+        scale = float(np.median(y / np.maximum(x, 1e-9)) if metric else y.std() / max(float(x.std()), 1e-9))
+        shift = 0.0 if metric else float(y.mean() - scale * x.mean())
+        off = np.abs(scale * depth + shift - wanted)
+        trusted = off <= np.percentile(off, _TRUSTED)
+    return (scale, shift) if 1 / _PLAUSIBLE <= scale <= _PLAUSIBLE else None
+
+
+def _drift(depth: NDArray[np.float32], one: tuple[float, float], other: tuple[float, float]) -> float:
+    """How far two pairs of scale and shift take a depth apart: the mean, as a share of the depth."""
+    scales, shifts = other[0] - one[0], other[1] - one[1]
+    return float(np.abs(scales * depth + shifts).mean() / max(float(np.abs(other[0] * depth + other[1]).mean()), 1e-9))

@@ -1,0 +1,128 @@
+"""The Python face: hand in frames, get depth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmdepth_runtime import bundled
+from vmdepth_runtime.contract import Resize, StepContract
+from vmdepth_runtime.depth.keyframes import KeyframeSettings
+from vmdepth_runtime.depth.resize import DepthResizer
+from vmdepth_runtime.depth.stream_batch import StreamBatch
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.sessions.load import load_session
+from vmdepth_runtime.sessions.onnx import Device
+
+MIN_SIDE = 14  # pixels; in a smaller frame there is nothing to see
+
+
+@dataclass(frozen=True)
+class DepthResult:
+    """One frame's depth. The arrays are views onto the stream's buffers: **the next frame overwrites them**, so copy
+    what you keep.
+
+    depth: float32 `[H, W]`, at the frame's own size. model_depth: float32 `[h, w]`, as the model gave it, anchored to
+    the key frames. Both are relative inverse depth (larger is nearer) unless the model is metric (metres, larger is
+    farther); `stream.contract.depth_kind` says. descriptor: float32 `[D]`, unit length. state_change: ≥ 0, how much the
+    states moved, relative to their size. finite: False where the network failed on this frame; depth is NaN then, and
+    the stream goes on from a key frame. step_ms: milliseconds that the network took, without resizing.
+    """
+
+    depth: NDArray[np.float32]
+    model_depth: NDArray[np.float32]
+    descriptor: NDArray[np.float32]
+    state_change: float
+    finite: bool
+    step_ms: float
+
+
+class DepthStream:
+    """Depth for one stream of frames, which remembers what it has seen.
+
+    ```python
+    with DepthStream("model.onnx") as stream:
+        for frame in frames:
+            depth = stream(frame).depth
+    ```
+
+    model: a step graph or an engine, made with `vmdepth-export`; None takes the bundled one. threads: for one step on
+    the CPU; None takes all cores. device: of ONNX Runtime, "cpu" or "cuda"; None takes CUDA where it can. resize: one
+    of `vmdepth_runtime.contract.RESIZES`. keyframes: how the stream is anchored; True is as the model says, False not
+    at all. Raises InputError when the model is missing, breaks the contract or was made for several streams.
+
+    A frame of another size than the one before starts the stream anew: the states go back to zero.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        threads: int | None = None,
+        device: Device | None = None,
+        resize: Resize = "area",
+        keyframes: KeyframeSettings | bool = True,
+    ) -> None:
+        path = bundled.MODEL if model is None else Path(model)
+        self._session = load_session(path, threads, device)
+        if self.contract.streams != 1:
+            streams = self.contract.streams
+            self.close()
+            raise InputError(
+                f"{path}: made for {streams} streams at once, this runs one; export it again with '--streams 1'"
+            )
+        if keyframes is True:
+            keyframes = KeyframeSettings.of(self.contract.keyframes)
+        self._batch = StreamBatch(self._session, resize=resize, keyframes=keyframes or None)
+        self._bring_back = DepthResizer(resize)
+        self._size: tuple[int, int] | None = None
+        self._depth = np.empty((0, 0), np.float32)
+
+    @property
+    def contract(self) -> StepContract:
+        """What the model says about itself."""
+        return self._session.contract
+
+    @property
+    def model(self) -> Path:
+        """The model's file."""
+        return self._session.path
+
+    def __call__(self, frame: NDArray[np.uint8]) -> DepthResult:
+        """Depth of the next frame.
+
+        frame: uint8 `[H, W, 3]` RGB, at least 14 pixels each way. Raises ValueError on anything else.
+        """
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise ValueError(f"a frame is uint8 [H, W, 3] RGB, not {frame.dtype} {list(frame.shape)}")
+        height, width = frame.shape[:2]
+        if min(height, width) < MIN_SIDE:
+            raise ValueError(f"a frame has at least {MIN_SIDE}x{MIN_SIDE} pixels, not {width}x{height}")
+        if (height, width) != self._size:
+            if self._size is not None:
+                self._batch.start_anew(0)
+            self._size = (height, width)
+            self._depth = np.empty((height, width), np.float32)
+        (result,) = self._batch.step([frame])
+        assert result is not None
+        self._bring_back(result.depth, self._depth)
+        return DepthResult(
+            self._depth, result.depth, result.descriptor, result.state_change, result.finite, self._batch.step_ms
+        )
+
+    def reset(self) -> None:
+        """Start anew: the states go back to zero. Key frames stay."""
+        self._batch.start_anew(0)
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._session.close()
+
+    def __enter__(self) -> DepthStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

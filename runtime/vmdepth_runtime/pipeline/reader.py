@@ -1,0 +1,111 @@
+"""A source read in a thread of its own: files ahead of the network, live sources as they come."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from threading import Condition, Thread
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmdepth_runtime.contract import Resize
+from vmdepth_runtime.depth.resize import resize_frame
+from vmdepth_runtime.pipeline.watchdog import Pulse
+from vmdepth_runtime.sources.base import Source, SourceFrame
+
+_AHEAD = 4  # frames of a file that are decoded before they are needed
+
+
+class Ready(NamedTuple):
+    """A frame, and the same at the model's size: uint8 `[h, w, 3]`."""
+
+    frame: SourceFrame
+    small: NDArray[np.uint8]
+
+
+class Feed:
+    """Frames of a source, in order, made as large as the model wants them while it is at work on others.
+
+    A file waits until its frames are taken: every one is. Of a live source only the newest frame is kept: what nobody
+    took in time is dropped and counted.
+
+    model_size: height and width. changed: shared by feeds that are waited for together; notified whenever one of them
+    changes. Attributes: source; dropped; ended, whether nothing more will come; pulse, of the thread.
+    """
+
+    def __init__(
+        self, source: Source, model_size: tuple[int, int], resize: Resize = "area", changed: Condition | None = None
+    ) -> None:
+        self.source = source
+        self.changed = changed or Condition()
+        self.dropped = 0
+        self.ended = False
+        self.pulse = Pulse(f"reading {source.name}")
+        self._model_size, self._resize = model_size, resize
+        self._frames: deque[Ready] = deque()
+        self._stopped = False
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._run, name=self.pulse.name, daemon=True)
+        self._thread.start()
+
+    @property
+    def ready(self) -> bool:
+        """Whether `take` has something to give or to raise."""
+        return bool(self._frames) or self._error is not None
+
+    def take(self) -> Ready | None:
+        """The next frame, None where there is none now. Raises what went wrong in the thread."""
+        with self.changed:
+            if self._frames:
+                taken = self._frames.popleft()
+                self.changed.notify_all()
+                return taken
+            if self._error is not None:
+                raise self._error
+            return None
+
+    def close(self) -> None:
+        """Stop reading. A source that waits in a library for what never comes is left to the end of the process."""
+        with self.changed:
+            self._stopped = True
+            self.changed.notify_all()
+        self.source.stop()
+        self._thread.join(timeout=1.0)
+        if self._thread.is_alive():
+            self.source.abandoned = True
+        else:
+            self.source.close()
+
+    def _run(self) -> None:
+        try:
+            frames = iter(self.source)
+            while not self._stopped:
+                with self.pulse:
+                    frame = next(frames, None)
+                    if frame is None:
+                        break
+                    small = np.empty((*self._model_size, 3), np.uint8)
+                    resize_frame(frame.image, small, self._resize)
+                self._hand_over(frame, small)
+        except BaseException as error:  # told by `take`, in the thread that can do something about it
+            self._error = error
+        finally:
+            with self.changed:
+                self.ended = True
+                self.changed.notify_all()
+
+    def _hand_over(self, frame: SourceFrame, small: NDArray[np.uint8]) -> None:
+        with self.changed:
+            if self.source.live:
+                # A start anew must not get lost with the frame that said so.
+                fresh = any(dropped.frame.fresh for dropped in self._frames)
+                self.dropped += len(self._frames)
+                self._frames.clear()
+                if fresh and not frame.fresh:
+                    frame = replace(frame, fresh=True)
+            else:
+                self.changed.wait_for(lambda: len(self._frames) < _AHEAD or self._stopped)
+            self._frames.append(Ready(frame, small))
+            self.changed.notify_all()

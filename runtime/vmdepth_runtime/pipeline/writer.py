@@ -1,0 +1,171 @@
+"""Depth to the frame's size, to colours and to the outputs, in a thread of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from threading import Condition, Thread, get_native_id
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmdepth_runtime.contract import Resize
+from vmdepth_runtime.depth.colour_map import ColourRange, colourise
+from vmdepth_runtime.depth.resize import DepthResizer
+from vmdepth_runtime.errors import WorkError
+from vmdepth_runtime.pipeline.interrupt import Interruptible
+from vmdepth_runtime.pipeline.watchdog import Pulse
+from vmdepth_runtime.sinks.base import Sink
+from vmdepth_runtime.sources.base import SourceFrame, VideoInfo
+
+_WAITING = 4  # frames that may wait for the outputs before the network has to
+_LOOK = 0.5  # seconds between two looks at whether an interrupt came
+_PATIENCE = 5.0  # seconds that outputs may stand still once one came
+_NICER = 10  # steps of priority below the network
+_NOTHING = 128  # gray level of a picture without depth: none of the colours of depth
+
+
+class Writer:
+    """The outputs of one source, in order.
+
+    colours: what gives the range of the colours; None where no sink shows any. model_size: height and width of the
+    model's depth. Attributes: sinks; pulse, of the thread; bounds, the colour range of the last frame.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        info: VideoInfo,
+        sinks: Sequence[Sink],
+        colours: ColourRange | None,
+        resize: Resize,
+        model_size: tuple[int, int],
+    ) -> None:
+        self.sinks = sinks
+        self.pulse = Pulse(f"writing {name}")
+        self.bounds: tuple[float, float] | None = None
+        self._colours = colours
+        self._bring_back = DepthResizer(resize)
+        self._depth = np.empty((info.height, info.width), np.float32)
+        self._picture = np.zeros((info.height, info.width, 3), np.uint8)
+        self._free = [np.empty(model_size, np.float32) for _ in range(_WAITING + 1)]
+        self._queue: deque[tuple[SourceFrame, NDArray[np.float32]]] = deque()
+        self._changed = Condition()
+        self._end = self._over = False
+        self._written = 0
+        self._at: Sink | None = None  # the sink that a frame is being written to
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._run, name=self.pulse.name, daemon=True)
+        self._thread.start()
+
+    def put(self, frame: SourceFrame, depth: NDArray[np.float32], interrupt: Interruptible) -> None:
+        """Have a frame written. depth: float32 `[h, w]` of the model, copied. Waits while the outputs are behind; after
+        an interrupt only for as long as they move.
+
+        Raises what went wrong with the outputs so far, and WorkError where they stand still.
+        """
+        with self._changed:
+            self._wait(lambda: bool(self._free or self._error), interrupt)
+            if self._error is not None:
+                raise self._error
+            place = self._free.pop()
+        np.copyto(place, depth)
+        with self._changed:
+            self._queue.append((frame, place))
+            self._changed.notify_all()
+
+    def finish(self, interrupt: Interruptible) -> None:
+        """Until everything is written; then finish the outputs. Raises as `put` does."""
+        with self._changed:
+            self._end = True
+            self._changed.notify_all()
+            self._wait(lambda: not self._thread.is_alive() or self._over, interrupt)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        with self.pulse:
+            for sink in self.sinks:
+                sink.close()
+
+    def rescue(self) -> list[str]:
+        """After an error: finish what can be finished. Returns a line for each output that cannot."""
+        self.stop()
+        stuck = self._at if self._thread.is_alive() else None
+        lines = [] if stuck is None else [f"{stuck.name}: stands still, and is left as it is"]
+        return lines + [line for sink in self.sinks if sink is not stuck and (line := _closed(sink)) is not None]
+
+    def stop(self) -> None:
+        """Have the thread end when what was put is written; where that stands still, leave it behind."""
+        with self._changed:
+            self._end = True
+            self._changed.notify_all()
+        self._thread.join(_PATIENCE)
+
+    def _wait(self, ready: Callable[[], bool], interrupt: Interruptible) -> None:
+        """Until `ready`. Raises WorkError when an interrupt came and no frame gets written for seconds."""
+        written, patience = self._written, _PATIENCE
+        while not self._changed.wait_for(ready, _LOOK):
+            patience = patience - _LOOK if interrupt.pressed and written == self._written else _PATIENCE
+            written = self._written
+            if patience <= 0:
+                raise WorkError(f"{self.pulse.name} stands still; given up")
+
+    def _run(self) -> None:
+        _give_way()
+        try:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._queue or self._end)
+                    if not self._queue:
+                        return
+                    frame, depth = self._queue.popleft()
+                with self.pulse:
+                    self._write(frame, depth)
+                with self._changed:
+                    self._written += 1
+                    self._free.append(depth)
+                    self._changed.notify_all()
+        except BaseException as error:  # raised by `put` and `finish`, in the thread that can do something about it
+            with self._changed:
+                self._error = error
+        finally:
+            with self._changed:
+                self._over = True
+                self._changed.notify_all()
+
+    def _write(self, frame: SourceFrame, depth: NDArray[np.float32]) -> None:
+        self._bring_back(depth, self._depth)
+        if self._colours is not None:
+            if np.isfinite(depth.flat[0]):  # where the network fails, all of it is NaN
+                self.bounds = self._colours.update(depth, frame.time)
+                colourise(self._depth, *self.bounds, out=self._picture)
+            else:
+                self._picture.fill(_NOTHING)
+        for sink in self.sinks:
+            self._at = sink
+            sink.write(frame, self._depth, self._picture)
+        self._at = None
+
+
+def _give_way() -> None:
+    """Let this thread, and those that an encoder starts from it, have what the network leaves of the cores.
+
+    A step waits for its slowest thread: one that has to share its core holds up all of them. What waits here is bounded
+    all the same: once the queue is full the network stands still.
+    """
+    if sys.platform == "linux":  # elsewhere priorities are of whole processes
+        thread = get_native_id()
+        with suppress(OSError):  # a sandbox may forbid it
+            os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + _NICER))
+
+
+def _closed(sink: Sink) -> str | None:
+    """Close a sink; what went wrong with that, if anything did."""
+    try:
+        sink.close()
+    except (WorkError, OSError) as error:
+        return str(error)
+    return None

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vmdepth_runtime.depth.colour_map import FixedRange, RunningRange, colourise
+
+RAMP = np.linspace(2, 6, 256, dtype=np.float32)[None].repeat(4, axis=0)
+
+
+def brightness(colour):
+    return colour.astype(float) @ [0.299, 0.587, 0.114]
+
+
+def test_near_is_bright_and_the_scale_rises_evenly():
+    light = brightness(colourise(RAMP, 2, 6))[0]
+    assert light[0] < 5
+    assert light[-1] > 200
+    assert (np.diff(light[::8]) > 0).all()
+
+
+def test_metric_depth_is_painted_the_other_way_round():
+    np.testing.assert_array_equal(colourise(RAMP, 6, 2), colourise(RAMP, 2, 6)[:, ::-1])
+
+
+def test_near_is_warm():
+    red, _, blue = colourise(RAMP, 2, 6)[0, 200].astype(int)
+    assert red > blue + 100
+
+
+def test_beyond_the_range_is_clamped():
+    depth = np.array([[-1e9, 2, 6, 1e9]], np.float32)
+    painted = colourise(depth, 2, 6)[0]
+    np.testing.assert_array_equal(painted[0], painted[1])
+    np.testing.assert_array_equal(painted[2], painted[3])
+
+
+@pytest.mark.parametrize(("low", "high"), [(3, 3), (0, 0), (1e6, 1e6 + 0.01), (float("nan"), 1), (0, float("inf"))])
+def test_a_flat_range_gives_one_colour(low, high):
+    depth = np.full((4, 4), low, np.float32)
+    assert len(np.unique(colourise(depth, low, high).reshape(-1, 3), axis=0)) == 1
+
+
+def test_it_paints_into_a_strided_half_of_a_picture():
+    canvas = np.zeros((4, 512, 3), np.uint8)
+    colourise(RAMP, 2, 6, out=canvas[:, 256:])
+    np.testing.assert_array_equal(canvas[:, 256:], colourise(RAMP, 2, 6))
+    assert not canvas[:, :256].any()
+
+
+def test_a_fixed_range_pools_its_maps_and_ignores_hot_pixels():
+    maps = [RAMP.copy(), RAMP + 10]
+    maps[0][0, 0] = 1e6
+    low, high = FixedRange.of(maps).update(RAMP, 0)
+    assert 2 <= low < 2.5
+    assert 15.5 < high <= 16
+    assert FixedRange.of(maps, larger_is_nearer=False).update(RAMP, 0) == (high, low)
+
+
+def test_a_fixed_range_is_the_same_for_every_frame():
+    colours = FixedRange.of([RAMP])
+    assert colours.update(RAMP, 0) == colours.update(RAMP * 100, 1)
+
+
+def test_maps_without_a_finite_pixel_do_not_break_a_range():
+    assert FixedRange.of([np.full((4, 4), np.nan, np.float32)]).update(RAMP, 0) == (0, 0)
+
+
+def test_a_running_range_follows_slowly_and_by_time_not_by_frames():
+    def after(seconds, fps):
+        colours = RunningRange(seconds=4)
+        colours.update(RAMP, 0)
+        for k in range(1, round(seconds * fps) + 1):
+            bounds = colours.update(RAMP + 10, k / fps)
+        return bounds
+
+    start = RunningRange().update(RAMP, 0)
+    one_frame = after(1 / 30, 30)
+    assert 0 < one_frame[1] - start[1] < 0.1  # of a jump of 10
+    np.testing.assert_allclose(after(4, 30), after(4, 10), rtol=1e-6)
+    np.testing.assert_allclose(after(4, 30)[1] - start[1], 10 * (1 - np.exp(-1)), rtol=1e-3)
+    np.testing.assert_allclose(after(60, 5)[1] - start[1], 10, rtol=1e-3)
+
+
+def test_a_running_range_survives_a_clock_set_back():
+    colours = RunningRange()
+    first = colours.update(RAMP, 100)
+    assert colours.update(RAMP + 10, 0) == first
+
+
+def test_a_running_range_turns_metric_depth_round():
+    assert RunningRange(larger_is_nearer=False).update(RAMP, 0) == RunningRange().update(RAMP, 0)[::-1]

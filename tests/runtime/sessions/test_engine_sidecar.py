@@ -1,0 +1,88 @@
+"""An engine that does not belong here is refused, with the command that rebuilds it."""
+
+from dataclasses import replace
+
+import pytest
+
+from vmdepth_runtime import bundled
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.sessions.engine_sidecar import (
+    EngineFacts,
+    check_engine,
+    file_hash,
+    known_bad,
+    least_capability,
+    read_sidecar,
+    sidecar_of,
+    to_sidecar,
+)
+from vmdepth_runtime.sessions.gpu import Gpu
+from vmdepth_runtime.sessions.onnx import OnnxSession
+from vmdepth_runtime.sessions.tensorrt import TensorrtSession
+
+ORIN = Gpu("Orin", "8.7", "12.6")
+
+
+@pytest.fixture
+def engine(tmp_path):
+    """A file that stands for an engine, with a sidecar that is right for it; nothing here looks inside."""
+    path = tmp_path / "model.engine"
+    path.write_bytes(b"engine" * 1000)
+    facts = EngineFacts("tensorrt", "10.16.1", ("8.7",), "12.6", None, "model.onnx", "sha256:0", file_hash(path))
+    with OnnxSession(bundled.MODEL) as session:
+        sidecar_of(path).write_text(to_sidecar(session.contract, facts))
+    return path
+
+
+def test_the_sidecar_brings_contract_and_facts_back(engine):
+    contract, facts = read_sidecar(engine)
+    with OnnxSession(bundled.MODEL) as session:
+        assert contract == session.contract
+    assert facts.capabilities == ("8.7",)
+    check_engine(engine, facts, "10.16.1", ORIN)
+
+
+@pytest.mark.parametrize(
+    ("version", "gpu", "told"),
+    [
+        ("10.16.2", ORIN, "built with tensorrt 10.16.1, here is 10.16.2"),
+        ("10.16.1", replace(ORIN, name="Thor", capability="11.0"), "for compute capability 8.7, this Thor has 11.0"),
+    ],
+)
+def test_another_version_or_gpu(engine, version, gpu, told):
+    _, facts = read_sidecar(engine)
+    with pytest.raises(InputError, match=told) as refused:
+        check_engine(engine, facts, version, gpu)
+    assert f"'vmdepth-export model.onnx -o {engine} --target tensorrt'" in str(refused.value)
+
+
+def test_a_machine_without_a_gpu(engine):
+    _, facts = read_sidecar(engine)
+    with pytest.raises(InputError, match=r"needs an NVIDIA GPU of compute capability 8.7"):
+        check_engine(engine, facts, "10.16.1", None)
+
+
+def test_an_engine_that_is_cut_off(engine):
+    engine.write_bytes(engine.read_bytes()[:-10])
+    _, facts = read_sidecar(engine)
+    with pytest.raises(InputError, match=r"changed or cut off.*vmdepth-export model.onnx"):
+        check_engine(engine, facts, "10.16.1", ORIN)
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", "[1]", '{"engine": {"target": "tensorrt"}}'])
+def test_a_sidecar_that_is_missing_or_broken(engine, text):
+    sidecar = sidecar_of(engine)
+    sidecar.unlink() if text is None else sidecar.write_text(text)
+    with pytest.raises(InputError, match=r"sidecar.*vmdepth-export model.onnx -o"):
+        TensorrtSession(engine)
+
+
+def test_versions_that_compute_wrong_depth_are_known():
+    assert "take 10.16 or later" in str(known_bad("tensorrt", "10.3.0.30"))
+    assert known_bad("tensorrt", "10.30.0") is None
+    assert known_bad("tensorrt-rtx", "10.3") is None
+
+
+def test_types_ask_for_capabilities(engine):
+    contract, _ = read_sidecar(engine)
+    assert least_capability(replace(contract, precision={"encoder": "float8", "heads": "float32"})) == 8.9

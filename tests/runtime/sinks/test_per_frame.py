@@ -1,0 +1,151 @@
+"""One file per frame: what is read back is what was written."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from vmdepth_runtime import InputError, SinkFacts, SourceFrame, VideoInfo, open_sink
+from vmdepth_runtime.sinks.base import PinholeCamera
+from vmdepth_runtime.sinks.open import check_output
+
+HEIGHT, WIDTH = 47, 63
+CAMERA = PinholeCamera(50.0, 40.0, 31.0, 23.0)
+
+
+def facts(**other):
+    return SinkFacts(VideoInfo(WIDTH, HEIGHT, None, 30.0, Fraction(1, 30)), **other)
+
+
+@pytest.fixture
+def depths():
+    return 1 + 3 * np.random.default_rng(0).random((3, HEIGHT, WIDTH), np.float32)
+
+
+def write(target, depths, image=None, **other):
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8) if image is None else image
+    with open_sink(target, facts(**other)) as sink:
+        for number, depth in zip((0, 1, 7), depths, strict=True):
+            sink.write(SourceFrame(number, number / 30, image), depth, image)
+    return sink
+
+
+def test_npy_is_exact_and_named_by_the_frame(tmp_path, depths):
+    write(tmp_path / "out" / "%06d.npy", depths)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["000000.npy", "000001.npy", "000007.npy"]
+    for number, depth in zip((0, 1, 7), depths, strict=True):
+        np.testing.assert_array_equal(np.load(tmp_path / "out" / f"{number:06d}.npy"), depth)
+
+
+@pytest.mark.parametrize(("kind", "near"), [("relative", 4.0), ("relative", None), ("metric", None)])
+def test_png_holds_16_bits_and_its_sidecar_says_what_they_are(tmp_path, depths, kind, near):
+    depths[2] = np.nan
+    sink = write(tmp_path / "out" / "d%04d.png", depths, depth_kind=kind, near=near)
+    sidecar = json.loads((tmp_path / "out" / "ddepth.json").read_text())
+    assert sidecar["depth_kind"] == kind
+    assert sidecar["unit"] == ("m" if kind == "metric" else None)
+    step = sidecar["depth_per_step"]
+    assert kind != "metric" or step == pytest.approx(0.001)
+    for number, depth in ((0, depths[0]), (1, depths[1])):
+        image = cv2.imread(str(tmp_path / "out" / f"d{number:04d}.png"), cv2.IMREAD_UNCHANGED)
+        assert image.dtype == np.uint16
+        np.testing.assert_allclose(image * step, depth, atol=0.51 * step)
+    assert not cv2.imread(str(tmp_path / "out" / "d0007.png"), cv2.IMREAD_UNCHANGED).any()
+    assert sink.notes == []
+
+
+def test_a_first_frame_without_depth_spoils_neither_scale_nor_points(tmp_path, depths):
+    depths[0] = np.nan
+    write(tmp_path / "out" / "%d.png", 10 * depths)
+    write(tmp_path / "out" / "%d.ply", depths, camera=CAMERA)
+    step = json.loads((tmp_path / "out" / "depth.json").read_text())["depth_per_step"]
+    image = cv2.imread(str(tmp_path / "out" / "7.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_allclose(image * step, 10 * depths[2], atol=0.51 * step)
+    sizes = [len(read_ply(tmp_path / "out" / f"{number}.ply")) for number in (0, 1, 7)]
+    assert sizes == [0, depths[1].size, depths[2].size]
+
+
+def test_what_16_bits_cannot_hold_is_said(tmp_path, depths):
+    sink = write(tmp_path / "out" / "%d.png", 30 * depths, depth_kind="metric")
+    assert "pixels were beyond what 16 bits hold" in sink.notes[0]
+
+
+def test_exr_is_exact(tmp_path, depths):
+    write(tmp_path / "out" / "%06d.exr", depths)
+    for number, depth in zip((0, 1, 7), depths, strict=True):
+        with av.open(str(tmp_path / "out" / f"{number:06d}.exr")) as container:
+            picture = next(container.decode(video=0))
+        assert picture.format.name == "grayf32le"
+        np.testing.assert_array_equal(picture.to_ndarray(), depth)
+
+
+def read_ply(path):
+    content = path.read_bytes()
+    end = content.index(b"end_header\n") + len(b"end_header\n")
+    head = content[:end].decode().splitlines()
+    assert head[:2] == ["ply", "format binary_little_endian 1.0"]
+    kinds = {"float": "<f4", "uchar": "u1"}
+    names = [(line.split()[2], kinds[line.split()[1]]) for line in head if line.startswith("property")]
+    points = np.frombuffer(content[end:], names)
+    assert f"element vertex {len(points)}" in head
+    return points
+
+
+def test_ply_points_project_onto_their_pixels(tmp_path, depths):
+    image = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    depths[0, 5, 5] = np.nan
+    write(tmp_path / "out" / "%d.ply", depths, image, depth_kind="metric", camera=CAMERA)
+    points = read_ply(tmp_path / "out" / "0.ply")
+    assert len(points) == HEIGHT * WIDTH - 1
+    columns = points["x"] / points["z"] * CAMERA.fx + CAMERA.cx
+    rows = points["y"] / points["z"] * CAMERA.fy + CAMERA.cy
+    np.testing.assert_allclose(columns, np.rint(columns), atol=1e-3)
+    rows, columns = np.rint(rows).astype(int), np.rint(columns).astype(int)
+    np.testing.assert_allclose(points["z"], depths[0][rows, columns])
+    np.testing.assert_array_equal(points["green"], image[rows, columns, 1])
+
+
+def test_relative_depth_becomes_points_on_one_scale(tmp_path, depths):
+    depths[1] *= 0.5  # all twice as far
+    depths[2] = 0  # infinitely far
+    write(tmp_path / "out" / "%d.ply", depths, camera=CAMERA, near=4.0)
+    first, second, third = (read_ply(tmp_path / "out" / f"{number}.ply") for number in (0, 1, 7))
+    np.testing.assert_allclose(np.sort(first["z"]), np.sort(4.0 / depths[0].ravel()), rtol=1e-6)
+    assert np.median(second["z"]) == pytest.approx(2 * np.median(first["z"]), rel=0.05)
+    assert len(third) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("out.png", ".png is one file per frame; give it a number, as in out/%06d.png"),
+        ("a/b/%06d.png", "is not there; make it first"),
+        ("%06d.mp4", ".mp4 is one file for all frames"),
+        ("%06d.ply", "points need the camera; give --fov DEGREES or --intrinsics FX,FY,CX,CY"),
+        ("%06d_%06d.npy", "give it a number"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(tmp_path, monkeypatch, name, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as error:
+        check_output(name)
+    assert str(error.value).startswith(f"{name}: ")
+    assert message in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_writes_them_all_at_once(vmdepth_run, tmp_path, make):
+    path = make.video(tmp_path / "in.mp4", make.noise(5))
+    outputs = ["-o", "d/%06d.png", "-o", "d/%06d.npy", "-o", "e/%d.exr", "-o", "p/%d.ply", "-o", "all.npz"]
+    assert vmdepth_run(path, *outputs, "--fov", "60").code == 0
+    with np.load(tmp_path / "all.npz") as data:
+        for number, depth in enumerate(data["depth"]):
+            np.testing.assert_array_equal(np.load(tmp_path / "d" / f"{number:06d}.npy"), depth)
+    for folder, count in (("d", 11), ("e", 5), ("p", 5)):
+        assert len(list((tmp_path / folder).iterdir())) == count
+    assert vmdepth_run(path, "-o", "p/%d.ply", "--intrinsics", "50,50,32").code == 2

@@ -1,0 +1,98 @@
+"""`MonoDepth`: depth and sky of single images, and in metres where the focal length is known (Depth Anything 3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vmdepth.networks.decoder import Tap
+from vmdepth.networks.encoder import ENCODERS, PATCH, Encoder
+from vmdepth.networks.multiview.any_view import Views, check_clip, decode_in_slices, imagenet_normalised
+from vmdepth.networks.multiview.view_decoder import Decoded, SkyDecoder, same
+from vmdepth.networks.multiview.view_memory import Pass, Slices, slices_for
+from vmdepth.networks.multiview.view_presets import MonoConfig
+
+SKY = 0.3
+FEW = 10  # pixels of sky, or of anything else, that say nothing
+FOCAL = 300.0  # pixels at which the metric network's output is in metres
+
+
+class MonoDepth(nn.Module):
+    """Weights are those of the official mono or metric network: their names and shapes are the same."""
+
+    def __init__(self, config: MonoConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.name = f"{'metric' if config.metric else 'mono'} {config.encoder}"
+        self.encoder = Encoder(config.encoder, norm_eps=1e-5)
+        self.decoder = SkyDecoder(ENCODERS[config.encoder].width, config.features, config.out_channels)
+
+    def forward(
+        self,
+        clip: Tensor,
+        *,
+        intrinsics: Tensor | None = None,
+        memory_budget: int | str | None = None,
+        chunk: int | None = None,
+        tap: Tap = same,
+        normalised: bool = False,
+    ) -> Views:
+        """clip: [B, N, 3, H, W], RGB float in 0..1 (ImageNet statistics taken off already where `normalised`).
+
+        intrinsics: [B, N, 3, 3] in pixels of these images; with them the metric network's depth is in metres.
+        memory_budget, chunk: as for `AnyViewDepth`. Images do not see each other, but sky gets the 99 % quantile of
+        the depth everywhere else in its scene, the N images of one B. Raises ValueError for sizes, intrinsics or
+        budgets that do not fit.
+        """
+        sizes = check_clip(clip)
+        batch, views, height, width = sizes
+        if intrinsics is not None and not self.config.metric:
+            raise ValueError("only the metric network can turn intrinsics into metres")
+        if intrinsics is not None and intrinsics.shape != (batch, views, 3, 3):
+            raise ValueError(f"intrinsics have shape {list(intrinsics.shape)}, this needs {[batch, views, 3, 3]}")
+        slices = slices_for(
+            Pass(self.config, *sizes, bytes=self.encoder.pos_embed.element_size()), memory_budget, chunk
+        )
+        images, grid = clip.flatten(0, 1), (height // PATCH, width // PATCH)
+        count = min(slices.encoder, slices.decoder)  # what the decoder reads of an image is made right before
+
+        def look(part: slice) -> Decoded:
+            maps = self.encoder(images[part] if normalised else imagenet_normalised(images[part]))
+            return self.decoder(maps, grid, tap)
+
+        with torch.set_grad_enabled(torch.is_grad_enabled() and memory_budget is None):
+            out = decode_in_slices(look, len(images), Slices(count, count))
+            assert out.sky is not None
+            depth, sky = (x.unflatten(0, (batch, views)) for x in (out.depth, out.sky))
+            depth = torch.stack([with_far_sky(*scene) for scene in zip(depth, sky, strict=True)])
+        return Views(depth if intrinsics is None else metres(depth, intrinsics), intrinsics=intrinsics, sky=sky)
+
+
+def with_far_sky(depth: Tensor, sky: Tensor) -> Tensor:
+    """depth [N, H, W] with its sky moved to the 99 % quantile of the rest; ten pixels of either change nothing.
+
+    The official code draws a random sample of the rest for the quantile where it has more than 100,000 pixels; here
+    it is that of all of them.
+    """
+    clear = sky < SKY
+    if clear.sum() <= FEW or (~clear).sum() <= FEW:
+        return depth
+    return depth.where(clear, quantile(depth[clear], 0.99))
+
+
+def metres(depth: Tensor, intrinsics: Tensor) -> Tensor:
+    """The metric network's depth [B, N, H, W] in metres, by the mean focal length of intrinsics [B, N, 3, 3]."""
+    focal = (intrinsics[..., 0, 0] + intrinsics[..., 1, 1]) / 2
+    return depth * (focal / FOCAL)[..., None, None]
+
+
+def quantile(values: Tensor, part: float) -> Tensor:
+    """The value below which that part of flat `values` lies, linear between neighbours; any number of them.
+
+    (`torch.quantile` refuses more than 16 million.)
+    """
+    place = part * (values.numel() - 1)
+    low = int(place)
+    below = values.kthvalue(low + 1).values
+    above = values.kthvalue(min(low + 2, values.numel())).values
+    return below + (above - below) * (place - low)

@@ -1,0 +1,67 @@
+"""`NestedDepth`: the any-view network with the metric network to give it metres and sky (Depth Anything 3)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vmdepth.networks.multiview.any_view import AnyViewDepth, Views
+from vmdepth.networks.multiview.mono_depth import FEW, SKY, MonoDepth, metres, quantile
+from vmdepth.networks.multiview.view_presets import NestedConfig
+
+FARTHEST = 200.0  # metres of sky where the rest lies farther still
+
+
+class NestedDepth(nn.Module):
+    """Weights are those of the official nested network, without its Gaussian head and unused ray levels."""
+
+    def __init__(self, config: NestedConfig) -> None:
+        super().__init__()
+        if not config.views.camera_decoder:
+            raise ValueError("a nested network needs the camera decoder: metres come from its focal lengths")
+        self.config = config
+        self.name = f"nested {config.views.encoder}"
+        self.views = AnyViewDepth(config.views)
+        self.metric = MonoDepth(config.metric)
+
+    def forward(
+        self,
+        clip: Tensor,
+        *,
+        memory_budget: int | str | None = None,
+        chunk: int | None = None,
+        normalised: bool = False,
+        **options: Any,
+    ) -> Views:
+        """All arguments: as for `AnyViewDepth`. Depth and camera positions are in metres.
+
+        The networks run one after the other; a `memory_budget` holds for each of them.
+        """
+        both: dict[str, Any] = {"memory_budget": memory_budget, "chunk": chunk, "normalised": normalised}
+        return in_metres(self.views(clip, **both, **options), self.metric(clip, **both))
+
+
+def in_metres(views: Views, metric: Views) -> Views:
+    """What the any-view network says, at the scale of what the metric one says (before it knows a focal length).
+
+    One scale for every scene, by least squares over pixels that are no sky and at least as sure as the median of
+    those; then sky is put at the 99 % quantile of the rest, but no farther than 200 m. Raises ValueError where hardly
+    a pixel of a scene is no sky.
+    """
+    assert views.confidence is not None and views.intrinsics is not None
+    assert views.extrinsics is not None and metric.sky is not None
+    known = metres(metric.depth, views.intrinsics)
+    depths, extrinsics = [], views.extrinsics.clone()
+    for scene, clear in enumerate(metric.sky < SKY):
+        if clear.sum() <= FEW:
+            raise ValueError("these views show nothing but sky: there is nothing to take the scale from")
+        depth, confidence = views.depth[scene], views.confidence[scene]
+        sure = clear & (confidence >= quantile(confidence[clear], 0.5))
+        scale = (known[scene][sure] * depth[sure]).sum() / depth[sure].square().sum()
+        depth = depth * scale
+        depths.append(depth.where(clear, quantile(depth[clear], 0.99).clamp(max=FARTHEST)))
+        extrinsics[scene, ..., 3] *= scale
+    return replace(views, depth=torch.stack(depths), extrinsics=extrinsics, sky=metric.sky)

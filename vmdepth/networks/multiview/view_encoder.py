@@ -1,0 +1,177 @@
+"""The encoder of Depth Anything 3: DINOv2 whose deeper blocks let the views of a scene see each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from vmdepth.networks.attention import attend_in_rows
+from vmdepth.networks.encoder import PATCH, SPECIAL, Block, Encoder, Observed, Observer, Watch
+from vmdepth.networks.multiview.reference_view import Reference, reference_view
+from vmdepth.networks.multiview.rotary import GridRotation, own_places, shared_places
+from vmdepth.networks.multiview.view_memory import Slices
+
+# Sees a tap's level, the index of the first image, patches [n, h·w, 2C] and raw special tokens [n, 2C] of n images.
+TapSink = Callable[[int, int, Tensor, Tensor], None]
+
+
+class ViewEncoder(Encoder):
+    """Images of scenes → four taps of 2·width channels, handed out in slices of images.
+
+    Blocks before `start` and even blocks see one view; odd blocks from `start` on see all tokens of all views of a
+    scene, whatever the slices. Before block `start` every view's class token gives way to a camera token: the first of
+    `camera_token` for the reference view, the second for all others. Officially the reference view is also moved to
+    the front and back; attention over all views knows no order, so nothing moves here.
+    """
+
+    def __init__(self, name: str, taps: tuple[int, int, int, int], start: int) -> None:
+        super().__init__(name, qk_norm_from=start, norm_eps=1e-5)
+        self.camera_token = nn.Parameter(torch.zeros(1, 2, self.size.width))
+        self.taps = taps
+        self.start = start
+
+    def forward(  # type: ignore[override]
+        self,
+        images: Tensor,
+        views: int,
+        sink: TapSink,
+        slices: Slices,
+        special: Tensor | None = None,
+        reference: Reference = "saddle_balanced",
+        prepare: Callable[[Tensor], Tensor] = lambda images: images,
+        observe: Observer | None = None,
+    ) -> None:
+        """images: [B·views, 3, H, W]; prepare: makes normalised images of a slice of them.
+
+        sink: called with each slice of each tap. special: the camera tokens of given cameras [B·views, width]; with
+        them there is no reference view. observe: called once per block.
+        """
+        grid = (images.shape[-2] // PATCH, images.shape[-1] // PATCH)
+        head_dim = self.size.width // self.size.heads
+        own, shared = (GridRotation(places(*grid), head_dim, self.pos_embed) for places in (own_places, shared_places))
+        tokens = self._embed_all(images, grid, slices.encoder, prepare)
+        for index, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            if index == self.start - 1 and special is None:
+                special = self._camera_tokens(tokens[:, 0].unflatten(0, (-1, views)), reference)
+            if index == self.start:
+                assert special is not None
+                tokens[:, 0] = special
+            record = _Record() if observe is not None else None
+            rotates = index >= self.start
+            if rotates and index % 2 == 1:
+                tap = self._tap(self.taps.index(index), sink) if index in self.taps else None
+                tokens = _through_all_views(block, tokens, views, slices, shared, tap, record)
+            else:
+                tokens = _through_each_view(block, tokens, slices, own if rotates else None, record)
+            if observe is not None and record is not None:
+                query, key = (torch.cat(parts).unflatten(0, (-1, views)) for parts in (record.queries, record.keys))
+                observe(Observed(index, "global" if rotates and index % 2 == 1 else "local", query, key))
+
+    def _embed_all(
+        self, images: Tensor, grid: tuple[int, int], count: int, prepare: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        positions = self.positions(grid)
+        tokens = positions.new_empty((len(images), *positions.shape[1:]))
+        for first, part in _parts(images, count):
+            tokens[first : first + count] = self.embed(prepare(part), positions)
+        return tokens
+
+    def _camera_tokens(self, class_tokens: Tensor, reference: Reference) -> Tensor:
+        """class_tokens: [B, N, width]. Returns the learnt camera tokens [B·N, width]."""
+        batch, views, _ = class_tokens.shape
+        which = torch.ones(batch, views, dtype=torch.long, device=class_tokens.device)
+        which[torch.arange(batch), reference_view(class_tokens, reference)] = 0
+        return self.camera_token[0, which.flatten()]
+
+    def _tap(self, level: int, sink: TapSink) -> Callable[[int, Tensor, Tensor], None]:
+        def tap(first: int, before: Tensor, after: Tensor) -> None:
+            patches = torch.cat([before[:, SPECIAL:], self.norm(after[:, SPECIAL:])], dim=-1)
+            sink(level, first, patches, torch.cat([before[:, 0], after[:, 0]], dim=-1))
+
+        return tap
+
+
+class _Record:
+    """Queries and keys of a block, in slices [images, heads, tokens, d]."""
+
+    def __init__(self) -> None:
+        self.queries: list[Tensor] = []
+        self.keys: list[Tensor] = []
+
+    def both(self, query: Tensor, key: Tensor) -> None:
+        self.queries.append(query)
+        self.keys.append(key)
+
+
+def _through_each_view(
+    block: Block, tokens: Tensor, slices: Slices, rotation: GridRotation | None, record: _Record | None
+) -> Tensor:
+    watch: Watch | None = record.both if record is not None else None
+    out = _room_for(tokens)
+    for first, part in _parts(tokens, slices.encoder):
+        out[first : first + slices.encoder] = block(part, rotation, watch)
+    return out
+
+
+def _through_all_views(
+    block: Block,
+    tokens: Tensor,
+    views: int,
+    slices: Slices,
+    rotation: GridRotation,
+    tap: Callable[[int, Tensor, Tensor], None] | None,
+    record: _Record | None,
+) -> Tensor:
+    """tokens: [B·views, T, width]. Slices bound the queries only: each meets the keys of every view of its scene.
+
+    tap: sees the index of a slice's first image, its tokens before the block and after it.
+    """
+    out = _room_for(tokens)
+    for start in range(0, len(tokens), views):
+        scene = tokens[start : start + views]
+        keys, values = _keys_and_values(block, scene, slices.encoder, rotation, record)
+        for first, part in _parts(scene, slices.encoder):
+            query = block.attn.queries(block.norm1(part), rotation)
+            if record is not None:
+                record.queries.append(query)
+            found = attend_in_rows(_in_one_row(query), keys, values, slices.rows)
+            after = block.feed_forward(part + block.ls1(block.attn.join(found).view(part.shape)))
+            if tap is not None:
+                tap(start + first, part, after)
+            out[start + first : start + first + len(part)] = after
+    return out
+
+
+def _keys_and_values(
+    block: Block, scene: Tensor, count: int, rotation: GridRotation, record: _Record | None
+) -> tuple[Tensor, Tensor]:
+    """Of all tokens of a scene [views, T, width]: [1, heads, views · T, d] each."""
+    views, tokens, width = scene.shape
+    shape = (1, block.attn.heads, views * tokens, width // block.attn.heads)
+    keys, values = scene.new_empty(shape), scene.new_empty(shape)
+    for first, part in _parts(scene, count):
+        key, value = block.attn.keys_and_values(block.norm1(part), rotation)
+        if record is not None:
+            record.keys.append(key)
+        place = slice(first * tokens, (first + len(part)) * tokens)
+        keys[:, :, place], values[:, :, place] = _in_one_row(key), _in_one_row(value)
+    return keys, values
+
+
+def _in_one_row(heads: Tensor) -> Tensor:
+    """[views, heads, T, d] → [1, heads, views · T, d]."""
+    return heads.transpose(0, 1).flatten(1, 2)[None]
+
+
+def _parts(x: Tensor, count: int) -> Iterator[tuple[int, Tensor]]:
+    """Slices of at most `count` along the first axis, each with the index of its first element."""
+    for first in range(0, len(x), count):
+        yield first, x[first : first + count]
+
+
+def _room_for(tokens: Tensor) -> Tensor:
+    """Where a block's result goes: in place of its input, unless gradients will need the input."""
+    return torch.empty_like(tokens) if torch.is_grad_enabled() else tokens
