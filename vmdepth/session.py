@@ -1,13 +1,12 @@
-"""A checkpoint behind the runtime's session face, so that whatever streams an exported graph streams it as well."""
+"""A checkpoint as a session, so that whatever streams an exported graph streams it as well."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from vmdepth.checkpoint import load_video, weights_hash
 from vmdepth.networks.step_graph import StepGraph
@@ -15,8 +14,9 @@ from vmdepth.networks.temporal import States
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_runtime.contract import REGIONS, StateSpec, StepContract
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.sessions.base import StepOutputs, StepSession
 from vmdepth_runtime.sessions.load import MODEL_ENDINGS, load_session
-from vmdepth_runtime.sessions.onnx import OnnxSession, StepOutput
+from vmdepth_runtime.sessions.state_buffers import HostMemory, StateBuffers
 
 
 def contract_of(model: VideoDepth, height: int, width: int, streams: int) -> StepContract:
@@ -43,66 +43,44 @@ def contract_of(model: VideoDepth, height: int, width: int, streams: int) -> Ste
     )
 
 
-class TorchSession:
-    """A network with the face of `OnnxSession`.
+class TorchSession(StepSession):
+    """A network in PyTorch, on the CPU, one of several streams at once."""
 
-    That is `contract`, `frame`, `step()`, `written()`, `states()`, `reset()` and `close()`.
-    """
+    backend = "torch"
 
     def __init__(self, model: VideoDepth, height: int, width: int, streams: int = 1) -> None:
         self.model = model
+        self.path = Path(model.name)
         self.contract = contract_of(model, height, width, streams)
-        self.frame: NDArray[np.uint8] = np.zeros((streams, height, width, 3), np.uint8)
+        self.frame = np.zeros((streams, height, width, 3), np.uint8)
         self._graph = StepGraph(model, height, width)
-        self._states: States
-        self._written: States
-        self.reset()
+        self.memory: HostMemory = HostMemory()
+        self._states = StateBuffers(self.contract, self.memory)
+        specs = self.contract.states
+        self._inputs = [self._tensors(turn, {s.name: s.shape for s in specs}) for turn in self._states.inputs]
+        self._next = [self._tensors(turn, {s.name: s.next_shape for s in specs}) for turn in self._states.outputs]
 
     @torch.inference_mode()
-    def step(self) -> StepOutput:
-        depth, descriptor, change, self._written = self._graph(torch.from_numpy(self.frame), self._states)
-        for spec in self.contract.states:
-            if spec.ring is None:
-                self._states[spec.name] = self._written[spec.name]
-            else:
-                _write_entry(self._states[spec.name], self._written[spec.name], spec, self._frame)
-        self._frame += 1
-        return StepOutput(depth.numpy(), descriptor.numpy(), change.numpy())
-
-    def written(self) -> dict[str, NDArray[np.float32]]:
-        return {name: tensor.numpy() for name, tensor in self._written.items()}
-
-    def states(self) -> dict[str, NDArray[np.float32]]:
-        return {name: tensor.numpy().copy() for name, tensor in self._states.items()}
-
-    def reset(self) -> None:
-        self._states = {spec.name: torch.full(spec.shape, spec.initial) for spec in self.contract.states}
-        self._frame = 0
+    def step(self, idle: Collection[int] = ()) -> StepOutputs:
+        turn = self._states.turn
+        outputs, after = self._graph(torch.from_numpy(self.frame), self._inputs[turn])
+        for name, state in after.items():
+            self._next[turn][name].copy_(state)
+        self._states.advance(idle)
+        return {name: output.numpy() for name, output in outputs.items()}
 
     def close(self) -> None:
-        pass
+        return
+
+    def _tensors(self, addresses: dict[str, int], shapes: dict[str, tuple[int, ...]]) -> States:
+        """Tensors that share the memory of the states' buffers."""
+        return {
+            name: torch.from_numpy(self.memory.view(addresses[name], shape, "float32"))
+            for name, shape in shapes.items()
+        }
 
 
-def _write_entry(ring: torch.Tensor, entry: torch.Tensor, spec: StateSpec, frame: int) -> None:
-    """Write a frame's entry [...] into its slot of a ring state [..., slots, ...], in place.
-
-    frame: number since the reset, from 0.
-    """
-    assert spec.ring is not None
-    slot = spec.ring.slot(frame)
-    if slot is None:
-        ring.copy_(entry.unsqueeze(spec.ring.axis).expand_as(ring))
-    else:
-        ring.select(spec.ring.axis, slot).copy_(entry)
-
-
-if TYPE_CHECKING:
-    from vmdepth_runtime.sessions.tensorrt import TensorrtSession
-
-    Session = OnnxSession | TensorrtSession | TorchSession
-
-
-def open_session(path: Path, like: StepContract | None = None, size: tuple[int, int] | None = None) -> Session:
+def open_session(path: Path, like: StepContract | None = None, size: tuple[int, int] | None = None) -> StepSession:
     """A checkpoint, a step graph or an engine, ready to step.
 
     A checkpoint takes size, streams and form of attention over time from `like`, else `size` (or its usual

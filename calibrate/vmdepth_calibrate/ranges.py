@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization.calibrate import HistogramCollector
 
 from vmdepth_export.parity.probe import Probe
-from vmdepth_runtime.sessions.onnx import OnnxSession
+from vmdepth_runtime.sessions.base import StepSession
 
 Ranges = dict[str, tuple[float, float]]
 _BINS = 2048
@@ -44,7 +44,7 @@ class Observed:
 
 
 def observe(
-    proto: onnx.ModelProto, tensors: Sequence[str], session: OnnxSession, frames: Iterable[NDArray[np.uint8]]
+    proto: onnx.ModelProto, tensors: Sequence[str], session: StepSession, frames: Iterable[NDArray[np.uint8]]
 ) -> Observed:
     """Run a step graph over frames uint8 [B, H, W, 3] from its initial states and watch the named tensors.
 

@@ -45,6 +45,6 @@ def _depths(proto: onnx.ModelProto, frames: Sequence[NDArray[np.uint8]]) -> list
     depths = []
     for frame in frames:
         session.frame[...] = frame
-        depths.append(session.step().depth.copy())
+        depths.append(session.step()["depth"].copy())
     session.close()
     return depths

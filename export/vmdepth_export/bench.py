@@ -15,17 +15,18 @@ import numpy as np
 from vmdepth_export.export import parse_size
 from vmdepth_runtime.atomic_files import check_target, write_report
 from vmdepth_runtime.cli import run_command
+from vmdepth_runtime.contract import FRAME, state_input
 from vmdepth_runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from vmdepth.session import Session
+    from vmdepth_runtime.sessions.base import StepSession
 
 REGIONS = ("encoder", "heads", "decoder")
 _ROUND = 10  # frames a session runs before the next one has its turn
 _RUNS = 5  # of the whole command, each between two looks at how fast the machine is just then
 
 
-def step_rates(sessions: dict[str, Session], frames: int) -> dict[str, float]:
+def step_rates(sessions: dict[str, StepSession], frames: int) -> dict[str, float]:
     """Frames per second of each session, stepping over noise; they take turns, so that a busy machine slows all alike.
 
     The median over rounds, after one round that does not count.
@@ -53,7 +54,7 @@ def region_shares(model: Path, frames: int) -> dict[str, float]:
     from vmdepth_runtime.sessions.onnx import OnnxSession
 
     with tempfile.TemporaryDirectory() as folder, OnnxSession(model) as session:
-        feeds = {"frame": session.frame, **{f"state.{name}": value for name, value in session.states().items()}}
+        feeds = {FRAME: session.frame, **{state_input(name): value for name, value in session.states().items()}}
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.enable_profiling = True
@@ -74,7 +75,7 @@ def region_shares(model: Path, frames: int) -> dict[str, float]:
     return {region: spent[region] / total for region in (*REGIONS, "other")}
 
 
-def whole_runs(session: Session, model: Path, folder: Path, frames: int) -> tuple[list[dict[str, Any]], float]:
+def whole_runs(session: StepSession, model: Path, folder: Path, frames: int) -> tuple[list[dict[str, Any]], float]:
     """Reports of `vmdepth-run` over the bundled clip with this model, mp4 written; and how many times as long as the
     steps alone it takes: the median over runs, each against steps of the session just before and after it."""
     from vmdepth_runtime.pipeline.run import RunSettings, run
@@ -108,7 +109,7 @@ def measure(
 
     with tempfile.TemporaryDirectory() as folder_name:
         folder = Path(folder_name)
-        sessions: dict[str, Session] = {}
+        sessions: dict[str, StepSession] = {}
         session = open_session(model, size=size)
         graph = model
         if isinstance(session, TorchSession):

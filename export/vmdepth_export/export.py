@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from vmdepth.networks.attention import AttentionForm
     from vmdepth.networks.video_depth import VideoDepth
-    from vmdepth.session import Session
     from vmdepth_export.parity.comparison import ParityReport
     from vmdepth_export.precision import Precision
     from vmdepth_runtime.contract import StepContract
+    from vmdepth_runtime.sessions.base import StepSession
     from vmdepth_runtime.sessions.engine_sidecar import Target
 
 _LARGEST = 2**31 - 2**24  # bytes of weights: a protobuf ends at 2 GiB, and holds the nodes too
@@ -75,7 +75,7 @@ def bake_step_graph(source: Path, output: Path, precision: Precision, *, frames:
 
 
 def _write_proven(
-    proto: onnx.ModelProto, contract: StepContract, output: Path, reference: Session, name: str, frames: int
+    proto: onnx.ModelProto, contract: StepContract, output: Path, reference: StepSession, name: str, frames: int
 ) -> ParityReport:
     import onnx
 

@@ -18,6 +18,9 @@ OPSET = 20  # the first with native Gelu and LayerNormalization
 FUSED_OPSET = 23  # the first with an Attention operator
 BF16_OPSET = 22  # the first whose convolutions take bfloat16; nothing else that we use means something new there
 
+OUTSIDE = "graph"
+"""The module of nodes that no part of the network holds, in their names."""
+
 MOVES = {"Reshape", "Transpose", "Gather", "GatherND", "Slice", "Squeeze", "Unsqueeze", "Split", "Expand", "Identity"}
 """Operators that move numbers and compute nothing, so their result has the type of what goes in."""
 _NORMS = {"LayerNormalization", "InstanceNormalization"}
@@ -46,11 +49,16 @@ def with_contract(proto: onnx.ModelProto, contract: StepContract) -> onnx.ModelP
 
 
 def region_of(node: NodeProto) -> str:
-    """Which of the contract's regions a node belongs to, by its name `<module>/<operation>_<n>`."""
+    """Which of the contract's regions a node belongs to, by its name `<module>/<operation>_<n>`.
+
+    Raises ValueError for a module that no region is known for.
+    """
     module = node.name.rpartition("/")[0]
     part = module.partition(".")[0]
+    if part == OUTSIDE:
+        return "io"
     if part not in ("encoder", "heads", "decoder"):
-        return "door"
+        raise ValueError(f"node '{node.name}' is of no module that a region of the contract is known for")
     if node.op_type in _NORMS:
         return "norms"
     if node.op_type == "Softmax":

@@ -16,8 +16,8 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from vmdepth_export.graph import BF16_OPSET, MOVES, check, element_types, expand, region_of
-from vmdepth_runtime.contract import StepContract
+from vmdepth_export.graph import BF16_OPSET, MOVES, OUTSIDE, check, element_types, expand, region_of
+from vmdepth_runtime.contract import StepContract, state_input, state_output
 from vmdepth_runtime.errors import InputError
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -75,9 +75,9 @@ class _Baker:
 
     def run(self, half_states: Iterable[str]) -> None:
         for name in half_states:
-            next(v for v in self.graph.input if v.name == f"state.{name}").type.tensor_type.elem_type = self.half
-            next(v for v in self.graph.output if v.name == f"next.{name}").type.tensor_type.elem_type = self.half
-            self.types[f"state.{name}"] = self.half
+            next(v for v in self.graph.input if v.name == state_input(name)).type.tensor_type.elem_type = self.half
+            next(v for v in self.graph.output if v.name == state_output(name)).type.tensor_type.elem_type = self.half
+            self.types[state_input(name)] = self.half
         for node in self.graph.node:
             self._bake(node)
             self.nodes.append(node)
@@ -117,7 +117,7 @@ class _Baker:
         for node in self.nodes:
             for names in (node.input, node.output):
                 names[:] = [inner if name == output else name for name in names]
-        self.nodes.append(helper.make_node("Cast", [inner], [output], name=f"graph/Cast_{output}", to=wanted))
+        self.nodes.append(helper.make_node("Cast", [inner], [output], name=f"{OUTSIDE}/Cast_{output}", to=wanted))
 
     def _floats(self, name: str) -> bool:
         return self.types[name] in (TensorProto.FLOAT, self.half)

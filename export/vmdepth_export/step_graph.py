@@ -15,8 +15,10 @@ from vmdepth.networks.attention import AttentionForm, use_attention
 from vmdepth.networks.step_graph import StepGraph
 from vmdepth.networks.temporal import States
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth_export.graph import FUSED_OPSET, OPSET, check
+from vmdepth.session import contract_of
+from vmdepth_export.graph import FUSED_OPSET, OPSET, OUTSIDE, check
 from vmdepth_export.storage import store_small
+from vmdepth_runtime.contract import OUTPUTS
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
@@ -25,8 +27,8 @@ class _FlatStepGraph(StepGraph):
     """`StepGraph` with its outputs in one row, as ONNX has them."""
 
     def forward(self, frame: Tensor, states: States) -> tuple[Tensor, ...]:  # type: ignore[override]
-        depth, descriptor, state_change, after = super().forward(frame, states)
-        return depth, descriptor, state_change, *after.values()
+        outputs, after = super().forward(frame, states)
+        return *(outputs[output.name] for output in OUTPUTS), *after.values()
 
 
 def to_onnx(
@@ -39,9 +41,9 @@ def to_onnx(
     out. Raises ValueError for a size that is no multiple of the encoder's stride.
     """
     graph = _FlatStepGraph(model, height, width).eval()
+    contract = contract_of(model, height, width, streams)
     states = model.init_states(streams, height, width)
     frame = torch.zeros(streams, height, width, 3, dtype=torch.uint8)
-    names = list(states)
     # The exporter warns of other libraries' business (no torchvision, its own deprecations).
     for library in ("torch.onnx", "onnx_ir"):
         logging.getLogger(library).setLevel(logging.ERROR)
@@ -53,8 +55,8 @@ def to_onnx(
             kwargs={"states": states},
             dynamo=True,
             opset_version=OPSET if attention == "explicit" else FUSED_OPSET,
-            input_names=["frame", *(f"state.{name}" for name in names)],
-            output_names=["depth", "descriptor", "state_change", *(f"next.{name}" for name in names)],
+            input_names=list(contract.inputs),
+            output_names=list(contract.outputs),
             external_data=False,
             verbose=False,
         )
@@ -74,7 +76,7 @@ def _name_nodes(proto: onnx.ModelProto) -> None:
     for node in proto.graph.node:
         notes = {entry.key: entry.value for entry in node.metadata_props}
         # A node the exporter added without a note belongs where its input was made.
-        module = _module_of(notes[_SCOPES]) if _SCOPES in notes else module_of_tensor.get(node.input[0], "graph")
+        module = _module_of(notes[_SCOPES]) if _SCOPES in notes else module_of_tensor.get(node.input[0], OUTSIDE)
         module_of_tensor.update(dict.fromkeys(node.output, module))
         kind = f"{module}/{node.op_type}"
         seen[kind] += 1
@@ -115,4 +117,4 @@ def _fold_pads(proto: onnx.ModelProto) -> None:
 def _module_of(scopes: str) -> str:
     """The innermost module in the exporter's list of scopes, as the network names it; "graph" outside of all."""
     modules = [name.removeprefix("model.") for name in ast.literal_eval(scopes) if name.startswith("model.")]
-    return modules[-1] if modules else "graph"
+    return modules[-1] if modules else OUTSIDE

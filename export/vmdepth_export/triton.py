@@ -7,10 +7,11 @@ next with the same sequence id. A client sends frames and a sequence id and neve
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vmdepth_export.graph import read_step_graph
-from vmdepth_runtime.contract import StateSpec, StepContract
+from vmdepth_runtime.contract import FRAME, OUTPUTS, StateSpec, StepContract
 from vmdepth_runtime.errors import InputError, WorkError
 
 _TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32", "float16": "TYPE_FP16"}
@@ -30,8 +31,10 @@ def write_repository(model: Path, root: Path) -> Path:
             f"{model}: keeps rings of past frames, and Triton can only replace a state as a whole; export a model "
             "with Mamba heads or none"
         )
-    descriptor = next(value for value in proto.graph.output if value.name == "descriptor")
-    size = descriptor.type.tensor_type.shape.dim[1].dim_value
+    shapes = {
+        value.name: [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
+        for value in proto.graph.output
+    }
     folder = root / model.stem
     if folder.exists():
         raise InputError(f"{folder}: is there already; remove it or choose another --triton folder")
@@ -39,7 +42,7 @@ def write_repository(model: Path, root: Path) -> Path:
     try:
         (part / "1").mkdir(parents=True)
         shutil.copyfile(model, part / "1" / "model.onnx")
-        (part / "config.pbtxt").write_text(config(model.stem, contract, size))
+        (part / "config.pbtxt").write_text(config(model.stem, contract, shapes))
         part.rename(folder)
     except OSError as error:
         raise WorkError(f"{folder}: cannot be written ({error.strerror})") from None
@@ -48,23 +51,19 @@ def write_repository(model: Path, root: Path) -> Path:
     return folder
 
 
-def config(name: str, contract: StepContract, descriptor: int) -> str:
+def config(name: str, contract: StepContract, shapes: Mapping[str, Sequence[int]]) -> str:
     """The model's configuration, in protobuf's text form (message `inference.ModelConfig`).
 
-    descriptor: its length D. Batches are not Triton's to make: the graph's own is fixed (`max_batch_size: 0`).
+    shapes: of every output of the graph. Batches are not Triton's to make: the graph's own is fixed
+    (`max_batch_size: 0`).
     """
-    batch, height, width = contract.streams, contract.height, contract.width
-    outputs = (
-        ("depth", (batch, height, width)),
-        ("descriptor", (batch, descriptor)),
-        ("state_change", (batch,)),
-    )
+    frame = contract.inputs[FRAME]
     lines = [
         f'name: "{name}"',
         'backend: "onnxruntime"',
         "max_batch_size: 0",
-        f"input [ {_tensor('frame', 'uint8', (batch, height, width, 3))} ]",
-        *(f"output [ {_tensor(output, 'float32', shape)} ]" for output, shape in outputs),
+        f"input [ {_tensor(FRAME, frame.dtype, frame.shape)} ]",
+        *(f"output [ {_tensor(output.name, output.dtype, shapes[output.name])} ]" for output in OUTPUTS),
     ]
     if contract.states:
         lines += [
@@ -78,11 +77,11 @@ def config(name: str, contract: StepContract, descriptor: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _tensor(name: str, dtype: str, shape: tuple[int, ...]) -> str:
+def _tensor(name: str, dtype: str, shape: Sequence[int | None]) -> str:
     return f'{{ name: "{name}" data_type: {_TYPES[dtype]} dims: {list(shape)} }}'
 
 
 def _state(state: StateSpec) -> str:
     what = f"data_type: {_TYPES[state.dtype]} dims: {list(state.shape)}"
     start = f'initial_state: {{ name: "zero" {what} zero_data: true }}'
-    return f'{{ input_name: "state.{state.name}" output_name: "next.{state.name}" {what} {start} }}'
+    return f'{{ input_name: "{state.input_name}" output_name: "{state.output_name}" {what} {start} }}'

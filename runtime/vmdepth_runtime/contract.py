@@ -20,13 +20,78 @@ RESIZES: tuple[Resize, ...] = get_args(Resize)
 """How pixels are weighed on the way to the model's size. "area" averages those it leaves out; "cubic", without
 anti-aliasing, is how Depth Anything V2 and Video Depth Anything prepare their pictures."""
 
-REGIONS = ("door", "encoder", "norms", "softmax", "projections", "recurrence", "decoder", "depth")
-"""What precision is told of. door: normalisation of the frame, descriptor, change and counter of the states; norms and
+REGIONS = ("io", "encoder", "norms", "softmax", "projections", "recurrence", "decoder", "depth")
+"""What precision is told of. io: normalisation of the frame, descriptor, change and counter of the states; norms and
 softmax: wherever they are; projections: products in the temporal heads, recurrence: all else there; depth: the last
 convolution and what follows; encoder, decoder: the rest of them."""
 
+FRAME = "frame"
+"""The graph's input that takes the frames: uint8 [B, H, W, 3] RGB."""
+
+
+def state_input(name: str) -> str:
+    """The graph's input that takes a state."""
+    return f"state.{name}"
+
+
+def state_output(name: str) -> str:
+    """The graph's output that gives the next state."""
+    return f"next.{name}"
+
 
 PRECISIONS = {"float32", "float16", "bfloat16", "int8", "float8"}
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or output of the graph. dtype: NumPy's name. shape: None for a length that is the model's own."""
+
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """An output that every step graph has, beside the next states.
+
+    dtype: NumPy's name. axes: what its dimensions are, the stream axis first: "streams", "height" and "width" are the
+    contract's, any other name is a length of the model's own. error: how parity measures it, in shares of its "range"
+    or as a "ratio" to at least 1. accumulates: errors may pile up from frame to frame; other outputs' come and go with
+    the picture. meaning: for people.
+    """
+
+    name: str
+    axes: tuple[str, ...]
+    error: Literal["range", "ratio"]
+    accumulates: bool
+    meaning: str
+    dtype: str = "float32"
+
+
+OUTPUTS = (
+    OutputSpec(
+        name="depth",
+        axes=("streams", "height", "width"),
+        error="range",
+        accumulates=True,
+        meaning="depth of every pixel, in the contract's depth kind",
+    ),
+    OutputSpec(
+        name="descriptor",
+        axes=("streams", "descriptor"),
+        error="range",
+        accumulates=False,
+        meaning="what the frame looks like as a whole, of unit length",
+    ),
+    OutputSpec(
+        name="state_change",
+        axes=("streams",),
+        error="ratio",
+        accumulates=False,
+        meaning="how far this frame moved the states, relative to their size, ≥ 0",
+    ),
+)
+"""The outputs of a step graph, in its order. Exporter, sessions, parity, Triton and streams all go by this table."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +112,7 @@ class Ring:
 
 @dataclass(frozen=True)
 class StateSpec:
-    """One tensor the network remembers. Graph input `state.<name>`, graph output `next.<name>`.
+    """One tensor the network remembers.
 
     Without a ring the state is recurrent: the output replaces the input. With one, the output is a single entry, which
     whoever holds the states writes into its slot. shape: of the input, the stream axis first.
@@ -58,6 +123,14 @@ class StateSpec:
     dtype: str = "float32"
     ring: Ring | None = None
     initial: float = 0.0
+
+    @property
+    def input_name(self) -> str:
+        return state_input(self.name)
+
+    @property
+    def output_name(self) -> str:
+        return state_output(self.name)
 
     @property
     def kind(self) -> str:
@@ -88,7 +161,7 @@ class KeyframeDefaults:
 class StepContract:
     """Everything a session must know about a step graph besides its nodes.
 
-    height, width: the frame's size at the graph's door, pixels. streams: the batch B.
+    height, width: of the frame that the graph takes, pixels. streams: the batch B.
     resize: how a source frame becomes that size; "stretch" scales each axis on its own.
     depth_kind: "relative" (inverse depth up to scale and shift, larger is nearer) or "metric" (metres, larger is
     farther). precision: region of the network -> dtype it computes in. parity: range errors measured at conversion.
@@ -117,6 +190,19 @@ class StepContract:
     def state_bytes(self) -> int:
         """Bytes of one set of states."""
         return sum(_DTYPE_BYTES[s.dtype] * _product(s.shape) for s in self.states)
+
+    @property
+    def inputs(self) -> dict[str, TensorSpec]:
+        """Every input of the graph, in its order."""
+        frame = TensorSpec("uint8", (self.streams, self.height, self.width, 3))
+        return {FRAME: frame, **{s.input_name: TensorSpec(s.dtype, s.shape) for s in self.states}}
+
+    @property
+    def outputs(self) -> dict[str, TensorSpec]:
+        """Every output of the graph, in its order: those of `OUTPUTS`, then the next states."""
+        sizes = {"streams": self.streams, "height": self.height, "width": self.width}
+        own = {o.name: TensorSpec(o.dtype, tuple(map(sizes.get, o.axes))) for o in OUTPUTS}
+        return {**own, **{s.output_name: TensorSpec(s.dtype, s.next_shape) for s in self.states}}
 
     def to_json(self) -> str:
         states = [{**asdict(state), "kind": state.kind} for state in self.states]
@@ -152,6 +238,9 @@ class StepContract:
             raise ValueError(f"input size {self.height}x{self.width} is no size")
         if self.depth_kind not in ("relative", "metric"):
             raise ValueError(f"unknown depth kind '{self.depth_kind}'")
+        unknown = self.precision.keys() - set(REGIONS)
+        if unknown:
+            raise ValueError(f"unknown region '{min(unknown)}'")
         odd = set(self.precision.values()) - PRECISIONS
         if odd:
             raise ValueError(f"unknown precision '{sorted(odd, key=str)[0]}'")

@@ -79,7 +79,7 @@ def test_against_the_truth_of_rendered_clips_no_point_is_lost(wider, contract):
             depths = []
             for frame in clip:
                 session.frame[0] = frame
-                depths.append(session.step().depth[0].copy())
+                depths.append(session.step()["depth"][0].copy())
             found.append(accuracy(depths, list(truth[:, 0])).delta1)
         return float(np.mean(found))
 

@@ -101,18 +101,18 @@ def test_a_stream_goes_on_from_its_states_and_forgets_on_reset(case):
     first = None
     for number, image in enumerate(images):
         one.frame[...] = image
-        depth = one.step().depth.copy()
+        depth = one.step()["depth"].copy()
         first = depth if first is None else first
         if number == 44:
-            one.save(0, place := one.new_place())
+            one.save(0, place := one.snapshot())
             other.restore(0, place)
     for image in images[45:]:
         other.frame[...] = image
-        again = other.step().depth
+        again = other.step()["depth"]
     np.testing.assert_array_equal(depth, again)
     other.reset()
     other.frame[...] = images[0]
-    np.testing.assert_array_equal(other.step().depth, first)
+    np.testing.assert_array_equal(other.step()["depth"], first)
 
 
 def test_state_change_is_of_the_newest_entries(case):
@@ -121,9 +121,9 @@ def test_state_change_is_of_the_newest_entries(case):
     before = None
     for image in rendered_frames(44, *SIZE, 1):
         session.frame[...] = image
-        before = {name: array.copy() for name, array in session.written().items() if name != "counter"}
-        change = session.step().state_change
-    after = session.written()
+        before = {name: array.copy() for name, array in session.next_states().items() if name != "counter"}
+        change = session.step()["state_change"]
+    after = session.next_states()
     moved = np.sqrt(sum(((after[n] - before[n]) ** 2).sum() for n in before))
     size = np.sqrt(sum((before[n] ** 2).sum() for n in before))
     assert change[0] == pytest.approx(moved / size, rel=1e-4)
@@ -136,14 +136,14 @@ def test_streams_in_one_batch_do_not_meet(tmp_path):
     for image in rendered_frames(9, *SIZE, 2):
         both.frame[...] = image
         alone.frame[0] = image[1]
-        depth, expected = both.step().depth[1], alone.step().depth[0]
+        depth, expected = both.step()["depth"][1], alone.step()["depth"][0]
     np.testing.assert_allclose(depth, expected, atol=1e-4 * np.ptp(expected))
     both.reset(1)  # from here on the two are at different frames, and at different slots of their rings
     alone.reset()
     for image in rendered_frames(6, *SIZE, 2):
         both.frame[...] = image
         alone.frame[0] = image[1]
-        depth, expected = both.step().depth[1], alone.step().depth[0]
+        depth, expected = both.step()["depth"][1], alone.step()["depth"][0]
         np.testing.assert_allclose(depth, expected, atol=1e-4 * np.ptp(expected))
 
 
@@ -156,7 +156,7 @@ def test_the_official_streaming_numbers_come_out_of_onnx_runtime(official_weight
     session, depths = OnnxSession(path), []
     for image in io["frames"]:
         session.frame[0] = image
-        depths.append(session.step().depth[0].copy())
+        depths.append(session.step()["depth"][0].copy())
     assert np.abs(np.stack(depths) - io["depth"]).max() <= 1e-4 * np.abs(io["depth"]).max()
     reference = TorchSession(model, *SIZE)
     assert compare(reference, session, (image[None] for image in io["frames"])).agrees

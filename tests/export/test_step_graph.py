@@ -84,7 +84,7 @@ def test_several_streams_keep_their_own_states(network, tmp_path):
     for frame in rendered_frames(5, *SIZE, 2):
         both.frame[...] = frame
         alone.frame[0] = frame[1]
-        depth, expected = both.step().depth[1], alone.step().depth[0]
+        depth, expected = both.step()["depth"][1], alone.step()["depth"][0]
     np.testing.assert_allclose(depth, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -106,8 +106,8 @@ def test_descriptor_has_unit_length_and_state_change_is_relative(step_graph):
     names = [name for name in before if name != "counter"]
     moved = np.sqrt(sum(((after[n] - before[n]) ** 2).sum() for n in names))
     size = np.sqrt(sum((before[n] ** 2).sum() for n in names))
-    assert np.linalg.norm(output.descriptor[0]) == pytest.approx(1, abs=1e-5)
-    assert output.state_change[0] == pytest.approx(moved / size, rel=1e-4)
+    assert np.linalg.norm(output["descriptor"][0]) == pytest.approx(1, abs=1e-5)
+    assert output["state_change"][0] == pytest.approx(moved / size, rel=1e-4)
 
 
 def test_a_size_that_is_no_multiple_of_14_is_refused(network, tmp_path):

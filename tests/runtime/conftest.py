@@ -49,6 +49,16 @@ def build_graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
             "plane": np.array([1, 2], np.int64),
         }
         ssm, counter = "layer_2.0.ssm", "counter"
+        facts: dict[str, Any] = {
+            "model": "luma",
+            "weights_hash": "0123abcd",
+            "height": HEIGHT,
+            "width": WIDTH,
+            "streams": streams,
+            "states": (StateSpec(ssm, shape), StateSpec(counter, (streams,))),
+        }
+        plain = StepContract(**facts)
+        inputs, outputs = plain.inputs, plain.outputs
         nodes = [
             helper.make_node("Cast", ["frame"], ["rgb"], to=TensorProto.FLOAT),
             helper.make_node("Mul", ["rgb", "luma"], ["weighted"]),
@@ -69,29 +79,11 @@ def build_graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         graph = helper.make_graph(
             nodes,
             "luma",
-            [
-                value("frame", TensorProto.UINT8, [*shape, 3]),
-                value(f"state.{ssm}", TensorProto.FLOAT, shape),
-                value(f"state.{counter}", TensorProto.FLOAT, [streams]),
-            ],
-            [
-                value("depth", TensorProto.FLOAT, shape),
-                value("descriptor", TensorProto.FLOAT, [streams, 3]),
-                value("state_change", TensorProto.FLOAT, [streams]),
-                value(f"next.{ssm}", TensorProto.FLOAT, shape),
-                value(f"next.{counter}", TensorProto.FLOAT, [streams]),
-            ],
+            [value(name, helper.np_dtype_to_tensor_dtype(np.dtype(s.dtype)), s.shape) for name, s in inputs.items()],
+            [value(name, TensorProto.FLOAT, [n or len(LUMA) for n in s.shape]) for name, s in outputs.items()],
             [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-        facts: dict[str, Any] = {
-            "model": "luma",
-            "weights_hash": "0123abcd",
-            "height": HEIGHT,
-            "width": WIDTH,
-            "streams": streams,
-            "states": (StateSpec(ssm, shape), StateSpec(counter, (streams,))),
-        }
         helper.set_model_props(model, {METADATA_KEY: StepContract(**{**facts, **changes}).to_json()})
         onnx.checker.check_model(model, full_check=True)
         if touch is not None:

@@ -19,9 +19,9 @@ from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
 
 if TYPE_CHECKING:
-    from vmdepth.session import Session
+    from vmdepth_runtime.sessions.base import StepSession
 
-Model: TypeAlias = Union["Session", ClipNetwork]
+Model: TypeAlias = Union["StepSession", ClipNetwork]
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Streamer:
     resize: how pictures come to the model's size and depth back to theirs, as in `vmdepth-run`.
     """
 
-    def __init__(self, session: Session, resize: Resize) -> None:
+    def __init__(self, session: StepSession, resize: Resize) -> None:
         self._session = session
         self._resize: Resize = resize
         self._bring_back = DepthResizer(resize)
@@ -84,7 +84,7 @@ class Streamer:
         """Inverse depth float32 [H, W] of the next picture, uint8 [H, W, 3] RGB; 1/m where the model is metric."""
         resize_frame(image, self._session.frame[0], self._resize)
         depth = np.empty(image.shape[:2], np.float32)
-        self._bring_back(self._session.step().depth[0], depth)
+        self._bring_back(self._session.step()["depth"][0], depth)
         return inverse_of(depth, self._session.contract.depth_kind)
 
     def state_rms(self) -> float | None:
@@ -92,7 +92,7 @@ class Streamer:
 
         Of rings that is the frame's own entry. None for a model that remembers nothing.
         """
-        states = [array.ravel() for name, array in self._session.written().items() if name != "counter"]
+        states = [array.ravel() for name, array in self._session.next_states().items() if name != "counter"]
         count = sum(state.size for state in states)
         squares = sum(float(np.dot(state, state)) for state in (s.astype(np.float32, copy=False) for s in states))
         return (squares / count) ** 0.5 if count else None

@@ -1,4 +1,4 @@
-"""A network's `step` behind the step graph's door: the inputs and outputs of the contract, still in PyTorch."""
+"""A network's `step` with the inputs and outputs of the step graph's contract, still in PyTorch."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from vmdepth.networks.video_depth import VideoDepth
 class StepGraph(nn.Module):
     """One frame through a copy of a network that is folded to one size and to what compilers know best.
 
-    `forward(frame, states)`: frame uint8 [B, H, W, 3] RGB; states by name. Returns depth float32 [B, H, W], descriptor
-    float32 [B, D] (unit length: mean of the last encoder map), state_change float32 [B] and the next states by name
-    (of rings, the new entries). Raises ValueError for a bidirectional network, which has no step.
+    `forward(frame, states)`: frame uint8 [B, H, W, 3] RGB; states by name. Returns the outputs by the names of
+    `contract.OUTPUTS`, which says what they are, and the next states by name (of rings, the new entries). The
+    descriptor is the mean of the last encoder map. Raises ValueError for a bidirectional network, which has no step.
     """
 
     def __init__(self, model: VideoDepth, height: int, width: int) -> None:
@@ -32,15 +32,18 @@ class StepGraph(nn.Module):
             self.previous_slot: Tensor
             self.register_buffer("previous_slot", torch.tensor(slots), persistent=False)
 
-    def forward(self, frame: Tensor, states: States) -> tuple[Tensor, Tensor, Tensor, States]:
+    def forward(self, frame: Tensor, states: States) -> tuple[dict[str, Tensor], States]:
         # To float first: TensorRT does nothing else with bytes.
         maps = self.model.encode(frame.float().permute(0, 3, 1, 2) / 255)
         depth, after = self.model.decode_step(maps, (frame.shape[1], frame.shape[2]), states)
-        descriptor = F.normalize(self.model.encoder.describe(maps), dim=-1)
         # In the order of the given ones, which is that of the graph's inputs.
         after = {name: after[name] for name in states}
-        change = state_change(self._newest(states), after, frame)
-        return depth[:, 0], descriptor, change, after
+        outputs = {
+            "depth": depth[:, 0],
+            "descriptor": F.normalize(self.model.encoder.describe(maps), dim=-1),
+            "state_change": state_change(self._newest(states), after, frame),
+        }
+        return outputs, after
 
     def _newest(self, states: States) -> States:
         """What the frame before this one left: the states, and of rings the entry that it wrote."""

@@ -20,14 +20,14 @@ from vmdepth_export.parity.engine_probe import EngineProbe
 from vmdepth_export.parity.frames import choose_frames
 from vmdepth_export.parity.probe import Probe
 from vmdepth_export.parity.sides import open_graph
-from vmdepth_runtime.contract import StepContract
+from vmdepth_runtime.contract import OUTPUTS, StepContract, state_input
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sessions.engine_sidecar import file_hash, read_sidecar
 from vmdepth_runtime.sessions.gpu import find_gpu
 from vmdepth_runtime.sessions.load import MODEL_ENDINGS, load_session
 
 if TYPE_CHECKING:
-    from vmdepth_runtime.sessions.load import ModelSession
+    from vmdepth_runtime.sessions.base import StepSession
 
 ProbeMaker = Callable[[Sequence[str]], Callable[..., dict[str, NDArray[Any]]]]
 """Tensors → what computes them for a frame and states: see `Probe`."""
@@ -47,7 +47,7 @@ def first_divergence(reference: Path, candidate: Path, source: str | None, frame
     first, other = graph_of(reference, like=candidate)
     limit = max((precision_of(c) for c in (other, contract)), key=list(TOLERANCES).index)
     shapes = [{(s.name, s.shape) for s in one.states} for one in (contract, other)]
-    odd = {f"state.{name}" for name, _ in shapes[0] ^ shapes[1]}
+    odd = {state_input(name) for name, _ in shapes[0] ^ shapes[1]}
     if odd:
         for side, name in ((second, candidate), (first, reference)):
             for node in side.graph.node:
@@ -55,7 +55,7 @@ def first_divergence(reference: Path, candidate: Path, source: str | None, frame
                     return f"first divergence: {node.name} of {name} reads {sorted(odd & set(node.input))[0]}"
     sides = [expand(emulated(proto)) for proto in (first, second)]
     probes: list[ProbeMaker] = [partial(Probe, side) for side in sides]
-    sessions: list[ModelSession] = [open_graph(proto) for proto in (first, second)]
+    sessions: list[StepSession] = [open_graph(proto) for proto in (first, second)]
     found = _first_frame(sessions, choose_frames(source, frames, contract), limit)
     if found is not None:
         return _culprit(second, [element_types(side) for side in sides], probes, found, limit)
@@ -106,10 +106,9 @@ def graph_of(path: Path, like: Path | None) -> tuple[onnx.ModelProto, StepContra
     return with_contract(proto, session.contract), session.contract
 
 
-def _step(session: ModelSession, frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+def _step(session: StepSession, frame: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
     session.frame[...] = frame
-    output = session.step()
-    return {**vars(output), **session.written()}
+    return {**session.step(), **session.next_states()}
 
 
 def _differs(reference: NDArray[Any], candidate: NDArray[Any], precision: str) -> bool:
@@ -125,13 +124,13 @@ class _Found:
     before: list[dict[str, NDArray[Any]]]
 
 
-def _first_frame(sessions: list[ModelSession], frames: Iterable[NDArray[np.uint8]], precision: str) -> _Found | None:
+def _first_frame(sessions: list[StepSession], frames: Iterable[NDArray[np.uint8]], precision: str) -> _Found | None:
+    ratios = [output.name for output in OUTPUTS if output.error == "ratio"]
     for number, frame in enumerate(frames):
         before = [session.states() for session in sessions]
-        outputs = [_step(session, frame) for session in sessions]
-        changes = [output.pop("state_change") for output in outputs]
-        moved = ratio_error(*changes) > TOLERANCES[precision].mean
-        if moved or any(_differs(outputs[0][name], outputs[1][name], precision) for name in outputs[0]):
+        first, second = (_step(session, frame) for session in sessions)
+        off = [ratio_error(first.pop(name), second.pop(name)) > TOLERANCES[precision].mean for name in ratios]
+        if any(off) or any(_differs(first[name], second[name], precision) for name in first):
             return _Found(number, frame, before)
     return None
 

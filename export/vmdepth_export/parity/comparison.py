@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.contract import StepContract
+from vmdepth_runtime.contract import OUTPUTS, OutputSpec, StepContract
 from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.sessions.base import StepSession
 
-if TYPE_CHECKING:
-    from vmdepth.session import Session
+_Errors: TypeAlias = tuple[float, float, float, float]
+"""Of one output in one frame: largest, mean, 99th percentile, cosine."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ _NAMES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int
 _GROWTH_FRAMES = 100
 _SHORTEST = 20  # frames in a share below which growth says nothing
 _NOISE = 1e-6  # of the range: growth below it is none
+_PASSING = {output.name for output in OUTPUTS if not output.accumulates}
 _PIXELS = 64  # depth is compared by δ1 on a grid of so many rows and columns
 
 
@@ -149,7 +151,7 @@ class ParityReport:
         return {**asdict(self), "wrong": self.wrong, "agrees": self.agrees}
 
 
-def compare(reference: Session, candidate: Session, frames: Iterable[NDArray[np.uint8]]) -> ParityReport:
+def compare(reference: StepSession, candidate: StepSession, frames: Iterable[NDArray[np.uint8]]) -> ParityReport:
     """Run both from their initial states over the same frames, each with its own states, and measure.
 
     frames: uint8 [B, H, W, 3] RGB each. Raises InputError when the two are not of one size or there is no frame.
@@ -158,27 +160,22 @@ def compare(reference: Session, candidate: Session, frames: Iterable[NDArray[np.
     precision = max(map(precision_of, (reference.contract, candidate.contract)), key=list(TOLERANCES).index)
     reference.reset()
     candidate.reset()
-    history: dict[str, list[tuple[float, float, float, float]]] = {}
+    history: dict[str, list[_Errors]] = {}
     depths: list[NDArray[np.float32]] = []
     for frame in frames:
         reference.frame[...] = frame
         candidate.frame[...] = frame
         expected, got = reference.step(), candidate.step()
+        for output in OUTPUTS:
+            history.setdefault(output.name, []).append(_errors_of(output, expected[output.name], got[output.name]))
         # A ring is what was written into it, so comparing every entry once compares it all.
-        states, others = reference.written(), candidate.written()
-        pairs = {
-            "depth": (expected.depth, got.depth),
-            "descriptor": (expected.descriptor, got.descriptor),
-            **{f"state.{name}": (states[name], others[name]) for name in states},
-        }
-        for name, (a, b) in pairs.items():
-            history.setdefault(name, []).append(_errors(a, b))
-        change = ratio_error(expected.state_change, got.state_change)
-        history.setdefault("state_change", []).append((change, change, change, 1.0))
-        depths.append(np.stack([_sparse(expected.depth), _sparse(got.depth)]))
+        states, others = reference.next_states(), candidate.next_states()
+        for name, state in states.items():
+            history.setdefault(f"state.{name}", []).append(_errors(state, others[name]))
+        depths.append(np.stack([_sparse(expected["depth"]), _sparse(got["depth"])]))
     if not depths:
         raise InputError("there is no readable frame to compare on; choose another --source")
-    outputs = {name: _figures(np.array(errors), _can_drift(name)) for name, errors in history.items()}
+    outputs = {name: _figures(np.array(errors), name not in _PASSING) for name, errors in history.items()}
     table = {name: np.array(errors)[:, 1] for name, errors in history.items()}
     worst_state = [errors for name, errors in table.items() if name.startswith("state.")] or [np.zeros(len(depths))]
     return ParityReport(
@@ -222,7 +219,7 @@ def ratio_error(reference: NDArray[Any], candidate: NDArray[Any]) -> float:
     return float(np.max(np.abs(reference - candidate) / np.maximum(1, np.abs(reference))))
 
 
-def _errors(reference: NDArray[Any], candidate: NDArray[Any]) -> tuple[float, float, float, float]:
+def _errors(reference: NDArray[Any], candidate: NDArray[Any]) -> _Errors:
     """Largest, mean and 99th percentile of |a − b| ÷ spread, and the cosine between the two."""
     a, b = reference.astype(np.float32).ravel(), candidate.astype(np.float32).ravel()
     off = np.abs(a - b) / np.float32(spread(a))
@@ -237,17 +234,20 @@ def one_frame(reference: NDArray[Any], candidate: NDArray[Any]) -> OutputFigures
     return _figures(np.array([_errors(reference, candidate)]))
 
 
-def _can_drift(name: str) -> bool:
-    """Whether errors of an output can pile up from frame to frame; others come and go with the picture."""
-    return name == "depth" or name.startswith("state.")
+def _errors_of(output: OutputSpec, reference: NDArray[Any], candidate: NDArray[Any]) -> _Errors:
+    """The errors of an output, measured in the way that the contract's table says."""
+    if output.error == "range":
+        return _errors(reference, candidate)
+    error = ratio_error(reference, candidate)
+    return error, error, error, 1.0
 
 
-def _figures(errors: NDArray[np.float64], can_drift: bool = False) -> OutputFigures:
+def _figures(errors: NDArray[np.float64], accumulates: bool = False) -> OutputFigures:
     """errors: [N, 4] of `_errors`. NumPy's max and argmax let a NaN win, Python's max may not."""
     largest, mean, p99, cosine = errors.T
     part = min(_GROWTH_FRAMES, len(errors) // 3)
     growth = None
-    if can_drift and part >= _SHORTEST and mean[-part:].mean() > _NOISE:
+    if accumulates and part >= _SHORTEST and mean[-part:].mean() > _NOISE:
         growth = float(mean[-part:].mean() / max(mean[:part].mean(), _NOISE))
     return OutputFigures(
         float(largest.max()), int(largest.argmax()), float(mean.mean()), float(p99.max()), float(cosine.min()), growth

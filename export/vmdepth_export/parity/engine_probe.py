@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from vmdepth_export.engine import BuildSettings, compile_graph
 from vmdepth_export.parity.probe import with_outputs
+from vmdepth_runtime.contract import FRAME, state_input
 from vmdepth_runtime.errors import WorkError
 from vmdepth_runtime.sessions.engine_sidecar import EngineFacts, load_library
 
@@ -38,14 +39,14 @@ class EngineProbe:
 
     def __call__(self, frame: NDArray[np.uint8], states: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Needs the GPU. Raises WorkError when the engine does not run."""
-        from vmdepth_runtime.sessions.cuda_memory import CudaDevice
+        from vmdepth_runtime.sessions.cuda_memory import CudaMemory
 
-        device = CudaDevice()
+        device = CudaMemory()
         try:
             runtime = self._library.Runtime(self._library.Logger(self._library.Logger.ERROR))
             engine = runtime.deserialize_cuda_engine(bytes(self.plan))
             context = engine.create_execution_context()
-            inputs = {"frame": frame, **{f"state.{name}": array for name, array in states.items()}}
+            inputs = {FRAME: frame, **{state_input(name): array for name, array in states.items()}}
             found = {}
             for name, (dtype, *shape) in self.edges.items():
                 array = np.ascontiguousarray(inputs[name]) if name in inputs else np.empty(shape, _DTYPES[dtype])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from vmdepth_export.graph import element_types
+from vmdepth_runtime.contract import FRAME, state_input
 
 
 class Probe:
@@ -30,7 +31,7 @@ class Probe:
         )
 
     def __call__(self, frame: NDArray[np.uint8], states: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        inputs = {"frame": frame, **{f"state.{name}": array for name, array in states.items()}}
+        inputs = {FRAME: frame, **{state_input(name): array for name, array in states.items()}}
         return dict(zip(self._tensors, self._session.run(self._tensors, inputs), strict=True))
 
 

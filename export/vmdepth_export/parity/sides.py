@@ -17,13 +17,13 @@ from vmdepth_runtime.sessions.load import MODEL_ENDINGS, load_session
 from vmdepth_runtime.sessions.onnx import OnnxSession
 
 if TYPE_CHECKING:
-    from vmdepth.session import Session
+    from vmdepth_runtime.sessions.base import StepSession
 
 _EMULATED = {"float16", "bfloat16", "float8"}
 
 
 @contextmanager
-def open_sides(reference: Path, candidate: Path) -> Iterator[tuple[Session, Session]]:
+def open_sides(reference: Path, candidate: Path) -> Iterator[tuple[StepSession, StepSession]]:
     """Both sides of a comparison, ready to step.
 
     Checkpoints have no size of their own: they take that of the step graph or engine they are compared with. Raises
@@ -42,7 +42,7 @@ def open_sides(reference: Path, candidate: Path) -> Iterator[tuple[Session, Sess
         second.close()
 
 
-def open_side(path: Path, like: StepContract | None = None) -> Session:
+def open_side(path: Path, like: StepContract | None = None) -> StepSession:
     """One side. like: what a checkpoint takes its size, streams and form of attention over time from."""
     if path.suffix == ".onnx":
         proto, contract = read_step_graph(path)

@@ -15,7 +15,7 @@ from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.resize import resize_frame
 
 if TYPE_CHECKING:
-    from vmdepth_runtime.sessions.load import ModelSession
+    from vmdepth_runtime.sessions.base import StepSession
     from vmdepth_runtime.sources.base import Source
 
 PERCENTILES = (1.0, 99.0)  # what of a depth map spans the colours; single hot pixels must not
@@ -95,7 +95,7 @@ class RunningRange:
         return bounds if self._larger_is_nearer else bounds[::-1]
 
 
-def choose_ranges(session: ModelSession, sources: Sequence[Source | None], resize: Resize) -> list[ColourRange]:
+def choose_ranges(session: StepSession, sources: Sequence[Source | None], resize: Resize) -> list[ColourRange]:
     """One colour range for each whole source, from a few frames spread over it; a slowly running one where a source
     cannot be looked at beforehand, or need not be (None). Leaves the session reset."""
     larger_is_nearer = session.contract.depth_kind == "relative"
@@ -109,7 +109,7 @@ def choose_ranges(session: ModelSession, sources: Sequence[Source | None], resiz
             resize_frame(samples[stream][number], session.frame[stream], resize)
         output = session.step()
         for stream in there:
-            depths[stream].append(output.depth[stream].copy())
+            depths[stream].append(output["depth"][stream].copy())
     session.reset()
     near = {"larger_is_nearer": larger_is_nearer}
     return [FixedRange.of(maps, **near) if maps else RunningRange(**near) for maps in depths]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,10 +19,8 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.contract import KeyframeDefaults
 from vmdepth_runtime.errors import InputError
-
-if TYPE_CHECKING:
-    from vmdepth_runtime.sessions.load import ModelSession
-    from vmdepth_runtime.sessions.states import SavedStates
+from vmdepth_runtime.sessions.base import StepSession
+from vmdepth_runtime.sessions.state_buffers import Snapshot
 
 _SMALL = (32, 24)  # width and height of the depth that is kept
 _SAME_VIEW = 0.98  # correlation of two small depths from which they are of one view
@@ -74,7 +72,7 @@ class _Keyframe:
     number: int
     descriptor: NDArray[np.float32]
     depth: NDArray[np.float32]  # as it was given out, small
-    states: SavedStates
+    states: Snapshot
 
 
 @dataclass
@@ -103,7 +101,7 @@ class KeyframeBank:
     Attributes: capacity, how many key frames there can be; scale, shift, what is applied to the depth now; visits.
     """
 
-    def __init__(self, settings: KeyframeSettings, session: ModelSession, stream: int = 0) -> None:
+    def __init__(self, settings: KeyframeSettings, session: StepSession, stream: int = 0) -> None:
         self.settings = settings
         contract = session.contract
         state_mib = contract.state_bytes / contract.streams / 2**20
@@ -122,7 +120,7 @@ class KeyframeBank:
         self._stream = stream
         self._metric = contract.depth_kind == "metric"
         self._keyframes: list[_Keyframe] = []
-        self._free = [session.new_place() for _ in range(self.capacity)]
+        self._free = [session.snapshot() for _ in range(self.capacity)]
         self._frame = -1
         self._fresh = 0  # frame that the stream started, or started anew, with
         self._last_added = self._last_reset = 0
@@ -239,9 +237,9 @@ class KeyframeBank:
             if newer == len(self._keyframes):
                 return
             self._free.append(self._keyframes.pop(newer).states)
-        place = self._free.pop()
-        self._session.save(self._stream, place)
-        self._keyframes.append(_Keyframe(self._frame, descriptor.copy(), small, place))
+        snapshot = self._free.pop()
+        self._session.save(self._stream, snapshot)
+        self._keyframes.append(_Keyframe(self._frame, descriptor.copy(), small, snapshot))
         self.added += 1
 
 

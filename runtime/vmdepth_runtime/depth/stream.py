@@ -14,8 +14,8 @@ from vmdepth_runtime.depth.keyframes import KeyframeSettings
 from vmdepth_runtime.depth.resize import DepthResizer
 from vmdepth_runtime.depth.stream_batch import StreamBatch
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.sessions.base import Device, StepOutputs
 from vmdepth_runtime.sessions.load import load_session
-from vmdepth_runtime.sessions.onnx import Device
 
 MIN_SIDE = 14  # pixels; in a smaller frame there is nothing to see
 
@@ -27,17 +27,26 @@ class DepthResult:
 
     depth: float32 `[H, W]`, at the frame's own size. model_depth: float32 `[h, w]`, as the model gave it, anchored to
     the key frames. Both are relative inverse depth (larger is nearer) unless the model is metric (metres, larger is
-    farther); `stream.contract.depth_kind` says. descriptor: float32 `[D]`, unit length. state_change: ≥ 0, how much the
-    states moved, relative to their size. finite: False where the network failed on this frame; depth is NaN then, and
+    farther); `stream.contract.depth_kind` says. outputs: all that the network gave, by the names of `contract.OUTPUTS`:
+    of the frame, without the stream axis. finite: False where the network failed on this frame; depth is NaN then, and
     the stream goes on from a key frame. step_ms: milliseconds that the network took, without resizing.
     """
 
     depth: NDArray[np.float32]
     model_depth: NDArray[np.float32]
-    descriptor: NDArray[np.float32]
-    state_change: float
+    outputs: StepOutputs
     finite: bool
     step_ms: float
+
+    @property
+    def descriptor(self) -> NDArray[np.float32]:
+        """float32 `[D]`, unit length: what the frame looks like as a whole."""
+        return self.outputs["descriptor"]
+
+    @property
+    def state_change(self) -> float:
+        """How far the frame moved the states, relative to their size, ≥ 0."""
+        return float(self.outputs["state_change"])
 
 
 class DepthStream:
@@ -109,9 +118,7 @@ class DepthStream:
         (result,) = self._batch.step([frame])
         assert result is not None
         self._bring_back(result.depth, self._depth)
-        return DepthResult(
-            self._depth, result.depth, result.descriptor, result.state_change, result.finite, self._batch.step_ms
-        )
+        return DepthResult(self._depth, result.depth, result.outputs, result.finite, self._batch.step_ms)
 
     def reset(self) -> None:
         """Start anew: the states go back to zero. Key frames stay."""

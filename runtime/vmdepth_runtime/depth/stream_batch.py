@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,22 +12,20 @@ from numpy.typing import NDArray
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.keyframes import KeyframeBank, KeyframeSettings
 from vmdepth_runtime.depth.resize import resize_frame
-
-if TYPE_CHECKING:
-    from vmdepth_runtime.sessions.load import ModelSession
+from vmdepth_runtime.sessions.base import StepOutputs, StepSession
 
 
 @dataclass
 class StreamDepth:
-    """What a step gives for one stream. The arrays are the stream's own buffers: **the next step overwrites them**.
+    """What a step gives for one stream. The arrays are buffers: **the next step overwrites them**.
 
-    depth: float32 `[h, w]` at the model's size, anchored to the key frames; all NaN where the network failed.
-    descriptor: float32 `[D]`, unit length. state_change: ≥ 0. finite: whether network and states are as they should be.
+    depth: float32 `[h, w]` at the model's size, anchored to the key frames; all NaN where the network failed. outputs:
+    what the network gave for this stream, by the names of `contract.OUTPUTS`. finite: whether network and states are as
+    they should be.
     """
 
     depth: NDArray[np.float32]
-    descriptor: NDArray[np.float32]
-    state_change: float
+    outputs: StepOutputs
     finite: bool
 
 
@@ -44,7 +41,7 @@ class StreamBatch:
 
     def __init__(
         self,
-        session: ModelSession,
+        session: StepSession,
         *,
         resize: Resize = "area",
         keyframes: KeyframeSettings | None = None,
@@ -55,8 +52,8 @@ class StreamBatch:
         self.step_ms = 0.0
         self.broken = [0] * contract.streams
         self._resize: Resize = resize
-        output = np.zeros((contract.streams, contract.height, contract.width), np.float32)
-        self._results = [StreamDepth(depth, np.zeros(0, np.float32), 0.0, True) for depth in output]
+        depths = np.zeros((contract.streams, contract.height, contract.width), np.float32)
+        self._results = [StreamDepth(depth, {}, True) for depth in depths]
 
     def step(self, frames: Sequence[NDArray[np.uint8] | None]) -> list[StreamDepth | None]:
         """One frame of each stream, uint8 `[H, W, 3]` RGB of any size, of the model's without resizing; None leaves a
@@ -65,20 +62,20 @@ class StreamBatch:
             if frame is not None:
                 resize_frame(frame, self.session.frame[stream], self._resize)
         start = perf_counter()
-        output = self.session.step([stream for stream, frame in enumerate(frames) if frame is None])
+        outputs = self.session.step([stream for stream, frame in enumerate(frames) if frame is None])
         self.step_ms = (perf_counter() - start) * 1e3
         for stream, result in enumerate(self._results):
             if frames[stream] is None:
                 continue
-            np.copyto(result.depth, output.depth[stream])
-            result.descriptor = output.descriptor[stream]
-            result.state_change = float(output.state_change[stream])
+            result.outputs = {name: array[stream] for name, array in outputs.items()}
+            np.copyto(result.depth, result.outputs["depth"])
+            state_change = float(result.outputs["state_change"])
             # A state that is not finite makes the change not finite, so the states need no look of their own.
-            result.finite = bool(np.isfinite(result.depth.sum(dtype=np.float64)) and np.isfinite(result.state_change))
+            result.finite = bool(np.isfinite(result.depth.sum(dtype=np.float64)) and np.isfinite(state_change))
             if not result.finite:
                 self._recover(stream, result)
             elif self.banks:
-                self.banks[stream].update(result.depth, result.descriptor, result.state_change)
+                self.banks[stream].update(result.depth, result.outputs["descriptor"], state_change)
         return [None if frame is None else result for frame, result in zip(frames, self._results, strict=True)]
 
     def start_anew(self, stream: int) -> None:

@@ -24,7 +24,7 @@ from vmdepth_runtime.sources.uri import local_path, short_name
 if TYPE_CHECKING:
     from vmdepth_runtime.depth.colour_map import ColourRange
     from vmdepth_runtime.depth.keyframes import KeyframeSettings
-    from vmdepth_runtime.sessions.onnx import Device
+    from vmdepth_runtime.sessions.base import Device
     from vmdepth_runtime.sinks.base import PinholeCamera, SinkFacts
     from vmdepth_runtime.sources.base import Source
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vmdepth_runtime.errors import InputError
 
 
-class CudaDevice:
+class CudaMemory:
     """The first GPU: buffers by address (int), and copies on one stream, in order.
 
     Belongs to the thread that made it. Raises InputError, with the install command, where pycuda is missing.

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from vmdepth_runtime.sessions.onnx import Device, OnnxSession, default_device
-
-if TYPE_CHECKING:
-    from vmdepth_runtime.sessions.tensorrt import TensorrtSession
-
-    ModelSession = OnnxSession | TensorrtSession
+from vmdepth_runtime.sessions.base import Device, StepSession
+from vmdepth_runtime.sessions.onnx import OnnxSession, default_device
+from vmdepth_runtime.sessions.tensorrt import TensorrtSession
 
 MODEL_ENDINGS = (".onnx", ".engine")
 
 
-def load_session(path: str | Path, threads: int | None = None, device: Device | None = None) -> ModelSession:
+def load_session(path: str | Path, threads: int | None = None, device: Device | None = None) -> StepSession:
     """By its ending: `.engine` on TensorRT, all else on ONNX Runtime.
 
     threads: for one step on the CPU; None takes all cores. device: of ONNX Runtime; None takes CUDA where it can.
     Raises InputError, naming the file, when it cannot run here.
     """
     if Path(path).suffix == ".engine":
-        from vmdepth_runtime.sessions.tensorrt import TensorrtSession
-
         return TensorrtSession(path)
     return OnnxSession(path, threads=threads, device=device or default_device())

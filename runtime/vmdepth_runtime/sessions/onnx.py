@@ -3,51 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vmdepth_runtime.contract import METADATA_KEY, REBUILD, StepContract
+from vmdepth_runtime.contract import FRAME, METADATA_KEY, OUTPUTS, REBUILD, StepContract, TensorSpec
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.sessions.base import Device, StepOutputs, StepSession
 from vmdepth_runtime.sessions.gpu import find_gpu
-from vmdepth_runtime.sessions.states import HostMemory, KeepsStates, Memory, States
+from vmdepth_runtime.sessions.state_buffers import HostMemory, Memory, StateBuffers
 
 if TYPE_CHECKING:
     import onnxruntime
 
-Device = Literal["cpu", "cuda"]
 _CUDA = "CUDAExecutionProvider"
 _ONNX_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)", "float16": "tensor(float16)"}
 
 
-@dataclass(frozen=True)
-class StepOutput:
-    """What one step gives: views onto the session's output buffers, which **the next step overwrites**.
-
-    depth: float32 `[B, H, W]`, in the contract's depth kind. descriptor: float32 `[B, D]`, unit length.
-    state_change: float32 `[B]`, ≥ 0, relative change of all states in this step.
-    """
-
-    depth: NDArray[np.float32]
-    descriptor: NDArray[np.float32]
-    state_change: NDArray[np.float32]
-
-
-class OnnxSession(KeepsStates):
+class OnnxSession(StepSession):
     """A step graph in ONNX Runtime, on the CPU or on the first CUDA device.
 
-    Write frames into `session.frame`, call `session.step()`, read the views it returns. States stay where the graph
-    computes: nothing of them is copied or allocated per frame.
+    States stay where the graph computes: nothing of them is copied or allocated per frame.
 
-    path: the `.onnx` file. threads: how many threads one step may use on the CPU; None leaves it to ONNX Runtime (all
-    cores). device: "cpu" or "cuda". Raises InputError when the file is missing, is no ONNX graph, is not what its own
-    contract says, or when ONNX Runtime cannot use the device; it never falls back to another one by itself.
+    Args:
+        path: the `.onnx` file.
+        threads: how many threads one step may use on the CPU; None leaves it to ONNX Runtime (all cores).
+        device: "cpu" or "cuda".
 
-    Attributes: path; backend, for people; contract (`StepContract`); frame, uint8 `[B, H, W, 3]` RGB, the writable
-    input buffer; memory.
+    Raises:
+        InputError: the file is missing, is no ONNX graph, is not what its own contract says, or ONNX Runtime cannot use
+            the device; it never falls back to another one by itself.
     """
 
     def __init__(self, path: str | Path, *, threads: int | None = None, device: Device = "cpu") -> None:
@@ -55,53 +41,37 @@ class OnnxSession(KeepsStates):
         self.backend = "onnxruntime" if device == "cpu" else "onnxruntime, CUDA"
         self._session = _load(self.path, threads, device)
         metadata = self._session.get_modelmeta().custom_metadata_map
-        self.contract = contract = StepContract.from_json(metadata.get(METADATA_KEY), str(path))
-        descriptor_size = _check_graph(self._session, contract, self.path)
+        self.contract = StepContract.from_json(metadata.get(METADATA_KEY), str(path))
+        shapes = _checked_shapes(self._session, self.contract, self.path)
         self.memory = _memory_of(device)
-        self._states = States(contract, self.memory)
-        batch = contract.streams
-        self.frame = np.zeros((batch, contract.height, contract.width, 3), np.uint8)
-        self._output = StepOutput(
-            np.zeros((batch, contract.height, contract.width), np.float32),
-            np.zeros((batch, descriptor_size), np.float32),
-            np.zeros((batch,), np.float32),
-        )
+        self._states = StateBuffers(self.contract, self.memory)
+        self.frame = np.zeros(shapes[FRAME], np.uint8)
+        self._outputs: StepOutputs = {o.name: np.zeros(shapes[o.name], o.dtype) for o in OUTPUTS}
         self._bindings = [self._binding(turn, device) for turn in (0, 1)]
 
-    def step(self, idle: Collection[int] = ()) -> StepOutput:
-        """Run the frames that lie in `self.frame` through the graph and advance the states by one frame.
-
-        idle: streams whose frame is not to be remembered; their states stay.
-        """
+    def step(self, idle: Collection[int] = ()) -> StepOutputs:
         self._session.run_with_iobinding(self._bindings[self._states.turn])
         self._states.advance(idle)
         self.memory.wait()
-        return self._output
+        return self._outputs
 
     def close(self) -> None:
-        """Let go of the graph and its buffers; views already handed out stay readable."""
         self._bindings.clear()
         del self._session
         self.memory.close()
 
     def _binding(self, turn: int, device: Device) -> onnxruntime.IOBinding:
         binding = self._session.io_binding()
-        binding.bind_input("frame", "cpu", 0, np.uint8, self.frame.shape, self.frame.ctypes.data)
-        for name, array in vars(self._output).items():
-            binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+        binding.bind_input(FRAME, "cpu", 0, np.uint8, self.frame.shape, self.frame.ctypes.data)
+        for name, array in self._outputs.items():
+            binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
         for spec in self.contract.states:
             dtype = np.dtype(spec.dtype).type
             address = self._states.inputs[turn][spec.name]
-            binding.bind_input(f"state.{spec.name}", device, 0, dtype, spec.shape, address)
+            binding.bind_input(spec.input_name, device, 0, dtype, spec.shape, address)
             address = self._states.outputs[turn][spec.name]
-            binding.bind_output(f"next.{spec.name}", device, 0, dtype, spec.next_shape, address)
+            binding.bind_output(spec.output_name, device, 0, dtype, spec.next_shape, address)
         return binding
-
-    def __enter__(self) -> OnnxSession:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def default_device() -> Device:
@@ -115,9 +85,9 @@ def default_device() -> Device:
 def _memory_of(device: Device) -> Memory:
     if device == "cpu":
         return HostMemory()
-    from vmdepth_runtime.sessions.cuda_memory import CudaDevice
+    from vmdepth_runtime.sessions.cuda_memory import CudaMemory
 
-    return CudaDevice()
+    return CudaMemory()
 
 
 def _load(path: Path, threads: int | None, device: Device) -> onnxruntime.InferenceSession:
@@ -156,41 +126,35 @@ def _load(path: Path, threads: int | None, device: Device) -> onnxruntime.Infere
     return session
 
 
-def _check_graph(session: onnxruntime.InferenceSession, contract: StepContract, path: Path) -> int:
-    """Compare the graph's inputs and outputs with its contract; return the descriptor's length D."""
-    batch, height, width = contract.streams, contract.height, contract.width
-    expected_inputs: dict[str, tuple[str, tuple[int | None, ...]]] = {
-        "frame": ("uint8", (batch, height, width, 3)),
-        **{f"state.{s.name}": (s.dtype, s.shape) for s in contract.states},
-    }
-    expected_outputs: dict[str, tuple[str, tuple[int | None, ...]]] = {
-        "depth": ("float32", (batch, height, width)),
-        "descriptor": ("float32", (batch, None)),  # its length is the model's own
-        "state_change": ("float32", (batch,)),
-        **{f"next.{s.name}": (s.dtype, s.next_shape) for s in contract.states},
-    }
-    for side, expected, found in (
-        ("input", expected_inputs, {node.name: node for node in session.get_inputs()}),
-        ("output", expected_outputs, {node.name: node for node in session.get_outputs()}),
+def _checked_shapes(
+    session: onnxruntime.InferenceSession, contract: StepContract, path: Path
+) -> dict[str, tuple[int, ...]]:
+    """Compare the graph's inputs and outputs with its contract; return the shape of each."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for side, expected, nodes in (
+        ("input", contract.inputs, session.get_inputs()),
+        ("output", contract.outputs, session.get_outputs()),
     ):
+        found = {node.name: node for node in nodes}
         for name in sorted(expected.keys() | found.keys()):
             if name not in found:
                 problem = f"has no {side} '{name}'"
             elif name not in expected:
                 problem = f"has an {side} '{name}' its contract does not list"
             else:
-                dtype, shape = expected[name]
-                node = found[name]
-                if node.type == _ONNX_TYPES[dtype] and _fits(node.shape, shape):
+                spec, node = expected[name], found[name]
+                if node.type == _ONNX_TYPES[spec.dtype] and _fits(node.shape, spec):
+                    shapes[name] = tuple(node.shape)
                     continue
-                wanted = f"{dtype} {[size if size is not None else 'any' for size in shape]}"
+                wanted = f"{spec.dtype} {[size if size is not None else 'any' for size in spec.shape]}"
                 problem = f"has {side} '{name}' as {node.type} {node.shape}, its contract says {wanted}"
             raise InputError(f"{path}: {problem}; {REBUILD}")
-    return int(next(node.shape[1] for node in session.get_outputs() if node.name == "descriptor"))
+    return shapes
 
 
-def _fits(found: list[int | str | None], wanted: tuple[int | None, ...]) -> bool:
+def _fits(found: list[int | str | None], spec: TensorSpec) -> bool:
     # A symbolic size comes as a string: buffers of a fixed size cannot be bound to it.
-    return len(found) == len(wanted) and all(
-        isinstance(f, int) and (w is None or f == w) for f, w in zip(found, wanted, strict=True)
+    return len(found) == len(spec.shape) and all(
+        isinstance(size, int) and (wanted is None or size == wanted)
+        for size, wanted in zip(found, spec.shape, strict=True)
     )

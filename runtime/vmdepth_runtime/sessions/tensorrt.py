@@ -1,4 +1,4 @@
-"""An engine of TensorRT 10, 11 or TensorRT-RTX with the face of `OnnxSession`; its states never leave the GPU."""
+"""An engine of TensorRT 10, 11 or TensorRT-RTX as a session; its states never leave the GPU."""
 
 from __future__ import annotations
 
@@ -10,25 +10,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.contract import FRAME, OUTPUTS, TensorSpec
 from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.sessions.base import StepOutputs, StepSession
 from vmdepth_runtime.sessions.cuda_graph import CudaGraph, record
-from vmdepth_runtime.sessions.cuda_memory import CudaDevice
+from vmdepth_runtime.sessions.cuda_memory import CudaMemory
 from vmdepth_runtime.sessions.engine_sidecar import EngineFacts, check_engine, load_library, read_sidecar
 from vmdepth_runtime.sessions.gpu import find_gpu
-from vmdepth_runtime.sessions.onnx import StepOutput
-from vmdepth_runtime.sessions.states import KeepsStates, States
+from vmdepth_runtime.sessions.state_buffers import StateBuffers
 
 _FAILED = "the engine failed; 'vmdepth-parity' against its step graph says more"
 
 
-class TensorrtSession(KeepsStates):
-    """An engine and its buffers. Use as `OnnxSession`; belongs to one thread.
+class TensorrtSession(StepSession):
+    """An engine and its buffers.
 
-    Per frame only the frame goes in, and depth, descriptor and change come out, through host memory that the GPU copies
-    by itself. What is launched for each of the two buffer sets is a CUDA graph of its own: TensorRT-RTX captures it,
-    for TensorRT the session does. Where an engine cannot be captured its kernels are launched one by one.
+    Per frame only the frame goes in, and the outputs come out, through host memory that the GPU copies by itself. What
+    is launched for each of the two buffer sets is a CUDA graph of its own: TensorRT-RTX captures it, for TensorRT the
+    session does. Where an engine cannot be captured its kernels are launched one by one.
 
-    Raises InputError when the engine does not belong to this machine, or to its sidecar.
+    Args:
+        path: the `.engine` file; its sidecar lies beside it.
+
+    Raises:
+        InputError: the engine does not belong to this machine, or to its sidecar.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -37,7 +42,7 @@ class TensorrtSession(KeepsStates):
         self.backend = f"{facts.target} {facts.version}"
         library = load_library(facts.target)
         check_engine(self.path, facts, library.__version__, find_gpu())
-        self.memory = CudaDevice()
+        self.memory: CudaMemory = CudaMemory()
         try:
             self._load(library, facts)
         except BaseException:
@@ -45,7 +50,7 @@ class TensorrtSession(KeepsStates):
             raise
 
     def _load(self, library: ModuleType, facts: EngineFacts) -> None:
-        c, memory = self.contract, self.memory
+        contract, memory = self.contract, self.memory
         self._logger = library.Logger(library.Logger.ERROR)
         self._runtime = library.Runtime(self._logger)
         self._engine = self._runtime.deserialize_cuda_engine(self.path.read_bytes())
@@ -54,20 +59,13 @@ class TensorrtSession(KeepsStates):
                 f"{self.path}: {facts.target} cannot load it; build it again with 'vmdepth-export {facts.source} -o "
                 f"{self.path} --target {facts.target}'"
             )
-        for spec in c.states:
-            for name, shape in ((f"state.{spec.name}", spec.shape), (f"next.{spec.name}", spec.next_shape)):
-                if tuple(self._engine.get_tensor_shape(name)) != shape:
-                    raise InputError(f"{self.path}: its '{name}' is not as its sidecar says; build the engine again")
-        self._states = States(c, memory)
-        self.frame: NDArray[np.uint8] = memory.pinned((c.streams, c.height, c.width, 3), "uint8")
-        self._output = StepOutput(
-            memory.pinned((c.streams, c.height, c.width), "float32"),
-            memory.pinned(tuple(self._engine.get_tensor_shape("descriptor")), "float32"),
-            memory.pinned((c.streams,), "float32"),
-        )
-        self._edges = {
-            name: (memory.allocate(array.nbytes), array)
-            for name, array in (("frame", self.frame), *vars(self._output).items())
+        shapes = {name: self._shape(name, spec) for name, spec in (contract.inputs | contract.outputs).items()}
+        self._states = StateBuffers(contract, memory)
+        self.frame: NDArray[np.uint8] = memory.pinned(shapes[FRAME], "uint8")
+        self._outputs: StepOutputs = {o.name: memory.pinned(shapes[o.name], o.dtype) for o in OUTPUTS}
+        # Where the frame and the outputs are on the GPU; states are there and nowhere else.
+        self._addresses = {
+            name: memory.allocate(array.nbytes) for name, array in ({FRAME: self.frame} | self._outputs).items()
         }
         # A context per turn: each keeps its addresses, so that what it launches is the same every time.
         self._contexts = [self._context(library, turn) for turn in (0, 1)]
@@ -76,31 +74,33 @@ class TensorrtSession(KeepsStates):
             self._graphs = [self._captured(context) for context in self._contexts]
             self._states.reset()  # the first runs were over nothing
 
-    def step(self, idle: Collection[int] = ()) -> StepOutput:
-        """Run the frames that lie in `self.frame` through the engine and advance the states by one frame.
-
-        idle: streams whose frame is not to be remembered; their states stay.
-        """
+    def step(self, idle: Collection[int] = ()) -> StepOutputs:
         memory = self.memory
-        memory.upload(self._edges["frame"][0], self.frame)
+        memory.upload(self._addresses[FRAME], self.frame)
         graph = self._graphs[self._states.turn]
         context = self._contexts[self._states.turn]
         if not (context.execute_async_v3(memory.stream) if graph is None else graph.launch()):
             raise WorkError(f"{self.path}: {_FAILED}")
         self._states.advance(idle)
-        for name in vars(self._output):
-            address, array = self._edges[name]
-            memory.download(array, address)
+        for name, array in self._outputs.items():
+            memory.download(array, self._addresses[name])
         memory.wait()
-        return self._output
+        return self._outputs
 
     def close(self) -> None:
-        """Let go of the engine and its memory."""
         for graph in filter(None, self._graphs):
             graph.close()
         self._contexts.clear()
         del self._engine, self._runtime
         self.memory.close()
+
+    def _shape(self, name: str, spec: TensorSpec) -> tuple[int, ...]:
+        """Of an engine's tensor. Raises InputError where it is not what the sidecar says."""
+        shape = tuple(self._engine.get_tensor_shape(name))
+        fits = len(shape) == len(spec.shape) and all(w in (None, s) for s, w in zip(shape, spec.shape, strict=True))
+        if not fits:
+            raise InputError(f"{self.path}: its '{name}' is not as its sidecar says; build the engine again")
+        return shape
 
     def _captured(self, context: Any) -> CudaGraph | None:
         stream = self.memory.stream
@@ -125,9 +125,9 @@ class TensorrtSession(KeepsStates):
             context = self._engine.create_execution_context(settings)
         else:
             context = self._engine.create_execution_context()
-        for name, (address, _) in self._edges.items():
+        for name, address in self._addresses.items():
             context.set_tensor_address(name, address)
         for spec in self.contract.states:
-            context.set_tensor_address(f"state.{spec.name}", self._states.inputs[turn][spec.name])
-            context.set_tensor_address(f"next.{spec.name}", self._states.outputs[turn][spec.name])
+            context.set_tensor_address(spec.input_name, self._states.inputs[turn][spec.name])
+            context.set_tensor_address(spec.output_name, self._states.outputs[turn][spec.name])
         return context

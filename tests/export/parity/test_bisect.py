@@ -60,12 +60,12 @@ def test_the_change_of_states(step_graph, tmp_path, disagreement):
     proto.graph.initializer.append(two)
     maker.output[:] = ["half_of_it"]
     proto.graph.node.append(
-        onnx.helper.make_node("Mul", ["half_of_it", "two"], ["state_change"], name="door/Mul_twice")
+        onnx.helper.make_node("Mul", ["half_of_it", "two"], ["state_change"], name="graph/Mul_twice")
     )
     path = tmp_path / "change.onnx"
     onnx.save(proto, path)
     assert "first divergence at frame " in (told := disagreement(step_graph, path))
-    assert "door/Mul_twice" in told
+    assert "graph/Mul_twice" in told
 
 
 def test_a_state_of_another_shape(step_graph, tmp_path, disagreement):

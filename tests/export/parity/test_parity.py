@@ -47,7 +47,7 @@ def test_what_is_not_finite_disagrees(network, value):
     class Broken(TorchSession):
         def step(self):
             output = super().step()
-            output.depth[0, 0, 0] = value
+            output["depth"][0, 0, 0] = value
             return output
 
     report = compare(TorchSession(network, *SIZE), Broken(network, *SIZE), rendered_frames(3, *SIZE, 1))

@@ -157,7 +157,7 @@ class Poisoned(OnnxSession):
     def step(self, idle=()):
         self.number += 1
         if self.number in self.when:
-            place = self.new_place()
+            place = self.snapshot()
             self.save(0, place)
             nan = np.full((28, 42), np.nan, np.float32)
             self.memory.upload(place.addresses["layer_2.0.ssm"], nan)

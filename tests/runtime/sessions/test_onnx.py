@@ -25,24 +25,24 @@ def test_states_feed_back_exactly_over_50_frames(luma_model):
             session.frame[:] = frame
             output = session.step()
             before, state = state, (frame.astype(np.float32) @ LUMA + state) * np.float32(0.5)
-            np.testing.assert_array_equal(output.depth, state)
+            np.testing.assert_array_equal(output["depth"], state)
             np.testing.assert_array_equal(session.states()["layer_2.0.ssm"], state)
             assert session.states()["counter"] == count
             change = np.linalg.norm(state - before) / (np.linalg.norm(before) + 1e-6)
-            np.testing.assert_allclose(output.state_change, [change], rtol=1e-4)
-            np.testing.assert_allclose(np.linalg.norm(output.descriptor, axis=1), 1, rtol=1e-5)
+            np.testing.assert_allclose(output["state_change"], [change], rtol=1e-4)
+            np.testing.assert_allclose(np.linalg.norm(output["descriptor"], axis=1), 1, rtol=1e-5)
 
 
 def test_reset_and_restore_bring_a_stream_to_where_it_was(luma_model):
     session = OnnxSession(luma_model)
-    place = session.new_place()
+    place = session.snapshot()
     sequence = frames(9)
 
     def play(some):
         depths = []
         for frame in some:
             session.frame[:] = frame
-            depths.append(session.step().depth.copy())
+            depths.append(session.step()["depth"].copy())
         return np.stack(depths)
 
     first = play(sequence[:5])
@@ -73,11 +73,11 @@ def test_states_swap_between_two_buffers_and_the_frame_buffer_is_the_graphs_own(
     assert inputs[0][name] != inputs[1][name]
     for _ in range(6):
         output = session.step()
-        np.testing.assert_array_equal(session.states()[name], output.depth)
+        np.testing.assert_array_equal(session.states()[name], output["depth"])
     session.frame[:] = 255
     assert session.frame.ctypes.data == frame_place
     session.reset()
-    np.testing.assert_array_equal(session.step().depth, 255 / 512)
+    np.testing.assert_array_equal(session.step()["depth"], 255 / 512)
 
 
 def test_a_step_allocates_nothing_that_grows(luma_model):
@@ -104,18 +104,18 @@ def test_several_streams_keep_apart(build_graph):
     session = OnnxSession(build_graph(streams=2))
     for frame in frames(5, (2, 28, 42, 3)):
         session.frame[:] = frame
-        both = session.step().depth.copy()
+        both = session.step()["depth"].copy()
     alone = OnnxSession(build_graph())
     for frame in frames(5, (2, 28, 42, 3)):
         alone.frame[:] = frame[1:]
-        one = alone.step().depth
+        one = alone.step()["depth"]
     np.testing.assert_array_equal(both[1:], one)
 
 
 def test_streams_are_reset_saved_restored_and_left_out_each_on_its_own(build_graph):
     both, alone = OnnxSession(build_graph(streams=2)), OnnxSession(build_graph())
     sequence = frames(12, (2, 28, 42, 3))
-    place = both.new_place()
+    place = both.snapshot()
     first, second = [], []
     for number, frame in enumerate(sequence):
         if number == 3:
@@ -125,7 +125,7 @@ def test_streams_are_reset_saved_restored_and_left_out_each_on_its_own(build_gra
         if number == 8:
             both.restore(1, place)
         both.frame[:] = frame
-        depth = both.step(idle=(0,) if number in (6, 7) else ()).depth.copy()
+        depth = both.step(idle=(0,) if number in (6, 7) else ())["depth"].copy()
         first.append(depth[0])
         second.append(depth[1])
 
@@ -134,7 +134,7 @@ def test_streams_are_reset_saved_restored_and_left_out_each_on_its_own(build_gra
         depths = []
         for image in images:
             alone.frame[:] = image
-            depths.append(alone.step().depth[0].copy())
+            depths.append(alone.step()["depth"][0].copy())
         return depths
 
     # Frames 6 and 7 of the first stream were seen, but not remembered.

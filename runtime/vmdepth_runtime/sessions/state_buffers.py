@@ -1,4 +1,4 @@
-"""What a stream remembers between frames: buffers of a session's states, in host or device memory."""
+"""What streams remember between frames: the buffers of a session's states, in host or device memory."""
 
 from __future__ import annotations
 
@@ -65,19 +65,24 @@ class HostMemory:
     def wait(self) -> None:
         return
 
+    def view(self, address: int, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+        """A buffer as an array, which shares its memory."""
+        size = prod(shape) * np.dtype(dtype).itemsize
+        return _at(address, size).view(dtype).reshape(shape)
+
     def close(self) -> None:
         self._buffers.clear()
 
 
 @dataclass
-class SavedStates:
+class Snapshot:
     """A copy of one stream's states, in the same memory. frame: how many frames they had seen."""
 
     addresses: dict[str, int]
     frame: int = 0
 
 
-class States:
+class StateBuffers:
     """The states of all streams of a session.
 
     Recurrent states live in two sets of buffers that swap roles with every step, so nothing is copied. A ring lives in
@@ -94,9 +99,9 @@ class States:
         sets = [{s.name: memory.allocate(_bytes(s, s.shape)) for s in self._specs if not s.ring} for _ in range(2)]
         rings = {s.name: memory.allocate(_bytes(s, s.shape)) for s in self._specs if s.ring}
         entries = {s.name: memory.allocate(_bytes(s, s.next_shape)) for s in self._specs if s.ring}
-        self.inputs = [one | rings for one in sets]
+        self.inputs = [recurrent | rings for recurrent in sets]
         """By turn: state → address that a step reads it from."""
-        self.outputs = [one | entries for one in reversed(sets)]
+        self.outputs = [recurrent | entries for recurrent in reversed(sets)]
         """By turn: state → address that a step writes it to."""
         self.turn = 0
         """Which of the two the next step takes: 0 or 1."""
@@ -121,37 +126,37 @@ class States:
 
     def reset(self, stream: int | None = None) -> None:
         """Forget everything: every state of one stream, or of all, back to its initial value."""
-        for one in self._streams if stream is None else (stream,):
+        for chosen in self._streams if stream is None else (stream,):
             for spec in self._specs:
                 initial = np.full(spec.shape[1:], spec.initial, spec.dtype)
-                self._memory.upload(self.inputs[self.turn][spec.name] + one * initial.nbytes, initial)
-            self._frames[one] = 0
+                self._memory.upload(self.inputs[self.turn][spec.name] + chosen * initial.nbytes, initial)
+            self._frames[chosen] = 0
         self._memory.wait()
 
-    def new_place(self) -> SavedStates:
+    def snapshot(self) -> Snapshot:
         """Room for the states of one stream."""
-        return SavedStates({s.name: self._memory.allocate(_bytes(s, s.shape[1:])) for s in self._specs})
+        return Snapshot({s.name: self._memory.allocate(_bytes(s, s.shape[1:])) for s in self._specs})
 
-    def save(self, stream: int, place: SavedStates) -> None:
-        """Copy a stream's states into a place."""
+    def save(self, stream: int, snapshot: Snapshot) -> None:
+        """Copy a stream's states into a snapshot."""
         for spec in self._specs:
             size = _bytes(spec, spec.shape[1:])
-            self._memory.copy(place.addresses[spec.name], self.inputs[self.turn][spec.name] + stream * size, size)
-        place.frame = self._frames[stream]
+            self._memory.copy(snapshot.addresses[spec.name], self.inputs[self.turn][spec.name] + stream * size, size)
+        snapshot.frame = self._frames[stream]
 
-    def restore(self, stream: int, place: SavedStates) -> None:
-        """Copy a place into a stream's states."""
+    def restore(self, stream: int, snapshot: Snapshot) -> None:
+        """Copy a snapshot into a stream's states."""
         for spec in self._specs:
             size = _bytes(spec, spec.shape[1:])
-            self._memory.copy(self.inputs[self.turn][spec.name] + stream * size, place.addresses[spec.name], size)
-        self._frames[stream] = place.frame
+            self._memory.copy(self.inputs[self.turn][spec.name] + stream * size, snapshot.addresses[spec.name], size)
+        self._frames[stream] = snapshot.frame
         self._memory.wait()  # a library that steps on a stream of its own must find it done
 
     def read(self) -> dict[str, NDArray[Any]]:
         """Copies of what the next step will read, by name, in the contract's shapes and dtypes."""
         return self._fetched({s.name: s.shape for s in self._specs}, self.inputs[self.turn])
 
-    def written(self) -> dict[str, NDArray[Any]]:
+    def read_next(self) -> dict[str, NDArray[Any]]:
         """Copies of what the last step wrote, by name: recurrent states, of rings the one entry."""
         return self._fetched({s.name: s.next_shape for s in self._specs}, self.outputs[1 - self.turn])
 
@@ -172,36 +177,6 @@ class States:
         slot = spec.ring.slot(self._frames[stream])
         for number in range(slots) if slot is None else (slot,):
             self._memory.copy_rows(ring + number * width, slots * width, entry, width, prod(spec.shape[1:axis]))
-
-
-class KeepsStates:
-    """The part of a session's face that its `States` answer; whoever inherits sets `_states`."""
-
-    _states: States
-
-    def reset(self, stream: int | None = None) -> None:
-        """Forget everything that one stream, or all, have seen: every state back to its initial value."""
-        self._states.reset(stream)
-
-    def new_place(self) -> SavedStates:
-        """Room for the states of one stream, where the states are."""
-        return self._states.new_place()
-
-    def save(self, stream: int, place: SavedStates) -> None:
-        """Copy a stream's states into a place."""
-        self._states.save(stream, place)
-
-    def restore(self, stream: int, place: SavedStates) -> None:
-        """Go on with a stream from saved states."""
-        self._states.restore(stream, place)
-
-    def states(self) -> dict[str, NDArray[Any]]:
-        """Copies of the states that the next step will read, by name, in the contract's shapes and dtypes."""
-        return self._states.read()
-
-    def written(self) -> dict[str, NDArray[Any]]:
-        """Copies of what the last step wrote, by name: recurrent states, of rings the one entry."""
-        return self._states.written()
 
 
 def _at(address: int, size: int) -> NDArray[np.uint8]:

@@ -1,0 +1,89 @@
+"""What every back end gives: one step of a network for several streams, and what they remember."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmdepth_runtime.contract import StepContract
+from vmdepth_runtime.sessions.state_buffers import Memory, Snapshot, StateBuffers
+
+Device = Literal["cpu", "cuda"]
+
+StepOutputs: TypeAlias = dict[str, NDArray[Any]]
+"""What one step gives, by the names of `contract.OUTPUTS`."""
+
+
+class StepSession(ABC):
+    """A network that is ready to step. Belongs to the thread that made it.
+
+    Write frames into `session.frame`, call `session.step()`, read the arrays it returns. A back end sets the
+    attributes, computes in `step`, and keeps the states in `_states`, wherever it computes.
+
+    Attributes:
+        contract: what the network says about itself.
+        path: the file that was loaded; of a network made in memory, its name.
+        backend: what computes, for people.
+        frame: uint8 [B, H, W, 3] RGB, the writable input buffer.
+        memory: where the states are.
+    """
+
+    contract: StepContract
+    path: Path
+    backend: str
+    frame: NDArray[np.uint8]
+    memory: Memory
+    _states: StateBuffers
+
+    @abstractmethod
+    def step(self, idle: Collection[int] = ()) -> StepOutputs:
+        """Run the frames that lie in `self.frame` through the network and advance the states by one frame.
+
+        Args:
+            idle: streams whose frame is not to be remembered; their states stay.
+
+        Returns:
+            The outputs by name: views onto the session's buffers, which **the next step overwrites**.
+
+        Raises:
+            WorkError: the back end failed.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the network and its buffers; arrays already handed out stay readable."""
+
+    def reset(self, stream: int | None = None) -> None:
+        """Forget everything that one stream, or all, have seen: every state back to its initial value."""
+        self._states.reset(stream)
+
+    def snapshot(self) -> Snapshot:
+        """Room for the states of one stream, where the states are."""
+        return self._states.snapshot()
+
+    def save(self, stream: int, snapshot: Snapshot) -> None:
+        """Copy a stream's states into a snapshot."""
+        self._states.save(stream, snapshot)
+
+    def restore(self, stream: int, snapshot: Snapshot) -> None:
+        """Go on with a stream from saved states."""
+        self._states.restore(stream, snapshot)
+
+    def states(self) -> dict[str, NDArray[Any]]:
+        """Copies of the states that the next step will read, by name, in the contract's shapes and dtypes."""
+        return self._states.read()
+
+    def next_states(self) -> dict[str, NDArray[Any]]:
+        """Copies of what the last step gave out as `next.<name>`, by name: recurrent states, of rings the one entry."""
+        return self._states.read_next()
+
+    def __enter__(self) -> StepSession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
