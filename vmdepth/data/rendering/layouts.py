@@ -80,6 +80,53 @@ def _room(rng: np.random.Generator, pace: str) -> Scene:
     return finish(build, camera, open_air=False, sun=rng.random() < 0.5, lamps=lamps, reach=float(half.max()) * 2)
 
 
+def _along_the_walls(build: SceneBuilder, half: np.ndarray, off: float, ahead: float) -> None:
+    """Columns, beams, doors, boxes, ramps and round things in a corridor.
+
+    half: its half sizes [3], metres. off: x of its middle. ahead: the way it goes from the camera, 1 or −1 along z.
+    """
+    rng = build.rng
+
+    def beside(deep: float) -> tuple[float, float]:
+        """x next to a wall for something of half depth `deep`, z ahead."""
+        z = ahead * np.exp(rng.uniform(np.log(1.0), np.log(28.0)))
+        return off + rng.choice([-1.0, 1.0]) * (half[0] - deep), float(z)
+
+    columns = rng.random() < 0.5
+    pitch_of_columns, radius = rng.uniform(2.0, 5.0), rng.uniform(0.08, 0.3)
+    rows = build.object_materials(1.0)
+    for n in range(5 if columns else 0):
+        x = off + (-1) ** n * (half[0] - radius)
+        build.add(
+            CYLINDER, (x, -half[1], ahead * pitch_of_columns * (n + 1)), (radius, half[1], radius), materials=rows
+        )
+    beams = build.object_materials(2.0)
+    gap = rng.uniform(2.5, 6.0)
+    for n in range(rng.choice([0, 3, 4])):
+        drop = rng.uniform(0.08, 0.2)
+        build.add(BOX, (off, -2 * half[1] + drop, ahead * gap * (n + 0.6)), (half[0], drop, 0.12), materials=beams)
+    doors = build.object_materials(1.5)
+    for _ in range(rng.integers(2, 5)):
+        x, z = beside(0.0)
+        build.add(BOX, (x, -1.0, z), (rng.uniform(0.02, 0.08), 1.02, 0.45), materials=doors)
+    for _ in range(rng.integers(3, 6)):
+        size = rng.uniform((0.1, 0.15, 0.15), (0.4, 1.0, 1.0))
+        x, z = beside(size[0])
+        build.add(BOX, (x, -size[1], z), tuple(size), (rng.normal(0, 0.1), 0, 0))
+    if rng.random() < 0.6:  # a ramp, or a slope under the ceiling
+        z = ahead * rng.uniform(5, 16)
+        y = 0.0 if rng.random() < 0.6 else -2 * half[1]
+        build.add(BOX, (off, y, z), (half[0], 0.05, 4.0), (0.0, rng.choice([-1, 1]) * rng.uniform(0.1, 0.35), 0.0))
+    for _ in range(rng.integers(0, 4)):
+        radius = rng.uniform(0.08, 0.35)
+        x, z = beside(radius)
+        build.add(BALL, (x, -rng.choice([radius, 2 * half[1] - 0.4]), z), (radius, radius, radius))
+    for _ in range(rng.integers(0, 3)):
+        radius = rng.uniform(0.1, 0.3)
+        x, z = beside(radius)
+        build.add(CYLINDER, (x, -0.45, z), (radius, 0.45, radius))
+
+
 def _corridor(rng: np.random.Generator, pace: str) -> Scene:
     wide, high, long = rng.uniform(1.7, 5.0), rng.uniform(2.2, 4.5), rng.uniform(20, 42)
     side = wide / 2 - MARGIN - 0.05
@@ -96,51 +143,51 @@ def _corridor(rng: np.random.Generator, pace: str) -> Scene:
     shell(build, centre, half, _WALLS, _FLOORS)
     furniture.movers(build, 1.2, 8.0, (0.15, 0.6), 2.0)
     _people(build, 1.2, 10.0)
-
-    def beside(deep: float) -> tuple[float, float]:
-        """x next to a wall for something of half depth `deep`, z ahead."""
-        z = ahead * np.exp(rng.uniform(np.log(1.0), np.log(28.0)))
-        return off + rng.choice([-1.0, 1.0]) * (wide / 2 - deep), float(z)
-
-    columns = rng.random() < 0.5
-    pitch_of_columns, radius = rng.uniform(2.0, 5.0), rng.uniform(0.08, 0.3)
-    rows = build.object_materials(1.0)
-    for n in range(5 if columns else 0):
-        x = off + (-1) ** n * (wide / 2 - radius)
-        build.add(
-            CYLINDER, (x, -high / 2, ahead * pitch_of_columns * (n + 1)), (radius, high / 2, radius), materials=rows
-        )
-    beams = build.object_materials(2.0)
-    gap = rng.uniform(2.5, 6.0)
-    for n in range(rng.choice([0, 3, 4])):
-        drop = rng.uniform(0.08, 0.2)
-        build.add(BOX, (off, -high + drop, ahead * gap * (n + 0.6)), (half[0], drop, 0.12), materials=beams)
-    doors = build.object_materials(1.5)
-    for _ in range(rng.integers(2, 5)):
-        x, z = beside(0.0)
-        build.add(BOX, (x, -1.0, z), (rng.uniform(0.02, 0.08), 1.02, 0.45), materials=doors)
-    for _ in range(rng.integers(3, 6)):
-        size = rng.uniform((0.1, 0.15, 0.15), (0.4, 1.0, 1.0))
-        x, z = beside(size[0])
-        build.add(BOX, (x, -size[1], z), tuple(size), (rng.normal(0, 0.1), 0, 0))
-    if rng.random() < 0.6:  # a ramp, or a slope under the ceiling
-        z = ahead * rng.uniform(5, 16)
-        y = 0.0 if rng.random() < 0.6 else -high
-        build.add(BOX, (off, y, z), (half[0], 0.05, 4.0), (0.0, rng.choice([-1, 1]) * rng.uniform(0.1, 0.35), 0.0))
-    for _ in range(rng.integers(0, 4)):
-        radius = rng.uniform(0.08, 0.35)
-        x, z = beside(radius)
-        build.add(BALL, (x, -rng.choice([radius, high - 0.4]), z), (radius, radius, radius))
-    for _ in range(rng.integers(0, 3)):
-        radius = rng.uniform(0.1, 0.3)
-        x, z = beside(radius)
-        build.add(CYLINDER, (x, -0.45, z), (radius, 0.45, radius))
+    _along_the_walls(build, half, off, ahead)
 
     camera = camera_path(build, speed(rng, pace, 4.0), rng.normal(-0.06, 0.08), (0.03, 0.45))
     lamps = centre + rng.uniform(-0.7, 0.7, (LAMPS, 3)) * half
     lamps[:, 2] = ahead * rng.uniform((0.0, 4.0), (6.0, 16.0))
     lamps[:, 1] = -high * rng.uniform(0.7, 0.95, LAMPS)
     return finish(build, camera, open_air=False, sun=rng.random() < 0.3, lamps=lamps, reach=12.0)
+
+
+def _buildings(build: SceneBuilder, front: float) -> None:
+    """Two to five houses, some with a roof. front: metres that the camera's places go ahead."""
+    rng = build.rng
+    for _ in range(rng.integers(2, 6)):
+        for _ in range(6):
+            x, z = build.ahead(front + 8.0, 80.0, 0.9)
+            half = rng.uniform((2.0, 1.5, 2.0), (9.0, 6.0, 9.0)) * rng.choice([0.6, 1.0, 1.0])
+            half[1] *= rng.choice([1.0, 1.0, 2.5])
+            faces = np.tile(
+                build.material(
+                    8.0, "windows", "windows", "bricks", "planks", scale=float(rng.uniform(3, 12)), turn=0.0
+                ),
+                (6, 1),
+            )
+            yaw = rng.uniform(0, np.pi) if rng.random() < 0.5 else build.heading
+            if build.add(BOX, (x, -half[1], z), tuple(half), (yaw, 0, 0), faces):
+                if rng.random() < 0.4:  # a roof
+                    size, tilt = (half[0] * 1.1, 0.15, half[2] * 0.7), rng.uniform(0.3, 0.7)
+                    build.add(BOX, (x, -2 * half[1] - 0.3 * half[2], z), size, (yaw, tilt, 0.0), build.material(3.0))
+                break
+
+
+def _poles_and_trees(build: SceneBuilder, beside: float, front: float) -> None:
+    """Poles, and trunks with crowns. beside, front: metres from the camera's middle at which they begin, and end."""
+    rng = build.rng
+    trees = build.object_materials(1.0), build.material(2.0, "grass", "speckle", "cloudy", scale=1.5)
+    for _ in range(rng.integers(2, 6)):
+        for _ in range(6):
+            x, z = build.ahead(beside + 0.6, front + 40.0)
+            radius, high = np.exp(rng.uniform(np.log(0.05), np.log(0.35))), rng.uniform(1.0, 4.0)
+            tree = rng.random() < 0.5
+            if build.add(CYLINDER, (x, -high, z), (radius, high, radius), materials=trees[0] if tree else None):
+                if tree:
+                    crown = rng.uniform(0.6, 2.2) * rng.uniform(0.8, 1.3, 3)
+                    build.add(BALL, (x, -2 * high, z), tuple(crown), materials=np.tile(trees[1], (6, 1)))
+                break
 
 
 def _open_ground(rng: np.random.Generator, pace: str) -> Scene:
@@ -158,40 +205,14 @@ def _open_ground(rng: np.random.Generator, pace: str) -> Scene:
     beside = 0.3 * front
     furniture.movers(build, beside + 1.2, front + 15.0, (0.25, 1.2), 8.0)
     _people(build, beside + 1.2, front + 12.0)
-    for _ in range(rng.integers(2, 6)):  # buildings
-        for _ in range(6):
-            x, z = build.ahead(front + 8.0, 80.0, 0.9)
-            half = rng.uniform((2.0, 1.5, 2.0), (9.0, 6.0, 9.0)) * rng.choice([0.6, 1.0, 1.0])
-            half[1] *= rng.choice([1.0, 1.0, 2.5])
-            faces = np.tile(
-                build.material(
-                    8.0, "windows", "windows", "bricks", "planks", scale=float(rng.uniform(3, 12)), turn=0.0
-                ),
-                (6, 1),
-            )
-            yaw = rng.uniform(0, np.pi) if rng.random() < 0.5 else build.heading
-            if build.add(BOX, (x, -half[1], z), tuple(half), (yaw, 0, 0), faces):
-                if rng.random() < 0.4:  # a roof
-                    size, tilt = (half[0] * 1.1, 0.15, half[2] * 0.7), rng.uniform(0.3, 0.7)
-                    build.add(BOX, (x, -2 * half[1] - 0.3 * half[2], z), size, (yaw, tilt, 0.0), build.material(3.0))
-                break
+    _buildings(build, front)
     for _ in range(rng.integers(1, 3)):  # ramps
         for _ in range(6):
             x, z = build.ahead(beside + 1.0, front + 30.0)
             ramp, tilt = rng.uniform((0.8, 0.05, 1.0), (3.0, 0.15, 4.0)), rng.uniform(0.15, 0.6)
             if build.add(BOX, (x, -ramp[2] * np.sin(tilt), z), tuple(ramp), (rng.uniform(0, 6.3), tilt, 0.0)):
                 break
-    trees = build.object_materials(1.0), build.material(2.0, "grass", "speckle", "cloudy", scale=1.5)
-    for _ in range(rng.integers(2, 6)):  # poles, and trunks with crowns
-        for _ in range(6):
-            x, z = build.ahead(beside + 0.6, front + 40.0)
-            radius, high = np.exp(rng.uniform(np.log(0.05), np.log(0.35))), rng.uniform(1.0, 4.0)
-            tree = rng.random() < 0.5
-            if build.add(CYLINDER, (x, -high, z), (radius, high, radius), materials=trees[0] if tree else None):
-                if tree:
-                    crown = rng.uniform(0.6, 2.2) * rng.uniform(0.8, 1.3, 3)
-                    build.add(BALL, (x, -2 * high, z), tuple(crown), materials=np.tile(trees[1], (6, 1)))
-                break
+    _poles_and_trees(build, beside, front)
     if rng.random() < 0.4:  # a hill
         x, z = build.ahead(80.0, 200.0)
         build.add(BALL, (x, 0.0, z), tuple(rng.uniform((30, 5, 30), (60, 22, 60))), materials=build.materials[0].copy())

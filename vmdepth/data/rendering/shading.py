@@ -72,3 +72,9 @@ def sky(table: Tensor, scene: dict[str, Tensor], frame: Tensor, ray: Tensor, pix
     colour = torch.lerp(zenith, horizon, (1.0 - up) ** 4)
     share = ((mix - 0.8 + 0.6 * cover) * 3.0).clamp(0.0, 1.0) * (0.9 * (up * 6.0).clamp(max=1.0))
     return torch.lerp(colour, cloud, share)
+
+
+def haze(scene: dict[str, Tensor], place: Tensor, colour: Tensor) -> Tensor:
+    """Colours [F, 3, n] as air between the camera and `place` [F, 3, n], metres, lets them through."""
+    share = 1.0 - torch.exp(-(place * place).sum(1).sqrt_() * scene["haze"][:, None])
+    return torch.lerp(colour, scene["sky"][:, 0, :, None], share[:, None])

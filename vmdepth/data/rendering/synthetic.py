@@ -90,16 +90,9 @@ def render_clips(
     tensors, bounds, poses = _frame_tensors(scene, times, focal, device)
 
     count, pixels = clips * frames, height * width
-    rgb = torch.empty((count, 3, pixels), device=device)
-    depth = torch.empty((count, 1, pixels), device=device)
-    flow = torch.empty((count, 2, pixels), device=device)
+    rgb, depth, flow = (torch.empty((count, channels, pixels), device=device) for channels in (3, 1, 2))
     moving = torch.empty((count, 1, pixels), dtype=torch.bool, device=device)
-    y, x = torch.meshgrid(
-        torch.arange(height, device=device) + 0.5 - height / 2,
-        torch.arange(width, device=device) + 0.5 - width / 2,
-        indexing="ij",
-    )
-    grid = torch.stack([x.flatten(), y.flatten(), torch.ones(pixels, device=device)])
+    grid = _pixel_grid(height, width, device)
     chunk = _CHUNK.get(device.type, _CHUNK["cuda"])
     group = max(1, chunk // pixels)
     lines = max(1, min(height, chunk // width))
@@ -112,23 +105,37 @@ def render_clips(
             high = min(height, low + lines)
             among = select(_in_view(balls[:, 1:], width, low - height / 2, high - height / 2).any(0), device)
             where = slice(start, start + group), slice(None), slice(low * width, high * width)
-            rgb[where], depth[where], flow[where], moving[where] = _render(
-                part, bodies, among, grid[:, where[2]], table
-            )
+            shown = _render(part, bodies, among, grid[:, where[2]], table)
+            rgb[where], depth[where], flow[where], moving[where] = shown
 
     rgb = _soften(rgb.view(count, 3, height, width), tensors["blur"])
-    intrinsics = torch.zeros((clips, 3, 3), dtype=torch.float64)
-    intrinsics[:, 0, 0], intrinsics[:, 1, 1] = torch.from_numpy(focal).unbind(1)
-    intrinsics[:, 0, 2], intrinsics[:, 1, 2], intrinsics[:, 2, 2] = width / 2, height / 2, 1.0
     shape = (clips, frames, -1, height, width)
     return RenderedClips(
         rgb.view(shape),
         depth.view(shape),
         flow.view(shape),
         moving.view(shape),
-        intrinsics.float().to(device),
+        _intrinsics(focal, height, width).float().to(device),
         poses[:, :frames].float().to(device),
     )
+
+
+def _pixel_grid(height: int, width: int, device: torch.device) -> Tensor:
+    """Centres of all pixels relative to the middle of the picture, and ones: [3, height × width]."""
+    y, x = torch.meshgrid(
+        torch.arange(height, device=device) + 0.5 - height / 2,
+        torch.arange(width, device=device) + 0.5 - width / 2,
+        indexing="ij",
+    )
+    return torch.stack([x.flatten(), y.flatten(), torch.ones(height * width, device=device)])
+
+
+def _intrinsics(focal: np.ndarray, height: int, width: int) -> Tensor:
+    """focal: [clips, 2] pixels → [clips, 3, 3], float64."""
+    intrinsics = torch.zeros((len(focal), 3, 3), dtype=torch.float64)
+    intrinsics[:, 0, 0], intrinsics[:, 1, 1] = torch.from_numpy(focal).unbind(1)
+    intrinsics[:, 0, 2], intrinsics[:, 1, 2], intrinsics[:, 2, 2] = width / 2, height / 2, 1.0
+    return intrinsics
 
 
 def _paper(scene: Scene, seeds: Sequence[int], tiles: int) -> None:
@@ -252,17 +259,10 @@ def _render(
     colour = colour.transpose(0, 1) * shading.light(scene, bodies, place, normal)
     gaps = _median_of_three(((1.0 - unit.abs()) * half).abs())
     colour *= shading.contact(place, normal, torch.where(shell, gaps, 100.0))[:, None]
-    haze = 1.0 - torch.exp(-(place * place).sum(1).sqrt_() * scene["haze"][:, None])
-    colour = torch.lerp(colour, scene["sky"][:, 0, :, None], haze[:, None])
+    colour = shading.haze(scene, place, colour)
 
     moving = scene["moving"].flatten()[row.flatten()].view(frames, pixels)
-    there = place.clone()
-    frame, pixel = moving.nonzero(as_tuple=True)
-    if len(frame):
-        following = scene["next_shapes"].flatten(0, 1)[row[frame, pixel]]
-        turned = (following[:, 3:].view(-1, 3, 3) @ inside[:, frame, pixel].t()[:, :, None])[..., 0]
-        there[frame, :, pixel] = following[:, :3] + turned
-    there -= scene["next_eye"][:, :, None]
+    there = _next_places(scene, place, inside, row, moving)
 
     sky = scene["open_air"][:, None] & shell & (face != FLOOR)
     seen = sky.flatten().nonzero()[:, 0]
@@ -281,6 +281,20 @@ def _render(
     colour = 1.0 - torch.exp(colour * -scene["exposure"][:, :, None])
     colour = colour.clamp_(1e-6, 1.0).pow_(scene["gamma"][:, None, None])
     return colour, depth[:, None], flow, moving[:, None]
+
+
+def _next_places(scene: dict[str, Tensor], place: Tensor, inside: Tensor, row: Tensor, moving: Tensor) -> Tensor:
+    """Where the points at `place` [F, 3, n] are one frame later, from the camera's place then.
+
+    inside: the points in the frames of their primitives, [3, F, n]; row: numbers of these among all; moving: [F, n].
+    """
+    there = place.clone()
+    frame, pixel = moving.nonzero(as_tuple=True)
+    if len(frame):
+        following = scene["next_shapes"].flatten(0, 1)[row[frame, pixel]]
+        turned = (following[:, 3:].view(-1, 3, 3) @ inside[:, frame, pixel].t()[:, :, None])[..., 0]
+        there[frame, :, pixel] = following[:, :3] + turned
+    return there - scene["next_eye"][:, :, None]
 
 
 def _surface(number: Tensor, unit: Tensor, inside: Tensor, half: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
