@@ -110,14 +110,9 @@ def render_clips(
 
     rgb = _soften(rgb.view(count, 3, height, width), tensors["blur"])
     shape = (clips, frames, -1, height, width)
-    return RenderedClips(
-        rgb.view(shape),
-        depth.view(shape),
-        flow.view(shape),
-        moving.view(shape),
-        _intrinsics(focal, height, width).float().to(device),
-        poses[:, :frames].float().to(device),
-    )
+    maps = (values.view(shape) for values in (rgb, depth, flow, moving))
+    intrinsics = _intrinsics(focal, height, width).float().to(device)
+    return RenderedClips(*maps, intrinsics, poses[:, :frames].float().to(device))
 
 
 def _pixel_grid(height: int, width: int, device: torch.device) -> Tensor:
