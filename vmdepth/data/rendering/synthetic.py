@@ -110,9 +110,9 @@ def render_clips(
 
     rgb = _soften(rgb.view(count, 3, height, width), tensors["blur"])
     shape = (clips, frames, -1, height, width)
-    maps = (values.view(shape) for values in (rgb, depth, flow, moving))
+    rgb, depth, flow, moving = (values.view(shape) for values in (rgb, depth, flow, moving))
     intrinsics = _intrinsics(focal, height, width).float().to(device)
-    return RenderedClips(*maps, intrinsics, poses[:, :frames].float().to(device))
+    return RenderedClips(rgb, depth, flow, moving, intrinsics, poses[:, :frames].float().to(device))
 
 
 def _pixel_grid(height: int, width: int, device: torch.device) -> Tensor:
