@@ -46,8 +46,8 @@ def run_pipeline(
         start = perf_counter()
         with pulse:
             for stream, ready in enumerate(gathered):
-                if ready is not None and ready.frame.fresh:
-                    batch.start_anew(stream)
+                if ready is not None and ready.frame.discontinuity:
+                    batch.restart(stream)
             results = batch.step([None if ready is None else ready.small for ready in gathered])
         done = perf_counter()
         count = 0

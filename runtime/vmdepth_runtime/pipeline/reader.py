@@ -99,12 +99,12 @@ class Feed:
     def _hand_over(self, frame: SourceFrame, small: NDArray[np.uint8]) -> None:
         with self.changed:
             if self.source.live:
-                # A start anew must not get lost with the frame that said so.
-                fresh = any(dropped.frame.fresh for dropped in self._frames)
+                # A discontinuity must not get lost with the frame that said so.
+                discontinuity = any(dropped.frame.discontinuity for dropped in self._frames)
                 self.dropped += len(self._frames)
                 self._frames.clear()
-                if fresh and not frame.fresh:
-                    frame = replace(frame, fresh=True)
+                if discontinuity and not frame.discontinuity:
+                    frame = replace(frame, discontinuity=True)
             else:
                 self.changed.wait_for(lambda: len(self._frames) < _AHEAD or self._stopped)
             self._frames.append(Ready(frame, small))

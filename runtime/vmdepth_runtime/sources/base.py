@@ -25,13 +25,14 @@ _KEPT = 1000  # warnings and skipped frames that are told one by one: a camera m
 @dataclass(frozen=True)
 class SourceFrame:
     """One frame. index: its place in the source, counting skipped frames too. time: seconds after the first frame, as
-    the source says. image: uint8 `[H, W, 3]` RGB, contiguous, upright. fresh: it has nothing to do with the frames
-    before (a gap, another size), so the stream starts anew. arrived: `perf_counter` when it was in memory."""
+    the source says. image: uint8 `[H, W, 3]` RGB, contiguous, upright. discontinuity: it does not
+    continue the frames before (a gap, another size), so the stream restarts from zero states. arrived: `perf_counter`
+    when it was in memory."""
 
     index: int
     time: float
     image: NDArray[np.uint8]
-    fresh: bool = False
+    discontinuity: bool = False
     arrived: float = field(default_factory=perf_counter, compare=False)
 
 

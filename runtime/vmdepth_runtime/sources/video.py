@@ -104,8 +104,8 @@ class VideoSource(Source):
             if not hasattr(self, "info"):
                 height, width = image.shape[:2]
                 self.info = VideoInfo(width, height, self._stream.frames or None, self._fps, self._time_base)
-            image, fresh = self._at_one_size(image)
-            yield SourceFrame(index, float((pts - self._origin) * self._time_base), image, fresh)
+            image, discontinuity = self._at_one_size(image)
+            yield SourceFrame(index, float((pts - self._origin) * self._time_base), image, discontinuity)
         ended_early = self._ended_early(interval)
         if ended_early is not None:
             self._warn(ended_early)

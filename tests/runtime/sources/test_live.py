@@ -103,7 +103,7 @@ def test_frames_come_at_the_time_they_arrive(tmp_path, make):
     assert (np.diff(times) > 0).all()
     assert times[-1] > 0.5  # the stream's own 30 a second, but for what came while it was probed
     assert [frame.index for frame in frames] == list(range(60))
-    assert not any(frame.fresh for frame in frames)
+    assert not any(frame.discontinuity for frame in frames)
 
 
 def test_a_camera_that_goes_away_is_opened_again_and_the_stream_starts_anew(tmp_path, make):
@@ -116,10 +116,10 @@ def test_a_camera_that_goes_away_is_opened_again_and_the_stream_starts_anew(tmp_
         server.stop()
         back = []
         Thread(target=lambda: (time.sleep(2.5), back.append(time.perf_counter()), server.start()), daemon=True).start()
-        fresh = next(frame for frame in frames if frame.fresh)
-        assert fresh.arrived - back[0] < 5.0
+        resumed = next(frame for frame in frames if frame.discontinuity)
+        assert resumed.arrived - back[0] < 5.0
         assert source.losses == 1
-        assert [next(frames).fresh for _ in range(5)] == [False] * 5
+        assert [next(frames).discontinuity for _ in range(5)] == [False] * 5
     assert told == source.warnings
     assert "lost (" in told[0]
     assert "the stream starts anew" in told[1]
@@ -132,7 +132,7 @@ def test_a_camera_that_stands_still_counts_as_lost(tmp_path, make):
             next(frames)
         server.still.set()
         Thread(target=lambda: (time.sleep(4.0), server.still.clear()), daemon=True).start()
-        assert next(frame for frame in frames if source.losses).fresh
+        assert next(frame for frame in frames if source.losses).discontinuity
 
 
 def test_retries_come_to_an_end_where_that_is_asked_for(tmp_path, make):
@@ -322,5 +322,5 @@ def test_a_video_whose_size_changes_goes_on_at_its_first_size(tmp_path, make):
         frames = list(source)
     assert len(frames) >= 38
     assert {frame.image.shape for frame in frames} == {(48, 64, 3)}
-    assert sum(frame.fresh for frame in frames) == 1
+    assert sum(frame.discontinuity for frame in frames) == 1
     assert "is 128x96 from here on: the stream starts anew, scaled to 64x48" in source.warnings[0]
