@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.resize import resize_frame
-from vmdepth_runtime.pipeline.watchdog import Pulse
 from vmdepth_runtime.sources.base import Source, SourceFrame
+from vmdepth_runtime.stage_timer import StageTimer
 
 _AHEAD = 4  # frames of a file that are decoded before they are needed
 
@@ -42,7 +42,7 @@ class Feed:
         self.changed = changed or Condition()
         self.dropped = 0
         self.ended = False
-        self.pulse = Pulse(f"reading {source.name}")
+        self.pulse = StageTimer(f"reading {source.name}")
         self._model_size, self._resize = model_size, resize
         self._frames: deque[Ready] = deque()
         self._stopped = False

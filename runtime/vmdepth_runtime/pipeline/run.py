@@ -133,12 +133,14 @@ def run(settings: RunSettings) -> dict[str, Any]:
     from vmdepth_runtime.pipeline.reader import Feed
     from vmdepth_runtime.pipeline.report import Telling, make_report
     from vmdepth_runtime.pipeline.statistics import RunStatistics
-    from vmdepth_runtime.pipeline.watchdog import Pulse, Watchdog
+    from vmdepth_runtime.pipeline.watchdog import Watchdog
     from vmdepth_runtime.pipeline.writer import Writer
     from vmdepth_runtime.sessions.load import load_session
     from vmdepth_runtime.sinks.open import needs_range, open_sink
-    from vmdepth_runtime.sources.base import LiveSettings, open_source
+    from vmdepth_runtime.sources.base import LiveSettings
     from vmdepth_runtime.sources.live import LiveSource
+    from vmdepth_runtime.sources.open import open_source
+    from vmdepth_runtime.stage_timer import StageTimer
 
     model = settings.model or bundled.MODEL
     statistics = RunStatistics(len(settings.sources))
@@ -172,8 +174,8 @@ def run(settings: RunSettings) -> dict[str, Any]:
         for source in sources:
             feeds.append(Feed(source, size, settings.resize, changed))
             stack.callback(feeds[-1].close)
-        stepping = Pulse("the network")
-        reading = [feed.source.pulse if isinstance(feed.source, LiveSource) else feed.pulse for feed in feeds]
+        stepping = StageTimer("the network")
+        reading = [feed.source.timer if isinstance(feed.source, LiveSource) else feed.pulse for feed in feeds]
         pulses = [*reading, stepping, *(writer.pulse for writer in writers)]
         watchdog = stack.enter_context(Watchdog(pulses, settings.stall, telling.say))
         failure: InputError | WorkError | None = None

@@ -12,7 +12,8 @@ from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sinks.base import SinkFacts
 from vmdepth_runtime.sinks.mp4 import Mp4Sink
 from vmdepth_runtime.sinks.open import check_output, open_sink
-from vmdepth_runtime.sources.base import SourceFrame, VideoInfo, open_source
+from vmdepth_runtime.sources.base import SourceFrame, VideoInfo
+from vmdepth_runtime.sources.open import open_source
 
 
 def facts(height=48, width=64, time_base=Fraction(1, 30), fps=30.0, **other):

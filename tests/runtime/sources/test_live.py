@@ -19,10 +19,10 @@ from vmdepth_runtime.pipeline.interrupt import Interruptible
 from vmdepth_runtime.pipeline.loop import run_pipeline
 from vmdepth_runtime.pipeline.reader import Feed
 from vmdepth_runtime.pipeline.statistics import RunStatistics
-from vmdepth_runtime.pipeline.watchdog import Pulse
 from vmdepth_runtime.pipeline.writer import Writer
 from vmdepth_runtime.sessions.onnx import OnnxSession
 from vmdepth_runtime.sources.uri import camera_of, redacted, short_name
+from vmdepth_runtime.stage_timer import StageTimer
 
 QUICK = LiveSettings(max_gap=1.0, stall=1.5)
 
@@ -177,7 +177,9 @@ def test_a_network_slower_than_its_camera_gets_new_frames_and_every_drop_is_coun
         feed = Feed(open_source(server.uri, LiveSettings(retries=0, stall=2.0)), size)
         statistics = RunStatistics()
         writer = Writer("x", feed.source.info, [], None, "area", size)
-        run_pipeline([feed], StreamBatch(session), [writer], statistics, Interruptible(), Pulse("step"), lambda _: None)
+        run_pipeline(
+            [feed], StreamBatch(session), [writer], statistics, Interruptible(), StageTimer("step"), lambda _: None
+        )
         writer.stop()
         feed.close()
     last = statistics.frames_out
@@ -215,7 +217,7 @@ def test_a_camera_that_is_away_does_not_hold_up_the_others(tmp_path, make, build
                 writers,
                 statistics,
                 Stopping(statistics, 150),
-                Pulse("s"),
+                StageTimer("s"),
                 lambda _: None,
             )
             for closing in (*writers, *feeds):
