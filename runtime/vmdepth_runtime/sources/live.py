@@ -24,6 +24,8 @@ _TIME_BASE = Fraction(1, 90_000)
 class LiveSource(Source):
     """The pictures of a reader, timed as they come; opened again with growing waits when it is lost.
 
+    Why it is lost, and why it does not open again, are warnings; the latter once for as long as it stays the same.
+
     Args:
         uri: may hold credentials.
         reopen: gives a new reader; raises InputError, whose text holds no credentials, where it cannot.
@@ -47,6 +49,7 @@ class LiveSource(Source):
         self.timer = StageTimer(f"reading {self.name}", allowed=2.0)
         self._reopen, self._settings = reopen, settings
         self._attempts = 0  # to open it again, since the last picture
+        self._refusal = ""  # why the latest of them failed
         self._reader: Reader | None = first
         self._stop = Event()
         try:
@@ -94,7 +97,7 @@ class LiveSource(Source):
             try:
                 with self.timer:
                     picture = self._reader.read()
-                self._attempts = 0
+                self._attempts, self._refusal = 0, ""
                 return picture
             except LostError as lost:
                 self.losses += 1
@@ -111,7 +114,9 @@ class LiveSource(Source):
             try:
                 self._reader = self._reopen()
                 return True
-            except InputError:
-                continue
+            except InputError as refusal:
+                if str(refusal) != self._refusal:
+                    self._refusal = str(refusal)
+                    self._warn(f"{refusal}; trying again")
         self._warn(f"{self.name}: given up after opening it {self._attempts} times again; --retries allows more")
         return False

@@ -21,6 +21,8 @@ from vmdepth_runtime.pipeline.reader import Feed
 from vmdepth_runtime.pipeline.statistics import RunStatistics
 from vmdepth_runtime.pipeline.writer import Writer
 from vmdepth_runtime.sessions.onnx import OnnxSession
+from vmdepth_runtime.sources.live import LiveSource
+from vmdepth_runtime.sources.live_readers import LostError
 from vmdepth_runtime.sources.uri import camera_of, redacted, short_name
 from vmdepth_runtime.stage_timer import StageTimer
 
@@ -38,6 +40,7 @@ class CameraServer:
         self._server: ThreadingHTTPServer | None = None
         self._end = Event()
         self.still = Event()  # set: it holds the connection, and sends nothing
+        self.refusals: list[int] = []  # HTTP statuses that the next requests get
         self.port = 0
 
     def start(self) -> None:
@@ -46,16 +49,20 @@ class CameraServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 camera.asked.append(self.path)
+                if camera.refusals:
+                    self.send_error(camera.refusals.pop(0))
+                    return
+                end = camera._end
                 self.send_response(200)
                 self.send_header("Content-Type", "video/mp2t")
                 self.end_headers()
                 due = time.perf_counter()
                 try:
                     for frame in camera._frames:
-                        while camera.still.is_set() and not camera._end.is_set():
+                        while camera.still.is_set() and not end.is_set():
                             time.sleep(0.02)
                         due = max(due + 1 / 30, time.perf_counter() - 1 / 30)
-                        if camera._end.wait(max(0.0, due - time.perf_counter())):
+                        if end.wait(max(0.0, due - time.perf_counter())):
                             return
                         self.wfile.write(frame)
                 except OSError:
@@ -70,6 +77,11 @@ class CameraServer:
         self._server.block_on_close = False
         self.port = self._server.server_port
         Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def hang_up(self) -> None:
+        """Break off what it is sending; whoever asks again is answered."""
+        self._end.set()
+        self._end = Event()
 
     def stop(self) -> None:
         self._end.set()
@@ -122,7 +134,8 @@ def test_a_camera_that_goes_away_is_opened_again_and_the_stream_starts_anew(tmp_
         assert [next(frames).discontinuity for _ in range(5)] == [False] * 5
     assert told == source.warnings
     assert "lost (" in told[0]
-    assert "the stream starts anew" in told[1]
+    assert told[1].endswith(": cannot be opened (Connection refused); check the address; trying again")
+    assert "the stream starts anew" in told[-1]
 
 
 def test_a_camera_that_stands_still_counts_as_lost(tmp_path, make):
@@ -144,6 +157,57 @@ def test_retries_come_to_an_end_where_that_is_asked_for(tmp_path, make):
             assert sum(1 for _ in frames) < 600
             assert source.warnings[-1].endswith("given up after opening it 2 times again; --retries allows more")
         server.start()
+
+
+def test_why_a_lost_camera_does_not_open_is_told_once_for_each_reason_and_without_secrets(tmp_path, make):
+    """A password that was changed, then a path that is gone, then the camera is back."""
+    with camera(tmp_path, make) as server:
+        uri = f"http://admin:hunter2@127.0.0.1:{server.port}/live.ts?key=hunter2"
+        with open_source(uri, LiveSettings(max_gap=60.0, stall=1.5)) as source:
+            frames = iter(source)
+            next(frames)
+            server.refusals = [401, 401, 404]
+            server.hang_up()
+            next(frame for frame in frames if len(server.asked) == 5)
+    name = f"http://***@127.0.0.1:{server.port}/live.ts?***"
+    lost, unauthorised, gone = source.warnings
+    assert lost.startswith(f"{name}: lost (")
+    assert unauthorised.startswith(f"{name}: cannot be opened (Server returned 401 Unauthorized")
+    assert gone.startswith(f"{name}: cannot be opened (Server returned 404 Not Found")
+    assert unauthorised.endswith("; trying again")
+    assert "hunter" not in "".join(source.warnings)
+
+
+class OnePicture:
+    """A reader that gives one picture, and then is lost."""
+
+    fps = 30.0
+
+    def __init__(self) -> None:
+        self._pictures = [np.zeros((28, 42, 3), np.uint8)]
+
+    def read(self):
+        if not self._pictures:
+            raise LostError("it ended")
+        return self._pictures.pop()
+
+    def close(self) -> None:
+        return
+
+
+def test_a_source_is_not_busy_while_it_is_opened_again():
+    """That may take longer than a stage may stand still, and nothing does."""
+    busy = []
+
+    def reopen():
+        busy.append(source.timer.busy)
+        if len(busy) != 2:
+            raise InputError("not yet")
+        return OnePicture()
+
+    source = LiveSource("rtsp://camera", reopen, LiveSettings(retries=2), OnePicture())
+    assert len(list(source)) == 2
+    assert busy == [0.0] * 4
 
 
 def test_of_a_live_source_the_newest_frame_is_taken_and_the_others_are_counted(tmp_path, make):
