@@ -11,7 +11,6 @@ from pathlib import Path
 from threading import Condition, Event, Thread
 
 import numpy as np
-import pytest
 
 from vmdepth_runtime import InputError, LiveSettings, open_source
 from vmdepth_runtime.depth.stream_batch import StreamBatch
@@ -23,7 +22,6 @@ from vmdepth_runtime.pipeline.writer import Writer
 from vmdepth_runtime.sessions.onnx import OnnxSession
 from vmdepth_runtime.sources.live import LiveSource
 from vmdepth_runtime.sources.live_readers import LostError
-from vmdepth_runtime.sources.uri import camera_of, redacted, short_name
 from vmdepth_runtime.stage_timer import StageTimer
 
 QUICK = LiveSettings(max_gap=1.0, stall=1.5)
@@ -323,70 +321,3 @@ def test_a_file_on_a_web_server_is_no_live_source(tmp_path, make):
         assert len(list(source)) == 40
     server.shutdown()
     server.server_close()
-
-
-# -- what is refused, and what is told -----------------------------------------------------------------------------
-
-
-def test_what_cannot_be_opened_is_one_line_without_secrets():
-    for uri, message in [
-        ("rtsp://admin:hunter2@127.0.0.1:9/cam?key=hunter2", "cannot be opened (Connection refused)"),
-        ("rtsp://admin:hunter/2@127.0.0.1:9/cam", "cannot be opened"),
-        ("rtsp://admin:hunter#2@127.0.0.1:9/cam", "cannot be opened"),
-        ("http://127.0.0.1:9/cam?hunter2", "cannot be opened (Connection refused)"),
-        ("http://admin:hun@ter2@127.0.0.1:9/a.m3u8?token=hunter2&x=1", "cannot be opened (Connection refused)"),
-        ("gopher://x/y?a=hunter2", "unknown scheme 'gopher://'; there are rtsp://"),
-        ("csi://0", "built without GStreamer"),
-        ("csi://front", "a CSI camera is csi:// and its number"),
-        ("/dev/video97", "no such camera; "),
-        ("97", "no such camera; "),
-        ("v4l2:///dev/video97", "no such camera; "),
-        ("nothing/%06d.png", "there is no such file"),
-        ("nothing-*.png", "there is no such file"),
-    ]:
-        with pytest.raises(InputError) as error:
-            open_source(uri, QUICK)
-        assert message in str(error.value)
-        assert "hunter" not in str(error.value)
-        assert "\n" not in str(error.value)
-
-
-def test_names_without_secrets():
-    assert redacted("rtsp://u:p@w/#@cam/1?token=x&y=2") == "rtsp://***@cam/1?***"
-    assert redacted("rtsp://cam/1") == "rtsp://cam/1"
-    assert redacted("a/b@c?d=e.mp4") == "a/b@c?d=e.mp4"
-    assert short_name("rtsp://u:p@cam.local:554/front") == "front"
-    assert short_name("rtsp://u:p@cam.local") == "cam.local"
-    assert short_name("frames/%06d.png") == "_06d"
-    assert [camera_of(uri) for uri in ("0", "v4l2://1", "v4l2:///dev/video2", "/dev/video3", "12.mp4", "rtsp://0")] == [
-        "/dev/video0",
-        "/dev/video1",
-        "/dev/video2",
-        "/dev/video3",
-        None,
-        None,
-    ]
-
-
-def test_patterns_name_files_in_natural_order(tmp_path, make):
-    for k, image in enumerate(make.noise(12)):
-        make.image(tmp_path / f"f{k:06d}.png", image)
-    make.image(tmp_path / "f12.png", make.noise(1)[0])
-    make.image(tmp_path / "g000000.png", make.noise(1)[0])
-    for pattern, count in (("f%06d.png", 12), ("f%d.png", 13), ("f0*.png", 12), ("[fg]*.png", 14)):
-        with open_source(str(tmp_path / pattern)) as source:
-            assert len(list(source)) == count
-
-
-def test_a_video_whose_size_changes_goes_on_at_its_first_size(tmp_path, make):
-    """Two MPEG-TS recordings joined, as a camera does that is switched over."""
-    first = make.video(tmp_path / "a.ts", make.noise(20), codec="mpeg2video").read_bytes()
-    ticks = range(20, 40)
-    second = make.video(tmp_path / "b.ts", make.noise(20, 96, 128), codec="mpeg2video", ticks=list(ticks)).read_bytes()
-    (tmp_path / "c.ts").write_bytes(first + second)
-    with open_source(tmp_path / "c.ts") as source:
-        frames = list(source)
-    assert len(frames) >= 38
-    assert {frame.image.shape for frame in frames} == {(48, 64, 3)}
-    assert sum(frame.discontinuity for frame in frames) == 1
-    assert "is 128x96 from here on: the stream starts anew, scaled to 64x48" in source.warnings[0]
