@@ -9,10 +9,12 @@ class StageTimer:
     """Times the pieces of work of one stage, each done within `with timer:`. One thread works, any may look.
 
     ```python
-    timer = StageTimer("reading walk.mp4")
+    from vmdepth_runtime.stage_timer import StageTimer
+
+    timer = StageTimer("counting")
     with timer:
-        frame = source.read()
-    timer.seconds  # what that took
+        sum(range(1000))
+    print(timer.name, timer.seconds)
     ```
 
     Args:

@@ -93,7 +93,8 @@ class LiveSettings:
     ```python
     from vmdepth_runtime import LiveSettings, open_source
 
-    open_source("rtsp://camera/stream", LiveSettings(retries=10))
+    with open_source("demo", LiveSettings(retries=10)) as source:  # or "rtsp://camera/stream", which is live
+        print(source.live)
     ```
 
     Attributes:
