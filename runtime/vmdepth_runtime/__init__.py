@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from vmdepth_runtime.sessions.onnx import OnnxSession
     from vmdepth_runtime.sinks.base import SinkFacts
     from vmdepth_runtime.sinks.open import open_sink
-    from vmdepth_runtime.sources.base import LiveSettings, SourceFrame, VideoInfo, open_source
+    from vmdepth_runtime.sources.base import LiveSettings, SourceFrame, VideoInfo
+    from vmdepth_runtime.sources.open import open_source
 
 # Loaded at first use: ONNX Runtime, PyAV and OpenCV together take most of a second.
 _HOME = {
@@ -37,7 +38,7 @@ _HOME = {
     "StepContract": "contract",
     "VideoInfo": "sources.base",
     "open_sink": "sinks.open",
-    "open_source": "sources.base",
+    "open_source": "sources.open",
 }
 
 __all__ = [

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -22,6 +22,22 @@ _EXTRA_OF = {
     "onnx": "export",
     "onnxscript": "export",
 }
+
+
+class LateHelpOption(click.Option):
+    """An option whose help takes imports that only `--help` should pay for.
+
+    Args:
+        late_help: gives the help text, when it is asked for.
+    """
+
+    def __init__(self, *args: Any, late_help: Callable[[], str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._late_help = late_help
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        self.help = self._late_help()
+        return super().get_help_record(ctx)
 
 
 def run_command(command: click.Command, arguments: Sequence[str] | None = None) -> NoReturn:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vmdepth.data.rgbd import CAMERAS, RgbdFolder, depth_in_image
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.sources.colour_conversion import PictureMaker
+from vmdepth_runtime.sources.colour_conversion import RgbConverter
 from vmdepth_runtime.sources.folder import IMAGE_ENDINGS, natural
 
 VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts")
@@ -91,14 +91,14 @@ class VideoFile(Video):
         """Frames by number, decoded from the key frame before frame `start` on, known by their times."""
         wanted = {self._times[number]: number for number in numbers}
         found = {}
-        picture = PictureMaker()
+        to_rgb = RgbConverter()
         with av.open(f"file:{self.path}") as container:
             stream = container.streams.video[0]
             stream.thread_type = "NONE"  # several workers share the cores already
             container.seek(self._times[start], stream=stream)
             for frame in container.decode(stream):
                 if frame.pts in wanted and not frame.is_corrupt:
-                    found[wanted[frame.pts]] = picture(frame)
+                    found[wanted[frame.pts]] = to_rgb(frame)
                 if frame.pts is not None and frame.pts >= self._times[numbers[-1]]:
                     break
         return found
@@ -106,13 +106,13 @@ class VideoFile(Video):
     def _from_start(self, numbers: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
         """Frames by number, counted from the first that decodes: the slow way that works for every format."""
         found = {}
-        picture = PictureMaker()
+        to_rgb = RgbConverter()
         with av.open(f"file:{self.path}") as container:
             stream = container.streams.video[0]
             stream.thread_type = "NONE"
             for number, frame in enumerate(container.decode(stream)):
                 if number in numbers and not frame.is_corrupt:
-                    found[number] = picture(frame)
+                    found[number] = to_rgb(frame)
                 if number >= numbers[-1]:
                     break
         return found

@@ -45,7 +45,7 @@ def source_frames(source: str, count: int, height: int, width: int, streams: int
     """Up to `count` frames of a video or folder, stretched to the model's size, the same for every stream."""
     import cv2
 
-    from vmdepth_runtime.sources.base import open_source
+    from vmdepth_runtime.sources.open import open_source
 
     with open_source(source) as frames:
         for _, frame in zip(range(count), frames, strict=False):

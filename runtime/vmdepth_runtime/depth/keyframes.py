@@ -122,7 +122,7 @@ class KeyframeBank:
         self._keyframes: list[_Keyframe] = []
         self._free = [session.snapshot() for _ in range(self.capacity)]
         self._frame = -1
-        self._fresh = 0  # frame that the stream started, or started anew, with
+        self._started_at = 0  # frame that the stream started, or restarted, with
         self._last_added = self._last_reset = 0
         self._correcting = False
         self._recovered: tuple[int, _Keyframe] | None = None  # when, and from what
@@ -155,7 +155,7 @@ class KeyframeBank:
         since = self._frame - self._last_added
         new = not any(value >= settings.similarity for value in alike)
         # Before the interval has passed once, the states have hardly seen anything.
-        if self._frame - self._fresh >= settings.interval and (since >= settings.interval or (new and since > 1)):
+        if self._frame - self._started_at >= settings.interval and (since >= settings.interval or (new and since > 1)):
             self._add(descriptor, np.float32(self.scale) * small + np.float32(self.shift))
 
     def recover(self) -> None:
@@ -175,13 +175,13 @@ class KeyframeBank:
         else:
             self._begin()
 
-    def start_anew(self) -> None:
+    def restart(self) -> None:
         """The stream has a gap: its states are initial again. The key frames stay, it may come back to them."""
         self._begin()
 
     def _begin(self) -> None:
         self._session.reset(self._stream)
-        self._fresh = self._frame + 1
+        self._started_at = self._frame + 1
         self.scale, self.shift = 1.0, 0.0  # they corrected the states that are gone
 
     def as_dict(self) -> dict[str, Any]:

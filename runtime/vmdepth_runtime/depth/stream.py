@@ -112,7 +112,7 @@ class DepthStream:
             raise ValueError(f"a frame has at least {MIN_SIDE}x{MIN_SIDE} pixels, not {width}x{height}")
         if (height, width) != self._size:
             if self._size is not None:
-                self._batch.start_anew(0)
+                self._batch.restart(0)
             self._size = (height, width)
             self._depth = np.empty((height, width), np.float32)
         (result,) = self._batch.step([frame])
@@ -122,7 +122,7 @@ class DepthStream:
 
     def reset(self) -> None:
         """Start anew: the states go back to zero. Key frames stay."""
-        self._batch.start_anew(0)
+        self._batch.restart(0)
 
     def close(self) -> None:
         """Let go of the model."""

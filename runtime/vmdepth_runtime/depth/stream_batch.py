@@ -78,10 +78,10 @@ class StreamBatch:
                 self.banks[stream].update(result.depth, result.outputs["descriptor"], state_change)
         return [None if frame is None else result for frame, result in zip(frames, self._results, strict=True)]
 
-    def start_anew(self, stream: int) -> None:
+    def restart(self, stream: int) -> None:
         """What comes next has nothing to do with what came before: initial states."""
         if self.banks:
-            self.banks[stream].start_anew()
+            self.banks[stream].restart()
         else:
             self.session.reset(stream)
 

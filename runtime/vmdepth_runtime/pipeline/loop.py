@@ -11,8 +11,8 @@ from vmdepth_runtime.errors import WorkError
 from vmdepth_runtime.pipeline.interrupt import Interruptible
 from vmdepth_runtime.pipeline.reader import Feed, Ready
 from vmdepth_runtime.pipeline.statistics import RunStatistics
-from vmdepth_runtime.pipeline.watchdog import Pulse
 from vmdepth_runtime.pipeline.writer import Writer
+from vmdepth_runtime.stage_timer import StageTimer
 
 _PATIENCE = 0.1  # seconds that cameras wait for one that has nothing new
 
@@ -23,7 +23,7 @@ def run_pipeline(
     writers: Sequence[Writer],
     statistics: RunStatistics,
     interrupt: Interruptible,
-    pulse: Pulse,
+    pulse: StageTimer,
     advance: Callable[[int], None],
     *,
     strict: bool = False,
@@ -46,8 +46,8 @@ def run_pipeline(
         start = perf_counter()
         with pulse:
             for stream, ready in enumerate(gathered):
-                if ready is not None and ready.frame.fresh:
-                    batch.start_anew(stream)
+                if ready is not None and ready.frame.discontinuity:
+                    batch.restart(stream)
             results = batch.step([None if ready is None else ready.small for ready in gathered])
         done = perf_counter()
         count = 0

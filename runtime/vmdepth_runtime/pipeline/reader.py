@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.resize import resize_frame
-from vmdepth_runtime.pipeline.watchdog import Pulse
 from vmdepth_runtime.sources.base import Source, SourceFrame
+from vmdepth_runtime.stage_timer import StageTimer
 
 _AHEAD = 4  # frames of a file that are decoded before they are needed
 
@@ -42,7 +42,7 @@ class Feed:
         self.changed = changed or Condition()
         self.dropped = 0
         self.ended = False
-        self.pulse = Pulse(f"reading {source.name}")
+        self.pulse = StageTimer(f"reading {source.name}")
         self._model_size, self._resize = model_size, resize
         self._frames: deque[Ready] = deque()
         self._stopped = False
@@ -99,12 +99,12 @@ class Feed:
     def _hand_over(self, frame: SourceFrame, small: NDArray[np.uint8]) -> None:
         with self.changed:
             if self.source.live:
-                # A start anew must not get lost with the frame that said so.
-                fresh = any(dropped.frame.fresh for dropped in self._frames)
+                # A discontinuity must not get lost with the frame that said so.
+                discontinuity = any(dropped.frame.discontinuity for dropped in self._frames)
                 self.dropped += len(self._frames)
                 self._frames.clear()
-                if fresh and not frame.fresh:
-                    frame = replace(frame, fresh=True)
+                if discontinuity and not frame.discontinuity:
+                    frame = replace(frame, discontinuity=True)
             else:
                 self.changed.wait_for(lambda: len(self._frames) < _AHEAD or self._stopped)
             self._frames.append(Ready(frame, small))

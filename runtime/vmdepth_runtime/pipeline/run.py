@@ -16,7 +16,7 @@ import click
 
 from vmdepth_runtime import bundled
 from vmdepth_runtime.atomic_files import check_target, write_report
-from vmdepth_runtime.cli import run_command
+from vmdepth_runtime.cli import LateHelpOption, run_command
 from vmdepth_runtime.contract import RESIZES, Resize, StepContract
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sources.uri import local_path, short_name
@@ -58,12 +58,24 @@ class RunSettings:
     report: Path | None = None
 
 
+def _output_help() -> str:
+    from vmdepth_runtime.sinks.open import output_help
+
+    return (
+        f"Where depth goes; may be given several times. {output_help()}. '{{}}' is the source's number. Default: "
+        "SOURCE's name with .depth.mp4, here."
+    )
+
+
+def _camera_help(what: str) -> str:
+    from vmdepth_runtime.sinks.open import camera_endings
+
+    return f"{what}, for {camera_endings()}."
+
+
 @click.command("vmdepth-run")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
-@click.option("-o", "--output", "outputs", multiple=True,
-              help="Where depth goes; may be given several times. OUT.mp4 (side by side); OUT.npz; one file per frame "
-                   "as DIR/%06d.png (16 bit), .npy, .exr or .ply; '-' (raw float32); 'display'; http://127.0.0.1:8080 "
-                   "(a page). '{}' is the source's number. Default: SOURCE's name with .depth.mp4, here.")  # fmt: skip
+@click.option("-o", "--output", "outputs", multiple=True, cls=LateHelpOption, late_help=_output_help)
 @click.option("--model", type=click.Path(path_type=Path),
               help="Step graph (.onnx) or engine (.engine). Default: the bundled one.")  # fmt: skip
 @click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True,
@@ -75,8 +87,10 @@ class RunSettings:
 @click.option("--resize", type=click.Choice(RESIZES), default="area", show_default=True,
               help="How a frame becomes the model's size; cubic is how Depth Anything does it.")  # fmt: skip
 @click.option("--depth-only", is_flag=True, help="Videos, windows and pages without the source beside the depth.")
-@click.option("--fov", type=click.FloatRange(1, 179), help="Degrees that a frame is wide, for .ply.")
-@click.option("--intrinsics", metavar="FX,FY,CX,CY", help="Of the source's frames, in pixels, for .ply.")
+@click.option("--fov", type=click.FloatRange(1, 179), cls=LateHelpOption,
+              late_help=partial(_camera_help, "Degrees that a frame is wide"))  # fmt: skip
+@click.option("--intrinsics", metavar="FX,FY,CX,CY", cls=LateHelpOption,
+              late_help=partial(_camera_help, "Of the source's frames, in pixels"))  # fmt: skip
 @click.option("--keyframes/--no-keyframes", "anchored", default=True, show_default=True,
               help="Go back to earlier states and scale when a place is seen again.")  # fmt: skip
 @click.option("--keyframe-capacity", type=int, help="Key frames at most.  [default: the model's]")
@@ -133,12 +147,14 @@ def run(settings: RunSettings) -> dict[str, Any]:
     from vmdepth_runtime.pipeline.reader import Feed
     from vmdepth_runtime.pipeline.report import Telling, make_report
     from vmdepth_runtime.pipeline.statistics import RunStatistics
-    from vmdepth_runtime.pipeline.watchdog import Pulse, Watchdog
+    from vmdepth_runtime.pipeline.watchdog import Watchdog
     from vmdepth_runtime.pipeline.writer import Writer
     from vmdepth_runtime.sessions.load import load_session
     from vmdepth_runtime.sinks.open import needs_range, open_sink
-    from vmdepth_runtime.sources.base import LiveSettings, open_source
+    from vmdepth_runtime.sources.base import LiveSettings
     from vmdepth_runtime.sources.live import LiveSource
+    from vmdepth_runtime.sources.open import open_source
+    from vmdepth_runtime.stage_timer import StageTimer
 
     model = settings.model or bundled.MODEL
     statistics = RunStatistics(len(settings.sources))
@@ -172,8 +188,8 @@ def run(settings: RunSettings) -> dict[str, Any]:
         for source in sources:
             feeds.append(Feed(source, size, settings.resize, changed))
             stack.callback(feeds[-1].close)
-        stepping = Pulse("the network")
-        reading = [feed.source.pulse if isinstance(feed.source, LiveSource) else feed.pulse for feed in feeds]
+        stepping = StageTimer("the network")
+        reading = [feed.source.timer if isinstance(feed.source, LiveSource) else feed.pulse for feed in feeds]
         pulses = [*reading, stepping, *(writer.pulse for writer in writers)]
         watchdog = stack.enter_context(Watchdog(pulses, settings.stall, telling.say))
         failure: InputError | WorkError | None = None

@@ -7,36 +7,12 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Event, Thread
-from time import perf_counter
 
-
-class Pulse:
-    """When a stage took up what it is at. name: as it is told. allowed: how many times the watchdog's limit it may
-    take. seconds: busy so far, without waiting for other stages. A piece of work is done within `with pulse:`."""
-
-    def __init__(self, name: str, allowed: float = 1.0) -> None:
-        self.name = name
-        self.allowed = allowed
-        self.seconds = 0.0
-        self._since: float | None = None
-
-    def __enter__(self) -> None:
-        self._since = perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        if self._since is not None:
-            self.seconds += perf_counter() - self._since
-        self._since = None
-
-    @property
-    def busy(self) -> float:
-        """Seconds that the work in hand takes already; 0 between two."""
-        since = self._since
-        return 0.0 if since is None else perf_counter() - since
+from vmdepth_runtime.stage_timer import StageTimer
 
 
 class Watchdog:
-    """A thread that looks at pulses.
+    """A thread that looks at stages' timers.
 
     limit: seconds after which a stage counts as stalled. tell: gets a line then, and one when it goes on. As long as no
     stage is stalled, systemd is told that all is well (sd_notify's WATCHDOG=1), if it asked for that.
@@ -44,7 +20,7 @@ class Watchdog:
     Attributes: stalls, how often a stage stalled.
     """
 
-    def __init__(self, pulses: Sequence[Pulse], limit: float, tell: Callable[[str], None]) -> None:
+    def __init__(self, pulses: Sequence[StageTimer], limit: float, tell: Callable[[str], None]) -> None:
         self.stalls = 0
         self._pulses, self._limit, self._tell = pulses, limit, tell
         self._end = Event()

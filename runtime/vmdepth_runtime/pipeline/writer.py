@@ -17,9 +17,9 @@ from vmdepth_runtime.depth.colour_map import ColourRange, colourise
 from vmdepth_runtime.depth.resize import DepthResizer
 from vmdepth_runtime.errors import WorkError
 from vmdepth_runtime.pipeline.interrupt import Interruptible
-from vmdepth_runtime.pipeline.watchdog import Pulse
 from vmdepth_runtime.sinks.base import Sink
 from vmdepth_runtime.sources.base import SourceFrame, VideoInfo
+from vmdepth_runtime.stage_timer import StageTimer
 
 _WAITING = 4  # frames that may wait for the outputs before the network has to
 _LOOK = 0.5  # seconds between two looks at whether an interrupt came
@@ -45,7 +45,7 @@ class Writer:
         model_size: tuple[int, int],
     ) -> None:
         self.sinks = sinks
-        self.pulse = Pulse(f"writing {name}")
+        self.pulse = StageTimer(f"writing {name}")
         self.bounds: tuple[float, float] | None = None
         self._colours = colours
         self._bring_back = DepthResizer(resize)

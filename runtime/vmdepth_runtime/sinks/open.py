@@ -1,91 +1,124 @@
-"""Where depth goes, by the ending of a name: `open_sink`."""
+"""Outputs by what they are called: `open_sink`. Which there are, and what each needs, the modules in `formats` say."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
+from inspect import isabstract
 from pathlib import Path
+from pkgutil import iter_modules
 
-from vmdepth_runtime.atomic_files import check_target
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.sinks.arrays import NpzSink, RawSink
+from vmdepth_runtime.sinks import formats
 from vmdepth_runtime.sinks.base import Sink, SinkFacts, writing
-from vmdepth_runtime.sinks.display import DisplaySink, check_display
-from vmdepth_runtime.sinks.mp4 import Mp4Sink
-from vmdepth_runtime.sinks.per_frame import ExrSink, NpySink, PlySink, PngSink, is_pattern
-from vmdepth_runtime.sinks.web_page import PageSink, address_of
+from vmdepth_runtime.sinks.files import FileSink, OneFileSink, PerFrameSink
 from vmdepth_runtime.sources.uri import scheme_of
 
-_ONE_FILE: dict[str, Callable[[Path, SinkFacts], Sink]] = {".mp4": Mp4Sink, ".npz": NpzSink}
-_PER_FRAME: dict[str, Callable[[Path, SinkFacts], Sink]] = {
-    ".png": PngSink,
-    ".npy": NpySink,
-    ".exr": ExrSink,
-    ".ply": PlySink,
-}
+
+def _find_kinds() -> tuple[type[Sink], ...]:
+    """The sinks of every module in `formats`, files first, each group in order of what they are called."""
+    modules = [import_module(f"{formats.__name__}.{module.name}") for module in iter_modules(formats.__path__)]
+    kinds = {
+        kind
+        for module in modules
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Sink) and not isabstract(kind)
+    }
+    return tuple(sorted(kinds, key=lambda kind: (not issubclass(kind, FileSink), _label(kind))))
+
+
+def _label(kind: type[Sink]) -> str:
+    return kind.ending if issubclass(kind, FileSink) else kind.example
+
+
+KINDS = _find_kinds()
 
 
 def check_output(target: str, sources: Sequence[Path] = (), *, has_camera: bool = False) -> None:
-    """Raise InputError unless there is a sink for `target`, and it can be opened there without harm to the sources.
+    """Look, before any work and without touching anything, whether an output can be made.
 
-    sources: those that are files, folders or patterns. Touches nothing.
+    Args:
+        target: as `-o` takes it.
+        sources: those of the run that are files, folders or patterns, which must not be harmed.
+        has_camera: whether the run knows its camera.
+
+    Raises:
+        InputError: there is no sink for the target, or it cannot be opened there; says what to do.
     """
-    if target == "-":
-        return
-    if target == "display":
-        check_display()
-        return
-    if scheme_of(target) is not None:
-        address_of(target)
-        return
-    path = Path(target)
-    ending = path.suffix.lower()
-    if ending in _ONE_FILE:
-        if is_pattern(path):
-            raise InputError(f"{target}: {ending} is one file for all frames; leave out the number")
-        check_target(path)
-        for source in sources:
-            check_target(path, source)
-        return
-    if ending not in _PER_FRAME:
-        raise InputError(
-            f"{target}: unknown output ending '{ending}'; there are .mp4, .npz, one file per frame as "
-            "DIR/%06d.png, .npy, .exr or .ply, '-', 'display' and http://127.0.0.1:8080"
-        )
-    if not is_pattern(path):
-        raise InputError(f"{target}: {ending} is one file per frame; give it a number, as in {path.stem}/%06d{ending}")
-    if ending == ".ply" and not has_camera:
-        raise InputError(f"{target}: points need the camera; give --fov DEGREES or --intrinsics FX,FY,CX,CY")
-    folder = path.parent if os.path.exists(path.parent) else path.parent.parent  # noqa: PTH110 (which never raises)
-    if not os.path.isdir(folder):  # noqa: PTH112 (which never raises)
-        raise InputError(f"{target}: the folder {folder} is not there; make it first")
-    check_target(folder / "depth")
-    for source in sources:
-        if path.parent.resolve() in (source.resolve(), source.parent.resolve()):
-            raise InputError(f"{target}: would be written among the source's own files; choose another folder")
+    _kind_of(target).check(target, sources, has_camera=has_camera)
 
 
 def needs_range(target: str) -> bool:
     """Whether an output shows depth on a scale of its own, so that it is worth knowing what depth there will be."""
-    return (
-        target == "display" or scheme_of(target) is not None or Path(target).suffix.lower() in (".mp4", ".png", ".ply")
-    )
+    return _kind_of(target).needs_range
 
 
 def open_sink(target: str | Path, facts: SinkFacts) -> Sink:
-    """A sink by what the target is called. Raises InputError on what there is no sink for, WorkError when it cannot be
-    opened. Ask `check_output` before any work is done."""
-    name = str(target)
-    if name == "-":
-        return RawSink(facts)
-    if name == "display":
-        return DisplaySink(facts)
-    if scheme_of(name) is not None:
-        return PageSink(name, facts)
-    path = Path(target)
-    kind = (_ONE_FILE | _PER_FRAME).get(path.suffix.lower())
-    if kind is None:
-        check_output(name)
-        raise AssertionError("check_output refuses what no sink is for")
-    with writing(path):
-        return kind(path, facts)
+    """Open an output by what it is called. Ask `check_output` before any work is done.
+
+    ```python
+    from vmdepth_runtime import DepthStream, SinkFacts, open_sink, open_source
+    from vmdepth_runtime.depth.colour_map import colourise
+
+    with DepthStream() as stream, open_source("demo") as source, open_sink("out.mp4", SinkFacts(source.info)) as sink:
+        for frame in source:
+            depth = stream(frame.image).depth
+            sink.write(frame, depth, colourise(depth, depth.min(), depth.max()))
+    ```
+
+    Args:
+        target: as `-o` of `vmdepth-run` takes it.
+        facts: what the output has to know of the run.
+
+    Returns:
+        The open sink, to be closed (`with`).
+
+    Raises:
+        InputError: there is no sink for the target.
+        WorkError: it cannot be opened.
+    """
+    kind = _kind_of(str(target))
+    with writing(target):
+        return kind(target, facts)
+
+
+def output_help() -> str:
+    """What `-o` takes, for `--help`."""
+    return "; ".join(_known(one_file="OUT", remarks=True))
+
+
+def camera_endings() -> str:
+    """The endings of outputs that need a camera, for `--help`."""
+    return _listed([kind.ending for kind in KINDS if kind.needs_camera and issubclass(kind, FileSink)])
+
+
+def _kind_of(target: str) -> type[Sink]:
+    kind = next((kind for kind in KINDS if kind.accepts(target)), None)
+    if kind is not None:
+        return kind
+    if scheme_of(target) is not None:
+        raise InputError(f"{target}: {'; '.join(kind.address for kind in KINDS if kind.address)}")
+    *known, last = _known()
+    raise InputError(
+        f"{target}: unknown output ending '{Path(target).suffix.lower()}'; there are {', '.join(known)} and {last}"
+    )
+
+
+def _known(one_file: str = "", *, remarks: bool = False) -> list[str]:
+    """The targets there are. one_file: what stands before the ending of one file. remarks: whether with what is worth
+    knowing of each, in brackets."""
+
+    def written(kind: type[Sink]) -> str:
+        return f"{_label(kind)} ({kind.remark})" if remarks and kind.remark else _label(kind)
+
+    per_frame = _listed([written(kind) for kind in KINDS if issubclass(kind, PerFrameSink)], last="or")
+    return [
+        *(f"{one_file}{written(kind)}" for kind in KINDS if issubclass(kind, OneFileSink)),
+        f"one file per frame as DIR/%06d{per_frame}",
+        *(written(kind) for kind in KINDS if not issubclass(kind, FileSink)),
+    ]
+
+
+def _listed(words: Sequence[str], last: str = "and") -> str:
+    """ "a, b and c"."""
+    return f" {last} ".join(filter(None, (", ".join(words[:-1]), words[-1])))

@@ -1,13 +1,11 @@
-"""Where frames come from: `open_source` and what every source gives."""
+"""What every source is, and what it gives."""
 
 from __future__ import annotations
 
-import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 from time import perf_counter
 from typing import ClassVar
 
@@ -15,31 +13,53 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime import bundled
-from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.sources.uri import NETWORK, camera_of, redacted, scheme_of
-
 _KEPT = 1000  # warnings and skipped frames that are told one by one: a camera may run for weeks
 
 
 @dataclass(frozen=True)
 class SourceFrame:
-    """One frame. index: its place in the source, counting skipped frames too. time: seconds after the first frame, as
-    the source says. image: uint8 `[H, W, 3]` RGB, contiguous, upright. fresh: it has nothing to do with the frames
-    before (a gap, another size), so the stream starts anew. arrived: `perf_counter` when it was in memory."""
+    """One frame.
+
+    ```python
+    import numpy as np
+    from vmdepth_runtime import SourceFrame
+
+    SourceFrame(index=0, time=0.0, image=np.zeros((480, 640, 3), np.uint8))
+    ```
+
+    Attributes:
+        index: its place in the source, counting skipped frames too.
+        time: seconds after the first frame, as the source says.
+        image: uint8 `[H, W, 3]` RGB, contiguous, upright.
+        discontinuity: it does not continue the frames before (a gap, another size): the stream's states restart.
+        arrived: `perf_counter` when it was in memory.
+    """
 
     index: int
     time: float
     image: NDArray[np.uint8]
-    fresh: bool = False
+    discontinuity: bool = False
     arrived: float = field(default_factory=perf_counter, compare=False)
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is known before reading. width, height: pixels of every frame, upright. frames: how many the source
-    promises, None when it does not say. fps: nominal frames per second. time_base: seconds; every frame time is a
-    multiple of it."""
+    """What is known of a source before it is read.
+
+    ```python
+    from fractions import Fraction
+    from vmdepth_runtime import VideoInfo
+
+    VideoInfo(width=640, height=480, frames=None, fps=30.0, time_base=Fraction(1, 90_000))
+    ```
+
+    Attributes:
+        width: pixels of every frame, upright.
+        height: likewise.
+        frames: how many the source promises; None when it does not say.
+        fps: nominal frames per second.
+        time_base: seconds; every frame time is a multiple of it.
+    """
 
     width: int
     height: int
@@ -50,8 +70,13 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A frame that could not be used. index: its place in the source. name: the file, or the place in the video.
-    reason: what is wrong with it."""
+    """A frame that could not be used.
+
+    Attributes:
+        index: its place in the source.
+        name: its file, or its place in the video.
+        reason: what is wrong with it.
+    """
 
     index: int
     name: str
@@ -63,8 +88,20 @@ class Skipped:
 
 @dataclass(frozen=True)
 class LiveSettings:
-    """How a live source is held on to. retries: how often in a row it is opened again; None: for ever. max_gap: seconds
-    without a frame after which the stream starts anew. stall: seconds without a frame after which it counts as lost."""
+    """How a live source is held on to.
+
+    ```python
+    from vmdepth_runtime import LiveSettings, open_source
+
+    with open_source("demo", LiveSettings(retries=10)) as source:  # or "rtsp://camera/stream", which is live
+        print(source.live)
+    ```
+
+    Attributes:
+        retries: how often in a row it is opened again; None: for ever.
+        max_gap: seconds without a frame after which the next one is a discontinuity.
+        stall: seconds without a frame after which it counts as lost.
+    """
 
     retries: int | None = None
     max_gap: float = 2.0
@@ -74,10 +111,18 @@ class LiveSettings:
 class Source(ABC):
     """Frames in order, once. All have the size that `info` says.
 
-    Attributes: name, safe to print; live, whether frames come by themselves and are lost if nobody takes them; info;
-    skipped, the frames left out so far, skipped_count of them; warnings, one line each, what else went wrong so far;
-    tell, called with each warning at once, from the thread that reads; abandoned, whether a thread is stuck in reading
-    it, so that it must not be closed.
+    Args:
+        name: of the source, safe to print.
+
+    Attributes:
+        name: likewise.
+        live: whether frames come by themselves, and are lost if nobody takes them.
+        info: known once the source is open.
+        skipped: the first thousand frames left out.
+        skipped_count: how many were left out.
+        warnings: what else went wrong, a line each, the first thousand.
+        tell: called with each warning at once, from the thread that reads.
+        abandoned: whether a thread is stuck in reading it, so that it must not be closed.
     """
 
     live: ClassVar[bool] = False
@@ -99,11 +144,17 @@ class Source(ABC):
 
     @abstractmethod
     def __iter__(self) -> Iterator[SourceFrame]:
-        """The frames that can be read. What is wrong with the others goes to `skipped` and `warnings`."""
+        """The frames that can be read; what is wrong with the others goes to `skipped` and `warnings`."""
 
     def sample(self, count: int) -> list[NDArray[np.uint8]]:
-        """Up to `count` frames spread evenly over the whole source, uint8 `[H, W, 3]` RGB, without disturbing the
-        iteration. Fewer where some cannot be read; none when the source is not seekable."""
+        """Look at frames spread evenly over the whole source, without disturbing the iteration.
+
+        Args:
+            count: how many.
+
+        Returns:
+            uint8 `[H, W, 3]` RGB each. Fewer where some cannot be read; none when the source is not seekable.
+        """
         return []
 
     def stop(self) -> None:
@@ -149,40 +200,3 @@ class Source(ABC):
 
 def _keep_quiet(line: str) -> None:
     return
-
-
-def open_source(source: str | Path, live: LiveSettings | None = None) -> Source:
-    """Open a source and read its first frame.
-
-    source: a video file, a folder of images, a pattern of image files ("frames/*.png", "frames/%06d.png"), a pipe such
-    as /dev/stdin; a camera ("0", "/dev/video0", "v4l2:///dev/video0", "csi://0"); a network stream (rtsp, rtmp, http);
-    "demo" is the bundled clip. Raises InputError, naming the source and what to do, when nothing can be read from it.
-    """
-    from vmdepth_runtime.sources.folder import FolderSource, files_of_pattern
-    from vmdepth_runtime.sources.live import open_camera, open_network
-    from vmdepth_runtime.sources.video import VideoSource
-
-    uri, settings = str(source), live or LiveSettings()
-    scheme, camera = scheme_of(uri), camera_of(uri)
-    if scheme in NETWORK:
-        return open_network(uri, settings)
-    if camera is not None or scheme == "csi":
-        return open_camera(uri, camera, settings)
-    if scheme is not None and scheme != "file":
-        known = ", ".join(f"{name}://" for name in (*NETWORK, "v4l2", "csi", "file"))
-        raise InputError(f"{redacted(uri)}: unknown scheme '{scheme}://'; there are {known}, and plain paths")
-    path = bundled.CLIP if uri == "demo" else Path(uri.removeprefix("file://"))
-    try:
-        status = path.stat()
-    except OSError as error:
-        files = files_of_pattern(path)
-        if files is not None:
-            return FolderSource(path, files)
-        missing = isinstance(error, FileNotFoundError)
-        what = "no such file or folder" if missing else f"cannot be read ({error.strerror})"
-        raise InputError(f"{path}: {what}; give a video, a folder of images, a camera or an address") from None
-    if stat.S_ISDIR(status.st_mode):
-        return FolderSource(path)
-    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
-        raise InputError(f"{path}: the file is empty; copy or record it again")
-    return VideoSource(path, seekable=stat.S_ISREG(status.st_mode))

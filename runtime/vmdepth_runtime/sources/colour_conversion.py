@@ -17,14 +17,18 @@ _TURNS = {
 }
 
 
-class PictureMaker:
-    """Keeps one converter for a whole source: setting it up anew for each frame costs as much as using it."""
+class RgbConverter:
+    """Converts the frames of one source. It is kept: setting one up for each frame costs as much as using it."""
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        """uint8 `[H, W, 3]` RGB, contiguous, turned upright; any pixel format, gray as three equal channels."""
+        """Convert a frame of any pixel format, gray to three equal channels.
+
+        Returns:
+            uint8 `[H, W, 3]` RGB, contiguous, turned upright.
+        """
         image = self._reformatter.reformat(frame, format="rgb24").to_ndarray()
         turn = _TURNS.get(round(frame.rotation))
         upright = image if turn is None else cv2.rotate(image, turn)

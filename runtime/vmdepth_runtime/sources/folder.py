@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.base import Source, SourceFrame, VideoInfo
-from vmdepth_runtime.sources.colour_conversion import PictureMaker
+from vmdepth_runtime.sources.colour_conversion import RgbConverter
 
 FOLDER_FPS = 30  # image files carry no times
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -24,14 +24,20 @@ class FolderSource(Source):
     """The images of one folder, in natural order (frame 2 before frame 10), 30 to the second.
 
     The first one that can be read sets the size; an image of another size is skipped, as the states of one size cannot
-    go on with another. files: those of a pattern, in order; None: all of the folder. Raises InputError when there is
-    none.
+    go on with another.
+
+    Args:
+        path: the folder, or the pattern.
+        files: those of a pattern, in order; None: all of the folder.
+
+    Raises:
+        InputError: there is none that can be read.
     """
 
     def __init__(self, path: Path, files: list[Path] | None = None) -> None:
         super().__init__(path.name)
         self._files = _images_in(path) if files is None else files
-        self._picture = PictureMaker()
+        self._to_rgb = RgbConverter()
         self._ahead = self._read()
         first = next(self._ahead, None)
         if first is None:
@@ -83,13 +89,14 @@ class FolderSource(Source):
             return f"not a readable image ({getattr(error, 'strerror', None) or error})"
         if frame is None or frame.is_corrupt:
             return "not a readable image (broken off or damaged)"
-        return self._picture(frame)
+        return self._to_rgb(frame)
 
 
 def files_of_pattern(pattern: Path) -> list[Path] | None:
     """The files that "frames/*.png" or "frames/%06d.png" mean, in natural order; None where it is no pattern.
 
-    Raises InputError when no file is meant by it.
+    Raises:
+        InputError: no file is meant by it.
     """
     number = re.search(r"%(0?)(\d*)d", pattern.name)
     if number is None and not any(c in pattern.name for c in "*?["):

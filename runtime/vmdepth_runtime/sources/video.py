@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.base import Source, SourceFrame, VideoInfo
-from vmdepth_runtime.sources.colour_conversion import PictureMaker
+from vmdepth_runtime.sources.colour_conversion import RgbConverter
 from vmdepth_runtime.sources.pipe import Pipe
 
 # Codecs where each packet is one picture (unless interlaced), so that a picture which fails to come is lost even when
@@ -28,9 +28,14 @@ _SLACK = 2.5  # frame lengths that a header's duration may be off by with nothin
 class VideoSource(Source):
     """The first video stream of a file, each frame at the time the file gives it.
 
-    path: the file; seekable: whether it can be opened a second time and read out of order (a pipe cannot). reopen,
-    opened: how a file that is not on this machine is opened, and the same done once. Raises InputError when no frame
-    can be read.
+    Args:
+        path: the file.
+        seekable: whether it can be opened a second time and read out of order (a pipe cannot).
+        reopen: how a file that is not on this machine is opened; None for one that is.
+        opened: what `reopen` gave the first time.
+
+    Raises:
+        InputError: no frame can be read.
     """
 
     def __init__(
@@ -50,7 +55,7 @@ class VideoSource(Source):
         self._is_file = seekable
         self._time_base = self._stream.time_base or Fraction(1, 90_000)
         self._fps = float(self._stream.average_rate or self._stream.guessed_rate or 30)
-        self._picture = PictureMaker()
+        self._to_rgb = RgbConverter()
         self._packets = 0  # read so far
         self._pending: set[int] = set()  # times of packets whose frames have not come out yet
         self._damage: str | None = None  # what the decoder said about damaged packets, once it met one
@@ -100,12 +105,12 @@ class VideoSource(Source):
             if frame.is_corrupt:
                 self._lose(index, pts, "damaged, the decoder had to guess parts of it")
                 continue
-            image = self._picture(frame)
+            image = self._to_rgb(frame)
             if not hasattr(self, "info"):
                 height, width = image.shape[:2]
                 self.info = VideoInfo(width, height, self._stream.frames or None, self._fps, self._time_base)
-            image, fresh = self._at_one_size(image)
-            yield SourceFrame(index, float((pts - self._origin) * self._time_base), image, fresh)
+            image, discontinuity = self._at_one_size(image)
+            yield SourceFrame(index, float((pts - self._origin) * self._time_base), image, discontinuity)
         ended_early = self._ended_early(interval)
         if ended_early is not None:
             self._warn(ended_early)
@@ -204,9 +209,9 @@ class VideoSource(Source):
         if not self.seekable:
             return []
         images: list[NDArray[np.uint8]] = []
-        picture = PictureMaker()
+        to_rgb = RgbConverter()
         for frame in self._sample_frames(count):
-            image = picture(frame)
+            image = to_rgb(frame)
             if image.shape == self._first.image.shape:
                 images.append(image)
         return images

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import open_source
-from vmdepth_runtime.pipeline.watchdog import Pulse, Watchdog
+from vmdepth_runtime.pipeline.watchdog import Watchdog
 from vmdepth_runtime.sessions.onnx import OnnxSession
+from vmdepth_runtime.stage_timer import StageTimer
 
 MAIN = "from vmdepth_runtime.pipeline.run import main; main()"
 
@@ -309,15 +310,15 @@ def test_the_watchdog_names_a_stage_that_stands_still_and_tells_systemd(tmp_path
     import socket
 
     address = tmp_path / "notify"
-    lines, pulse = [], Pulse("writing out.mp4")
+    lines, timer = [], StageTimer("writing out.mp4")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(str(address))
         channel.settimeout(2)
         monkeypatch.setenv("NOTIFY_SOCKET", str(address))
-        with Watchdog([pulse], 0.2, lines.append) as watchdog:
+        with Watchdog([timer], 0.2, lines.append) as watchdog:
             assert channel.recv(100) == b"READY=1"
             assert channel.recv(100) == b"WATCHDOG=1"
-            with pulse:
+            with timer:
                 time.sleep(0.6)
             deadline = time.monotonic() + 5
             while len(lines) < 2 and time.monotonic() < deadline:

@@ -215,7 +215,7 @@ def test_an_output_that_cannot_be_written_ends_with_exit_code_1(vmdepth_run, tmp
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vmdepth_runtime.sinks.arrays.NpzSink._write", full)
+    monkeypatch.setattr("vmdepth_runtime.sinks.formats.npz_archive.NpzSink._write", full)
     outcome = vmdepth_run(path, "-o", "out.mp4", "-o", "out.npz")
     assert outcome.code == 1
     assert outcome.lines == ["vmdepth-run: out.npz: cannot be written (No space left on device); is the disk full?"]

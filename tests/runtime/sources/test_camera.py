@@ -51,7 +51,8 @@ def test_a_camera_that_stops_sending_is_opened_again_and_an_unplugged_one_given_
     assert source["warnings"][0] == f"{name}: lost (no picture for too long); opening it again"
     assert re.fullmatch(rf"{name}: nothing came for \d+\.\d s, the stream starts anew", source["warnings"][1])
     assert source["warnings"][2] == f"{name}: lost (No such device); opening it again"
-    assert source["warnings"][3].endswith("given up after opening it 2 times again; --retries allows more")
+    assert source["warnings"][3] == f"{name}: cannot be opened (No such device); check the address; trying again"
+    assert source["warnings"][4].endswith("given up after opening it 2 times again; --retries allows more")
     with np.load(tmp_path / "out.npz") as data:
         depth, times = data["depth"], data["times"]
     assert len(depth) == source["frames_out"] == 80 - source["dropped"]

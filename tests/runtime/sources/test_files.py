@@ -332,3 +332,17 @@ def test_real_videos_can_be_sampled_with_few_or_no_key_frames(shared_data, name)
 def test_a_copied_image_is_a_source_of_one_frame(shared_data, tmp_path):
     shutil.copy(shared_data / "images" / "demo10_room.jpg", tmp_path / "100%d.jpg")
     assert len(read(tmp_path / "100%d.jpg")[1]) == 1
+
+
+def test_a_video_whose_size_changes_goes_on_at_its_first_size(tmp_path, make):
+    """Two MPEG-TS recordings joined, as a camera does that is switched over."""
+    first = make.video(tmp_path / "a.ts", make.noise(20), codec="mpeg2video").read_bytes()
+    ticks = range(20, 40)
+    second = make.video(tmp_path / "b.ts", make.noise(20, 96, 128), codec="mpeg2video", ticks=list(ticks)).read_bytes()
+    (tmp_path / "c.ts").write_bytes(first + second)
+    with open_source(tmp_path / "c.ts") as source:
+        frames = list(source)
+    assert len(frames) >= 38
+    assert {frame.image.shape for frame in frames} == {(48, 64, 3)}
+    assert sum(frame.discontinuity for frame in frames) == 1
+    assert "is 128x96 from here on: the stream starts anew, scaled to 64x48" in source.warnings[0]

@@ -11,7 +11,6 @@ from pathlib import Path
 from threading import Condition, Event, Thread
 
 import numpy as np
-import pytest
 
 from vmdepth_runtime import InputError, LiveSettings, open_source
 from vmdepth_runtime.depth.stream_batch import StreamBatch
@@ -19,10 +18,11 @@ from vmdepth_runtime.pipeline.interrupt import Interruptible
 from vmdepth_runtime.pipeline.loop import run_pipeline
 from vmdepth_runtime.pipeline.reader import Feed
 from vmdepth_runtime.pipeline.statistics import RunStatistics
-from vmdepth_runtime.pipeline.watchdog import Pulse
 from vmdepth_runtime.pipeline.writer import Writer
 from vmdepth_runtime.sessions.onnx import OnnxSession
-from vmdepth_runtime.sources.uri import camera_of, redacted, short_name
+from vmdepth_runtime.sources.live import LiveSource
+from vmdepth_runtime.sources.live_readers import LostError
+from vmdepth_runtime.stage_timer import StageTimer
 
 QUICK = LiveSettings(max_gap=1.0, stall=1.5)
 
@@ -38,6 +38,7 @@ class CameraServer:
         self._server: ThreadingHTTPServer | None = None
         self._end = Event()
         self.still = Event()  # set: it holds the connection, and sends nothing
+        self.refusals: list[int] = []  # HTTP statuses that the next requests get
         self.port = 0
 
     def start(self) -> None:
@@ -46,16 +47,20 @@ class CameraServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 camera.asked.append(self.path)
+                if camera.refusals:
+                    self.send_error(camera.refusals.pop(0))
+                    return
+                end = camera._end
                 self.send_response(200)
                 self.send_header("Content-Type", "video/mp2t")
                 self.end_headers()
                 due = time.perf_counter()
                 try:
                     for frame in camera._frames:
-                        while camera.still.is_set() and not camera._end.is_set():
+                        while camera.still.is_set() and not end.is_set():
                             time.sleep(0.02)
                         due = max(due + 1 / 30, time.perf_counter() - 1 / 30)
-                        if camera._end.wait(max(0.0, due - time.perf_counter())):
+                        if end.wait(max(0.0, due - time.perf_counter())):
                             return
                         self.wfile.write(frame)
                 except OSError:
@@ -70,6 +75,11 @@ class CameraServer:
         self._server.block_on_close = False
         self.port = self._server.server_port
         Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def hang_up(self) -> None:
+        """Break off what it is sending; whoever asks again is answered."""
+        self._end.set()
+        self._end = Event()
 
     def stop(self) -> None:
         self._end.set()
@@ -103,7 +113,7 @@ def test_frames_come_at_the_time_they_arrive(tmp_path, make):
     assert (np.diff(times) > 0).all()
     assert times[-1] > 0.5  # the stream's own 30 a second, but for what came while it was probed
     assert [frame.index for frame in frames] == list(range(60))
-    assert not any(frame.fresh for frame in frames)
+    assert not any(frame.discontinuity for frame in frames)
 
 
 def test_a_camera_that_goes_away_is_opened_again_and_the_stream_starts_anew(tmp_path, make):
@@ -116,13 +126,14 @@ def test_a_camera_that_goes_away_is_opened_again_and_the_stream_starts_anew(tmp_
         server.stop()
         back = []
         Thread(target=lambda: (time.sleep(2.5), back.append(time.perf_counter()), server.start()), daemon=True).start()
-        fresh = next(frame for frame in frames if frame.fresh)
-        assert fresh.arrived - back[0] < 5.0
+        resumed = next(frame for frame in frames if frame.discontinuity)
+        assert resumed.arrived - back[0] < 5.0
         assert source.losses == 1
-        assert [next(frames).fresh for _ in range(5)] == [False] * 5
+        assert [next(frames).discontinuity for _ in range(5)] == [False] * 5
     assert told == source.warnings
     assert "lost (" in told[0]
-    assert "the stream starts anew" in told[1]
+    assert told[1].endswith(": cannot be opened (Connection refused); check the address; trying again")
+    assert "the stream starts anew" in told[-1]
 
 
 def test_a_camera_that_stands_still_counts_as_lost(tmp_path, make):
@@ -132,7 +143,7 @@ def test_a_camera_that_stands_still_counts_as_lost(tmp_path, make):
             next(frames)
         server.still.set()
         Thread(target=lambda: (time.sleep(4.0), server.still.clear()), daemon=True).start()
-        assert next(frame for frame in frames if source.losses).fresh
+        assert next(frame for frame in frames if source.losses).discontinuity
 
 
 def test_retries_come_to_an_end_where_that_is_asked_for(tmp_path, make):
@@ -144,6 +155,57 @@ def test_retries_come_to_an_end_where_that_is_asked_for(tmp_path, make):
             assert sum(1 for _ in frames) < 600
             assert source.warnings[-1].endswith("given up after opening it 2 times again; --retries allows more")
         server.start()
+
+
+def test_why_a_lost_camera_does_not_open_is_told_once_for_each_reason_and_without_secrets(tmp_path, make):
+    """A password that was changed, then a path that is gone, then the camera is back."""
+    with camera(tmp_path, make) as server:
+        uri = f"http://admin:hunter2@127.0.0.1:{server.port}/live.ts?key=hunter2"
+        with open_source(uri, LiveSettings(max_gap=60.0, stall=1.5)) as source:
+            frames = iter(source)
+            next(frames)
+            server.refusals = [401, 401, 404]
+            server.hang_up()
+            next(frame for frame in frames if len(server.asked) == 5)
+    name = f"http://***@127.0.0.1:{server.port}/live.ts?***"
+    lost, unauthorised, gone = source.warnings
+    assert lost.startswith(f"{name}: lost (")
+    assert unauthorised.startswith(f"{name}: cannot be opened (Server returned 401 Unauthorized")
+    assert gone.startswith(f"{name}: cannot be opened (Server returned 404 Not Found")
+    assert unauthorised.endswith("; trying again")
+    assert "hunter" not in "".join(source.warnings)
+
+
+class OnePicture:
+    """A reader that gives one picture, and then is lost."""
+
+    fps = 30.0
+
+    def __init__(self) -> None:
+        self._pictures = [np.zeros((28, 42, 3), np.uint8)]
+
+    def read(self):
+        if not self._pictures:
+            raise LostError("it ended")
+        return self._pictures.pop()
+
+    def close(self) -> None:
+        return
+
+
+def test_a_source_is_not_busy_while_it_is_opened_again():
+    """That may take longer than a stage may stand still, and nothing does."""
+    busy = []
+
+    def reopen():
+        busy.append(source.timer.busy)
+        if len(busy) != 2:
+            raise InputError("not yet")
+        return OnePicture()
+
+    source = LiveSource("rtsp://camera", reopen, LiveSettings(retries=2), OnePicture())
+    assert len(list(source)) == 2
+    assert busy == [0.0] * 4
 
 
 def test_of_a_live_source_the_newest_frame_is_taken_and_the_others_are_counted(tmp_path, make):
@@ -177,7 +239,9 @@ def test_a_network_slower_than_its_camera_gets_new_frames_and_every_drop_is_coun
         feed = Feed(open_source(server.uri, LiveSettings(retries=0, stall=2.0)), size)
         statistics = RunStatistics()
         writer = Writer("x", feed.source.info, [], None, "area", size)
-        run_pipeline([feed], StreamBatch(session), [writer], statistics, Interruptible(), Pulse("step"), lambda _: None)
+        run_pipeline(
+            [feed], StreamBatch(session), [writer], statistics, Interruptible(), StageTimer("step"), lambda _: None
+        )
         writer.stop()
         feed.close()
     last = statistics.frames_out
@@ -215,7 +279,7 @@ def test_a_camera_that_is_away_does_not_hold_up_the_others(tmp_path, make, build
                 writers,
                 statistics,
                 Stopping(statistics, 150),
-                Pulse("s"),
+                StageTimer("s"),
                 lambda _: None,
             )
             for closing in (*writers, *feeds):
@@ -257,70 +321,3 @@ def test_a_file_on_a_web_server_is_no_live_source(tmp_path, make):
         assert len(list(source)) == 40
     server.shutdown()
     server.server_close()
-
-
-# -- what is refused, and what is told -----------------------------------------------------------------------------
-
-
-def test_what_cannot_be_opened_is_one_line_without_secrets():
-    for uri, message in [
-        ("rtsp://admin:hunter2@127.0.0.1:9/cam?key=hunter2", "cannot be opened (Connection refused)"),
-        ("rtsp://admin:hunter/2@127.0.0.1:9/cam", "cannot be opened"),
-        ("rtsp://admin:hunter#2@127.0.0.1:9/cam", "cannot be opened"),
-        ("http://127.0.0.1:9/cam?hunter2", "cannot be opened (Connection refused)"),
-        ("http://admin:hun@ter2@127.0.0.1:9/a.m3u8?token=hunter2&x=1", "cannot be opened (Connection refused)"),
-        ("gopher://x/y?a=hunter2", "unknown scheme 'gopher://'; there are rtsp://"),
-        ("csi://0", "built without GStreamer"),
-        ("csi://front", "a CSI camera is csi:// and its number"),
-        ("/dev/video97", "no such camera; "),
-        ("97", "no such camera; "),
-        ("v4l2:///dev/video97", "no such camera; "),
-        ("nothing/%06d.png", "there is no such file"),
-        ("nothing-*.png", "there is no such file"),
-    ]:
-        with pytest.raises(InputError) as error:
-            open_source(uri, QUICK)
-        assert message in str(error.value)
-        assert "hunter" not in str(error.value)
-        assert "\n" not in str(error.value)
-
-
-def test_names_without_secrets():
-    assert redacted("rtsp://u:p@w/#@cam/1?token=x&y=2") == "rtsp://***@cam/1?***"
-    assert redacted("rtsp://cam/1") == "rtsp://cam/1"
-    assert redacted("a/b@c?d=e.mp4") == "a/b@c?d=e.mp4"
-    assert short_name("rtsp://u:p@cam.local:554/front") == "front"
-    assert short_name("rtsp://u:p@cam.local") == "cam.local"
-    assert short_name("frames/%06d.png") == "_06d"
-    assert [camera_of(uri) for uri in ("0", "v4l2://1", "v4l2:///dev/video2", "/dev/video3", "12.mp4", "rtsp://0")] == [
-        "/dev/video0",
-        "/dev/video1",
-        "/dev/video2",
-        "/dev/video3",
-        None,
-        None,
-    ]
-
-
-def test_patterns_name_files_in_natural_order(tmp_path, make):
-    for k, image in enumerate(make.noise(12)):
-        make.image(tmp_path / f"f{k:06d}.png", image)
-    make.image(tmp_path / "f12.png", make.noise(1)[0])
-    make.image(tmp_path / "g000000.png", make.noise(1)[0])
-    for pattern, count in (("f%06d.png", 12), ("f%d.png", 13), ("f0*.png", 12), ("[fg]*.png", 14)):
-        with open_source(str(tmp_path / pattern)) as source:
-            assert len(list(source)) == count
-
-
-def test_a_video_whose_size_changes_goes_on_at_its_first_size(tmp_path, make):
-    """Two MPEG-TS recordings joined, as a camera does that is switched over."""
-    first = make.video(tmp_path / "a.ts", make.noise(20), codec="mpeg2video").read_bytes()
-    ticks = range(20, 40)
-    second = make.video(tmp_path / "b.ts", make.noise(20, 96, 128), codec="mpeg2video", ticks=list(ticks)).read_bytes()
-    (tmp_path / "c.ts").write_bytes(first + second)
-    with open_source(tmp_path / "c.ts") as source:
-        frames = list(source)
-    assert len(frames) >= 38
-    assert {frame.image.shape for frame in frames} == {(48, 64, 3)}
-    assert sum(frame.fresh for frame in frames) == 1
-    assert "is 128x96 from here on: the stream starts anew, scaled to 64x48" in source.warnings[0]

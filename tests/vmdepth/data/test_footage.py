@@ -16,7 +16,7 @@ from vmdepth.data.mixture import Source, draw, parse_mixture
 from vmdepth.data.videos import FrameFolder, Unreadable, VideoFile, find_videos
 from vmdepth_runtime import bundled
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.sources.base import open_source
+from vmdepth_runtime.sources.open import open_source
 
 
 @pytest.fixture(scope="module")

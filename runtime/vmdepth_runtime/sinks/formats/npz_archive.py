@@ -1,10 +1,8 @@
-"""Depth as numbers: one archive, or raw frames down a pipe."""
+"""Depth of all frames as one NumPy archive."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 import zipfile
 from array import array
 from contextlib import suppress
@@ -13,28 +11,27 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.sinks.base import FileSink, Sink, SinkFacts, renamed, writing
+from vmdepth_runtime.sinks.base import SinkFacts, writing
+from vmdepth_runtime.sinks.files import OneFileSink, renamed
 from vmdepth_runtime.sources.base import SourceFrame
 
 _NPY_HEADER_BYTES = 128
 
 
-class NpzSink(FileSink):
+class NpzSink(OneFileSink):
     """`depth` float32 `[N, H, W]` at the source's size and `times` float64 `[N]` in seconds, for `np.load`.
 
     Frames go to disk as they come, in a `.npy` file beside the target; at the end its header gets the count and the
     whole goes into the archive, uncompressed. Until then the disk holds the depth twice.
     """
 
-    wants_colour = False
+    ending = ".npz"
 
-    def __init__(self, path: Path, facts: SinkFacts) -> None:
-        super().__init__(path)
-        self._info = facts.info
+    def __init__(self, target: str | Path, facts: SinkFacts) -> None:
+        super().__init__(target, facts)
         self._times = array("d")
         self._npy = self._part.with_name(f"{self._part.name}.npy")
-        with writing(path):
+        with writing(self.path):
             self._file = self._npy.open("wb")
             self._file.write(self._header())
 
@@ -64,33 +61,17 @@ class NpzSink(FileSink):
         with suppress(OSError):
             self._file.close()
         with suppress(OSError), self._npy.open("r+b") as file:
-            file.truncate(_NPY_HEADER_BYTES + 4 * self.frames * self._info.height * self._info.width)
+            file.truncate(_NPY_HEADER_BYTES + 4 * self.frames * self.facts.info.height * self.facts.info.width)
             file.write(self._header())
         return renamed(self._npy, self.path.with_name(f"{self.path.stem}.partial.npy"))
 
     def _header(self) -> bytes:
-        """Always as long, whatever the count, so that it can be written over."""
-        shape = (self.frames, self._info.height, self._info.width)
-        text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
-        body = text.ljust(_NPY_HEADER_BYTES - 11) + "\n"
-        return b"\x93NUMPY\x01\x00" + len(body).to_bytes(2, "little") + body.encode()
+        return npy_header(self.frames, self.facts.info.height, self.facts.info.width)
 
 
-class RawSink(Sink):
-    """float32 `[H, W]` of each frame to stdout, one after the other, little-endian, row by row."""
-
-    wants_colour = False
-
-    def __init__(self, facts: SinkFacts) -> None:
-        super().__init__("-")
-        if sys.stdout.isatty():
-            raise InputError("-: stdout is a terminal; lead it into a file or a program, or name an output")
-        self._out = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
-
-    def _write(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> None:
-        rest = np.ascontiguousarray(depth, "<f4").data.cast("B")
-        while rest:
-            rest = rest[self._out.write(rest) :]
-
-    def close(self) -> None:
-        self._out.close()
+def npy_header(frames: int, height: int, width: int) -> bytes:
+    """The header of a `.npy` file of float32 `[frames, height, width]`: 128 bytes whatever the count, so that it can be
+    written over in place."""
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {(frames, height, width)}, }}"
+    body = text.ljust(_NPY_HEADER_BYTES - 11) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(body).to_bytes(2, "little") + body.encode()

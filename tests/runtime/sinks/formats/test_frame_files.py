@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from vmdepth_runtime import InputError, SinkFacts, SourceFrame, VideoInfo, open_sink
+from vmdepth_runtime import SinkFacts, SourceFrame, VideoInfo, open_sink
 from vmdepth_runtime.sinks.base import PinholeCamera
-from vmdepth_runtime.sinks.open import check_output
 
 HEIGHT, WIDTH = 47, 63
 CAMERA = PinholeCamera(50.0, 40.0, 31.0, 23.0)
@@ -118,25 +117,6 @@ def test_relative_depth_becomes_points_on_one_scale(tmp_path, depths):
     np.testing.assert_allclose(np.sort(first["z"]), np.sort(4.0 / depths[0].ravel()), rtol=1e-6)
     assert np.median(second["z"]) == pytest.approx(2 * np.median(first["z"]), rel=0.05)
     assert len(third) == 0
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("out.png", ".png is one file per frame; give it a number, as in out/%06d.png"),
-        ("a/b/%06d.png", "is not there; make it first"),
-        ("%06d.mp4", ".mp4 is one file for all frames"),
-        ("%06d.ply", "points need the camera; give --fov DEGREES or --intrinsics FX,FY,CX,CY"),
-        ("%06d_%06d.npy", "give it a number"),
-    ],
-)
-def test_names_that_cannot_be_are_refused(tmp_path, monkeypatch, name, message):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError) as error:
-        check_output(name)
-    assert str(error.value).startswith(f"{name}: ")
-    assert message in str(error.value)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_writes_them_all_at_once(vmdepth_run, tmp_path, make):

@@ -7,8 +7,10 @@ import ipaddress
 import json
 import os
 import socket
+from collections.abc import Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Condition, Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sinks.base import Sink, SinkFacts
 from vmdepth_runtime.sources.base import SourceFrame
+from vmdepth_runtime.sources.uri import scheme_of
 
 TOKEN_VARIABLE = "VMDEPTH_TOKEN"
 _PATIENCE = 5.0  # seconds that a connection waits for a frame before it looks whether the run is over
@@ -46,15 +49,18 @@ update();
 
 
 def address_of(uri: str) -> tuple[str, int]:
-    """Host and port of "http://HOST:PORT". Raises InputError for anything else, and for a host beyond this machine when
-    no token is set."""
+    """Host and port of "http://HOST:PORT".
+
+    Raises:
+        InputError: it is none, or of a host beyond this machine while no token is set.
+    """
     parts = urlsplit(uri)
     try:
         port = parts.port
     except ValueError:
         port = None
-    if parts.scheme != "http" or not parts.hostname or port is None or parts.path not in ("", "/"):
-        raise InputError(f"{uri}: a page is http://HOST:PORT, for example http://127.0.0.1:8080")
+    if not parts.hostname or port is None or parts.path not in ("", "/"):
+        raise InputError(f"{uri}: {PageSink.address}")
     if not _is_loopback(parts.hostname) and not os.environ.get(TOKEN_VARIABLE):
         raise InputError(
             f"{uri}: would be open to the network; set {TOKEN_VARIABLE} to a secret, and the page is at "
@@ -67,14 +73,16 @@ class PageSink(Sink):
     """Serves `/` (the page), `/stream.mjpg` and `/status.json`. Whoever watches gets the newest frame; nobody holds the
     run up. Where the environment sets VMDEPTH_TOKEN, every request must bring it, as `?token=`."""
 
+    example = "http://127.0.0.1:8080"
+    remark = "a page"
+    address = f"a page is http://HOST:PORT, for example {example}"
+    needs_range = True
     wants_colour = True
 
-    def __init__(self, uri: str, facts: SinkFacts) -> None:
-        super().__init__(uri)
-        self._side_by_side = facts.side_by_side
-        self.status = facts.status
+    def __init__(self, target: str | Path, facts: SinkFacts) -> None:
+        super().__init__(target, facts)
         self.token = os.environ.get(TOKEN_VARIABLE, "")
-        host, port = address_of(uri)
+        host, port = address_of(self.name)
         self.loopback = _is_loopback(host)
         self._changed = Condition()
         self._picture: NDArray[np.uint8] | None = None
@@ -83,8 +91,16 @@ class PageSink(Sink):
         try:
             self._server = _Server((host, port), _handler(self))
         except OSError as error:
-            raise InputError(f"{uri}: cannot be served ({error.strerror}); choose another port") from None
+            raise InputError(f"{target}: cannot be served ({error.strerror}); choose another port") from None
         Thread(target=self._server.serve_forever, name="page", daemon=True).start()
+
+    @classmethod
+    def accepts(cls, target: str) -> bool:
+        return scheme_of(target) == "http"
+
+    @classmethod
+    def check(cls, target: str, sources: Sequence[Path], *, has_camera: bool) -> None:
+        address_of(target)
 
     def newest(self, after: int) -> tuple[int, NDArray[np.uint8] | None]:
         """The newest picture, RGB, and its number, as soon as that is above `after`; None when none comes."""
@@ -100,7 +116,7 @@ class PageSink(Sink):
         self._server.server_close()
 
     def _write(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> None:
-        picture = np.hstack([frame.image, colour]) if self._side_by_side else colour.copy()
+        picture = np.hstack([frame.image, colour]) if self.facts.side_by_side else colour.copy()
         with self._changed:
             self._picture = picture
             self._number += 1
@@ -132,7 +148,7 @@ def _handler(page: PageSink) -> type[BaseHTTPRequestHandler]:
                 query = f"?{parts.query}" if page.token else ""
                 self._answer("text/html; charset=utf-8", (_PAGE % {"query": _plain(query)}).encode())
             elif parts.path == "/status.json":
-                self._answer("application/json", json.dumps(page.status()).encode())
+                self._answer("application/json", json.dumps(page.facts.status()).encode())
             elif parts.path == "/stream.mjpg":
                 self._stream()
             else:

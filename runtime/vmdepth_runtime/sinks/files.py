@@ -1,0 +1,160 @@
+"""Outputs that are files: one for all frames, or one per frame."""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmdepth_runtime.atomic_files import check_target, part_name, write_whole
+from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.sinks.base import Sink, SinkFacts, writing
+from vmdepth_runtime.sources.base import SourceFrame
+from vmdepth_runtime.sources.uri import scheme_of
+
+_NUMBER = re.compile(r"%0?\d*d")
+
+
+class FileSink(Sink):
+    """What is meant by the ending of a file's name.
+
+    Attributes:
+        ending: such as ".mp4", in lower case.
+        path: as `-o` names it.
+    """
+
+    ending: ClassVar[str]
+
+    def __init__(self, target: str | Path, facts: SinkFacts) -> None:
+        super().__init__(target, facts)
+        self.path = Path(target)
+
+    @classmethod
+    def accepts(cls, target: str) -> bool:
+        return scheme_of(target) is None and Path(target).suffix.lower() == cls.ending
+
+
+class OneFileSink(FileSink):
+    """One file. `close` gives it its name, in place of what was there; `abort` leaves nothing behind, as does a sink
+    that was given no frame. Where it cannot be finished, what can be read of it is kept under another name."""
+
+    def __init__(self, target: str | Path, facts: SinkFacts) -> None:
+        super().__init__(target, facts)
+        self._part = part_name(self.path)
+        self._open = True
+
+    @classmethod
+    def check(cls, target: str, sources: Sequence[Path], *, has_camera: bool) -> None:
+        path = Path(target)
+        if is_pattern(path):
+            raise InputError(f"{target}: {cls.ending} is one file for all frames; leave out the number")
+        super().check(target, sources, has_camera=has_camera)
+        check_target(path)
+        for source in sources:
+            check_target(path, source)
+
+    def close(self) -> None:
+        if not self._open:
+            return
+        if self.frames == 0:
+            self.abort()
+            return
+        try:
+            with writing(self.path):
+                self._finish()
+                self._part.replace(self.path)
+        except WorkError as error:
+            self._open = False
+            kept = self._salvage()
+            if not (kept.exists() and kept.stat().st_size):
+                kept.unlink(missing_ok=True)
+                self.frames = 0
+                raise
+            self.name = str(kept)
+            raise WorkError(f"{error}; what was written before is in {kept}") from None
+        except BaseException:
+            self.abort()
+            raise
+        self._open = False
+
+    def abort(self) -> None:
+        """Remove what was written so far."""
+        if self._open:
+            self._open = False
+            self._drop()
+            self._part.unlink(missing_ok=True)
+
+    def _salvage(self) -> Path:
+        """Keep what is there, though it could not be finished, where nobody takes it for the whole."""
+        self._drop()
+        return renamed(self._part, self.path.with_name(f"{self.path.stem}.partial{self.path.suffix}"))
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """Make `self._part` complete."""
+
+    @abstractmethod
+    def _drop(self) -> None:
+        """Let go of whatever is open, without an error."""
+
+
+class PerFrameSink(FileSink):
+    """A file per frame, in a folder that is made where it is not there; each file appears whole."""
+
+    def __init__(self, target: str | Path, facts: SinkFacts) -> None:
+        super().__init__(target, facts)
+        self.path.parent.mkdir(exist_ok=True)
+
+    @classmethod
+    def check(cls, target: str, sources: Sequence[Path], *, has_camera: bool) -> None:
+        path = Path(target)
+        if not is_pattern(path):
+            name = f"{path.stem}/%06d{cls.ending}"
+            raise InputError(f"{target}: {cls.ending} is one file per frame; give it a number, as in {name}")
+        super().check(target, sources, has_camera=has_camera)
+        folder = path.parent if os.path.exists(path.parent) else path.parent.parent  # noqa: PTH110 (which never raises)
+        if not os.path.isdir(folder):  # noqa: PTH112 (which never raises)
+            raise InputError(f"{target}: the folder {folder} is not there; make it first")
+        check_target(folder / "depth")
+        for source in sources:
+            if path.parent.resolve() in (source.resolve(), source.parent.resolve()):
+                raise InputError(f"{target}: would be written among the source's own files; choose another folder")
+
+    def close(self) -> None:
+        return
+
+    def _write(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> None:
+        write_whole(numbered(self.path, frame.index), self._encoded(frame, depth))
+
+    @abstractmethod
+    def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32]) -> bytes | memoryview:
+        """The content of a frame's file. depth: float32 `[H, W]`, all NaN where there is none."""
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether a name has one place for the frame's number, such as %06d."""
+    return len(_NUMBER.findall(path.name)) == 1
+
+
+def numbered(path: Path, number: int) -> Path:
+    """The file of a frame, by a pattern and the frame's number."""
+    return path.with_name(_NUMBER.sub(lambda place: place[0] % number, path.name))
+
+
+def sidecar_of(path: Path) -> Path:
+    """The file beside those of a pattern that says what they hold: "depth" for the number, and JSON."""
+    return path.with_name(_NUMBER.sub("depth", path.name)).with_suffix(".json")
+
+
+def renamed(path: Path, name: Path) -> Path:
+    """A file under a new name; under its old one where that cannot be."""
+    try:
+        return path.replace(name)
+    except OSError:
+        return path

@@ -1,0 +1,192 @@
+"""Live sources as they are once open: what reads their pictures, one by one, until they are lost."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import av
+import cv2
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.sources.colour_conversion import RgbConverter
+from vmdepth_runtime.sources.uri import redacted, scheme_of
+
+_OPENING = 10.0  # seconds that a source may take to open
+_PLUGGED = 2.0  # the same of a camera on this machine, which ffmpeg waits for without sleeping
+_PROBE = "1000000"  # microseconds that a stream is looked at before its first picture; ffmpeg takes 5 s or more
+_NONBLOCK = "+4"  # added to ffmpeg's fflags, AVFMT_FLAG_NONBLOCK: else nothing ends the wait for a silent camera
+_POLL = 0.002  # seconds between two looks at a camera
+
+
+class LostError(Exception):
+    """A live source gives no more frames. Its text is the reason."""
+
+
+class Reader(Protocol):
+    """An open live source.
+
+    Attributes:
+        fps: nominal frames per second.
+    """
+
+    fps: float
+
+    def read(self) -> NDArray[np.uint8]:
+        """Wait for the next picture.
+
+        Returns:
+            uint8 `[H, W, 3]` RGB, upright.
+
+        Raises:
+            LostError: none comes.
+        """
+
+    def close(self) -> None:
+        """Let go of what is open."""
+
+
+class ContainerReader:
+    """Pictures of an open PyAV container; damaged ones are left out.
+
+    Args:
+        container: where they come from.
+        stream: of that container.
+        stall: seconds that a picture may take to come before the source counts as lost.
+    """
+
+    def __init__(self, container: InputContainer, stream: VideoStream, stall: float) -> None:
+        self._stall = stall
+        stream.thread_type = "SLICE"  # threads by frame would hold frames back
+        self.fps = float(stream.average_rate or stream.guessed_rate or 30)
+        self._container, self._stream = container, stream
+        self._packets = container.demux(stream)
+        self._decoded: list[av.VideoFrame] = []
+        self._to_rgb = RgbConverter()
+
+    def read(self) -> NDArray[np.uint8]:
+        begin = time.perf_counter()
+        while True:
+            if time.perf_counter() - begin > self._stall:
+                raise LostError("no picture for too long")  # though sound, or damaged ones, may go on
+            while self._decoded:
+                frame = self._decoded.pop(0)
+                if not frame.is_corrupt:
+                    return self._to_rgb(frame)
+            try:
+                packet = next(self._packets, None)
+            except av.error.BlockingIOError:  # nothing new yet
+                time.sleep(_POLL)
+                self._packets = self._container.demux(self._stream)  # which ended with the error
+                continue
+            except av.FFmpegError as error:
+                raise LostError(_reason(error)) from None
+            if packet is None:
+                raise LostError("it ended")
+            try:
+                self._decoded = packet.decode()
+            except av.FFmpegError:
+                continue  # a damaged packet; decoders go on with the next one
+
+    def close(self) -> None:
+        self._container.close()
+
+
+class GstreamerReader:
+    """A Jetson's CSI camera, through OpenCV built with GStreamer.
+
+    Args:
+        number: of the camera.
+        stall: seconds that a picture may take to come.
+
+    Raises:
+        InputError: this OpenCV cannot read it, or the camera does not open.
+    """
+
+    def __init__(self, number: int, stall: float) -> None:
+        if "GStreamer:                   YES" not in cv2.getBuildInformation():
+            raise InputError(
+                f"csi://{number}: this OpenCV is built without GStreamer, which reads CSI cameras; on a Jetson use "
+                "JetPack's own OpenCV (a virtual environment with --system-site-packages)"
+            )
+        if tuple(map(int, cv2.__version__.split(".")[:2])) < (4, 7):
+            raise InputError(
+                f"csi://{number}: OpenCV {cv2.__version__} would wait for a silent camera for ever; it takes 4.7 or "
+                "later (JetPack 6 has 4.8)"
+            )
+        pipeline = (
+            f"nvarguscamerasrc sensor-id={number} ! video/x-raw(memory:NVMM),framerate=30/1 ! nvvidconv ! "
+            "video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1"
+        )
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(_OPENING * 1e3), cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(stall * 1e3)]
+        self._capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER, limits)
+        if not self._capture.isOpened():
+            raise InputError(f"csi://{number}: does not open; is the camera connected, and nvargus-daemon running?")
+        self.fps = float(self._capture.get(cv2.CAP_PROP_FPS) or 30)
+
+    def read(self) -> NDArray[np.uint8]:
+        good, image = self._capture.read()
+        if not good:
+            raise LostError("it gives no frame")
+        return np.ascontiguousarray(image[..., ::-1])
+
+    def close(self) -> None:
+        self._capture.release()
+
+
+def open_address(uri: str, stall: float) -> tuple[InputContainer, VideoStream]:
+    """Open an rtsp, rtmp or http address.
+
+    Args:
+        uri: may hold credentials.
+        stall: seconds that a read may take.
+
+    Raises:
+        InputError: it does not open, or holds no picture; says why, without the credentials.
+    """
+    scheme = scheme_of(uri)
+    options = {} if scheme in ("http", "https") else {"analyzeduration": _PROBE}
+    options |= {"rtsp_transport": "tcp"} if scheme in ("rtsp", "rtsps") else {}
+    return _open(uri, uri, (_OPENING, stall), options=options)
+
+
+def open_device(device: str, uri: str, stall: float) -> ContainerReader:
+    """Open a camera of this machine through Video4Linux.
+
+    Args:
+        device: its file.
+        uri: what the user calls it.
+        stall: seconds that a picture may take to come.
+
+    Raises:
+        InputError: it is not there (the text names those that are), or does not open.
+    """
+    if not Path(device).exists():
+        there = ", ".join(sorted(str(path) for path in Path("/dev").glob("video*")))
+        raise InputError(f"{uri}: no such camera; " + (f"there are: {there}" if there else "none is connected"))
+    how = {"format": "v4l2", "options": {"fflags": _NONBLOCK}}
+    return ContainerReader(*_open(device, uri, (_PLUGGED, stall), **how), stall)
+
+
+def _open(location: str, uri: str, limits: tuple[float, float], **how: Any) -> tuple[InputContainer, VideoStream]:
+    try:
+        container = av.open(location, timeout=limits, **how)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise InputError(f"{redacted(uri)}: cannot be opened ({_reason(error)}); check the address") from None
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream):
+        container.close()
+        raise InputError(f"{redacted(uri)}: there is no picture in it; check the address")
+    return container, stream
+
+
+def _reason(error: BaseException) -> str:
+    """Without the address, which the error's own text may hold."""
+    if isinstance(error, av.error.ExitError):
+        return "nothing came for too long"
+    return getattr(error, "strerror", None) or type(error).__name__

@@ -1,0 +1,46 @@
+"""How long a stage of a run has been busy: with the work in hand, and altogether."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+
+class StageTimer:
+    """Times the pieces of work of one stage, each done within `with timer:`. One thread works, any may look.
+
+    ```python
+    from vmdepth_runtime.stage_timer import StageTimer
+
+    timer = StageTimer("counting")
+    with timer:
+        sum(range(1000))
+    print(timer.name, timer.seconds)
+    ```
+
+    Args:
+        name: as the stage is told to people.
+        allowed: how many times the watchdog's limit a piece of work may take.
+
+    Attributes:
+        seconds: busy so far, without waiting for other stages; finished pieces of work only.
+    """
+
+    def __init__(self, name: str, allowed: float = 1.0) -> None:
+        self.name = name
+        self.allowed = allowed
+        self.seconds = 0.0
+        self._since: float | None = None
+
+    def __enter__(self) -> None:
+        self._since = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        if self._since is not None:
+            self.seconds += perf_counter() - self._since
+        self._since = None
+
+    @property
+    def busy(self) -> float:
+        """Seconds that the work in hand has taken so far; 0 between two pieces."""
+        since = self._since
+        return 0.0 if since is None else perf_counter() - since

@@ -1,0 +1,91 @@
+"""The video: every frame at its time, in colours and sizes that browsers play."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from vmdepth_runtime import SinkFacts, SourceFrame, VideoInfo, open_sink
+
+
+def facts(height=48, width=64, time_base=Fraction(1, 30), fps=30.0, **other):
+    return SinkFacts(VideoInfo(width, height, None, fps, time_base), **other)
+
+
+def fill(sink, images, times, colours=None):
+    for k, (image, time) in enumerate(zip(images, times, strict=True)):
+        depth = np.full(image.shape[:2], k + 0.5, np.float32)
+        sink.write(SourceFrame(k, time, image), depth, image[::-1] if colours is None else colours[k])
+
+
+def read_back(path):
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = list(container.decode(stream))
+        return frames, [float(frame.pts * stream.time_base) for frame in frames], stream
+
+
+TIME_BASES = {
+    "30 fps": (Fraction(1, 30), 1),
+    "NTSC": (Fraction(1001, 30000), 1),
+    "mkv milliseconds": (Fraction(1, 1000), 33),
+    "MPEG-TS": (Fraction(1, 90000), 3003),
+    "mp4": (Fraction(1, 15360), 512),
+    "microseconds": (Fraction(1, 1_000_000), 16683),
+}
+
+
+@pytest.mark.parametrize("case", TIME_BASES)
+def test_times_come_back_exactly(tmp_path, make, case):
+    time_base, step = TIME_BASES[case]
+    ticks = np.cumsum([0, 1, 1, 2, 24, 1, 1, 3, 1]) * step  # a variable rate with a long gap
+    times = [float(int(tick) * time_base) for tick in ticks]
+    with open_sink(tmp_path / "out.mp4", facts(time_base=time_base, fps=1 / float(step * time_base))) as sink:
+        fill(sink, make.noise(len(times)), times)
+    _, back, stream = read_back(tmp_path / "out.mp4")
+    assert back == pytest.approx(times, abs=1e-12)
+    assert sink.notes == []
+    # The last frame is shown for a while too.
+    assert float(stream.duration * stream.time_base) == pytest.approx(times[-1] + float(step * time_base), rel=1e-3)
+
+
+def test_a_video_that_browsers_play_with_the_source_left_and_colour_right(tmp_path):
+    red, blue = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64, 3), np.uint8)
+    red[..., 0], blue[..., 2] = 200, 200
+    with open_sink(tmp_path / "out.mp4", facts()) as sink:
+        fill(sink, [red] * 5, [k / 30 for k in range(5)], [blue] * 5)
+    frames, _, stream = read_back(tmp_path / "out.mp4")
+    assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+    picture = frames[2].to_ndarray(format="rgb24")
+    assert picture.shape == (48, 128, 3)
+    np.testing.assert_allclose(picture[4:-4, 4:60].reshape(-1, 3).mean(0), [200, 0, 0], atol=4)
+    np.testing.assert_allclose(picture[4:-4, 68:124].reshape(-1, 3).mean(0), [0, 0, 200], atol=4)
+
+
+def test_an_odd_height_gets_one_more_row_and_says_so(tmp_path, make):
+    images = make.noise(4, 47, 63)
+    with open_sink(tmp_path / "out.mp4", facts(47, 63)) as sink:
+        fill(sink, images, [k / 30 for k in range(4)])
+    picture = read_back(tmp_path / "out.mp4")[0][0].to_ndarray(format="rgb24").astype(int)
+    assert picture.shape == (48, 126, 3)
+    assert np.abs(picture[47] - picture[46]).mean() < 6
+    assert sink.notes == ["out.mp4: 47 rows are odd, the last one is there twice"]
+
+
+def test_a_repeated_time_and_a_clock_set_back_still_make_a_video(tmp_path, make):
+    with open_sink(tmp_path / "out.mp4", facts(time_base=Fraction(1, 1000))) as sink:
+        fill(sink, make.noise(6), [0.0, 0.033, 0.033, 0.1, 0.0, 0.033])
+    _, times, _ = read_back(tmp_path / "out.mp4")
+    assert times == pytest.approx([0.0, 0.033, 0.034, 0.1, 0.133, 0.166])
+    assert sink.notes == ["out.mp4: times do not rise at frame 2; some frames are moved"]
+
+
+def test_the_canvas_may_be_painted_over_while_x264_still_looks_ahead(tmp_path):
+    # x264 keeps a dozen frames before it writes one: were they views on the canvas, all would be the last.
+    with open_sink(tmp_path / "out.mp4", facts()) as sink:
+        fill(sink, [np.full((48, 64, 3), 20 * k, np.uint8) for k in range(12)], [k / 30 for k in range(12)])
+    levels = [f.to_ndarray(format="rgb24")[10:40, 10:50].mean() for f in read_back(tmp_path / "out.mp4")[0]]
+    np.testing.assert_allclose(levels, np.arange(12) * 20, atol=3)

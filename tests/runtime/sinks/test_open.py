@@ -1,0 +1,129 @@
+"""Outputs by their names: what there is, what is refused, and that a new kind takes one file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from vmdepth_runtime import InputError
+from vmdepth_runtime.sinks.open import KINDS, camera_endings, check_output, needs_range, output_help
+
+EXAMPLES = {
+    "out.mp4": True,
+    "out.npz": False,
+    "out/%06d.exr": False,
+    "out/%06d.npy": False,
+    "out/%06d.ply": True,
+    "out/%06d.png": True,
+    "-": False,
+    "display": True,
+    "http://127.0.0.1:8080": True,
+}  # target -> whether it is shown on a scale of its own
+
+
+def test_targets_that_cannot_be_are_refused_before_any_work(tmp_path):
+    source = tmp_path / "source.mp4"
+    source.write_bytes(b"x")
+    (tmp_path / "link.mp4").symlink_to(source)
+    (tmp_path / "folder.mp4").mkdir()
+    for name, message in [
+        ("out.avi", "unknown output ending '.avi'; there are .mp4, .npz, one file per frame"),
+        ("out", "unknown output ending ''"),
+        ("folder.mp4", "is a folder; name a file in it"),
+        ("nowhere/out.mp4", "nowhere is not there; make it first"),
+        ("source.mp4", "is the source itself"),
+        ("link.mp4", "is the source itself"),
+    ]:
+        with pytest.raises(InputError) as error:
+            check_output(str(tmp_path / name), [source])
+        assert str(error.value).startswith(f"{tmp_path / name}: ")
+        assert message in str(error.value)
+    check_output(str(tmp_path / "out.MP4"), [source])
+
+
+def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)  # tests may run as root, whom nothing is forbidden
+    with pytest.raises(InputError, match="cannot be written to"):
+        check_output(str(tmp_path / "out.mp4"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("out.png", ".png is one file per frame; give it a number, as in out/%06d.png"),
+        ("a/b/%06d.png", "is not there; make it first"),
+        ("%06d.mp4", ".mp4 is one file for all frames"),
+        ("%06d.ply", "points need the camera; give --fov DEGREES or --intrinsics FX,FY,CX,CY"),
+        ("%06d_%06d.npy", "give it a number"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(tmp_path, monkeypatch, name, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as error:
+        check_output(name)
+    assert str(error.value).startswith(f"{name}: ")
+    assert message in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", EXAMPLES)
+def test_one_kind_is_meant_by_each_target_and_says_what_it_needs(target):
+    assert [kind.accepts(target) for kind in KINDS].count(True) == 1
+    assert needs_range(target) == EXAMPLES[target]
+
+
+def test_help_and_errors_name_what_there_is():
+    words = "OUT.mp4 (side by side); OUT.npz; one file per frame as DIR/%06d.exr, .npy, .ply or .png (16 bit); "
+    assert output_help() == words + "'-' (raw float32); 'display'; http://127.0.0.1:8080 (a page)"
+    assert camera_endings() == ".ply"
+    with pytest.raises(InputError) as error:
+        check_output("out.avi")
+    assert str(error.value) == (
+        "out.avi: unknown output ending '.avi'; there are .mp4, .npz, one file per frame as DIR/%06d.exr, .npy, .ply "
+        "or .png, '-', 'display' and http://127.0.0.1:8080"
+    )
+
+
+PFM = """
+import numpy as np
+from vmdepth_runtime.sinks.files import PerFrameSink
+
+class PfmSink(PerFrameSink):
+    ending = ".pfm"
+    remark = "portable float map"
+
+    def _encoded(self, frame, depth):
+        height, width = depth.shape
+        return f"Pf\\n{width} {height}\\n-1\\n".encode() + np.ascontiguousarray(depth[::-1], "<f4").tobytes()
+"""
+MAIN = """
+import sys
+from vmdepth_runtime.pipeline.run import main
+from vmdepth_runtime.sinks import formats
+formats.__path__.append(sys.argv.pop(1))
+main()
+"""
+
+
+def test_a_new_kind_of_output_takes_one_file(luma_model, make, tmp_path):
+    """A module beside the others is all that the command, its help and its errors have to be told."""
+    (tmp_path / "formats").mkdir()
+    (tmp_path / "formats" / "pfm_images.py").write_text(PFM)
+    make.video(tmp_path / "in.mp4", make.noise(3))
+
+    def run(*words):
+        code = [sys.executable, "-c", MAIN, tmp_path / "formats", "in.mp4", "--model", luma_model]
+        return subprocess.run([*code, *words], cwd=tmp_path, capture_output=True, text=True)
+
+    assert "DIR/%06d.exr, .npy, .pfm (portable float map), .ply" in " ".join(run("--help").stdout.split())
+    assert "as DIR/%06d.exr, .npy, .pfm, .ply or .png" in run("-o", "out.avi").stderr
+    assert ".pfm is one file per frame; give it a number" in run("-o", "out.pfm").stderr
+    done = run("-o", "pfm/%d.pfm", "-o", "out.npz")
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "out.npz") as data:
+        for number, depth in enumerate(data["depth"]):
+            content = (tmp_path / "pfm" / f"{number}.pfm").read_bytes().removeprefix(b"Pf\n64 48\n-1\n")
+            np.testing.assert_array_equal(np.frombuffer(content, "<f4").reshape(48, 64)[::-1], depth)
