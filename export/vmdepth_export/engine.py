@@ -26,10 +26,10 @@ from vmdepth_export.parity.sides import open_sides
 from vmdepth_runtime.atomic_files import part_name, write_whole
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.integrity import file_hash
 from vmdepth_runtime.sessions.engine_sidecar import (
     EngineFacts,
     Target,
-    file_hash,
     known_bad,
     least_capability,
     load_library,

@@ -15,6 +15,7 @@ import click
 
 from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.integrity import check_digest
 
 if TYPE_CHECKING:
     from vmdepth_runtime.contract import StepContract
@@ -65,7 +66,9 @@ def model_facts(path: Path) -> Facts:
         raise InputError(f"{path}: no such file; name a checkpoint, an .onnx step graph or an .engine")
     if path.suffix == ".onnx":
         contract = _graph_contract(path)
-        return [("step graph", _size_of(path)), *_contract_facts(contract), ("runs on", _where(contract))]
+        digest = "as written" if check_digest(path) else "has none, so damage would not be noticed"
+        facts = [("step graph", _size_of(path)), ("digest", digest)]
+        return [*facts, *_contract_facts(contract), ("runs on", _where(contract))]
     if path.suffix == ".engine":
         return _engine_facts(path)
     if path.suffix in _CHECKPOINTS:

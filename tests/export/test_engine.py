@@ -19,14 +19,15 @@ from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
 from vmdepth_calibrate.ranges import observe
 from vmdepth_export.engine import BuildSettings, build_engine, choose_capabilities
 from vmdepth_export.export import export, export_step_graph
-from vmdepth_export.graph import check, element_types, expand, read_step_graph, with_contract
+from vmdepth_export.graph import check, element_types, expand, read_step_graph, save_step_graph, with_contract
 from vmdepth_export.parity.engine_probe import EngineProbe
 from vmdepth_export.parity.frames import rendered_frames
 from vmdepth_export.parity.sides import open_graph
 from vmdepth_export.precision import bake
 from vmdepth_export.step_graph import to_onnx
 from vmdepth_runtime.errors import InputError, WorkError
-from vmdepth_runtime.sessions.engine_sidecar import file_hash, load_library, read_sidecar, sidecar_of
+from vmdepth_runtime.integrity import file_hash
+from vmdepth_runtime.sessions.engine_sidecar import load_library, read_sidecar, sidecar_of
 
 pytestmark = pytest.mark.tensorrt
 SIZE = (28, 42)
@@ -83,7 +84,7 @@ def test_every_preset_builds_in_every_precision(name, precision, tmp_path):
         proto, contract = bake(proto, contract, first)
     check(proto)  # full shape inference, no If, Loop or Scan
     source, output = tmp_path / "model.onnx", tmp_path / "model.engine"
-    onnx.save(with_contract(proto, contract), source)
+    save_step_graph(with_contract(proto, contract), source)
     assert build(source, output)
     built, facts = read_sidecar(output)
     assert facts.engine_hash == file_hash(output)
@@ -131,7 +132,7 @@ def test_a_graph_the_library_does_not_take_leaves_nothing_behind(step_graph, tmp
     node = next(n for n in proto.graph.node if n.op_type == "Gelu")
     node.op_type, node.domain = "Unheard", "ours"
     source = tmp_path / "odd.onnx"
-    onnx.save(proto, source)
+    save_step_graph(proto, source)
     with pytest.raises(WorkError, match="tensorrt-rtx does not take this graph"):
         build(source, tmp_path / "odd.engine")
     assert [path.name for path in tmp_path.iterdir()] == ["odd.onnx"]
@@ -150,7 +151,7 @@ def test_the_smallest_builds_for_every_capability_it_can_have(step_graph, tmp_pa
     proto, contract = read_step_graph(step_graph)
     if precision != "fp32":
         proto, contract = bake(proto, contract, precision)
-    onnx.save(with_contract(proto, contract), source)
+    save_step_graph(with_contract(proto, contract), source)
     assert build(source, tmp_path / "all.engine", BuildSettings("tensorrt-rtx"))
     _, facts = read_sidecar(tmp_path / "all.engine")
     assert {"8.0", "8.6", "8.9", "12.0"} <= set(facts.capabilities)

@@ -45,8 +45,18 @@ def test_jetpack(release, told, tmp_path, monkeypatch):
 def test_a_step_graph():
     done = vmdepth_info(bundled.MODEL)
     assert done.returncode == 0, done.stderr
-    for line in ("step graph", "7 recurrent", "float32", "relative inverse depth", "ONNX Runtime on CPU"):
+    for line in ("step graph", "7 recurrent", "float32", "relative inverse depth", "ONNX Runtime on CPU", "as written"):
         assert line in done.stdout
+
+
+def test_a_damaged_step_graph(tmp_path):
+    content = bytearray(bundled.MODEL.read_bytes())
+    content[1_000_000] ^= 1
+    path = tmp_path / "damaged.onnx"
+    path.write_bytes(content)
+    done = vmdepth_info(path)
+    assert done.returncode == 2
+    assert f"{path}: is not as it was written" in done.stderr
 
 
 def test_bad_input_in_one_line(tmp_path):

@@ -22,7 +22,8 @@ from vmdepth_export.parity.probe import Probe
 from vmdepth_export.parity.sides import open_graph
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.sessions.engine_sidecar import file_hash, read_sidecar
+from vmdepth_runtime.integrity import file_hash
+from vmdepth_runtime.sessions.engine_sidecar import read_sidecar
 from vmdepth_runtime.sessions.gpu import find_gpu
 from vmdepth_runtime.sessions.load import MODEL_ENDINGS, load_session
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.integrity import file_hash
 from vmdepth_runtime.sessions.gpu import Gpu
 
 Target = Literal["tensorrt", "tensorrt-rtx"]
@@ -55,8 +56,9 @@ def sidecar_of(engine: Path) -> Path:
 
 
 def to_sidecar(contract: StepContract, facts: EngineFacts) -> str:
-    """The sidecar's text: the contract's JSON, and the facts under "engine"."""
-    return json.dumps({**json.loads(contract.to_json()), "engine": asdict(facts)}, indent=2, sort_keys=True) + "\n"
+    """The sidecar's text: the contract's JSON, the facts under "engine", and the digest of both under "digest"."""
+    content = {**json.loads(contract.to_json()), "engine": asdict(facts)}
+    return json.dumps({**content, "digest": _digest(content)}, indent=2, sort_keys=True) + "\n"
 
 
 def read_sidecar(engine: Path) -> tuple[StepContract, EngineFacts]:
@@ -65,6 +67,8 @@ def read_sidecar(engine: Path) -> tuple[StepContract, EngineFacts]:
     rebuild = f"build it again with 'vmdepth-export model.onnx -o {engine}'"
     try:
         raw = json.loads(path.read_text())
+        if "digest" in raw and raw.pop("digest") != _digest(raw):  # sidecars had none before there were digests
+            raise ValueError("damaged")
         facts = raw.pop("engine")
         facts = EngineFacts(**{**facts, "capabilities": tuple(facts["capabilities"])})
         if facts.target not in MODULES:
@@ -72,17 +76,18 @@ def read_sidecar(engine: Path) -> tuple[StepContract, EngineFacts]:
     except FileNotFoundError:
         raise InputError(f"{path}: the engine's sidecar is missing; {rebuild}") from None
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
-        raise InputError(f"{path}: not the sidecar of an engine; {rebuild}") from None
+        raise InputError(f"{path}: not the sidecar of an engine, or damaged; {rebuild}") from None
     return StepContract.from_json(json.dumps(raw), str(path)), facts
 
 
-def check_engine(engine: Path, facts: EngineFacts, version: str, gpu: Gpu | None) -> None:
+def check_engine(engine: Path, facts: EngineFacts, version: str, gpu: Gpu | None, *, verify: bool = True) -> None:
     """Raise InputError, with the command that rebuilds it, unless this engine runs here.
 
-    version: of the library `facts.target` on this machine. gpu: `find_gpu()`.
+    version: of the library `facts.target` on this machine. gpu: `find_gpu()`. verify: compare the
+    engine's bytes with the digest that the sidecar has of them.
     """
     rebuild = f"build it again on this machine with 'vmdepth-export {facts.source} -o {engine} --target {facts.target}'"
-    if file_hash(engine) != facts.engine_hash:
+    if verify and file_hash(engine) != facts.engine_hash:
         raise InputError(f"{engine}: is not the engine its sidecar describes (changed or cut off); {rebuild}")
     if version != facts.version:
         raise InputError(f"{engine}: built with {facts.target} {facts.version}, here is {version}; {rebuild}")
@@ -123,13 +128,5 @@ def load_library(target: Target) -> ModuleType:
         raise InputError(f"--target {target}: {MODULES[target]} cannot be imported ({error}); {hint}") from None
 
 
-def file_hash(path: Path) -> str:
-    """`sha256:` and the digest of a file's bytes. Raises InputError when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    return f"sha256:{digest.hexdigest()}"
+def _digest(content: dict[str, Any]) -> str:
+    return f"sha256:{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.contract import METADATA_KEY, REBUILD, StepContract
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.integrity import check_digest
 from vmdepth_runtime.sessions.gpu import find_gpu
 from vmdepth_runtime.sessions.states import HostMemory, KeepsStates, Memory, States
 
@@ -43,20 +44,26 @@ class OnnxSession(KeepsStates):
     computes: nothing of them is copied or allocated per frame.
 
     path: the `.onnx` file. threads: how many threads one step may use on the CPU; None leaves it to ONNX Runtime (all
-    cores). device: "cpu" or "cuda". Raises InputError when the file is missing, is no ONNX graph, is not what its own
-    contract says, or when ONNX Runtime cannot use the device; it never falls back to another one by itself.
+    cores). device: "cpu" or "cuda". verify: compare the file with its digest first. Raises InputError when the file is
+    missing or damaged, is no ONNX graph, is not what its own contract says, or when ONNX Runtime cannot use the
+    device; it never falls back to another one by itself.
 
     Attributes: path; backend, for people; contract (`StepContract`); frame, uint8 `[B, H, W, 3]` RGB, the writable
     input buffer; memory.
     """
 
-    def __init__(self, path: str | Path, *, threads: int | None = None, device: Device = "cpu") -> None:
+    def __init__(
+        self, path: str | Path, *, threads: int | None = None, device: Device = "cpu", verify: bool = True
+    ) -> None:
         self.path = Path(path)
         self.backend = "onnxruntime" if device == "cpu" else "onnxruntime, CUDA"
-        self._session = _load(self.path, threads, device)
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        self.contract = contract = StepContract.from_json(metadata.get(METADATA_KEY), str(path))
-        descriptor_size = _check_graph(self._session, contract, self.path)
+        self._session = _load(self.path, threads, device, verify)
+        try:
+            metadata = self._session.get_modelmeta().custom_metadata_map
+            self.contract = contract = StepContract.from_json(metadata.get(METADATA_KEY), str(path))
+            descriptor_size = _check_graph(self._session, contract, self.path)
+        except UnicodeDecodeError:
+            raise InputError(f"{path}: is damaged, its names or metadata are no text; {REBUILD}") from None
         self.memory = _memory_of(device)
         self._states = States(contract, self.memory)
         batch = contract.streams
@@ -120,9 +127,11 @@ def _memory_of(device: Device) -> Memory:
     return CudaDevice()
 
 
-def _load(path: Path, threads: int | None, device: Device) -> onnxruntime.InferenceSession:
+def _load(path: Path, threads: int | None, device: Device, verify: bool) -> onnxruntime.InferenceSession:
     if not path.is_file():
         raise InputError(f"{path}: no such model file; make one with 'vmdepth-export CHECKPOINT -o model.onnx'")
+    if verify:
+        check_digest(path)
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

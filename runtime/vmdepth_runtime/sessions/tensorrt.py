@@ -28,15 +28,16 @@ class TensorrtSession(KeepsStates):
     by itself. What is launched for each of the two buffer sets is a CUDA graph of its own: TensorRT-RTX captures it,
     for TensorRT the session does. Where an engine cannot be captured its kernels are launched one by one.
 
-    Raises InputError when the engine does not belong to this machine, or to its sidecar.
+    verify: compare the engine with its digest in the sidecar first. Raises InputError when the engine does not belong
+    to this machine, or to its sidecar.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, verify: bool = True) -> None:
         self.path = Path(path)
         self.contract, facts = read_sidecar(self.path)
         self.backend = f"{facts.target} {facts.version}"
         library = load_library(facts.target)
-        check_engine(self.path, facts, library.__version__, find_gpu())
+        check_engine(self.path, facts, library.__version__, find_gpu(), verify=verify)
         self.memory = CudaDevice()
         try:
             self._load(library, facts)
