@@ -57,7 +57,7 @@ def machine_facts() -> Facts:
     facts.append(("GPU", f"{gpu.name}, compute capability {gpu.capability}" if gpu else "no NVIDIA GPU or no driver"))
     if gpu:
         facts.append(("CUDA driver", f"up to CUDA {gpu.cuda}"))
-    return facts + _tensorrt()
+    return facts + _tensorrt(gpu.capability if gpu else None)
 
 
 def model_facts(path: Path) -> Facts:
@@ -116,8 +116,9 @@ def _providers() -> Facts:
     return facts
 
 
-def _tensorrt() -> Facts:
-    from vmdepth_runtime.sessions.engine_sidecar import known_bad, load_library
+def _tensorrt(capability: str | None) -> Facts:
+    from vmdepth_runtime.sessions.engine_sidecar import load_library
+    from vmdepth_runtime.sessions.known_faults import known_bad
 
     facts = []
     for target, name in (("tensorrt", "TensorRT"), ("tensorrt-rtx", "TensorRT-RTX")):
@@ -126,7 +127,7 @@ def _tensorrt() -> Facts:
         except InputError:
             facts.append((name, "not installed"))
             continue
-        bad = known_bad(target, found)  # type: ignore[arg-type]
+        bad = known_bad(target, found, capability)
         facts.append((name, f"{found}; {bad}" if bad else found))
     return facts
 

@@ -17,6 +17,7 @@ from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import contract_of
 from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
 from vmdepth_calibrate.ranges import observe
+from vmdepth_export import engine as engine_module
 from vmdepth_export.engine import BuildSettings, build_engine, choose_capabilities
 from vmdepth_export.export import export, export_step_graph
 from vmdepth_export.graph import check, element_types, expand, read_step_graph, save_step_graph, with_contract
@@ -27,7 +28,7 @@ from vmdepth_export.precision import bake
 from vmdepth_export.step_graph import to_onnx
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.integrity import file_hash
-from vmdepth_runtime.sessions.engine_sidecar import load_library, read_sidecar, sidecar_of
+from vmdepth_runtime.sessions.engine_sidecar import load_library, read_sidecar, sidecar_of, to_sidecar
 
 pytestmark = pytest.mark.tensorrt
 SIZE = (28, 42)
@@ -99,6 +100,52 @@ def engine(step_graph, tmp_path_factory):
     path = tmp_path_factory.mktemp("engines") / "tiny.engine"
     assert build(step_graph, path)
     return path
+
+
+class Watched:
+    """The library itself; keeps whether each engine was built with TF32 allowed."""
+
+    def __init__(self, library):
+        self.library, self.tf32 = library, []
+
+    def __getattr__(self, name):
+        return getattr(self.library, name)
+
+    def Builder(self, logger):  # as the library calls it
+        library, seen = self.library, self.tf32
+
+        class Builder(library.Builder):
+            def build_serialized_network(self, network, config):
+                seen.append(config.get_flag(library.BuilderFlag.TF32))
+                return super().build_serialized_network(network, config)
+
+        return Builder(logger)
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("fp32", False), ("fp16", True)])
+def test_fp32_engines_are_built_without_tf32(step_graph, tmp_path, monkeypatch, precision, allowed):
+    proto, contract = read_step_graph(step_graph)
+    if precision != "fp32":
+        proto, contract = bake(proto, contract, precision)
+    source, output = tmp_path / "model.onnx", tmp_path / "model.engine"
+    save_step_graph(with_contract(proto, contract), source)
+    library = Watched(load_library("tensorrt-rtx"))
+    monkeypatch.setattr(engine_module, "load_library", lambda target: library)
+    assert build(source, output)
+    assert library.tf32 == [allowed]
+    assert read_sidecar(output)[1].tf32 is allowed
+
+
+def test_an_engine_from_before_tf32_was_kept_is_built_again(step_graph, tmp_path):
+    output = tmp_path / "model.engine"
+    assert build(step_graph, output)
+    contract, facts = read_sidecar(output)
+    sidecar = json.loads(to_sidecar(contract, facts))
+    del sidecar["digest"], sidecar["engine"]["tf32"]
+    sidecar_of(output).write_text(json.dumps(sidecar))
+    assert read_sidecar(output)[1].tf32
+    assert build(step_graph, output)
+    assert not build(step_graph, output)
 
 
 def test_it_is_rebuilt_only_when_something_changed(engine, step_graph):

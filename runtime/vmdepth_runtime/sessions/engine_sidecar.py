@@ -22,8 +22,6 @@ from vmdepth_runtime.sessions.gpu import Gpu
 Target = Literal["tensorrt", "tensorrt-rtx"]
 MODULES: dict[Target, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 
-_KNOWN_BAD = ("10.3", "10.4", "10.7")
-
 # What a graph's types ask of the GPU. Of float32: TensorRT-RTX makes none for 7.5.
 _LEAST = {"float32": 8.0, "float16": 7.5, "bfloat16": 8.0, "int8": 7.5, "float8": 8.9}
 
@@ -36,7 +34,8 @@ class EngineFacts:
     for. cuda: that of the building machine's driver, None where it had none. workspace: MiB allowed, None if left to
     the library. source: name of the ONNX file, and
     onnx_hash: its `file_hash`; engine_hash: that of the engine. tensors: name → [dtype, *shape] of every input and
-    output, as the library parsed them.
+    output, as the library parsed them. tf32: whether products of float32 could be computed in TF32, as builders do
+    unless told otherwise.
     """
 
     target: Target
@@ -48,6 +47,7 @@ class EngineFacts:
     onnx_hash: str
     engine_hash: str
     tensors: dict[str, list[Any]] = field(default_factory=dict)
+    tf32: bool = True
 
 
 def sidecar_of(engine: Path) -> Path:
@@ -103,16 +103,6 @@ def check_engine(engine: Path, facts: EngineFacts, version: str, gpu: Gpu | None
 def least_capability(contract: StepContract) -> float:
     """The compute capability that a step graph's types ask for."""
     return max((_LEAST[dtype] for dtype in contract.precision.values()), default=_LEAST["float32"])
-
-
-def known_bad(target: Target, version: str) -> str | None:
-    """What is wrong with a version of TensorRT and what to do; None for all that is not known to be wrong."""
-    if target == "tensorrt" and ".".join(version.split(".")[:2]) in _KNOWN_BAD:
-        return (
-            "reported to build engines of this family of networks that run and are wrong (JetPack 6.1 and 6.2 ship "
-            "10.3); take 10.16 or later, and prove every engine with vmdepth-parity"
-        )
-    return None
 
 
 def load_library(target: Target) -> ModuleType:

@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import onnx
@@ -14,9 +15,12 @@ from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import contract_of
 from vmdepth_export.export import bake_step_graph
-from vmdepth_export.graph import save_step_graph, with_contract
+from vmdepth_export.graph import element_types, expand, read_step_graph, save_step_graph, with_contract
 from vmdepth_export.parity import comparison
+from vmdepth_export.parity.bisect import NOTHING_INSIDE, DivergentFrame, find_culprit
 from vmdepth_export.parity.cli import main, parity
+from vmdepth_export.parity.probe import Probe
+from vmdepth_export.parity.sides import open_graph
 from vmdepth_export.step_graph import to_onnx
 
 
@@ -111,6 +115,20 @@ def test_a_state_of_another_name(step_graph, tmp_path, disagreement):
 def test_a_tolerance(step_graph, half, disagreement, monkeypatch):
     monkeypatch.setitem(comparison.TOLERANCES, "fp16", comparison.TOLERANCES["fp32"])
     assert "first divergence at frame 0: encoder.patch_embed.proj/Conv_1 " in disagreement(step_graph, half)
+
+
+def test_a_fault_that_vanishes_under_the_look_is_told_as_one(step_graph):
+    """Engines with other outputs are fused in another way: as if both sides had been computed by the same probe."""
+    proto, _ = read_step_graph(step_graph)
+    plain = expand(proto)
+    session = open_graph(proto)
+    frame = np.full(session.frame.shape, 100, np.uint8)
+    diverging = DivergentFrame(3, frame, [session.states(), session.states()])
+    told = find_culprit(
+        plain, [element_types(plain)] * 2, [partial(Probe, plain)] * 2, diverging, "fp32", nothing=NOTHING_INSIDE
+    )
+    assert told.startswith("first divergence at frame 3: no inner tensor differs in engines that give ")
+    assert "a fault of a fusion can vanish that way (reported of TensorRT on Thor)" in told
 
 
 def test_half_precision_is_compared_with_the_tolerance_of_half_precision(step_graph, half, tmp_path):

@@ -12,7 +12,6 @@ from vmdepth_runtime.integrity import file_hash
 from vmdepth_runtime.sessions.engine_sidecar import (
     EngineFacts,
     check_engine,
-    known_bad,
     least_capability,
     read_sidecar,
     sidecar_of,
@@ -115,12 +114,6 @@ def test_an_engine_is_not_compared_where_that_is_not_wanted(engine):
     engine.write_bytes(engine.read_bytes()[:-10])
     _, facts = read_sidecar(engine)
     check_engine(engine, facts, "10.16.1", ORIN, verify=False)
-
-
-def test_versions_that_compute_wrong_depth_are_known():
-    assert "take 10.16 or later" in str(known_bad("tensorrt", "10.3.0.30"))
-    assert known_bad("tensorrt", "10.30.0") is None
-    assert known_bad("tensorrt-rtx", "10.3") is None
 
 
 def test_types_ask_for_capabilities(engine):
