@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from vmdepth_runtime.sessions.gpu import find_gpu
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -26,8 +28,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason="takes minutes; run with --slow"))
         if "gpu" in item.keywords and not _has_gpu():
             item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
-        if "tensorrt" in item.keywords and not (find_spec("tensorrt") or find_spec("tensorrt_rtx")):
-            item.add_marker(pytest.mark.skip(reason="neither tensorrt nor tensorrt_rtx is installed"))
+        if "no_gpu" in item.keywords and (gpu := find_gpu()) is not None:
+            item.add_marker(pytest.mark.skip(reason=f"states what happens without a GPU, and here is {gpu.name}"))
+        if "tensorrt_rtx" in item.keywords and not find_spec("tensorrt_rtx"):
+            item.add_marker(pytest.mark.skip(reason="tensorrt_rtx is not installed"))
 
 
 def _has_gpu() -> bool:

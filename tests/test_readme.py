@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import av
@@ -18,6 +19,7 @@ from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.depth_anything import official_shapes
 from vmdepth_runtime import bundled
+from vmdepth_runtime.sessions.gpu import find_gpu
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 # Installing and training are what `make test` and the training tests do; they take too long here. Cameras are not here.
@@ -69,8 +71,24 @@ def test_the_readme_shows_commands_and_snippets():
     assert len(SNIPPETS) == 2
 
 
+def no_engine_here():
+    """Why the README's engine cannot be made on this machine; None where it can."""
+    if not find_spec("tensorrt_rtx"):
+        return "tensorrt_rtx is not installed"
+    gpu = find_gpu()
+    if gpu is None:
+        return None
+    import tensorrt_rtx
+
+    if f"SM{gpu.capability.replace('.', '')}" not in tensorrt_rtx.ComputeCapability.__members__:
+        return f"TensorRT-RTX builds nothing for this {gpu.name} ({gpu.capability})"
+    return None if find_spec("pycuda") else f"the engine would be run on this {gpu.name}, which takes pycuda"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command(command, folder):
+    if "tiny.engine" in command and (reason := no_engine_here()):
+        pytest.skip(reason)
     smaller = {
         "rendered:64": "rendered:1",
         "vda.onnx --size 196x252": "vda.onnx --size 56x70",

@@ -44,12 +44,10 @@ def calibrate(
     that alone cost more (see `LayerCost`) stay in float32. Returns what was measured, and the costs if asked for.
     Raises InputError for a graph that is not float32, WorkError if the two do not agree.
     """
-    import onnx
-
     from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
     from vmdepth_calibrate.ranges import observe
     from vmdepth_calibrate.sensitivity import layer_costs
-    from vmdepth_export.graph import expand, read_step_graph, with_contract
+    from vmdepth_export.graph import expand, read_step_graph, save_step_graph, with_contract
     from vmdepth_export.parity.comparison import compare
     from vmdepth_export.parity.sides import open_graph
 
@@ -84,7 +82,7 @@ def calibrate(
     figures = {**report.summary(), "reference": model.name}
     part = part_name(output)
     with being_written(output, part):
-        onnx.save(with_contract(quantised, replace(quantised_contract, parity=figures)), part)
+        save_step_graph(with_contract(quantised, replace(quantised_contract, parity=figures)), part)
         part.replace(output)
     return report, costs
 

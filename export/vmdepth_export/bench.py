@@ -98,11 +98,9 @@ def measure(
 
     against: other step graphs or engines, timed in turns with it.
     """
-    import onnx
-
     from vmdepth.session import TorchSession, open_session
     from vmdepth_export.bench_heads import head_times
-    from vmdepth_export.graph import with_contract
+    from vmdepth_export.graph import save_step_graph, with_contract
     from vmdepth_export.step_graph import to_onnx
     from vmdepth_runtime.sessions.load import load_session
     from vmdepth_runtime.sessions.onnx import OnnxSession
@@ -115,7 +113,7 @@ def measure(
         if isinstance(session, TorchSession):
             graph = folder / "step.onnx"
             c = session.contract
-            onnx.save(with_contract(to_onnx(session.model, c.height, c.width, c.streams), c), graph)
+            save_step_graph(with_contract(to_onnx(session.model, c.height, c.width, c.streams), c), graph)
             sessions["torch step"] = session
         sessions["onnx step"] = OnnxSession(graph)
         contract = session.contract

@@ -20,17 +20,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from vmdepth_export.graph import expand, read_step_graph
-from vmdepth_export.parity.comparison import compare
+from vmdepth_export.parity.comparison import compare, precision_of
 from vmdepth_export.parity.frames import PARITY_FRAMES, choose_frames
 from vmdepth_export.parity.sides import open_sides
 from vmdepth_runtime.atomic_files import part_name, write_whole
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.integrity import file_hash
 from vmdepth_runtime.sessions.engine_sidecar import (
     EngineFacts,
     Target,
-    file_hash,
-    known_bad,
     least_capability,
     load_library,
     read_sidecar,
@@ -38,6 +37,7 @@ from vmdepth_runtime.sessions.engine_sidecar import (
     to_sidecar,
 )
 from vmdepth_runtime.sessions.gpu import Gpu, find_gpu
+from vmdepth_runtime.sessions.known_faults import known_bad
 
 _LOOK = "look for the culprit with 'vmdepth-parity --bisect', or build it as fp32"
 
@@ -67,7 +67,8 @@ def build_and_tell(source: Path, output: Path, settings: BuildSettings) -> None:
     if not built:
         click.echo(f"{output}: is up to date ({told})")
         return
-    if bad := known_bad(facts.target, facts.version):
+    gpu = find_gpu()
+    if bad := known_bad(facts.target, facts.version, gpu.capability if gpu else None):
         click.echo(f"{output}: TensorRT {facts.version} is {bad}", err=True)
     click.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {told}")
     if contract.parity:
@@ -108,6 +109,7 @@ def build_engine(source: Path, output: Path, settings: BuildSettings, progress: 
         workspace=settings.workspace,
         onnx_hash=file_hash(source),
         engine_hash="",
+        tf32=precision_of(contract) != "fp32",  # its ten bits of mantissa are more than 1e-4 from float32
     )
     runs_here = gpu is not None and gpu.capability in capabilities
     if _is_current(output, facts, proven=runs_here):
@@ -152,7 +154,7 @@ def compile_graph(
         if not parser.parse(expand(proto).SerializeToString()):
             reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
             raise WorkError(f"{source}: {settings.target} does not take this graph: {_one_line(reasons)}")
-        config = _config(library, builder, settings, facts.capabilities, progress)
+        config = _config(library, builder, settings, facts, progress)
         cache = _timing_cache(library, config, facts) if settings.target == "tensorrt" else None
         engine = builder.build_serialized_network(network, config)
         if engine is None:
@@ -203,15 +205,15 @@ def _strongly_typed(library: ModuleType) -> int:
     return 0 if flag is None else 1 << int(flag)
 
 
-def _config(
-    library: ModuleType, builder: Any, settings: BuildSettings, capabilities: Sequence[str], progress: Progress
-) -> Any:
+def _config(library: ModuleType, builder: Any, settings: BuildSettings, facts: EngineFacts, progress: Progress) -> Any:
     config = builder.create_builder_config()
+    if not facts.tf32:
+        config.clear_flag(library.BuilderFlag.TF32)
     if settings.workspace is not None:
         config.set_memory_pool_limit(library.MemoryPoolType.WORKSPACE, settings.workspace << 20)
     if settings.target == "tensorrt-rtx":
-        config.num_compute_capabilities = len(capabilities)
-        for index, name in enumerate(capabilities):
+        config.num_compute_capabilities = len(facts.capabilities)
+        for index, name in enumerate(facts.capabilities):
             config.set_compute_capability(getattr(library.ComputeCapability, f"SM{name.replace('.', '')}"), index)
     if hasattr(library, "IProgressMonitor"):
         config.progress_monitor = _monitor(library, progress)
@@ -270,7 +272,7 @@ def _is_current(output: Path, wanted: EngineFacts, *, proven: bool) -> bool:
         contract, facts = read_sidecar(output)
         if proven and not contract.parity:
             return False
-        same = ("target", "version", "capabilities", "workspace", "onnx_hash")
+        same = ("target", "version", "capabilities", "workspace", "onnx_hash", "tf32")
         return file_hash(output) == facts.engine_hash and all(getattr(facts, k) == getattr(wanted, k) for k in same)
     except InputError:
         return False

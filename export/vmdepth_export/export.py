@@ -77,9 +77,7 @@ def bake_step_graph(source: Path, output: Path, precision: Precision, *, frames:
 def _write_proven(
     proto: onnx.ModelProto, contract: StepContract, output: Path, reference: StepSession, name: str, frames: int
 ) -> ParityReport:
-    import onnx
-
-    from vmdepth_export.graph import with_contract
+    from vmdepth_export.graph import save_step_graph, with_contract
     from vmdepth_export.parity.comparison import compare
     from vmdepth_export.parity.frames import choose_frames
     from vmdepth_export.parity.sides import open_side
@@ -87,7 +85,7 @@ def _write_proven(
     contract = replace(contract, producer=f"vmdepth {version('vmdepth')}")
     part = part_name(output).with_suffix(".part.onnx")
     with being_written(output, part):
-        onnx.save(with_contract(proto, contract), part)
+        save_step_graph(with_contract(proto, contract), part)
         candidate = open_side(part)
         report = compare(reference, candidate, choose_frames(None, frames, contract))
         candidate.close()
@@ -99,7 +97,8 @@ def _write_proven(
                 f"{output}: not written, ONNX Runtime and {name} disagree: {wrong} by {figures.largest:.1e} at frame "
                 f"{figures.worst_frame} ({', '.join(report.wrong[wrong])} beyond the tolerance of {report.precision})"
             )
-        onnx.save(with_contract(proto, replace(contract, parity={**report.summary(), "reference": name})), part)
+        contract = replace(contract, parity={**report.summary(), "reference": name})
+        save_step_graph(with_contract(proto, contract), part)
         part.replace(output)
     return report
 

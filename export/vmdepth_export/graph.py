@@ -13,6 +13,7 @@ from onnx import NodeProto, numpy_helper
 
 from vmdepth_runtime.contract import METADATA_KEY, StepContract
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.integrity import DIGEST_KEY, check_digest, seal
 
 OPSET = 20  # the first with native Gelu and LayerNormalization
 FUSED_OPSET = 23  # the first with an Attention operator
@@ -37,7 +38,9 @@ def read_step_graph(path: Path) -> tuple[onnx.ModelProto, StepContract]:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: refused, its weights lie outside its folder or are not there ({reason})") from None
     except Exception:  # protobuf's decoder has an error class of its own
+        check_digest(path)  # a damaged graph is told as one
         raise InputError(f"{path}: not an ONNX file; make one with 'vmdepth-export CHECKPOINT -o model.onnx'") from None
+    check_digest(path)
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     return proto, StepContract.from_json(metadata.get(METADATA_KEY), str(path))
 
@@ -46,6 +49,16 @@ def with_contract(proto: onnx.ModelProto, contract: StepContract) -> onnx.ModelP
     """The graph itself, with the contract as its metadata."""
     onnx.helper.set_model_props(proto, {METADATA_KEY: contract.to_json()})
     return proto
+
+
+def save_step_graph(proto: onnx.ModelProto, path: Path) -> None:
+    """Write a graph with the digest of what is written, in place of one that it came with (see `integrity`)."""
+    for entry in [entry for entry in proto.metadata_props if entry.key == DIGEST_KEY]:
+        proto.metadata_props.remove(entry)
+    content = proto.SerializeToString()
+    with path.open("wb") as file:
+        file.write(content)
+        file.write(seal(content))
 
 
 def region_of(node: NodeProto) -> str:

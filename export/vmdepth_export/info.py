@@ -15,6 +15,7 @@ import click
 
 from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.integrity import check_digest
 
 if TYPE_CHECKING:
     from vmdepth_runtime.contract import StepContract
@@ -56,7 +57,7 @@ def machine_facts() -> Facts:
     facts.append(("GPU", f"{gpu.name}, compute capability {gpu.capability}" if gpu else "no NVIDIA GPU or no driver"))
     if gpu:
         facts.append(("CUDA driver", f"up to CUDA {gpu.cuda}"))
-    return facts + _tensorrt()
+    return facts + _tensorrt(gpu.capability if gpu else None)
 
 
 def model_facts(path: Path) -> Facts:
@@ -65,7 +66,9 @@ def model_facts(path: Path) -> Facts:
         raise InputError(f"{path}: no such file; name a checkpoint, an .onnx step graph or an .engine")
     if path.suffix == ".onnx":
         contract = _graph_contract(path)
-        return [("step graph", _size_of(path)), *_contract_facts(contract), ("runs on", _where(contract))]
+        digest = "as written" if check_digest(path) else "has none, so damage would not be noticed"
+        facts = [("step graph", _size_of(path)), ("digest", digest)]
+        return [*facts, *_contract_facts(contract), ("runs on", _where(contract))]
     if path.suffix == ".engine":
         return _engine_facts(path)
     if path.suffix in _CHECKPOINTS:
@@ -113,8 +116,9 @@ def _providers() -> Facts:
     return facts
 
 
-def _tensorrt() -> Facts:
-    from vmdepth_runtime.sessions.engine_sidecar import known_bad, load_library
+def _tensorrt(capability: str | None) -> Facts:
+    from vmdepth_runtime.sessions.engine_sidecar import load_library
+    from vmdepth_runtime.sessions.known_faults import known_bad
 
     facts = []
     for target, name in (("tensorrt", "TensorRT"), ("tensorrt-rtx", "TensorRT-RTX")):
@@ -123,7 +127,7 @@ def _tensorrt() -> Facts:
         except InputError:
             facts.append((name, "not installed"))
             continue
-        bad = known_bad(target, found)  # type: ignore[arg-type]
+        bad = known_bad(target, found, capability)
         facts.append((name, f"{found}; {bad}" if bad else found))
     return facts
 

@@ -227,7 +227,7 @@ class StepContract:
             states = tuple(_state(entry) for entry in raw.pop("states"))
             contract = cls(states=states, keyframes=KeyframeDefaults(**raw.pop("keyframes")), **raw)
             contract._check()
-        except (TypeError, LookupError, ValueError) as error:
+        except (TypeError, LookupError, ValueError, AttributeError) as error:
             raise InputError(
                 f"{file}: its '{METADATA_KEY}' metadata breaks the contract ({error}); {REBUILD}"
             ) from None

@@ -41,7 +41,11 @@ def test_export_writes_a_checked_graph(saved, tmp_path):
         (["{saved}", "-o", "{folder}/a.onnx", "--size", "200x250"], "no multiple of 14"),
         (["{saved}", "-o", "{folder}/a.onnx", "--size", "big"], "HxW"),
         (["{saved}", "-o", "{folder}/a.plan"], "end in .onnx or .engine"),
-        (["{saved}", "-o", "{folder}/a.engine"], "here is none; run this on the device, or build ahead of time"),
+        pytest.param(
+            ["{saved}", "-o", "{folder}/a.engine"],
+            "here is none; run this on the device, or build ahead of time",
+            marks=pytest.mark.no_gpu,
+        ),
         (["{saved}"], "say where it goes"),
         (["{saved}", "--triton", "{folder}/models"], "export it first with -o model.onnx"),
         (["{saved}", "-o", "{folder}/no/a.onnx"], "is not there; make it first"),

@@ -17,20 +17,26 @@ from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import contract_of
 from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
 from vmdepth_calibrate.ranges import observe
+from vmdepth_export import engine as engine_module
 from vmdepth_export.engine import BuildSettings, build_engine, choose_capabilities
 from vmdepth_export.export import export, export_step_graph
-from vmdepth_export.graph import check, element_types, expand, read_step_graph, with_contract
+from vmdepth_export.graph import check, element_types, expand, read_step_graph, save_step_graph, with_contract
 from vmdepth_export.parity.engine_probe import EngineProbe
 from vmdepth_export.parity.frames import rendered_frames
 from vmdepth_export.parity.sides import open_graph
 from vmdepth_export.precision import bake
 from vmdepth_export.step_graph import to_onnx
 from vmdepth_runtime.errors import InputError, WorkError
-from vmdepth_runtime.sessions.engine_sidecar import file_hash, load_library, read_sidecar, sidecar_of
+from vmdepth_runtime.integrity import file_hash
+from vmdepth_runtime.sessions.engine_sidecar import load_library, read_sidecar, sidecar_of, to_sidecar
+from vmdepth_runtime.sessions.gpu import find_gpu
 
-pytestmark = pytest.mark.tensorrt
+pytestmark = pytest.mark.tensorrt_rtx
 SIZE = (28, 42)
-RTX = BuildSettings("tensorrt-rtx", ("8.9",))
+# Not for the GPU that may be here: these tests build, and what could run here would have to be run.
+HERE = find_gpu()
+ELSEWHERE = [name for name in ("8.9", "12.0", "12.1") if HERE is None or name != HERE.capability]
+RTX = BuildSettings("tensorrt-rtx", (ELSEWHERE[0],))
 
 
 def build(source, output, settings=RTX):
@@ -83,7 +89,7 @@ def test_every_preset_builds_in_every_precision(name, precision, tmp_path):
         proto, contract = bake(proto, contract, first)
     check(proto)  # full shape inference, no If, Loop or Scan
     source, output = tmp_path / "model.onnx", tmp_path / "model.engine"
-    onnx.save(with_contract(proto, contract), source)
+    save_step_graph(with_contract(proto, contract), source)
     assert build(source, output)
     built, facts = read_sidecar(output)
     assert facts.engine_hash == file_hash(output)
@@ -100,11 +106,57 @@ def engine(step_graph, tmp_path_factory):
     return path
 
 
+class Watched:
+    """The library itself; keeps whether each engine was built with TF32 allowed."""
+
+    def __init__(self, library):
+        self.library, self.tf32 = library, []
+
+    def __getattr__(self, name):
+        return getattr(self.library, name)
+
+    def Builder(self, logger):  # as the library calls it
+        library, seen = self.library, self.tf32
+
+        class Builder(library.Builder):
+            def build_serialized_network(self, network, config):
+                seen.append(config.get_flag(library.BuilderFlag.TF32))
+                return super().build_serialized_network(network, config)
+
+        return Builder(logger)
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("fp32", False), ("fp16", True)])
+def test_fp32_engines_are_built_without_tf32(step_graph, tmp_path, monkeypatch, precision, allowed):
+    proto, contract = read_step_graph(step_graph)
+    if precision != "fp32":
+        proto, contract = bake(proto, contract, precision)
+    source, output = tmp_path / "model.onnx", tmp_path / "model.engine"
+    save_step_graph(with_contract(proto, contract), source)
+    library = Watched(load_library("tensorrt-rtx"))
+    monkeypatch.setattr(engine_module, "load_library", lambda target: library)
+    assert build(source, output)
+    assert library.tf32 == [allowed]
+    assert read_sidecar(output)[1].tf32 is allowed
+
+
+def test_an_engine_from_before_tf32_was_kept_is_built_again(step_graph, tmp_path):
+    output = tmp_path / "model.engine"
+    assert build(step_graph, output)
+    contract, facts = read_sidecar(output)
+    sidecar = json.loads(to_sidecar(contract, facts))
+    del sidecar["digest"], sidecar["engine"]["tf32"]
+    sidecar_of(output).write_text(json.dumps(sidecar))
+    assert read_sidecar(output)[1].tf32
+    assert build(step_graph, output)
+    assert not build(step_graph, output)
+
+
 def test_it_is_rebuilt_only_when_something_changed(engine, step_graph):
     before = file_hash(engine)
     assert not build(step_graph, engine)
     assert file_hash(engine) == before
-    assert build(step_graph, engine, replace(RTX, capabilities=("8.6",)))
+    assert build(step_graph, engine, replace(RTX, capabilities=(ELSEWHERE[1],)))
     engine.write_bytes(engine.read_bytes()[:-1])
     assert build(step_graph, engine)
 
@@ -131,7 +183,7 @@ def test_a_graph_the_library_does_not_take_leaves_nothing_behind(step_graph, tmp
     node = next(n for n in proto.graph.node if n.op_type == "Gelu")
     node.op_type, node.domain = "Unheard", "ours"
     source = tmp_path / "odd.onnx"
-    onnx.save(proto, source)
+    save_step_graph(proto, source)
     with pytest.raises(WorkError, match="tensorrt-rtx does not take this graph"):
         build(source, tmp_path / "odd.engine")
     assert [path.name for path in tmp_path.iterdir()] == ["odd.onnx"]
@@ -144,13 +196,14 @@ def test_fused_attention_builds_in_half_precision(network, tmp_path, precision):
     assert build(source, tmp_path / "fused.engine")
 
 
+@pytest.mark.no_gpu  # with one, it builds for that alone
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_the_smallest_builds_for_every_capability_it_can_have(step_graph, tmp_path, precision):
     source = tmp_path / "model.onnx"
     proto, contract = read_step_graph(step_graph)
     if precision != "fp32":
         proto, contract = bake(proto, contract, precision)
-    onnx.save(with_contract(proto, contract), source)
+    save_step_graph(with_contract(proto, contract), source)
     assert build(source, tmp_path / "all.engine", BuildSettings("tensorrt-rtx"))
     _, facts = read_sidecar(tmp_path / "all.engine")
     assert {"8.0", "8.6", "8.9", "12.0"} <= set(facts.capabilities)
@@ -169,6 +222,7 @@ def test_engines_that_give_inner_tensors_out_build_for_every_part_of_the_graph(s
         assert len(memoryview(probe.plan)) > 1_000_000
 
 
+@pytest.mark.no_gpu  # with one, the engine is run
 def test_the_command_bakes_and_builds(step_graph, tmp_path):
     output = tmp_path / "half.engine"
     arguments = [str(step_graph), "-o", str(output), "--precision", "fp16", "--target", "tensorrt-rtx"]
@@ -181,6 +235,7 @@ def test_the_command_bakes_and_builds(step_graph, tmp_path):
     assert sidecar["parity"] == {}  # that of its graph is not its own
 
 
+@pytest.mark.no_gpu
 def test_tensorrt_itself_needs_the_gpu_it_builds_for(step_graph, tmp_path):
     done = CliRunner().invoke(export, [str(step_graph), "-o", str(tmp_path / "x.engine")])
     assert isinstance(done.exception, InputError)

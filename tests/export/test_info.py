@@ -24,8 +24,9 @@ def test_this_machine():
 def test_a_listed_provider_that_does_not_load(monkeypatch):
     import onnxruntime
 
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
-    assert ("", "CUDAExecutionProvider: listed, but does not load") in info.machine_facts()
+    lacking = next(p for p in onnxruntime.get_all_providers() if p not in onnxruntime.get_available_providers())
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [lacking])
+    assert ("", f"{lacking}: listed, but does not load") in info.machine_facts()
 
 
 @pytest.mark.parametrize(
@@ -45,8 +46,18 @@ def test_jetpack(release, told, tmp_path, monkeypatch):
 def test_a_step_graph():
     done = vmdepth_info(bundled.MODEL)
     assert done.returncode == 0, done.stderr
-    for line in ("step graph", "7 recurrent", "float32", "relative inverse depth", "ONNX Runtime on CPU"):
+    for line in ("step graph", "7 recurrent", "float32", "relative inverse depth", "ONNX Runtime on CPU", "as written"):
         assert line in done.stdout
+
+
+def test_a_damaged_step_graph(tmp_path):
+    content = bytearray(bundled.MODEL.read_bytes())
+    content[1_000_000] ^= 1
+    path = tmp_path / "damaged.onnx"
+    path.write_bytes(content)
+    done = vmdepth_info(path)
+    assert done.returncode == 2
+    assert f"{path}: is not as it was written" in done.stderr
 
 
 def test_bad_input_in_one_line(tmp_path):

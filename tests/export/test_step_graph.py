@@ -13,6 +13,7 @@ from vmdepth_export.parity.comparison import compare
 from vmdepth_export.parity.frames import rendered_frames, source_frames
 from vmdepth_export.step_graph import to_onnx
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.integrity import check_digest
 from vmdepth_runtime.sessions.onnx import OnnxSession
 
 SIZE = (42, 56)
@@ -48,7 +49,8 @@ def test_nodes_are_named_by_their_module_and_tell_nothing_of_the_machine(step_gr
     assert {"encoder.blocks.0.attn", "heads.layer_2", "decoder.scratch.output_conv2.0"} <= modules
     assert len({node.name for node in proto.graph.node}) == len(proto.graph.node)
     assert b".py" not in step_graph.read_bytes()
-    assert [entry.key for entry in proto.metadata_props] == ["vmdepth"]
+    assert [entry.key for entry in proto.metadata_props] == ["vmdepth", "vmdepth.digest"]
+    assert check_digest(step_graph)
 
 
 def test_metadata_says_what_the_graph_is(step_graph, network):

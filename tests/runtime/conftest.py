@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from vmdepth_runtime.contract import METADATA_KEY, StateSpec, StepContract
+from vmdepth_runtime.integrity import seal
 
 HEIGHT, WIDTH = 28, 42
 LUMA = (0.25 / 256, 0.5 / 256, 0.25 / 256)  # powers of two: what the graph computes, NumPy computes to the last bit
@@ -89,7 +90,8 @@ def build_graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         if touch is not None:
             touch(model)
         path = tmp_path_factory.mktemp("graph") / "luma.onnx"
-        onnx.save(model, path)
+        content = model.SerializeToString()
+        path.write_bytes(content + seal(content))
         return path
 
     return build

@@ -22,7 +22,8 @@ from vmdepth_export.parity.probe import Probe
 from vmdepth_export.parity.sides import open_graph
 from vmdepth_runtime.contract import OUTPUTS, StepContract, state_input
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.sessions.engine_sidecar import file_hash, read_sidecar
+from vmdepth_runtime.integrity import file_hash
+from vmdepth_runtime.sessions.engine_sidecar import read_sidecar
 from vmdepth_runtime.sessions.gpu import find_gpu
 from vmdepth_runtime.sessions.load import MODEL_ENDINGS, load_session
 
@@ -34,6 +35,12 @@ ProbeMaker = Callable[[Sequence[str]], Callable[..., dict[str, NDArray[Any]]]]
 
 _READ = (TensorProto.FLOAT, TensorProto.FLOAT16)  # types of tensors that both kinds of probes can hand over
 _AT_ONCE = 64  # tensors kept in memory together
+_NOTHING = "no inner tensor differs, only the outputs: what the graphs are fed differs"
+NOTHING_INSIDE = (
+    "no inner tensor differs in engines that give their inner tensors out, only the outputs of the engine as it is: a "
+    "fault of a fusion can vanish that way (reported of TensorRT on Thor); take another version of TensorRT "
+    "(docs/engines.md, known faults), or build as fp32"
+)
 
 
 def first_divergence(reference: Path, candidate: Path, source: str | None, frames: int) -> str:
@@ -58,7 +65,8 @@ def first_divergence(reference: Path, candidate: Path, source: str | None, frame
     sessions: list[StepSession] = [open_graph(proto) for proto in (first, second)]
     found = _first_frame(sessions, choose_frames(source, frames, contract), limit)
     if found is not None:
-        return _culprit(second, [element_types(side) for side in sides], probes, found, limit)
+        known = [element_types(side) for side in sides]
+        return find_culprit(second, known, probes, found, limit, nothing=_NOTHING)
     engine = next((path for path in (candidate, reference) if path.suffix == ".engine"), None)
     if engine is None:
         return (
@@ -81,7 +89,8 @@ def _inside(engine: Path, source: str | None, frames: int) -> str:
     if found is None:
         return f"{told}, and against that no output of one frame differs over {frames} frames"
     probes: list[ProbeMaker] = [partial(Probe, expand(emulated(proto))), partial(EngineProbe, plain, facts=facts)]
-    return _culprit(plain, [element_types(expand(emulated(proto))), element_types(plain)], probes, found, limit)
+    known = [element_types(expand(emulated(proto))), element_types(plain)]
+    return find_culprit(plain, known, probes, found, limit, nothing=NOTHING_INSIDE)
 
 
 def graph_of(path: Path, like: Path | None) -> tuple[onnx.ModelProto, StepContract]:
@@ -116,7 +125,7 @@ def _differs(reference: NDArray[Any], candidate: NDArray[Any], precision: str) -
 
 
 @dataclass(frozen=True)
-class _Found:
+class DivergentFrame:
     """A frame whose outputs differ, and the states of both sides before it."""
 
     number: int
@@ -124,27 +133,32 @@ class _Found:
     before: list[dict[str, NDArray[Any]]]
 
 
-def _first_frame(sessions: list[StepSession], frames: Iterable[NDArray[np.uint8]], precision: str) -> _Found | None:
+def _first_frame(
+    sessions: list[StepSession], frames: Iterable[NDArray[np.uint8]], precision: str
+) -> DivergentFrame | None:
     ratios = [output.name for output in OUTPUTS if output.error == "ratio"]
     for number, frame in enumerate(frames):
         before = [session.states() for session in sessions]
         first, second = (_step(session, frame) for session in sessions)
         off = [ratio_error(first.pop(name), second.pop(name)) > TOLERANCES[precision].mean for name in ratios]
         if any(off) or any(_differs(first[name], second[name], precision) for name in first):
-            return _Found(number, frame, before)
+            return DivergentFrame(number, frame, before)
     return None
 
 
-def _culprit(
+def find_culprit(
     candidate: onnx.ModelProto,
     known: list[dict[str, int]],
     probes: Sequence[ProbeMaker],
-    found: _Found,
+    found: DivergentFrame,
     precision: str,
+    *,
+    nothing: str,
 ) -> str:
     """The first tensor, in the candidate's order, that both sides have and that differs.
 
-    known: tensor → type, of both sides. probes: what reads inner tensors of both.
+    known: tensor → type, of both sides. probes: what reads inner tensors of both. nothing: what to say when no inner
+    tensor differs.
     """
     floats = {name for name, dtype in known[0].items() if dtype == TensorProto.FLOAT and known[1].get(name) in _READ}
     makers = {name: node for node in candidate.graph.node for name in node.output if name in floats}
@@ -162,4 +176,4 @@ def _culprit(
                     f"{told}{makers[name].name} (tensor '{name}'), mean error {figures.mean:.1e}, largest "
                     f"{figures.largest:.1e} of its range"
                 )
-    return f"{told}no inner tensor differs, only the outputs: what the graphs are fed differs"
+    return f"{told}{nothing}"

@@ -38,7 +38,8 @@ class RunSettings:
     there is one. resize: how a frame becomes the model's size. depth_only: videos without the source. fov: degrees that
     a frame is wide; intrinsics: fx, fy, cx, cy in pixels. keyframes: None switches anchoring off, else what differs
     from the model's own settings. retries, max_gap, stall: of live sources, see `LiveSettings`; stall is also when a
-    stage counts as stalled. strict: stop when the network gives what is not finite."""
+    stage counts as stalled. strict: stop when the network gives what is not finite. verify: compare the model's file
+    with its digest before it runs."""
 
     sources: tuple[str, ...]
     outputs: tuple[str, ...] = ()
@@ -55,6 +56,7 @@ class RunSettings:
     max_gap: float = 2.0
     stall: float = 5.0
     strict: bool = False
+    verify: bool = True
     report: Path | None = None
 
 
@@ -108,6 +110,8 @@ def _camera_help(what: str) -> str:
 @click.option("--stall", type=click.FloatRange(min=0.1), default=5.0, show_default=True, metavar="SECONDS",
               help="After which a live source without a frame is lost, and a stage counts as stalled.")  # fmt: skip
 @click.option("--strict", is_flag=True, help="Stop when the network gives what is not finite.")
+@click.option("--verify/--no-verify", default=True, show_default=True,
+              help="Check first that the model's file is as it was written.")  # fmt: skip
 @click.option("--report", type=click.Path(path_type=Path), help="Write counts, times and decisions there, as JSON.")
 def command(anchored: bool, intrinsics: str | None, **options: Any) -> None:
     """Depth for every frame of SOURCE: a video, a folder of images, a pattern (frames/%06d.png, 'frames/*.png'), a pipe
@@ -159,7 +163,7 @@ def run(settings: RunSettings) -> dict[str, Any]:
     model = settings.model or bundled.MODEL
     statistics = RunStatistics(len(settings.sources))
     with ExitStack() as stack:
-        session = load_session(model, settings.threads, settings.device)
+        session = load_session(model, settings.threads, settings.device, verify=settings.verify)
         stack.callback(session.close)
         _check_model(settings, session.contract, model)
         live = LiveSettings(settings.retries, settings.max_gap, settings.stall)

@@ -16,12 +16,11 @@ from typing import Any, Literal
 
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.integrity import file_hash
 from vmdepth_runtime.sessions.gpu import Gpu
 
 Target = Literal["tensorrt", "tensorrt-rtx"]
 MODULES: dict[Target, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-
-_KNOWN_BAD = ("10.3", "10.4", "10.7")
 
 # What a graph's types ask of the GPU. Of float32: TensorRT-RTX makes none for 7.5.
 _LEAST = {"float32": 8.0, "float16": 7.5, "bfloat16": 8.0, "int8": 7.5, "float8": 8.9}
@@ -35,7 +34,8 @@ class EngineFacts:
     for. cuda: that of the building machine's driver, None where it had none. workspace: MiB allowed, None if left to
     the library. source: name of the ONNX file, and
     onnx_hash: its `file_hash`; engine_hash: that of the engine. tensors: name → [dtype, *shape] of every input and
-    output, as the library parsed them.
+    output, as the library parsed them. tf32: whether products of float32 could be computed in TF32, as builders do
+    unless told otherwise.
     """
 
     target: Target
@@ -47,6 +47,7 @@ class EngineFacts:
     onnx_hash: str
     engine_hash: str
     tensors: dict[str, list[Any]] = field(default_factory=dict)
+    tf32: bool = True
 
 
 def sidecar_of(engine: Path) -> Path:
@@ -55,8 +56,9 @@ def sidecar_of(engine: Path) -> Path:
 
 
 def to_sidecar(contract: StepContract, facts: EngineFacts) -> str:
-    """The sidecar's text: the contract's JSON, and the facts under "engine"."""
-    return json.dumps({**json.loads(contract.to_json()), "engine": asdict(facts)}, indent=2, sort_keys=True) + "\n"
+    """The sidecar's text: the contract's JSON, the facts under "engine", and the digest of both under "digest"."""
+    content = {**json.loads(contract.to_json()), "engine": asdict(facts)}
+    return json.dumps({**content, "digest": _digest(content)}, indent=2, sort_keys=True) + "\n"
 
 
 def read_sidecar(engine: Path) -> tuple[StepContract, EngineFacts]:
@@ -65,6 +67,8 @@ def read_sidecar(engine: Path) -> tuple[StepContract, EngineFacts]:
     rebuild = f"build it again with 'vmdepth-export model.onnx -o {engine}'"
     try:
         raw = json.loads(path.read_text())
+        if "digest" in raw and raw.pop("digest") != _digest(raw):  # sidecars had none before there were digests
+            raise ValueError("damaged")
         facts = raw.pop("engine")
         facts = EngineFacts(**{**facts, "capabilities": tuple(facts["capabilities"])})
         if facts.target not in MODULES:
@@ -72,17 +76,18 @@ def read_sidecar(engine: Path) -> tuple[StepContract, EngineFacts]:
     except FileNotFoundError:
         raise InputError(f"{path}: the engine's sidecar is missing; {rebuild}") from None
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
-        raise InputError(f"{path}: not the sidecar of an engine; {rebuild}") from None
+        raise InputError(f"{path}: not the sidecar of an engine, or damaged; {rebuild}") from None
     return StepContract.from_json(json.dumps(raw), str(path)), facts
 
 
-def check_engine(engine: Path, facts: EngineFacts, version: str, gpu: Gpu | None) -> None:
+def check_engine(engine: Path, facts: EngineFacts, version: str, gpu: Gpu | None, *, verify: bool = True) -> None:
     """Raise InputError, with the command that rebuilds it, unless this engine runs here.
 
-    version: of the library `facts.target` on this machine. gpu: `find_gpu()`.
+    version: of the library `facts.target` on this machine. gpu: `find_gpu()`. verify: compare the
+    engine's bytes with the digest that the sidecar has of them.
     """
     rebuild = f"build it again on this machine with 'vmdepth-export {facts.source} -o {engine} --target {facts.target}'"
-    if file_hash(engine) != facts.engine_hash:
+    if verify and file_hash(engine) != facts.engine_hash:
         raise InputError(f"{engine}: is not the engine its sidecar describes (changed or cut off); {rebuild}")
     if version != facts.version:
         raise InputError(f"{engine}: built with {facts.target} {facts.version}, here is {version}; {rebuild}")
@@ -100,16 +105,6 @@ def least_capability(contract: StepContract) -> float:
     return max((_LEAST[dtype] for dtype in contract.precision.values()), default=_LEAST["float32"])
 
 
-def known_bad(target: Target, version: str) -> str | None:
-    """What is wrong with a version of TensorRT and what to do; None for all that is not known to be wrong."""
-    if target == "tensorrt" and ".".join(version.split(".")[:2]) in _KNOWN_BAD:
-        return (
-            "reported to build engines of this family of networks that run and are wrong (JetPack 6.1 and 6.2 ship "
-            "10.3); take 10.16 or later, and prove every engine with vmdepth-parity"
-        )
-    return None
-
-
 def load_library(target: Target) -> ModuleType:
     """`tensorrt` or `tensorrt_rtx`. Raises InputError that names the install command."""
     try:
@@ -123,13 +118,5 @@ def load_library(target: Target) -> ModuleType:
         raise InputError(f"--target {target}: {MODULES[target]} cannot be imported ({error}); {hint}") from None
 
 
-def file_hash(path: Path) -> str:
-    """`sha256:` and the digest of a file's bytes. Raises InputError when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    return f"sha256:{digest.hexdigest()}"
+def _digest(content: dict[str, Any]) -> str:
+    return f"sha256:{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}"

@@ -11,12 +11,15 @@ from vmdepth_runtime.sessions.tensorrt import TensorrtSession
 MODEL_ENDINGS = (".onnx", ".engine")
 
 
-def load_session(path: str | Path, threads: int | None = None, device: Device | None = None) -> StepSession:
+def load_session(
+    path: str | Path, threads: int | None = None, device: Device | None = None, *, verify: bool = True
+) -> StepSession:
     """By its ending: `.engine` on TensorRT, all else on ONNX Runtime.
 
     threads: for one step on the CPU; None takes all cores. device: of ONNX Runtime; None takes CUDA where it can.
+    verify: compare the file with its digest first.
     Raises InputError, naming the file, when it cannot run here.
     """
     if Path(path).suffix == ".engine":
-        return TensorrtSession(path)
-    return OnnxSession(path, threads=threads, device=device or default_device())
+        return TensorrtSession(path, verify=verify)
+    return OnnxSession(path, threads=threads, device=device or default_device(), verify=verify)

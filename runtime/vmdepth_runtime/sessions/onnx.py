@@ -10,6 +10,7 @@ import numpy as np
 
 from vmdepth_runtime.contract import FRAME, METADATA_KEY, OUTPUTS, REBUILD, StepContract, TensorSpec
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.integrity import check_digest
 from vmdepth_runtime.sessions.base import Device, StepOutputs, StepSession
 from vmdepth_runtime.sessions.gpu import find_gpu
 from vmdepth_runtime.sessions.state_buffers import HostMemory, Memory, StateBuffers
@@ -30,19 +31,25 @@ class OnnxSession(StepSession):
         path: the `.onnx` file.
         threads: how many threads one step may use on the CPU; None leaves it to ONNX Runtime (all cores).
         device: "cpu" or "cuda".
+        verify: compare the file with its digest first.
 
     Raises:
-        InputError: the file is missing, is no ONNX graph, is not what its own contract says, or ONNX Runtime cannot use
-            the device; it never falls back to another one by itself.
+        InputError: the file is missing or damaged, is no ONNX graph, is not what its own contract says, or ONNX Runtime
+            cannot use the device; it never falls back to another one by itself.
     """
 
-    def __init__(self, path: str | Path, *, threads: int | None = None, device: Device = "cpu") -> None:
+    def __init__(
+        self, path: str | Path, *, threads: int | None = None, device: Device = "cpu", verify: bool = True
+    ) -> None:
         self.path = Path(path)
         self.backend = "onnxruntime" if device == "cpu" else "onnxruntime, CUDA"
-        self._session = _load(self.path, threads, device)
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        self.contract = StepContract.from_json(metadata.get(METADATA_KEY), str(path))
-        shapes = _checked_shapes(self._session, self.contract, self.path)
+        self._session = _load(self.path, threads, device, verify)
+        try:
+            metadata = self._session.get_modelmeta().custom_metadata_map
+            self.contract = StepContract.from_json(metadata.get(METADATA_KEY), str(path))
+            shapes = _checked_shapes(self._session, self.contract, self.path)
+        except UnicodeDecodeError:
+            raise InputError(f"{path}: is damaged, its names or metadata are no text; {REBUILD}") from None
         self.memory = _memory_of(device)
         self._states = StateBuffers(self.contract, self.memory)
         self.frame = np.zeros(shapes[FRAME], np.uint8)
@@ -90,9 +97,11 @@ def _memory_of(device: Device) -> Memory:
     return CudaMemory()
 
 
-def _load(path: Path, threads: int | None, device: Device) -> onnxruntime.InferenceSession:
+def _load(path: Path, threads: int | None, device: Device, verify: bool) -> onnxruntime.InferenceSession:
     if not path.is_file():
         raise InputError(f"{path}: no such model file; make one with 'vmdepth-export CHECKPOINT -o model.onnx'")
+    if verify:
+        check_digest(path)
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

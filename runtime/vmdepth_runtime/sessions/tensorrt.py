@@ -31,17 +31,18 @@ class TensorrtSession(StepSession):
 
     Args:
         path: the `.engine` file; its sidecar lies beside it.
+        verify: compare the engine with its digest in the sidecar first.
 
     Raises:
         InputError: the engine does not belong to this machine, or to its sidecar.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, verify: bool = True) -> None:
         self.path = Path(path)
         self.contract, facts = read_sidecar(self.path)
         self.backend = f"{facts.target} {facts.version}"
         library = load_library(facts.target)
-        check_engine(self.path, facts, library.__version__, find_gpu())
+        check_engine(self.path, facts, library.__version__, find_gpu(), verify=verify)
         self.memory: CudaMemory = CudaMemory()
         try:
             self._load(library, facts)

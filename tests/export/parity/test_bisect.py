@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import onnx
@@ -14,9 +15,12 @@ from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import contract_of
 from vmdepth_export.export import bake_step_graph
-from vmdepth_export.graph import with_contract
+from vmdepth_export.graph import element_types, expand, read_step_graph, save_step_graph, with_contract
 from vmdepth_export.parity import comparison
+from vmdepth_export.parity.bisect import NOTHING_INSIDE, DivergentFrame, find_culprit
 from vmdepth_export.parity.cli import main, parity
+from vmdepth_export.parity.probe import Probe
+from vmdepth_export.parity.sides import open_graph
 from vmdepth_export.step_graph import to_onnx
 
 
@@ -49,7 +53,7 @@ def test_a_weight(step_graph, tmp_path, disagreement):
     values = numpy_helper.to_array(weight) * np.float32(1.05)
     weight.CopyFrom(numpy_helper.from_array(values, weight.name))
     path = tmp_path / "weight.onnx"
-    onnx.save(proto, path)
+    save_step_graph(proto, path)
     assert f"first divergence at frame 0: {node.name} " in disagreement(step_graph, path)
 
 
@@ -63,7 +67,7 @@ def test_the_change_of_states(step_graph, tmp_path, disagreement):
         onnx.helper.make_node("Mul", ["half_of_it", "two"], ["state_change"], name="graph/Mul_twice")
     )
     path = tmp_path / "change.onnx"
-    onnx.save(proto, path)
+    save_step_graph(proto, path)
     assert "first divergence at frame " in (told := disagreement(step_graph, path))
     assert "graph/Mul_twice" in told
 
@@ -71,7 +75,7 @@ def test_the_change_of_states(step_graph, tmp_path, disagreement):
 def test_a_state_of_another_shape(step_graph, tmp_path, disagreement):
     other = VideoDepth(replace(PRESETS["tiny"], temporal_width=32)).eval()
     path = tmp_path / "narrow.onnx"
-    onnx.save(with_contract(to_onnx(other, 42, 56, 1), contract_of(other, 42, 56, 1)), path)
+    save_step_graph(with_contract(to_onnx(other, 42, 56, 1), contract_of(other, 42, 56, 1)), path)
     told = disagreement(step_graph, path)
     assert "do not have the same states: layer_2.0.conv" in told
 
@@ -85,7 +89,7 @@ def test_states_that_changed_places(step_graph, tmp_path, disagreement):
         node.output[:] = [names.get(name, name) for name in node.output]
     maker = next(n for n in proto.graph.node if "next.layer_3.1.ssm" in n.output)
     path = tmp_path / "swapped.onnx"
-    onnx.save(proto, path)
+    save_step_graph(proto, path)
     assert f"first divergence at frame 0: {maker.name} " in disagreement(step_graph, path)
 
 
@@ -102,7 +106,7 @@ def test_a_state_of_another_name(step_graph, tmp_path, disagreement):
         state["name"] = state["name"].replace(old, new)
     proto.metadata_props[0].value = json.dumps(facts)
     path = tmp_path / "renamed.onnx"
-    onnx.save(proto, path)
+    save_step_graph(proto, path)
     reader = next(n for n in proto.graph.node if f"state.{new}" in n.input)
     told = disagreement(step_graph, path)
     assert f"{reader.name} of {path} reads state.{new}" in told
@@ -111,6 +115,20 @@ def test_a_state_of_another_name(step_graph, tmp_path, disagreement):
 def test_a_tolerance(step_graph, half, disagreement, monkeypatch):
     monkeypatch.setitem(comparison.TOLERANCES, "fp16", comparison.TOLERANCES["fp32"])
     assert "first divergence at frame 0: encoder.patch_embed.proj/Conv_1 " in disagreement(step_graph, half)
+
+
+def test_a_fault_that_vanishes_under_the_look_is_told_as_one(step_graph):
+    """Engines with other outputs are fused in another way: as if both sides had been computed by the same probe."""
+    proto, _ = read_step_graph(step_graph)
+    plain = expand(proto)
+    session = open_graph(proto)
+    frame = np.full(session.frame.shape, 100, np.uint8)
+    diverging = DivergentFrame(3, frame, [session.states(), session.states()])
+    told = find_culprit(
+        plain, [element_types(plain)] * 2, [partial(Probe, plain)] * 2, diverging, "fp32", nothing=NOTHING_INSIDE
+    )
+    assert told.startswith("first divergence at frame 3: no inner tensor differs in engines that give ")
+    assert "a fault of a fusion can vanish that way (reported of TensorRT on Thor)" in told
 
 
 def test_half_precision_is_compared_with_the_tolerance_of_half_precision(step_graph, half, tmp_path):

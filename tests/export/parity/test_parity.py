@@ -11,6 +11,7 @@ import pytest
 from vmdepth import checkpoint
 from vmdepth.session import TorchSession
 from vmdepth_export.export import export_step_graph
+from vmdepth_export.graph import save_step_graph
 from vmdepth_export.parity.comparison import compare, one_frame
 from vmdepth_export.parity.frames import rendered_frames
 from vmdepth_runtime.errors import InputError, WorkError
@@ -30,7 +31,7 @@ def tampered(step_graph, folder, name):
     weight = next(i for i in proto.graph.initializer if i.name.endswith(name))
     weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * np.float32(1.01), weight.name))
     path = folder / "tampered.onnx"
-    onnx.save(proto, path)
+    save_step_graph(proto, path)
     return path
 
 

@@ -1,16 +1,17 @@
 """An engine that does not belong here is refused, with the command that rebuilds it."""
 
+import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from vmdepth_runtime import bundled
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.integrity import file_hash
 from vmdepth_runtime.sessions.engine_sidecar import (
     EngineFacts,
     check_engine,
-    file_hash,
-    known_bad,
     least_capability,
     read_sidecar,
     sidecar_of,
@@ -77,10 +78,42 @@ def test_a_sidecar_that_is_missing_or_broken(engine, text):
         TensorrtSession(engine)
 
 
-def test_versions_that_compute_wrong_depth_are_known():
-    assert "take 10.16 or later" in str(known_bad("tensorrt", "10.3.0.30"))
-    assert known_bad("tensorrt", "10.30.0") is None
-    assert known_bad("tensorrt-rtx", "10.3") is None
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"counter"', '"countes"'), ('"initial": 0.0', '"initial": 8.0'), ('"tensorrt"', '"tensorrt-rtx"')],
+)
+def test_a_sidecar_whose_words_changed(engine, old, new):
+    sidecar = sidecar_of(engine)
+    text = sidecar.read_text()
+    assert old in text
+    sidecar.write_text(text.replace(old, new, 1))
+    with pytest.raises(InputError, match=r"model\.engine\.json: .*or damaged; build it again with 'vmdepth-export"):
+        read_sidecar(engine)
+
+
+def test_any_byte_of_a_sidecar_that_is_lost(engine):
+    sidecar = sidecar_of(engine)
+    content = sidecar.read_bytes()
+    right = read_sidecar(engine)
+    for place in np.random.default_rng(0).choice(len(content), 100, replace=False):
+        sidecar.write_bytes(content[:place] + b"\xff" + content[place + 1 :])
+        with pytest.raises(InputError, match=r"vmdepth-export model.onnx -o"):
+            read_sidecar(engine)
+    sidecar.write_bytes(content)
+    assert read_sidecar(engine) == right
+
+
+def test_a_sidecar_from_before_there_were_digests(engine):
+    sidecar = sidecar_of(engine)
+    right = read_sidecar(engine)
+    sidecar.write_text(json.dumps({k: v for k, v in json.loads(sidecar.read_text()).items() if k != "digest"}))
+    assert read_sidecar(engine) == right
+
+
+def test_an_engine_is_not_compared_where_that_is_not_wanted(engine):
+    engine.write_bytes(engine.read_bytes()[:-10])
+    _, facts = read_sidecar(engine)
+    check_engine(engine, facts, "10.16.1", ORIN, verify=False)
 
 
 def test_types_ask_for_capabilities(engine):
