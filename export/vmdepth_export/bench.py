@@ -77,12 +77,13 @@ def region_shares(model: Path, frames: int) -> dict[str, float]:
 def whole_runs(session: Session, model: Path, folder: Path, frames: int) -> tuple[list[dict[str, Any]], float]:
     """Reports of `vmdepth-run` over the bundled clip with this model, mp4 written; and how many times as long as the
     steps alone it takes: the median over runs, each against steps of the session just before and after it."""
-    from vmdepth_runtime.pipeline.run import RunSettings, run
+    from vmdepth_runtime.pipeline.run import run
+    from vmdepth_runtime.pipeline.settings import RunSettings
 
     reports, ratios = [], []
     before = step_rates({"": session}, frames)[""]
     for _ in range(_RUNS):
-        report = run(RunSettings(("demo",), outputs=(str(folder / "bench.mp4"),), model=model))
+        report = run(RunSettings(("demo",), (str(folder / "bench.mp4"),), model, anchored=False))
         after = step_rates({"": session}, frames)[""]
         reports.append(report)
         ratios.append((before + after) / 2 / report["fps"])

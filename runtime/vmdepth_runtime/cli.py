@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import MISSING, fields
 from importlib.metadata import entry_points
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -22,6 +23,15 @@ _EXTRA_OF = {
     "onnx": "export",
     "onnxscript": "export",
 }
+
+
+def defaults_of(*settings: type) -> dict[str, Any]:
+    """A command's `context_settings`, with which its options take their defaults from dataclasses of settings.
+
+    So a default stands there alone, and `--help` reads it. An option belongs to the field of its name.
+    """
+    values = {field.name: field.default for kind in settings for field in fields(kind) if field.default is not MISSING}
+    return {"default_map": values}
 
 
 def run_command(command: click.Command, arguments: Sequence[str] | None = None) -> NoReturn:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime import bundled
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.sources.settings import LiveSettings
 from vmdepth_runtime.sources.uri import NETWORK, camera_of, redacted, scheme_of
 
 _KEPT = 1000  # warnings and skipped frames that are told one by one: a camera may run for weeks
@@ -59,16 +60,6 @@ class Skipped:
 
     def __str__(self) -> str:
         return f"frame {self.index} ({self.name}): {self.reason}"
-
-
-@dataclass(frozen=True)
-class LiveSettings:
-    """How a live source is held on to. retries: how often in a row it is opened again; None: for ever. max_gap: seconds
-    without a frame after which the stream starts anew. stall: seconds without a frame after which it counts as lost."""
-
-    retries: int | None = None
-    max_gap: float = 2.0
-    stall: float = 5.0
 
 
 class Source(ABC):

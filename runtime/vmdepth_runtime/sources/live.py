@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.pipeline.watchdog import Pulse
-from vmdepth_runtime.sources.base import LiveSettings, Source, SourceFrame, VideoInfo
+from vmdepth_runtime.sources.base import Source, SourceFrame, VideoInfo
 from vmdepth_runtime.sources.colour_conversion import PictureMaker
+from vmdepth_runtime.sources.settings import LiveSettings
 from vmdepth_runtime.sources.uri import redacted, scheme_of
 from vmdepth_runtime.sources.video import VideoSource
 

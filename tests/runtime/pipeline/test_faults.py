@@ -20,7 +20,7 @@ from vmdepth_runtime import open_source
 from vmdepth_runtime.pipeline.watchdog import Pulse, Watchdog
 from vmdepth_runtime.sessions.onnx import OnnxSession
 
-MAIN = "from vmdepth_runtime.pipeline.run import main; main()"
+MAIN = "from vmdepth_runtime.pipeline.cli import main; main()"
 
 
 @pytest.fixture(scope="module")
