@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 
-from vmdepth_runtime.depth.stream_batch import StreamBatch
+from vmdepth_runtime.depth.stream_batch import StreamBatch, StreamDepth
 from vmdepth_runtime.errors import WorkError
 from vmdepth_runtime.pipeline.interrupt import Interruptible
 from vmdepth_runtime.pipeline.reader import FrameReader, PreparedFrame
@@ -28,11 +28,23 @@ def run_pipeline(
     *,
     strict: bool = False,
 ) -> None:
-    """Until all sources have ended, or an interrupt. One reader and one writer per stream of the batch, in order.
+    """Step through all frames, until the sources have ended or an interrupt comes.
 
-    A stream whose source has nothing new keeps its states. pulse: of the network. advance: called with the number of
-    frames after each step. strict: raise WorkError where the network gives what is not finite. Raises what goes wrong
-    in any stage.
+    A stream whose source has nothing new keeps its states.
+
+    Args:
+        readers: One for each stream of the batch, in order, sharing one condition.
+        batch: Gives depth.
+        writers: One for each stream, in order; they get every frame with its depth.
+        statistics: Counts frames and times.
+        interrupt: Ends the wait for frames.
+        pulse: Of the network.
+        advance: Called after each step with the number of its frames.
+        strict: Stop where the network gives what is not finite.
+
+    Raises:
+        WorkError: Where `strict` says so.
+        Exception: Whatever goes wrong in any stage.
     """
     silent: set[FrameReader] = set()
     while True:
@@ -45,10 +57,7 @@ def run_pipeline(
             continue
         start = perf_counter()
         with pulse:
-            for stream, prepared in enumerate(gathered):
-                if prepared is not None and prepared.frame.fresh:
-                    batch.start_anew(stream)
-            results = batch.step([None if prepared is None else prepared.resized for prepared in gathered])
+            results = _step(batch, gathered)
         done = perf_counter()
         count = 0
         for stream, (prepared, result) in enumerate(zip(gathered, results, strict=True)):
@@ -60,10 +69,7 @@ def run_pipeline(
             if not result.finite:
                 statistics.add_broken(stream, frame.index)
                 if strict:
-                    raise WorkError(
-                        f"{batch.session.path}: gives depth or states that are not finite, for frame {frame.index} of "
-                        f"{readers[stream].source.name}; 'vmdepth-parity' says more"
-                    )
+                    raise _not_finite(batch, readers[stream], frame.index)
             writers[stream].put(frame, result.depth, interrupt)
             count += 1
         statistics.add_step(done - start, batch.step_ms / 1e3)
@@ -86,3 +92,17 @@ def _gather(readers: Sequence[FrameReader], silent: set[FrameReader]) -> list[Pr
         silent.clear()
         silent.update(reader for reader in readers if reader.source.live and not reader.ready)
         return [reader.take() for reader in readers]
+
+
+def _step(batch: StreamBatch, gathered: Sequence[PreparedFrame | None]) -> list[StreamDepth | None]:
+    for stream, prepared in enumerate(gathered):
+        if prepared is not None and prepared.frame.fresh:
+            batch.start_anew(stream)
+    return batch.step([None if prepared is None else prepared.resized for prepared in gathered])
+
+
+def _not_finite(batch: StreamBatch, reader: FrameReader, index: int) -> WorkError:
+    return WorkError(
+        f"{batch.session.path}: gives depth or states that are not finite, for frame {index} of "
+        f"{reader.source.name}; 'vmdepth-parity' says more"
+    )

@@ -26,13 +26,23 @@ class PreparedFrame(NamedTuple):
 
 
 class FrameReader:
-    """Frames of a source, in order, made as large as the model wants them while it is at work on others.
+    """Reads a source in a thread and resizes its frames for the model, while that is at work on earlier ones.
 
     A file waits until its frames are taken: every one is. Of a live source only the newest frame is kept: what nobody
     took in time is dropped and counted.
 
-    model_size: height and width. changed: shared by readers that are waited for together; notified whenever one of them
-    changes. Attributes: source; dropped; ended, whether nothing more will come; pulse, of the thread.
+    Args:
+        source: Iterated once, in the thread.
+        model_size: Height and width that frames are resized to.
+        resize: How.
+        changed: Shared by readers that are waited for together; notified whenever one of them changes.
+
+    Attributes:
+        source: As given.
+        changed: As given, or one of its own.
+        dropped: Frames of a live source that nobody took in time.
+        ended: Whether nothing more will come.
+        pulse: Of the thread.
     """
 
     def __init__(
@@ -56,7 +66,7 @@ class FrameReader:
         return bool(self._frames) or self._error is not None
 
     def take(self) -> PreparedFrame | None:
-        """The next frame, None where there is none now. Raises what went wrong in the thread."""
+        """The next frame; None where there is none now. Raises what went wrong in the thread, once all are taken."""
         with self.changed:
             if self._frames:
                 taken = self._frames.popleft()
@@ -89,7 +99,7 @@ class FrameReader:
                     resized = np.empty((*self._model_size, 3), np.uint8)
                     resize_frame(frame.image, resized, self._resize)
                 self._hand_over(frame, resized)
-        except BaseException as error:  # told by `take`, in the thread that can do something about it
+        except BaseException as error:  # raised by `take`, in the thread that can do something about it
             self._error = error
         finally:
             with self.changed:
@@ -99,7 +109,7 @@ class FrameReader:
     def _hand_over(self, frame: SourceFrame, resized: NDArray[np.uint8]) -> None:
         with self.changed:
             if self.source.live:
-                # A start anew must not get lost with the frame that said so.
+                # That the stream starts anew must not get lost with the frame that said so.
                 fresh = any(dropped.frame.fresh for dropped in self._frames)
                 self.dropped += len(self._frames)
                 self._frames.clear()

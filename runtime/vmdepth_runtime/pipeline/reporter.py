@@ -23,7 +23,12 @@ _NAMED = 10  # skipped frames told one by one on the terminal; the report has mo
 
 
 class Reporter:
-    """Lines on stderr, and on a terminal a progress bar above which they appear."""
+    """Writes lines to stderr, and on a terminal a progress bar below them.
+
+    Args:
+        sources: Of the run; live ones tell their warnings through it at once.
+        statistics: Of the run, which the figures are taken from.
+    """
 
     def __init__(self, sources: Sequence[Source], statistics: RunStatistics) -> None:
         self._sources = sources
@@ -58,14 +63,14 @@ class Reporter:
             self._bar.stop()
 
     def say(self, line: str) -> None:
-        """A line, now; from any thread."""
+        """Write a line, now; from any thread."""
         if self._bar is not None:
             self._bar.console.print(f"vmdepth-run: {line}", markup=False, highlight=False, soft_wrap=True)
         else:
             print(f"vmdepth-run: {line}", file=sys.stderr, flush=True)
 
     def start(self, batch: StreamBatch) -> None:
-        """What is worth knowing before the first frame."""
+        """Tell what is worth knowing before the first frame."""
         for bank in batch.banks[:1]:
             fewer = f" ({bank.settings.capacity} asked for)" if bank.capacity < bank.settings.capacity else ""
             if fewer or len(batch.banks) > 1 or bank.mib >= 1:
@@ -73,7 +78,7 @@ class Reporter:
                 self.say(f"up to {bank.capacity} key frames{fewer}{each}, {bank.mib:.1f} MiB")
 
     def advance(self, count: int, readers: Sequence[FrameReader], batch: StreamBatch) -> None:
-        """So many frames are through."""
+        """Count so many frames as through, and show it."""
         self._times.extend([perf_counter()] * count)
         if self._bar is None:
             return
@@ -87,11 +92,11 @@ class Reporter:
 
     @property
     def fps(self) -> float:
-        """Of the latest frames, down to 0 while nothing comes."""
+        """Frames per second, over the latest frames; it goes down while nothing comes."""
         return len(self._times) / max(perf_counter() - self._times[0], 1e-9) if self._times else 0.0
 
     def status(self, readers: Sequence[FrameReader], batch: StreamBatch) -> dict[str, Any]:
-        """Figures for a page."""
+        """The figures that a page shows beside the picture."""
         statistics = self._statistics
         return {
             "frames": statistics.frames_out,
@@ -111,7 +116,7 @@ class Reporter:
         }
 
     def finish(self, report: dict[str, Any]) -> None:
-        """The closing lines."""
+        """Take the bar away and tell what the report says. report: of `make_report`."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
