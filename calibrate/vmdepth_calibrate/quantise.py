@@ -24,8 +24,8 @@ from vmdepth_calibrate.ranges import Ranges
 from vmdepth_export.graph import check, region_of
 from vmdepth_runtime.contract import StepContract
 
-Form = Literal["tensorrt", "cpu"]
-Precision = Literal["int8", "fp8"]
+QuantisationForm = Literal["tensorrt", "cpu"]  # what the quantised graph is for: see `quantise`
+QuantisedPrecision = Literal["int8", "fp8"]
 _LARGEST_E4M3 = 448.0
 _CLIPS = ("Relu", "Clip")
 
@@ -46,7 +46,7 @@ def clips(proto: onnx.ModelProto, found: Iterable[NodeProto]) -> list[NodeProto]
     return [node for node in proto.graph.node if node.op_type in _CLIPS and node.input[0] in given]
 
 
-def watched_tensors(proto: onnx.ModelProto, form: Form) -> list[str]:
+def watched_tensors(proto: onnx.ModelProto, form: QuantisationForm) -> list[str]:
     """The activations whose ranges are needed: what the layers read, and on the CPU also what they give."""
     found = layers(proto)
     names = [node.input[0] for node in found]
@@ -60,8 +60,8 @@ def quantise(
     contract: StepContract,
     ranges: Ranges,
     chosen: Collection[str],
-    form: Form,
-    precision: Precision = "int8",
+    form: QuantisationForm,
+    precision: QuantisedPrecision = "int8",
 ) -> tuple[onnx.ModelProto, StepContract]:
     """A copy of a float32 step graph with the layers of the names in `chosen` quantised, and its contract.
 

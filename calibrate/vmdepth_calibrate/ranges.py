@@ -21,7 +21,7 @@ _BINS = 2048
 _PERCENTILE = 99.99
 
 
-class Observed:
+class ActivationHistograms:
     """Histograms of tensors over a stream."""
 
     def __init__(self) -> None:
@@ -45,16 +45,16 @@ class Observed:
 
 def observe(
     proto: onnx.ModelProto, tensors: Sequence[str], session: StepSession, frames: Iterable[NDArray[np.uint8]]
-) -> Observed:
+) -> ActivationHistograms:
     """Run a step graph over frames uint8 [B, H, W, 3] from its initial states and watch the named tensors.
 
     session: the same graph, which keeps the states.
     """
     probe = Probe(proto, tensors)
-    observed = Observed()
+    histograms = ActivationHistograms()
     session.reset()
     for frame in frames:
-        observed.add(probe(frame, session.states()))
+        histograms.add(probe(frame, session.states()))
         session.frame[...] = frame
         session.step()
-    return observed
+    return histograms

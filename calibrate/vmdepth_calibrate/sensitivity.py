@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from vmdepth_calibrate.quantise import Form, Precision, layers, quantise
+from vmdepth_calibrate.quantise import QuantisationForm, QuantisedPrecision, layers, quantise
 from vmdepth_calibrate.ranges import Ranges
 from vmdepth_export.parity.comparison import spread
-from vmdepth_export.parity.sides import open_graph
+from vmdepth_export.parity.opening import open_graph
 from vmdepth_runtime.contract import StepContract
 
 
@@ -28,8 +28,8 @@ def layer_costs(
     proto: onnx.ModelProto,
     contract: StepContract,
     ranges: Ranges,
-    form: Form,
-    precision: Precision,
+    form: QuantisationForm,
+    precision: QuantisedPrecision,
     frames: Sequence[NDArray[np.uint8]],
 ) -> Iterator[LayerCost]:
     """Cost of every layer of a float32 step graph, in the order of the graph; frames: uint8 [B, H, W, 3]."""

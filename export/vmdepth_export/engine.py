@@ -7,22 +7,22 @@ the GPU that the engine is for. TensorRT-RTX builds ahead of time for chosen com
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import click
 import onnx
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from vmdepth_export.graph import expand, read_step_graph
 from vmdepth_export.parity.comparison import compare, precision_of
-from vmdepth_export.parity.frames import PARITY_FRAMES, choose_frames
-from vmdepth_export.parity.sides import open_sides
+from vmdepth_export.parity.frames import choose_frames
+from vmdepth_export.parity.opening import open_pair
+from vmdepth_export.parity.settings import PARITY_FRAMES
 from vmdepth_runtime.atomic_files import part_name, write_whole
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.errors import InputError, WorkError
@@ -53,10 +53,13 @@ class BuildSettings:
     workspace: int | None = None
 
 
-def build_and_tell(source: Path, output: Path, settings: BuildSettings) -> None:
-    """`build_engine`, and parity where there is a GPU to run the engine on, with all of it told on the terminal.
+def build_and_tell(
+    source: Path, output: Path, settings: BuildSettings, tell: Callable[[str], None], warn: Callable[[str], None]
+) -> None:
+    """`build_engine`, and parity where there is a GPU to run the engine on, with a bar on the terminal meanwhile.
 
-    Raises WorkError, and leaves no engine behind, when the two do not agree.
+    tell: gets the lines on what came of it. warn: gets those on what is known to be bad. Raises WorkError, and leaves
+    no engine behind, when the two do not agree.
     """
     bars = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
@@ -65,17 +68,17 @@ def build_and_tell(source: Path, output: Path, settings: BuildSettings) -> None:
     contract, facts = read_sidecar(output)
     told = f"{settings.target} {facts.version}, compute capability {', '.join(facts.capabilities)}"
     if not built:
-        click.echo(f"{output}: is up to date ({told})")
+        tell(f"{output}: is up to date ({told})")
         return
     gpu = find_gpu()
     if bad := known_bad(facts.target, facts.version, gpu.capability if gpu else None):
-        click.echo(f"{output}: TensorRT {facts.version} is {bad}", err=True)
-    click.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {told}")
+        warn(f"{output}: TensorRT {facts.version} is {bad}")
+    tell(f"{output}: {output.stat().st_size / 1e6:.1f} MB, {told}")
     if contract.parity:
         frames, error = contract.parity["frames"], contract.parity["depth_mean"]
-        click.echo(f"agrees with {source} over {frames} frames: depth {error:.1e} of its range")
+        tell(f"agrees with {source} over {frames} frames: depth {error:.1e} of its range")
     else:
-        click.echo(
+        tell(
             "not compared, as it does not run on this machine; on the device: vmdepth-parity "
             f"{source.name} {output.name}"
         )
@@ -83,7 +86,7 @@ def build_and_tell(source: Path, output: Path, settings: BuildSettings) -> None:
 
 def _prove(source: Path, engine: Path) -> dict[str, Any]:
     """The figures of an engine against its step graph. Raises WorkError when they disagree."""
-    with open_sides(source, engine) as (reference, candidate):
+    with open_pair(source, engine) as (reference, candidate):
         report = compare(reference, candidate, choose_frames(None, PARITY_FRAMES, candidate.contract))
     if not report.agrees:
         raise WorkError(f"not kept: the engine disagrees with {source} in {', '.join(report.wrong)}; {_LOOK}")

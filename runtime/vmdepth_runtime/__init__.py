@@ -18,27 +18,32 @@ from vmdepth_runtime.errors import InputError, WorkError
 
 if TYPE_CHECKING:
     from vmdepth_runtime.contract import StepContract
-    from vmdepth_runtime.depth.keyframes import KeyframeSettings
+    from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
     from vmdepth_runtime.depth.stream import DepthResult, DepthStream
+    from vmdepth_runtime.pipeline.run import run
+    from vmdepth_runtime.pipeline.settings import RunSettings
     from vmdepth_runtime.sessions.onnx import OnnxSession
     from vmdepth_runtime.sinks.base import SinkFacts
     from vmdepth_runtime.sinks.open import open_sink
-    from vmdepth_runtime.sources.base import LiveSettings, SourceFrame, VideoInfo
+    from vmdepth_runtime.sources.base import SourceFrame, VideoInfo
     from vmdepth_runtime.sources.open import open_source
+    from vmdepth_runtime.sources.settings import LiveSettings
 
 # Loaded at first use: ONNX Runtime, PyAV and OpenCV together take most of a second.
 _HOME = {
     "DepthResult": "depth.stream",
     "DepthStream": "depth.stream",
-    "KeyframeSettings": "depth.keyframes",
-    "LiveSettings": "sources.base",
+    "KeyframeSettings": "depth.keyframe_settings",
+    "LiveSettings": "sources.settings",
     "OnnxSession": "sessions.onnx",
+    "RunSettings": "pipeline.settings",
     "SinkFacts": "sinks.base",
     "SourceFrame": "sources.base",
     "StepContract": "contract",
     "VideoInfo": "sources.base",
     "open_sink": "sinks.open",
     "open_source": "sources.open",
+    "run": "pipeline.run",
 }
 
 __all__ = [
@@ -48,6 +53,7 @@ __all__ = [
     "KeyframeSettings",
     "LiveSettings",
     "OnnxSession",
+    "RunSettings",
     "SinkFacts",
     "SourceFrame",
     "StepContract",
@@ -55,6 +61,7 @@ __all__ = [
     "WorkError",
     "open_sink",
     "open_source",
+    "run",
 ]
 
 

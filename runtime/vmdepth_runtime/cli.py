@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields
 from importlib.metadata import entry_points
 from typing import Any, NoReturn
 
@@ -38,6 +39,15 @@ class LateHelpOption(click.Option):
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         self.help = self._late_help()
         return super().get_help_record(ctx)
+
+
+def defaults_of(*settings: type) -> dict[str, Any]:
+    """A command's `context_settings`, with which its options take their defaults from dataclasses of settings.
+
+    So a default stands there alone, and `--help` reads it. An option belongs to the field of its name.
+    """
+    values = {field.name: field.default for kind in settings for field in fields(kind) if field.default is not MISSING}
+    return {"default_map": values}
 
 
 def run_command(command: click.Command, arguments: Sequence[str] | None = None) -> NoReturn:

@@ -148,7 +148,7 @@ class StateSpec:
 @dataclass(frozen=True)
 class KeyframeDefaults:
     """Where key-frame anchoring starts from; the runtime's options override it. They are explained in
-    `vmdepth_runtime.depth.keyframes.KeyframeSettings`."""
+    `vmdepth_runtime.depth.keyframe_settings.KeyframeSettings`."""
 
     capacity: int = 8
     interval: int = 30

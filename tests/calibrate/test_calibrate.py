@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from itertools import islice
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,20 +17,26 @@ from vmdepth.data.rendering.synthetic import render_clips
 from vmdepth.evaluation.accuracy import accuracy
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth_calibrate.calibrate import calibrate
+from vmdepth_calibrate import CalibrationSettings, calibrate
+from vmdepth_calibrate.calibration import ENOUGH, calibrate_on
 from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
-from vmdepth_calibrate.ranges import Observed, observe
+from vmdepth_calibrate.ranges import ActivationHistograms, observe
 from vmdepth_calibrate.sensitivity import layer_costs
-from vmdepth_export.export import export_step_graph
+from vmdepth_export.conversion.proven_graph import export_step_graph
 from vmdepth_export.graph import expand, read_step_graph, region_of
 from vmdepth_export.parity.comparison import compare
 from vmdepth_export.parity.frames import source_frames
-from vmdepth_export.parity.sides import open_side
+from vmdepth_export.parity.opening import open_model
 from vmdepth_runtime import bundled
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sessions.onnx import OnnxSession
 
 FRAMES = 120
+
+
+def settings(model, output, **changes):
+    """For frames that are at hand already."""
+    return CalibrationSettings(model, data="frames at hand", output=output, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +53,7 @@ def footage(contract, shared_data):
 @pytest.fixture(scope="module")
 def int8(footage, tmp_path_factory):
     path = tmp_path_factory.mktemp("int8") / "edge.int8.onnx"
-    calibrate(bundled.MODEL, footage[:FRAMES], path)
+    calibrate_on(footage[:FRAMES], settings(bundled.MODEL, path))
     return path
 
 
@@ -57,12 +64,12 @@ def wider(footage, contract, tmp_path_factory):
     rendered = (clips.rgb[:, 0].clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).numpy()[:, None]
     frames = [frame for pair in zip(rendered, footage, strict=False) for frame in pair]
     path = tmp_path_factory.mktemp("wider") / "edge.int8.onnx"
-    calibrate(bundled.MODEL, frames, path, keep_above=0.005)
+    calibrate_on(frames, settings(bundled.MODEL, path, keep_above=0.005))
     return path
 
 
 def test_held_out_frames_agree(wider, footage):
-    report = compare(OnnxSession(bundled.MODEL), open_side(wider), footage[FRAMES : FRAMES + 60])
+    report = compare(OnnxSession(bundled.MODEL), open_model(wider), footage[FRAMES : FRAMES + 60])
     assert report.precision == "int8"
     assert report.agrees, report.wrong
     assert report.agreement.delta1 >= 0.97
@@ -83,7 +90,7 @@ def test_against_the_truth_of_rendered_clips_no_point_is_lost(wider, contract):
             found.append(accuracy(depths, list(truth[:, 0])).delta1)
         return float(np.mean(found))
 
-    assert delta1(open_side(wider)) >= delta1(OnnxSession(bundled.MODEL)) - 0.01
+    assert delta1(open_model(wider)) >= delta1(OnnxSession(bundled.MODEL)) - 0.01
 
 
 def test_what_is_quantised_and_what_is_not(int8):
@@ -120,7 +127,7 @@ def test_the_form_for_tensorrt_is_symmetric_and_leaves_biases(int8):
 
 def test_the_form_for_cpus_is_u8_and_agrees(footage, tmp_path):
     path = tmp_path / "cpu.onnx"
-    report, _ = calibrate(bundled.MODEL, footage[:30], path, form="cpu")
+    report = calibrate_on(footage[:30], settings(bundled.MODEL, path, form="cpu")).parity
     assert report.agrees
     assert any(
         entry.data_type == TensorProto.UINT8 and entry.name.endswith("zero_point")
@@ -133,7 +140,7 @@ def test_fp8_agrees_on_a_transformer(footage, tmp_path):
     export_step_graph(VideoDepth(PRESETS["tiny"]).eval(), tmp_path / "tiny.onnx", 56, 70, frames=3)
     frames = [cv2.resize(frame[0], (70, 56))[None] for frame in footage[:30]]
     path = tmp_path / "fp8.onnx"
-    report, _ = calibrate(tmp_path / "tiny.onnx", frames, path, precision="fp8")
+    report = calibrate_on(frames, settings(tmp_path / "tiny.onnx", path, precision="fp8")).parity
     assert report.precision == "fp8"
     assert report.agrees, report.wrong
     assert any(entry.data_type == TensorProto.FLOAT8E4M3FN for entry in onnx.load(path).graph.initializer)
@@ -142,7 +149,7 @@ def test_fp8_agrees_on_a_transformer(footage, tmp_path):
 def test_a_graph_that_three_bits_of_mantissa_break_is_not_written(footage, tmp_path):
     """The bundled model in FP8: its convolutions without norms are for INT8."""
     with pytest.raises(WorkError, match="not written, its depth is too far from that of"):
-        calibrate(bundled.MODEL, footage[:30], tmp_path / "fp8.onnx", precision="fp8")
+        calibrate_on(footage[:30], settings(bundled.MODEL, tmp_path / "fp8.onnx", precision="fp8"))
     assert not list(tmp_path.iterdir())
 
 
@@ -150,10 +157,10 @@ def test_ranges_are_those_of_the_stream():
     """All but one value in 10,000 is kept, and a range never reaches beyond what was seen."""
     values = np.random.default_rng(0).uniform(-1, 3, 1_000_000).astype(np.float32)
     values[:10] = 1000
-    observed = Observed()
-    observed.add({"a": values[::2]})
-    observed.add({"a": values[1::2]})
-    low, high = observed.ranges()["a"]
+    histograms = ActivationHistograms()
+    histograms.add({"a": values[::2]})
+    histograms.add({"a": values[1::2]})
+    low, high = histograms.ranges()["a"]
     assert low == pytest.approx(-1, abs=1e-3)
     assert 2.9 < high < 4
 
@@ -184,7 +191,7 @@ def test_every_layer_has_a_cost_and_dear_ones_can_stay(footage, contract):
 
 def test_leaving_every_layer_out_is_refused(footage, tmp_path):
     with pytest.raises(InputError, match="--keep-above 0: leaves no layer to quantise; the cheapest costs"):
-        calibrate(bundled.MODEL, footage[:3], tmp_path / "q.onnx", keep_above=0.0)
+        calibrate_on(footage[:3], settings(bundled.MODEL, tmp_path / "q.onnx", keep_above=0.0))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -205,7 +212,7 @@ def test_the_command_refuses_bad_input_in_one_line(int8, tmp_path, shared_data):
         command = [
             sys.executable,
             "-m",
-            "vmdepth_calibrate.calibrate",
+            "vmdepth_calibrate.cli",
             model,
             "--data",
             source,
@@ -217,3 +224,37 @@ def test_the_command_refuses_bad_input_in_one_line(int8, tmp_path, shared_data):
         assert len(done.stderr.strip().splitlines()) == 1
         assert done.stderr.startswith("vmdepth-calibrate: ")
     assert not (tmp_path / "q.onnx").exists()
+
+
+def test_the_library_function_calibrates_from_settings_quiet_but_for_what_it_warns_of(tmp_path, capfd):
+    warned = []
+    report = tmp_path / "report.json"
+    chosen = CalibrationSettings(bundled.MODEL, str(bundled.CLIP), tmp_path / "q.onnx", frames=20, report=report)
+    result = calibrate(chosen, warn=warned.append)
+    assert result.parity.agrees
+    assert json.loads(report.read_text())["agrees"]
+    assert read_step_graph(chosen.output)[1].precision["encoder"] == "int8"
+    assert warned == [f"{bundled.CLIP}: has only 20 frames; ranges from fewer than {ENOUGH} often miss some"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_help_shows_the_defaults_of_the_settings_and_the_command_takes_them(monkeypatch):
+    from vmdepth_calibrate import calibration
+    from vmdepth_calibrate.cli import command
+
+    words = ["a.onnx", "--data", "b.mp4", "-o", "c.onnx"]
+    text = " ".join(command.get_help(command.make_context("vmdepth-calibrate", list(words))).split())
+    for value in (CalibrationSettings.precision, CalibrationSettings.form):
+        assert f"[default: {value}]" in text
+    assert f"[default: {CalibrationSettings.frames}; x>=2]" in text
+
+    given = []
+
+    def stand_in(settings, **_):
+        given.append(settings)
+        raise WorkError("enough")
+
+    monkeypatch.setattr(calibration, "calibrate", stand_in)
+    with pytest.raises(WorkError, match="enough"):
+        command.main(words, standalone_mode=False)
+    assert given == [CalibrationSettings(Path("a.onnx"), "b.mp4", Path("c.onnx"))]

@@ -1,12 +1,28 @@
-"""vmdepth-export and vmdepth-bench as a user meets them."""
+"""The commands as a user meets them, and the functions that they are."""
 
 import json
 import subprocess
 import sys
+from dataclasses import MISSING, fields
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from vmdepth import checkpoint
+from vmdepth.networks.temporal_attention import PLACES
+from vmdepth_export import (
+    BenchSettings,
+    ExportSettings,
+    InfoSettings,
+    ParitySettings,
+    benchmark,
+    compare_models,
+    describe,
+    export,
+)
+from vmdepth_export.conversion.settings import ATTENTION, LONGEST_WINDOW, PRECISION, STREAMS
+from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sessions.onnx import OnnxSession
 
 
@@ -17,21 +33,9 @@ def saved(network, tmp_path_factory):
     return path
 
 
-def run(module, *arguments):
-    command = [sys.executable, "-m", f"vmdepth_export.{module}", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_export_writes_a_checked_graph(saved, tmp_path):
-    output = tmp_path / "net.onnx"
-    done = run("export", saved, "-o", output, "--size", "42x56")
-    assert done.returncode == 0, done.stderr
-    assert "agrees with" in done.stdout
-    assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
-    contract = OnnxSession(output).contract
-    assert contract.parity["frames"] == 200
-    assert contract.parity["depth"] <= 1e-4
-    assert contract.parity["states"] <= 1e-4
+def run(command, *arguments):
+    words = [sys.executable, "-m", f"vmdepth_export.{command}.cli", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(
@@ -54,18 +58,56 @@ def test_export_writes_a_checked_graph(saved, tmp_path):
     ],
 )
 def test_export_refuses_bad_input_in_one_line(arguments, message, saved, tmp_path):
-    done = run("export", *(a.format(saved=saved, folder=tmp_path) for a in arguments))
+    done = run("conversion", *(a.format(saved=saved, folder=tmp_path) for a in arguments))
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_bench_reports_rates_and_shares(saved, tmp_path):
+def test_bench_refuses_bad_input_in_one_line():
+    done = run("bench", "none.onnx")
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+# -- the functions behind the commands -----------------------------------------------------------------------------
+
+
+def test_export_from_settings_writes_a_checked_graph_that_parity_from_settings_agrees_with(saved, tmp_path, capfd):
+    lines = []
+    settings = ExportSettings(saved, tmp_path / "net.onnx", size=(42, 56))
+    written = export(settings, tell=lines.append)
+    assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
+    contract = OnnxSession(settings.output).contract
+    assert contract.parity["frames"] == written.frames == 200
+    assert contract.parity["depth"] <= 1e-4
+    assert contract.parity["states"] <= 1e-4
+    (line,) = lines
+    assert line.startswith(f"{settings.output}: 42x56, fp32, relative inverse depth, ")
+    assert f"agrees with {saved} over 200 frames" in line
+    report = tmp_path / "parity.json"
+    proven = compare_models(ParitySettings(saved, settings.output, frames=3, report=report))
+    assert (proven.agrees, proven.frames) == (True, 3)
+    assert json.loads(report.read_text())["agrees"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_export_from_settings_refuses_what_the_command_refuses(tmp_path):
+    for settings, message in (
+        (ExportSettings(Path("a.onnx"), tmp_path / "b.onnx"), "say in which --precision"),
+        (ExportSettings(Path("a.onnx"), tmp_path / "b.engine", streams=1), "--streams: is chosen when a checkpoint"),
+        (ExportSettings(Path("a.safetensors"), tmp_path / "b.plan"), "should end in .onnx or .engine"),
+    ):
+        with pytest.raises(InputError, match=message):
+            export(settings)
+
+
+def test_bench_from_settings_reports_rates_and_shares(saved, tmp_path, capfd):
     report = tmp_path / "bench.json"
-    done = run("bench", saved, "--frames", 10, "--report", report)
-    assert done.returncode == 0, done.stderr
-    figures = json.loads(report.read_text())
+    figures = benchmark(BenchSettings(saved, frames=10, report=report))
+    assert capfd.readouterr().out == ""
+    assert figures == json.loads(report.read_text())
     assert figures["frames_per_second"].keys() == {"torch step", "onnx step", "vmdepth-run"}
     assert figures["step_shares"].keys() == {"encoder", "heads", "decoder", "other"}
     assert sum(figures["step_shares"].values()) == pytest.approx(1)
@@ -75,7 +117,56 @@ def test_bench_reports_rates_and_shares(saved, tmp_path):
     assert figures["run_over_session"] > 0
 
 
-def test_bench_refuses_bad_input_in_one_line():
-    done = run("bench", "none.onnx")
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_info_from_settings_describes(step_graph):
+    assert dict(describe(InfoSettings(step_graph)))["frames"] == "42x56, 1 at once"
+    assert "Python" in dict(describe(InfoSettings()))
+
+
+# Command → words that it cannot do without, settings, function of its library.
+COMMANDS = {
+    "conversion": (["a.pth"], ExportSettings(Path("a.pth")), "convert.export"),
+    "bench": (["a.onnx"], BenchSettings(Path("a.onnx")), "measure.benchmark"),
+    "parity": (["a.onnx", "b.onnx"], ParitySettings(Path("a.onnx"), Path("b.onnx")), "proof.compare_models"),
+    "info": ([], InfoSettings(), "describe.describe"),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_options_have_the_defaults_of_the_settings_and_help_shows_them(name, monkeypatch):
+    words, settings, function = COMMANDS[name]
+    command = import_module(f"vmdepth_export.{name}.cli").command
+    module, _, function = function.partition(".")
+    given = []
+
+    def stand_in(settings, **_):
+        given.append(settings)
+        raise InputError("enough")
+
+    monkeypatch.setattr(import_module(f"vmdepth_export.{name}.{module}"), function, stand_in)
+    with pytest.raises(InputError, match="enough"):
+        command.main(words, standalone_mode=False)
+    assert given == [settings]
+
+    text = " ".join(command.get_help(command.make_context(name, list(words))).split())
+    for field in fields(settings):
+        if field.default not in (MISSING, None, (), False):
+            assert f"[default: {field.default}" in text
+
+
+def test_help_of_export_shows_what_a_checkpoint_becomes():
+    command = import_module("vmdepth_export.conversion.cli").command
+    text = " ".join(command.get_help(command.make_context("vmdepth-export", ["a.pth"])).split())
+    for value in (f"{PRECISION}, or the graph's", LONGEST_WINDOW, ATTENTION, STREAMS):
+        assert f"[default: {value}]" in text
+    assert LONGEST_WINDOW == PLACES
+
+
+@pytest.mark.parametrize("package", ["vmdepth_export", "vmdepth_calibrate"])
+def test_a_package_has_all_its_names_and_importing_it_is_cheap(package):
+    code = f"import sys, {package}; assert not {{'numpy', 'onnx', 'torch', 'click'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    module = import_module(package)
+    for name in module.__all__:
+        assert getattr(module, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        module.nothing  # noqa: B018

@@ -5,11 +5,11 @@ import pytest
 from vmdepth.session import TorchSession
 from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
 from vmdepth_calibrate.ranges import observe
-from vmdepth_export.export import bake_step_graph, export_step_graph
+from vmdepth_export.conversion.proven_graph import bake_step_graph, export_step_graph
 from vmdepth_export.graph import expand, read_step_graph, region_of, with_contract
 from vmdepth_export.parity.comparison import compare
 from vmdepth_export.parity.frames import rendered_frames, source_frames
-from vmdepth_export.parity.sides import open_graph
+from vmdepth_export.parity.opening import open_graph
 from vmdepth_runtime import bundled
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sessions.onnx import OnnxSession

@@ -18,12 +18,13 @@ from vmdepth.session import contract_of
 from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
 from vmdepth_calibrate.ranges import observe
 from vmdepth_export import engine as engine_module
+from vmdepth_export.conversion.cli import command
+from vmdepth_export.conversion.proven_graph import export_step_graph
 from vmdepth_export.engine import BuildSettings, build_engine, choose_capabilities
-from vmdepth_export.export import export, export_step_graph
 from vmdepth_export.graph import check, element_types, expand, read_step_graph, save_step_graph, with_contract
 from vmdepth_export.parity.engine_probe import EngineProbe
 from vmdepth_export.parity.frames import rendered_frames
-from vmdepth_export.parity.sides import open_graph
+from vmdepth_export.parity.opening import open_graph
 from vmdepth_export.precision import bake
 from vmdepth_export.step_graph import to_onnx
 from vmdepth_runtime.errors import InputError, WorkError
@@ -226,7 +227,7 @@ def test_engines_that_give_inner_tensors_out_build_for_every_part_of_the_graph(s
 def test_the_command_bakes_and_builds(step_graph, tmp_path):
     output = tmp_path / "half.engine"
     arguments = [str(step_graph), "-o", str(output), "--precision", "fp16", "--target", "tensorrt-rtx"]
-    done = CliRunner().invoke(export, arguments)
+    done = CliRunner().invoke(command, arguments)
     assert done.exit_code == 0, done.output
     assert "not compared, as it does not run on this machine" in done.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["half.engine", "half.engine.json", "half.fp16.onnx"]
@@ -237,6 +238,6 @@ def test_the_command_bakes_and_builds(step_graph, tmp_path):
 
 @pytest.mark.no_gpu
 def test_tensorrt_itself_needs_the_gpu_it_builds_for(step_graph, tmp_path):
-    done = CliRunner().invoke(export, [str(step_graph), "-o", str(tmp_path / "x.engine")])
+    done = CliRunner().invoke(command, [str(step_graph), "-o", str(tmp_path / "x.engine")])
     assert isinstance(done.exception, InputError)
     assert "build ahead of time with '--target tensorrt-rtx'" in str(done.exception)

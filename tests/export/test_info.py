@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from vmdepth_export import info
+from vmdepth_export.info import machine
 from vmdepth_runtime import bundled
 
 
 def vmdepth_info(*arguments):
-    command = [sys.executable, "-m", "vmdepth_export.info", *map(str, arguments)]
+    command = [sys.executable, "-m", "vmdepth_export.info.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -26,7 +26,7 @@ def test_a_listed_provider_that_does_not_load(monkeypatch):
 
     lacking = next(p for p in onnxruntime.get_all_providers() if p not in onnxruntime.get_available_providers())
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [lacking])
-    assert ("", f"{lacking}: listed, but does not load") in info.machine_facts()
+    assert ("", f"{lacking}: listed, but does not load") in machine.machine_facts()
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,8 @@ def test_a_listed_provider_that_does_not_load(monkeypatch):
 def test_jetpack(release, told, tmp_path, monkeypatch):
     file = tmp_path / "nv_tegra_release"
     file.write_text(release)
-    monkeypatch.setattr(info, "_L4T", file)
-    assert info.find_jetpack() == told
+    monkeypatch.setattr(machine, "_L4T", file)
+    assert machine.find_jetpack() == told
 
 
 def test_a_step_graph():

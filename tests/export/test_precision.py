@@ -8,12 +8,12 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from vmdepth_export.export import bake_step_graph, export_step_graph
+from vmdepth_export.conversion.proven_graph import bake_step_graph, export_step_graph
 from vmdepth_export.graph import element_types, read_step_graph, region_of
 from vmdepth_export.parity.comparison import compare
 from vmdepth_export.parity.emulation import emulated
 from vmdepth_export.parity.frames import source_frames
-from vmdepth_export.parity.sides import open_graph
+from vmdepth_export.parity.opening import open_graph
 from vmdepth_export.precision import HALVES, bake
 from vmdepth_runtime import bundled
 from vmdepth_runtime.contract import REGIONS

@@ -14,12 +14,13 @@ from vmdepth import checkpoint
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import TorchSession, open_session
-from vmdepth_export.bench_heads import head_times, reprojecting_step
-from vmdepth_export.export import export, export_step_graph
+from vmdepth_export.bench.heads import head_times, reprojecting_step
+from vmdepth_export.conversion.cli import command
+from vmdepth_export.conversion.proven_graph import export_step_graph
 from vmdepth_export.graph import read_step_graph, with_contract
 from vmdepth_export.parity.comparison import compare
 from vmdepth_export.parity.frames import rendered_frames
-from vmdepth_export.parity.sides import open_graph
+from vmdepth_export.parity.opening import open_graph
 from vmdepth_export.precision import bake
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sessions.onnx import OnnxSession
@@ -173,7 +174,7 @@ def test_the_commands_take_form_and_window_and_parity_finds_them_in_the_graph(tm
             "28x42",
             *options,
         ]
-        assert CliRunner().invoke(export, arguments, catch_exceptions=False).exit_code == 0
+        assert CliRunner().invoke(command, arguments, catch_exceptions=False).exit_code == 0
         graph = OnnxSession(tmp_path / "video.onnx")
         network = open_session(tmp_path / "video.safetensors", like=graph.contract)
         assert network.contract.states == graph.contract.states

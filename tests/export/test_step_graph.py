@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from vmdepth.session import TorchSession
-from vmdepth_export.export import export_step_graph
+from vmdepth_export.conversion.proven_graph import export_step_graph
 from vmdepth_export.graph import OPSET
 from vmdepth_export.parity.comparison import compare
 from vmdepth_export.parity.frames import rendered_frames, source_frames

@@ -4,7 +4,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from vmdepth_export.export import export_step_graph
+from vmdepth_export.conversion.proven_graph import export_step_graph
 from vmdepth_export.triton import write_repository
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sessions.onnx import OnnxSession

@@ -179,7 +179,7 @@ def vmdepth_run(
 ) -> Callable[..., Outcome]:
     """Run the command in this process, in `tmp_path`, with the small model unless another is named."""
     from vmdepth_runtime.cli import run_command
-    from vmdepth_runtime.pipeline.run import command
+    from vmdepth_runtime.pipeline.cli import command
 
     monkeypatch.chdir(tmp_path)
 

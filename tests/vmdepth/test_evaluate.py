@@ -22,7 +22,7 @@ from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.preparation import depth_at, network_size, prepare_still
 from vmdepth.session import TorchSession
-from vmdepth_export.export import export_step_graph
+from vmdepth_export.conversion.proven_graph import export_step_graph
 from vmdepth_runtime import bundled
 from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError

@@ -18,8 +18,8 @@ from vmdepth_export.parity.comparison import TOLERANCES, one_frame, precision_of
 from vmdepth_export.parity.emulation import emulated
 from vmdepth_export.parity.engine_probe import EngineProbe
 from vmdepth_export.parity.frames import choose_frames
+from vmdepth_export.parity.opening import open_graph
 from vmdepth_export.parity.probe import Probe
-from vmdepth_export.parity.sides import open_graph
 from vmdepth_runtime.contract import OUTPUTS, StepContract, state_input
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.integrity import file_hash

@@ -1,14 +1,14 @@
-"""`vmdepth-parity`: do two sides give the same depth and remember the same, frame after frame?"""
+"""`vmdepth-parity`: do two models give the same depth and remember the same, frame after frame?"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from vmdepth_runtime.atomic_files import being_written, check_target, part_name, write_report
-from vmdepth_runtime.cli import run_command
+from vmdepth_export.parity.settings import ParitySettings
+from vmdepth_runtime.cli import defaults_of, run_command
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,20 +18,17 @@ if TYPE_CHECKING:
 _COLUMNS = ("largest", "mean", "p99", "cosine", "growth")
 
 
-@click.command("vmdepth-parity")
+@click.command("vmdepth-parity", context_settings=defaults_of(ParitySettings))
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
 @click.option("--source", help="Video or image folder to run both over. [default: rendered frames]")
-@click.option("--frames", default=200, show_default=True, type=click.IntRange(min=1), help="At most this many.")
+@click.option("--frames", show_default=True, type=click.IntRange(min=1), help="At most this many.")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures as JSON.")
 @click.option(
     "--picture", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the error over frames, PNG."
 )
 @click.option("--bisect", is_flag=True, help="If they disagree, name the first tensor that does, in graph order.")
-def parity(
-    reference: Path, candidate: Path, source: str | None, frames: int, report: Path | None, picture: Path | None,
-    bisect: bool,
-) -> int:  # fmt: skip
+def command(**options: Any) -> int:
     """Prove that CANDIDATE computes what REFERENCE does.
 
     Each is a checkpoint (.safetensors, .pth), a step graph (.onnx) or an engine (.engine). Step graphs in half
@@ -39,39 +36,22 @@ def parity(
     """
     from rich.console import Console
 
-    from vmdepth_export.parity.bisect import first_divergence
-    from vmdepth_export.parity.comparison import compare
-    from vmdepth_export.parity.frames import choose_frames
-    from vmdepth_export.parity.sides import open_sides
-    from vmdepth_runtime.errors import WorkError
+    from vmdepth_export.parity.proof import compare_models, find_divergence
 
-    for target in (report, picture):
-        if target:
-            check_target(target)
-    with open_sides(reference, candidate) as (first, second):
-        contract = second.contract
-        try:
-            result = compare(first, second, choose_frames(source, frames, contract))
-        except WorkError as error:
-            if not bisect:
-                raise
-            raise WorkError(f"{error}; {first_divergence(reference, candidate, source, frames)}") from None
-    if report:
-        write_report(result.to_dict(), report)
-    if picture:
-        draw(result, picture)
-    Console().print(table(result))
+    settings = ParitySettings(**options)
+    result = compare_models(settings)
+    Console().print(_table(result))
     verdict = "agree" if result.agrees else "DISAGREE"
     click.echo(
-        f"{reference} and {candidate} {verdict} over {result.frames} frames: of the depth δ1 "
+        f"{settings.reference} and {settings.candidate} {verdict} over {result.frames} frames: of the depth δ1 "
         f"{result.agreement.delta1:.4f} (≥ {result.tolerance.delta1:g}), AbsRel {result.agreement.absrel:.2e}"
     )
-    if bisect and not result.agrees:
-        click.echo(first_divergence(reference, candidate, source, frames))
+    if settings.bisect and not result.agrees:
+        click.echo(find_divergence(settings))  # told last: it takes as long again
     return 0 if result.agrees else 1
 
 
-def table(result: ParityReport) -> Table:
+def _table(result: ParityReport) -> Table:
     """The figures of every output beside what is allowed of them."""
     from rich.table import Column, Table
 
@@ -95,28 +75,9 @@ def table(result: ParityReport) -> Table:
     return drawn
 
 
-def draw(result: ParityReport, path: Path) -> None:
-    """Mean error of depth and of the worst state over frames, and the tolerance, as PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    axes = figure.subplots()
-    for name, errors in result.history.items():
-        if any(errors):
-            axes.semilogy(range(len(errors)), errors, label=name)
-    axes.axhline(result.tolerance.mean, color="black", linestyle="--", label=f"tolerance of {result.precision}")
-    axes.set_xlabel("frame")
-    axes.set_ylabel("mean error, share of the range")
-    axes.legend()
-    axes.grid(alpha=0.3)
-    part = part_name(path)
-    with being_written(path, part):
-        figure.savefig(part, format="png", dpi=100)
-        part.replace(path)
-
-
 def main() -> NoReturn:
-    run_command(parity)
+    """The console script."""
+    run_command(command)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 from vmdepth_runtime import bundled
 from vmdepth_runtime.contract import StepContract
 
-PARITY_FRAMES = 200
-"""How many frames prove a graph or an engine before it is kept."""
-
 
 def choose_frames(source: str | None, count: int, contract: StepContract) -> Iterator[NDArray[np.uint8]]:
     """`count` frames for a model: of a source, or rendered ones where there is none.

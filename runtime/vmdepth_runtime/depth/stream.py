@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime import bundled
 from vmdepth_runtime.contract import Resize, StepContract
-from vmdepth_runtime.depth.keyframes import KeyframeSettings
+from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.depth.resize import DepthResizer
 from vmdepth_runtime.depth.stream_batch import StreamBatch
 from vmdepth_runtime.errors import InputError

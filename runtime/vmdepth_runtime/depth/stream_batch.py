@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.contract import Resize
-from vmdepth_runtime.depth.keyframes import KeyframeBank, KeyframeSettings
+from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
+from vmdepth_runtime.depth.keyframes import KeyframeBank
 from vmdepth_runtime.depth.resize import resize_frame
 from vmdepth_runtime.sessions.base import StepOutputs, StepSession
 

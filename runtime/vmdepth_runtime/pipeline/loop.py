@@ -1,4 +1,4 @@
-"""Frames from the feeds, through the network, to the writers: reading, stepping and writing overlap."""
+"""Frames from the readers, through the network, to the writers: reading, stepping and writing overlap."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 
-from vmdepth_runtime.depth.stream_batch import StreamBatch
+from vmdepth_runtime.depth.stream_batch import StreamBatch, StreamDepth
 from vmdepth_runtime.errors import WorkError
 from vmdepth_runtime.pipeline.interrupt import Interruptible
-from vmdepth_runtime.pipeline.reader import Feed, Ready
+from vmdepth_runtime.pipeline.reader import FrameReader, PreparedFrame
 from vmdepth_runtime.pipeline.statistics import RunStatistics
 from vmdepth_runtime.pipeline.writer import Writer
 from vmdepth_runtime.stage_timer import StageTimer
@@ -18,7 +18,7 @@ _PATIENCE = 0.1  # seconds that cameras wait for one that has nothing new
 
 
 def run_pipeline(
-    feeds: Sequence[Feed],
+    readers: Sequence[FrameReader],
     batch: StreamBatch,
     writers: Sequence[Writer],
     statistics: RunStatistics,
@@ -28,59 +28,81 @@ def run_pipeline(
     *,
     strict: bool = False,
 ) -> None:
-    """Until all sources have ended, or an interrupt. One feed and one writer per stream of the batch, in order.
+    """Step through all frames, until the sources have ended or an interrupt comes.
 
-    A stream whose source has nothing new keeps its states. pulse: of the network. advance: called with the number of
-    frames after each step. strict: raise WorkError where the network gives what is not finite. Raises what goes wrong
-    in any stage.
+    A stream whose source has nothing new keeps its states.
+
+    Args:
+        readers: One for each stream of the batch, in order, sharing one condition.
+        batch: Gives depth.
+        writers: One for each stream, in order; they get every frame with its depth.
+        statistics: Counts frames and times.
+        interrupt: Ends the wait for frames.
+        pulse: Of the network.
+        advance: Called after each step with the number of its frames.
+        strict: Stop where the network gives what is not finite.
+
+    Raises:
+        WorkError: Where `strict` says so.
+        Exception: Whatever goes wrong in any stage.
     """
-    silent: set[Feed] = set()
+    silent: set[FrameReader] = set()
     while True:
-        gathered = interrupt.wait_for(partial(_gather, feeds, silent))
+        gathered = interrupt.wait_for(partial(_gather, readers, silent))
         if gathered is None:
             return
         if not any(gathered):
-            if all(feed.ended for feed in feeds):
+            if all(reader.ended for reader in readers):
                 return
             continue
         start = perf_counter()
         with pulse:
-            for stream, ready in enumerate(gathered):
-                if ready is not None and ready.frame.discontinuity:
-                    batch.restart(stream)
-            results = batch.step([None if ready is None else ready.small for ready in gathered])
+            results = _step(batch, gathered)
         done = perf_counter()
         count = 0
-        for stream, (ready, result) in enumerate(zip(gathered, results, strict=True)):
-            if ready is None or result is None:
+        for stream, (prepared, result) in enumerate(zip(gathered, results, strict=True)):
+            if prepared is None or result is None:
                 continue
-            frame = ready.frame
-            since = frame.arrived if feeds[stream].source.live else start
+            frame = prepared.frame
+            since = frame.arrived if readers[stream].source.live else start
             statistics.add_frame(stream, latency=done - since)
             if not result.finite:
                 statistics.add_broken(stream, frame.index)
                 if strict:
-                    raise WorkError(
-                        f"{batch.session.path}: gives depth or states that are not finite, for frame {frame.index} of "
-                        f"{feeds[stream].source.name}; 'vmdepth-parity' says more"
-                    )
+                    raise _not_finite(batch, readers[stream], frame.index)
             writers[stream].put(frame, result.depth, interrupt)
             count += 1
         statistics.add_step(done - start, batch.step_ms / 1e3)
         advance(count)
 
 
-def _gather(feeds: Sequence[Feed], silent: set[Feed]) -> list[Ready | None]:
-    """The next frame of each feed: waits for a first one, and then for the others, of live sources not for long.
+def _gather(readers: Sequence[FrameReader], silent: set[FrameReader]) -> list[PreparedFrame | None]:
+    """The next frame of each reader: waits for a first one, and then for the others, of live sources not for long.
 
-    All share one condition. silent: live feeds that had nothing last time, which nobody waits for.
+    All share one condition. silent: readers of live sources that had nothing last time, which nobody waits for.
     """
-    changed = feeds[0].changed
-    any_live = any(feed.source.live for feed in feeds)
+    changed = readers[0].changed
+    any_live = any(reader.source.live for reader in readers)
     with changed:
-        changed.wait_for(lambda: any(feed.ready for feed in feeds) or all(feed.ended for feed in feeds))
-        awaited = [feed for feed in feeds if feed not in silent]
-        changed.wait_for(lambda: all(feed.ready or feed.ended for feed in awaited), _PATIENCE if any_live else None)
+        changed.wait_for(lambda: any(reader.ready for reader in readers) or all(reader.ended for reader in readers))
+        awaited = [reader for reader in readers if reader not in silent]
+        changed.wait_for(
+            lambda: all(reader.ready or reader.ended for reader in awaited), _PATIENCE if any_live else None
+        )
         silent.clear()
-        silent.update(feed for feed in feeds if feed.source.live and not feed.ready)
-        return [feed.take() for feed in feeds]
+        silent.update(reader for reader in readers if reader.source.live and not reader.ready)
+        return [reader.take() for reader in readers]
+
+
+def _step(batch: StreamBatch, gathered: Sequence[PreparedFrame | None]) -> list[StreamDepth | None]:
+    for stream, prepared in enumerate(gathered):
+        if prepared is not None and prepared.frame.discontinuity:
+            batch.restart(stream)
+    return batch.step([None if prepared is None else prepared.resized for prepared in gathered])
+
+
+def _not_finite(batch: StreamBatch, reader: FrameReader, index: int) -> WorkError:
+    return WorkError(
+        f"{batch.session.path}: gives depth or states that are not finite, for frame {index} of "
+        f"{reader.source.name}; 'vmdepth-parity' says more"
+    )

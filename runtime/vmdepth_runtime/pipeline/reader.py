@@ -18,21 +18,31 @@ from vmdepth_runtime.stage_timer import StageTimer
 _AHEAD = 4  # frames of a file that are decoded before they are needed
 
 
-class Ready(NamedTuple):
-    """A frame, and the same at the model's size: uint8 `[h, w, 3]`."""
+class PreparedFrame(NamedTuple):
+    """A frame of a source, and the same picture at the model's size: resized, uint8 `[h, w, 3]`."""
 
     frame: SourceFrame
-    small: NDArray[np.uint8]
+    resized: NDArray[np.uint8]
 
 
-class Feed:
-    """Frames of a source, in order, made as large as the model wants them while it is at work on others.
+class FrameReader:
+    """Reads a source in a thread and resizes its frames for the model, while that is at work on earlier ones.
 
     A file waits until its frames are taken: every one is. Of a live source only the newest frame is kept: what nobody
     took in time is dropped and counted.
 
-    model_size: height and width. changed: shared by feeds that are waited for together; notified whenever one of them
-    changes. Attributes: source; dropped; ended, whether nothing more will come; pulse, of the thread.
+    Args:
+        source: Iterated once, in the thread.
+        model_size: Height and width that frames are resized to.
+        resize: How.
+        changed: Shared by readers that are waited for together; notified whenever one of them changes.
+
+    Attributes:
+        source: As given.
+        changed: As given, or one of its own.
+        dropped: Frames of a live source that nobody took in time.
+        ended: Whether nothing more will come.
+        pulse: Of the thread.
     """
 
     def __init__(
@@ -44,7 +54,7 @@ class Feed:
         self.ended = False
         self.pulse = StageTimer(f"reading {source.name}")
         self._model_size, self._resize = model_size, resize
-        self._frames: deque[Ready] = deque()
+        self._frames: deque[PreparedFrame] = deque()
         self._stopped = False
         self._error: BaseException | None = None
         self._thread = Thread(target=self._run, name=self.pulse.name, daemon=True)
@@ -55,8 +65,8 @@ class Feed:
         """Whether `take` has something to give or to raise."""
         return bool(self._frames) or self._error is not None
 
-    def take(self) -> Ready | None:
-        """The next frame, None where there is none now. Raises what went wrong in the thread."""
+    def take(self) -> PreparedFrame | None:
+        """The next frame; None where there is none now. Raises what went wrong in the thread, once all are taken."""
         with self.changed:
             if self._frames:
                 taken = self._frames.popleft()
@@ -86,17 +96,17 @@ class Feed:
                     frame = next(frames, None)
                     if frame is None:
                         break
-                    small = np.empty((*self._model_size, 3), np.uint8)
-                    resize_frame(frame.image, small, self._resize)
-                self._hand_over(frame, small)
-        except BaseException as error:  # told by `take`, in the thread that can do something about it
+                    resized = np.empty((*self._model_size, 3), np.uint8)
+                    resize_frame(frame.image, resized, self._resize)
+                self._hand_over(frame, resized)
+        except BaseException as error:  # raised by `take`, in the thread that can do something about it
             self._error = error
         finally:
             with self.changed:
                 self.ended = True
                 self.changed.notify_all()
 
-    def _hand_over(self, frame: SourceFrame, small: NDArray[np.uint8]) -> None:
+    def _hand_over(self, frame: SourceFrame, resized: NDArray[np.uint8]) -> None:
         with self.changed:
             if self.source.live:
                 # A discontinuity must not get lost with the frame that said so.
@@ -107,5 +117,5 @@ class Feed:
                     frame = replace(frame, discontinuity=True)
             else:
                 self.changed.wait_for(lambda: len(self._frames) < _AHEAD or self._stopped)
-            self._frames.append(Ready(frame, small))
+            self._frames.append(PreparedFrame(frame, resized))
             self.changed.notify_all()

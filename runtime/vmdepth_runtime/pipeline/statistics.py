@@ -1,4 +1,4 @@
-"""What a run counted and measured, and how it is told."""
+"""What a run counts and measures of itself."""
 
 from __future__ import annotations
 
@@ -15,15 +15,25 @@ _NAMED = 1000  # broken frames told one by one
 
 
 class RunStatistics:
-    """Counts of one run, of so many streams.
+    """Counts and times of one run.
 
-    Latency: from a frame in memory (of a live source) or in hand (of a file) to its depth at the model's size; step:
-    the network alone, for all streams together.
+    Latency is from a frame in memory (of a live source) or in hand (of a file) to its depth at the model's size; a step
+    is the network alone, for all streams together.
+
+    Args:
+        streams: How many go through the network.
+
+    Attributes:
+        frames: Of each stream, how many came out.
+        seconds: Of the run, finishing the outputs included; 0 until it is over.
+        step_seconds: In the network alone.
+        anchor_seconds: In what goes on around it, mostly key frames.
+        broken: Of each stream, the first frames for which the network gave what is not finite.
     """
 
     def __init__(self, streams: int = 1) -> None:
         self.frames = [0] * streams
-        self.seconds = 0.0  # of the run, finishing the outputs included
+        self.seconds = 0.0
         self.step_seconds = 0.0
         self.anchor_seconds = 0.0
         self.broken: list[list[int]] = [[] for _ in range(streams)]
@@ -36,7 +46,7 @@ class RunStatistics:
         return sum(self.frames)
 
     def add_frame(self, stream: int, *, latency: float) -> None:
-        """latency: seconds."""
+        """A frame of a stream is through. latency: seconds."""
         self.frames[stream] += 1
         self._latency_ms.add(latency * 1e3)
         if self.frames_out % MEMORY_EVERY == 0:
@@ -45,18 +55,19 @@ class RunStatistics:
                 self._memory.append({"frame": self.frames_out, "mib": round(resident, 2)})
 
     def add_broken(self, stream: int, index: int) -> None:
-        """A frame for which the network gave what is not finite."""
+        """The network gave what is not finite for a frame. index: its place in the source."""
         if len(self.broken[stream]) < _NAMED:
             self.broken[stream].append(index)
 
     def add_step(self, whole: float, step: float) -> None:
-        """Seconds: with what goes on around it, mostly key frames, and of the network alone."""
+        """A step took so many seconds: whole, with what goes on around it, and step, the network alone."""
         self.step_seconds += step
         self.anchor_seconds += whole - step
         self._step_ms.add(step * 1e3)
 
     @property
     def fps(self) -> float:
+        """Frames per second over the whole run, all streams together; 0 until it is over."""
         return self.frames_out / self.seconds if self.seconds > 0 else 0.0
 
     def latency(self, percentile: float, last: int) -> float:
@@ -64,6 +75,7 @@ class RunStatistics:
         return self._latency_ms.percentile(percentile, last)
 
     def as_dict(self) -> dict[str, Any]:
+        """As the report has it: times in ms, memory in MiB."""
         figures: dict[str, Any] = {
             "frames_out": self.frames_out,
             "seconds": round(self.seconds, 3),

@@ -29,10 +29,20 @@ _NOTHING = 128  # gray level of a picture without depth: none of the colours of 
 
 
 class Writer:
-    """The outputs of one source, in order.
+    """Writes the frames and depth of one source to its sinks, in order, in a thread.
 
-    colours: what gives the range of the colours; None where no sink shows any. model_size: height and width of the
-    model's depth. Attributes: sinks; pulse, of the thread; bounds, the colour range of the last frame.
+    Args:
+        name: Of the source, for people.
+        info: Of the source; depth and colours get its size.
+        sinks: Where all of it goes. They are closed by `finish` or `rescue`.
+        colours: What gives the range of the colours; None where no sink shows any.
+        resize: How frames became the model's size, which is undone.
+        model_size: Height and width of the model's depth.
+
+    Attributes:
+        sinks: As given.
+        pulse: Of the thread.
+        bounds: The colour range of the last frame, in the unit of the depth; None before any.
     """
 
     def __init__(
@@ -62,23 +72,29 @@ class Writer:
         self._thread.start()
 
     def put(self, frame: SourceFrame, depth: NDArray[np.float32], interrupt: Interruptible) -> None:
-        """Have a frame written. depth: float32 `[h, w]` of the model, copied. Waits while the outputs are behind; after
-        an interrupt only for as long as they move.
+        """Have a frame written. Waits while the outputs are behind; after an interrupt only for as long as they move.
 
-        Raises what went wrong with the outputs so far, and WorkError where they stand still.
+        Args:
+            frame: Of the source.
+            depth: Of the model, float32 `[h, w]`; copied.
+            interrupt: Whether one came.
+
+        Raises:
+            WorkError: Where the outputs stand still after an interrupt.
+            Exception: Whatever went wrong with the outputs so far.
         """
         with self._changed:
             self._wait(lambda: bool(self._free or self._error), interrupt)
             if self._error is not None:
                 raise self._error
-            place = self._free.pop()
-        np.copyto(place, depth)
+            copy = self._free.pop()
+        np.copyto(copy, depth)
         with self._changed:
-            self._queue.append((frame, place))
+            self._queue.append((frame, copy))
             self._changed.notify_all()
 
     def finish(self, interrupt: Interruptible) -> None:
-        """Until everything is written; then finish the outputs. Raises as `put` does."""
+        """Wait until everything is written, then close the sinks. Raises as `put` does."""
         with self._changed:
             self._end = True
             self._changed.notify_all()
@@ -91,21 +107,21 @@ class Writer:
                 sink.close()
 
     def rescue(self) -> list[str]:
-        """After an error: finish what can be finished. Returns a line for each output that cannot."""
+        """After an error: close the sinks that can be closed. Returns a line for each output that is not whole."""
         self.stop()
         stuck = self._at if self._thread.is_alive() else None
         lines = [] if stuck is None else [f"{stuck.name}: stands still, and is left as it is"]
         return lines + [line for sink in self.sinks if sink is not stuck and (line := _closed(sink)) is not None]
 
     def stop(self) -> None:
-        """Have the thread end when what was put is written; where that stands still, leave it behind."""
+        """Have the thread end when all frames put so far are written; where that stands still, leave it behind."""
         with self._changed:
             self._end = True
             self._changed.notify_all()
         self._thread.join(_PATIENCE)
 
     def _wait(self, ready: Callable[[], bool], interrupt: Interruptible) -> None:
-        """Until `ready`. Raises WorkError when an interrupt came and no frame gets written for seconds."""
+        """Wait for `ready`. Raises WorkError when an interrupt came and no frame gets written for seconds."""
         written, patience = self._written, _PATIENCE
         while not self._changed.wait_for(ready, _LOOK):
             patience = patience - _LOOK if interrupt.pressed and written == self._written else _PATIENCE

@@ -86,28 +86,6 @@ class Skipped:
         return f"frame {self.index} ({self.name}): {self.reason}"
 
 
-@dataclass(frozen=True)
-class LiveSettings:
-    """How a live source is held on to.
-
-    ```python
-    from vmdepth_runtime import LiveSettings, open_source
-
-    with open_source("demo", LiveSettings(retries=10)) as source:  # or "rtsp://camera/stream", which is live
-        print(source.live)
-    ```
-
-    Attributes:
-        retries: how often in a row it is opened again; None: for ever.
-        max_gap: seconds without a frame after which the next one is a discontinuity.
-        stall: seconds without a frame after which it counts as lost.
-    """
-
-    retries: int | None = None
-    max_gap: float = 2.0
-    stall: float = 5.0
-
-
 class Source(ABC):
     """Frames in order, once. All have the size that `info` says.
 

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.sources.base import LiveSettings, Source, SourceFrame, VideoInfo
+from vmdepth_runtime.sources.base import Source, SourceFrame, VideoInfo
 from vmdepth_runtime.sources.live_readers import LostError, Reader
+from vmdepth_runtime.sources.settings import LiveSettings
 from vmdepth_runtime.sources.uri import redacted
 from vmdepth_runtime.stage_timer import StageTimer
 

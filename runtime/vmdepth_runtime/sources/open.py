@@ -8,10 +8,11 @@ from pathlib import Path
 
 from vmdepth_runtime import bundled
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.sources.base import LiveSettings, Source
+from vmdepth_runtime.sources.base import Source
 from vmdepth_runtime.sources.folder import FolderSource, files_of_pattern
 from vmdepth_runtime.sources.live import LiveSource
 from vmdepth_runtime.sources.live_readers import ContainerReader, GstreamerReader, open_address, open_device
+from vmdepth_runtime.sources.settings import LiveSettings
 from vmdepth_runtime.sources.uri import NETWORK, camera_of, redacted, scheme_of
 from vmdepth_runtime.sources.video import VideoSource
 

@@ -14,13 +14,13 @@ from onnx import numpy_helper
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import contract_of
-from vmdepth_export.export import bake_step_graph
+from vmdepth_export.conversion.proven_graph import bake_step_graph
 from vmdepth_export.graph import element_types, expand, read_step_graph, save_step_graph, with_contract
 from vmdepth_export.parity import comparison
 from vmdepth_export.parity.bisect import NOTHING_INSIDE, DivergentFrame, find_culprit
-from vmdepth_export.parity.cli import main, parity
+from vmdepth_export.parity.cli import command, main
+from vmdepth_export.parity.opening import open_graph
 from vmdepth_export.parity.probe import Probe
-from vmdepth_export.parity.sides import open_graph
 from vmdepth_export.step_graph import to_onnx
 
 
@@ -133,7 +133,7 @@ def test_a_fault_that_vanishes_under_the_look_is_told_as_one(step_graph):
 
 def test_half_precision_is_compared_with_the_tolerance_of_half_precision(step_graph, half, tmp_path):
     picture = tmp_path / "errors.png"
-    done = CliRunner().invoke(parity, [str(step_graph), str(half), "--frames", "3", "--picture", str(picture)])
+    done = CliRunner().invoke(command, [str(step_graph), str(half), "--frames", "3", "--picture", str(picture)])
     assert done.exit_code == 0, done.output
     assert "tolerance of fp16" in done.output
     assert picture.stat().st_size > 1000

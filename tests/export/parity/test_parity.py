@@ -10,7 +10,7 @@ import pytest
 
 from vmdepth import checkpoint
 from vmdepth.session import TorchSession
-from vmdepth_export.export import export_step_graph
+from vmdepth_export.conversion.proven_graph import export_step_graph
 from vmdepth_export.graph import save_step_graph
 from vmdepth_export.parity.comparison import compare, one_frame
 from vmdepth_export.parity.frames import rendered_frames

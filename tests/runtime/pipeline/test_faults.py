@@ -21,7 +21,7 @@ from vmdepth_runtime.pipeline.watchdog import Watchdog
 from vmdepth_runtime.sessions.onnx import OnnxSession
 from vmdepth_runtime.stage_timer import StageTimer
 
-MAIN = "from vmdepth_runtime.pipeline.run import main; main()"
+MAIN = "from vmdepth_runtime.pipeline.cli import main; main()"
 
 
 @pytest.fixture(scope="module")

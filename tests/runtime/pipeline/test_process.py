@@ -16,7 +16,7 @@ import pytest
 
 from vmdepth_runtime import open_source
 
-MAIN = "from vmdepth_runtime.pipeline.run import main; main()"
+MAIN = "from vmdepth_runtime.pipeline.cli import main; main()"
 
 
 def count_frames(path):

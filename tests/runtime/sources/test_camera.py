@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-MAIN = "from vmdepth_runtime.pipeline.run import main; main()"
+MAIN = "from vmdepth_runtime.pipeline.cli import main; main()"
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("cc") is None, reason="needs Linux and a C compiler, for an emulated camera"

@@ -16,7 +16,7 @@ from vmdepth_runtime import InputError, LiveSettings, open_source
 from vmdepth_runtime.depth.stream_batch import StreamBatch
 from vmdepth_runtime.pipeline.interrupt import Interruptible
 from vmdepth_runtime.pipeline.loop import run_pipeline
-from vmdepth_runtime.pipeline.reader import Feed
+from vmdepth_runtime.pipeline.reader import FrameReader
 from vmdepth_runtime.pipeline.statistics import RunStatistics
 from vmdepth_runtime.pipeline.writer import Writer
 from vmdepth_runtime.sessions.onnx import OnnxSession
@@ -210,13 +210,13 @@ def test_a_source_is_not_busy_while_it_is_opened_again():
 
 def test_of_a_live_source_the_newest_frame_is_taken_and_the_others_are_counted(tmp_path, make):
     with camera(tmp_path, make) as server:
-        feed = Feed(open_source(server.uri, QUICK), (28, 42))
+        reader = FrameReader(open_source(server.uri, QUICK), (28, 42))
         taken = []
         while len(taken) < 12:
-            taken += [got.frame] if (got := feed.take()) else []
+            taken += [got.frame] if (got := reader.take()) else []
             time.sleep(0.1)  # three frames come in that time
-        dropped = feed.dropped
-        feed.close()
+        dropped = reader.dropped
+        reader.close()
     indices = [frame.index for frame in taken]
     assert (np.diff(indices) > 0).all()
     assert 10 < dropped <= indices[-1] + 4
@@ -236,27 +236,27 @@ def test_a_network_slower_than_its_camera_gets_new_frames_and_every_drop_is_coun
     """30 frames a second into a network that does 10. Prints the latency from a frame's arrival to its depth."""
     with camera(tmp_path, make, 10.0) as server, TenAStep(luma_model) as session:
         size = (session.contract.height, session.contract.width)
-        feed = Feed(open_source(server.uri, LiveSettings(retries=0, stall=2.0)), size)
+        reader = FrameReader(open_source(server.uri, LiveSettings(retries=0, stall=2.0)), size)
         statistics = RunStatistics()
-        writer = Writer("x", feed.source.info, [], None, "area", size)
+        writer = Writer("x", reader.source.info, [], None, "area", size)
         run_pipeline(
-            [feed], StreamBatch(session), [writer], statistics, Interruptible(), StageTimer("step"), lambda _: None
+            [reader], StreamBatch(session), [writer], statistics, Interruptible(), StageTimer("step"), lambda _: None
         )
         writer.stop()
-        feed.close()
+        reader.close()
     last = statistics.frames_out
     print(f"latency p50 {statistics.latency(50, last):.0f} ms, p99 {statistics.latency(99, last):.0f} ms")
-    assert statistics.frames_out + feed.dropped >= 295  # of 300: ffmpeg may keep the last ones back
-    assert feed.dropped > statistics.frames_out
+    assert statistics.frames_out + reader.dropped >= 295  # of 300: ffmpeg may keep the last ones back
+    assert reader.dropped > statistics.frames_out
 
 
 def test_stopping_does_not_wait_for_a_camera_that_is_away(tmp_path, make):
     with camera(tmp_path, make) as server:
-        feed = Feed(open_source(server.uri, QUICK), (28, 42))
+        reader = FrameReader(open_source(server.uri, QUICK), (28, 42))
         server.stop()
         time.sleep(0.5)
         start = time.perf_counter()
-        feed.close()
+        reader.close()
         assert time.perf_counter() - start < 10.0
         server.start()
 
@@ -270,11 +270,11 @@ def test_a_camera_that_is_away_does_not_hold_up_the_others(tmp_path, make, build
             size = (session.contract.height, session.contract.width)
             settings = LiveSettings(retries=0, stall=30)
             sources = [open_source(one.uri, settings) for one in (server, other)]
-            feeds = [Feed(source, size, changed=changed) for source in sources]
+            readers = [FrameReader(source, size, changed=changed) for source in sources]
             other.still.set()
-            writers = [Writer("x", feed.source.info, [], None, "area", size) for feed in feeds]
+            writers = [Writer("x", reader.source.info, [], None, "area", size) for reader in readers]
             run_pipeline(
-                feeds[:2],
+                readers[:2],
                 StreamBatch(session),
                 writers,
                 statistics,
@@ -282,11 +282,11 @@ def test_a_camera_that_is_away_does_not_hold_up_the_others(tmp_path, make, build
                 StageTimer("s"),
                 lambda _: None,
             )
-            for closing in (*writers, *feeds):
+            for closing in (*writers, *readers):
                 closing.stop() if isinstance(closing, Writer) else closing.close()
     assert statistics.frames[0] >= 100
     # What is dropped came all at once when the stream was opened: nobody waits for a camera that sends nothing.
-    assert feeds[0].dropped < statistics.frames[0]
+    assert readers[0].dropped < statistics.frames[0]
 
 
 class Stopping(Interruptible):

@@ -1,67 +1,22 @@
-"""`vmdepth-info`: what this machine can run, or what a model is and where it runs.
-
-Works with the runtime's libraries alone; torch and onnx are asked only where a model needs them.
-"""
+"""What a model is, and where it runs."""
 
 from __future__ import annotations
 
-import platform
-import re
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-import click
-
-from vmdepth_runtime.cli import run_command
+from vmdepth_export.info.facts import Facts
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.integrity import check_digest
 
 if TYPE_CHECKING:
     from vmdepth_runtime.contract import StepContract
 
-Facts = list[tuple[str, str]]
-
-_PACKAGES = ("vmdepth", "numpy", "opencv-python-headless", "av", "onnx", "torch", "mamba-ssm", "pycuda")
-_L4T = Path("/etc/nv_tegra_release")
-_JETPACKS = {"36.3": "6.0", "36.4": "6.1 or 6.2", "38.2": "7.0", "38.4": "7.1"}  # Linux for Tegra → JetPack
 _CHECKPOINTS = (".safetensors", ".pth", ".pt")
 
 
-@click.command("vmdepth-info")
-@click.argument("model", required=False, type=click.Path(path_type=Path))
-def info(model: Path | None) -> None:
-    """This machine: versions, GPU, and what can run. With MODEL (checkpoint, .onnx or .engine): what it is, and
-    whether it runs here."""
-    facts = machine_facts() if model is None else model_facts(model)
-    width = max(len(name) for name, _ in facts)
-    for name, value in facts:
-        click.echo(f"{name:<{width}}  {value}")
-
-
-def main() -> NoReturn:
-    """The console script."""
-    run_command(info)
-
-
-def machine_facts() -> Facts:
-    """Name and value of everything here that decides what runs."""
-    from vmdepth_runtime.sessions.gpu import find_gpu
-
-    gpu = find_gpu()
-    facts = [("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")]
-    if jetpack := find_jetpack():
-        facts.append(("JetPack", jetpack))
-    facts += [(package, _installed(package)) for package in _PACKAGES]
-    facts += _providers()
-    facts.append(("GPU", f"{gpu.name}, compute capability {gpu.capability}" if gpu else "no NVIDIA GPU or no driver"))
-    if gpu:
-        facts.append(("CUDA driver", f"up to CUDA {gpu.cuda}"))
-    return facts + _tensorrt(gpu.capability if gpu else None)
-
-
 def model_facts(path: Path) -> Facts:
-    """The same of a model. Raises InputError, naming the file, for anything that is none."""
+    """Name and value of everything that says what a model is. Raises InputError, naming the file, for what is none."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; name a checkpoint, an .onnx step graph or an .engine")
     if path.suffix == ".onnx":
@@ -76,60 +31,6 @@ def model_facts(path: Path) -> Facts:
     raise InputError(
         f"{path}: should be a checkpoint (.safetensors, .pth), a step graph (.onnx) or an engine (.engine)"
     )
-
-
-def find_jetpack() -> str | None:
-    """Release of Linux for Tegra and the JetPack that brings it; None on other machines."""
-    if not _L4T.is_file():
-        return None
-    found = re.search(r"R(\d+).*?REVISION:\s*(\d+)(\.\d+)?", _L4T.read_text())
-    if not found:
-        return "unknown release"
-    release = f"{found[1]}.{found[2]}"
-    return f"{_JETPACKS.get(release, 'unknown')} (Linux for Tegra {release}{found[3] or ''})"
-
-
-def _installed(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _providers() -> Facts:
-    """ONNX Runtime, and which of its providers really load: a listed one may lack its libraries."""
-    import onnxruntime
-
-    from vmdepth_runtime import bundled
-
-    facts = [("ONNX Runtime", onnxruntime.__version__)]
-    for provider in onnxruntime.get_available_providers():
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        try:
-            session = onnxruntime.InferenceSession(str(bundled.MODEL), options, providers=[provider])
-            works = provider in session.get_providers()
-        except Exception:  # its exception classes share no base but Exception
-            works = False
-        facts.append(("", f"{provider}: {'loads' if works else 'listed, but does not load'}"))
-    return facts
-
-
-def _tensorrt(capability: str | None) -> Facts:
-    from vmdepth_runtime.sessions.engine_sidecar import load_library
-    from vmdepth_runtime.sessions.known_faults import known_bad
-
-    facts = []
-    for target, name in (("tensorrt", "TensorRT"), ("tensorrt-rtx", "TensorRT-RTX")):
-        try:
-            found = load_library(target).__version__  # type: ignore[arg-type]  # mypy widens the literals of a tuple
-        except InputError:
-            facts.append((name, "not installed"))
-            continue
-        bad = known_bad(target, found, capability)
-        facts.append((name, f"{found}; {bad}" if bad else found))
-    return facts
 
 
 def _graph_contract(path: Path) -> StepContract:
@@ -218,7 +119,3 @@ def _checkpoint_facts(path: Path) -> Facts:
 
 def _size_of(path: Path) -> str:
     return f"{path}, {path.stat().st_size / 1e6:.1f} MB"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""What can be compared: a checkpoint, a step graph or an engine, opened by its ending."""
+"""Opens what is compared: a checkpoint, a step graph or an engine, by its ending."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _EMULATED = {"float16", "bfloat16", "float8"}
 
 
 @contextmanager
-def open_sides(reference: Path, candidate: Path) -> Iterator[tuple[StepSession, StepSession]]:
-    """Both sides of a comparison, ready to step.
+def open_pair(reference: Path, candidate: Path) -> Iterator[tuple[StepSession, StepSession]]:
+    """Both models of a comparison, ready to step.
 
     Checkpoints have no size of their own: they take that of the step graph or engine they are compared with. Raises
     InputError for a file that is none of these.
     """
     if candidate.suffix in MODEL_ENDINGS:
-        second = open_side(candidate)
-        first = open_side(reference, like=second.contract)
+        second = open_model(candidate)
+        first = open_model(reference, like=second.contract)
     else:
-        first = open_side(reference)
-        second = open_side(candidate, like=first.contract if reference.suffix in MODEL_ENDINGS else None)
+        first = open_model(reference)
+        second = open_model(candidate, like=first.contract if reference.suffix in MODEL_ENDINGS else None)
     try:
         yield first, second
     finally:
@@ -42,8 +42,8 @@ def open_sides(reference: Path, candidate: Path) -> Iterator[tuple[StepSession, 
         second.close()
 
 
-def open_side(path: Path, like: StepContract | None = None) -> StepSession:
-    """One side. like: what a checkpoint takes its size, streams and form of attention over time from."""
+def open_model(path: Path, like: StepContract | None = None) -> StepSession:
+    """One model. like: what a checkpoint takes its size, streams and form of attention over time from."""
     if path.suffix == ".onnx":
         proto, contract = read_step_graph(path)
         return open_graph(proto) if _EMULATED & set(contract.precision.values()) else OnnxSession(path)

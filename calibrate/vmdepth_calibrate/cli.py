@@ -1,0 +1,78 @@
+"""`vmdepth-calibrate`: a float32 step graph and real video become a quantised step graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from vmdepth_calibrate.settings import CalibrationSettings
+from vmdepth_runtime.cli import defaults_of, run_command
+
+if TYPE_CHECKING:
+    from vmdepth_calibrate.sensitivity import LayerCost
+
+_T = TypeVar("_T")
+_SHOWN = 10  # layers, those that cost most
+
+
+@click.command("vmdepth-calibrate", context_settings=defaults_of(CalibrationSettings))
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--data", required=True, metavar="SOURCE", help="Video or image folder like what the camera will see.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The .onnx file.")
+@click.option("--precision", type=click.Choice(["int8", "fp8"]), show_default=True)
+@click.option(
+    "--for",
+    "form",
+    type=click.Choice(["tensorrt", "cpu"]),
+    show_default=True,
+    help="Which form of quantisation; each is slow or refused on the other.",
+)
+@click.option("--frames", show_default=True, type=click.IntRange(min=2), help="At most this many.")
+@click.option("--sensitivity", is_flag=True, help="Also measure what each layer costs alone; takes minutes.")
+@click.option(
+    "--keep-above",
+    type=click.FloatRange(min=0),
+    metavar="SHARE",
+    help="Leave layers in float32 that alone change the depth by more than this share of its range.",
+)
+@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures as JSON.")
+def command(**options: Any) -> None:
+    """Quantise the step graph MODEL with ranges from running it over real video.
+
+    The linear layers and convolutions of encoder and decoder are quantised, the rest stays as it is. Afterwards
+    'vmdepth-export --precision fp16' bakes half precision into that rest, and builds the engine.
+    """
+    from vmdepth_calibrate.calibration import calibrate, summary
+
+    settings = CalibrationSettings(**options)
+    result = calibrate(settings, warn=lambda line: click.echo(line, err=True), track=_with_bar)
+    _print_costs(result.costs, settings.keep_above)
+    size = settings.output.stat().st_size / 1e6
+    click.echo(f"{settings.output}: {settings.precision} for {settings.form}, {size:.1f} MB; {summary(result.parity)}")
+
+
+def _print_costs(costs: list[LayerCost], keep_above: float | None) -> None:
+    for cost in sorted(costs, key=lambda cost: -cost.error)[:_SHOWN]:
+        kept = " (kept in float32)" if keep_above is not None and cost.error > keep_above else ""
+        click.echo(f"  {100 * cost.error:.3f} %  {cost.layer}{kept}")
+
+
+def _with_bar(items: Iterable[_T], what: str, total: int) -> Iterable[_T]:
+    """The items, with a bar on the terminal while they are gone through."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(items, what, total, console=console, transient=True, disable=not console.is_terminal)
+
+
+def main() -> NoReturn:
+    """The console script."""
+    run_command(command)
+
+
+if __name__ == "__main__":
+    main()

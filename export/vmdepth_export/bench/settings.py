@@ -1,0 +1,25 @@
+"""What `vmdepth-bench` was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    """Settings of one measurement. Its defaults are those of the command.
+
+    Attributes:
+        model: A checkpoint, or a step graph (.onnx) for one stream.
+        size: Of a checkpoint, height and width in pixels; None is the network's usual size.
+        frames: Steps that are timed in each session.
+        against: Other step graphs or engines, timed in turns with it.
+        report: Where all figures go, as JSON.
+    """
+
+    model: Path
+    size: tuple[int, int] | None = None
+    frames: int = 100
+    against: tuple[Path, ...] = ()
+    report: Path | None = None

@@ -1,0 +1,119 @@
+"""`export`: checkpoint → step graph → engine, as far as is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vmdepth_export.conversion.proven_graph import bake_step_graph, export_step_graph
+from vmdepth_export.conversion.settings import ATTENTION, PRECISION, STREAMS, ExportSettings
+from vmdepth_runtime.atomic_files import check_target
+from vmdepth_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from vmdepth_export.parity.comparison import ParityReport
+
+_OF_CHECKPOINTS = ("size", "temporal", "window", "attention", "streams")
+
+
+def export(
+    settings: ExportSettings,
+    *,
+    tell: Callable[[str], None] = lambda line: None,
+    warn: Callable[[str], None] = lambda line: None,
+) -> ParityReport | None:
+    """Write a step graph, an engine, a Triton repository, or all of them, as `vmdepth-export` does.
+
+    What is written agrees with what it is made from; where an engine does not run on this machine, its graph does.
+
+    Args:
+        settings: What is made of what.
+        tell: Gets a line for each file, once it is there.
+        warn: Gets a line where something may go wrong later.
+
+    Returns:
+        What was measured of the step graph; None where the source is the graph that is wanted.
+
+    Raises:
+        InputError: For settings, a source or an output that is not as it should be; before anything is written.
+        WorkError: Where the two do not agree, or the library that builds engines fails.
+    """
+    _check(settings)
+    source, output = settings.source, settings.output
+    builds = output is not None and output.suffix == ".engine"
+    if builds:
+        from vmdepth_export.engine import BuildSettings, build_and_tell, find_builder
+
+        find_builder(settings.target)  # not after minutes of exporting
+
+    graph, report = _graph_for(settings), None
+    if graph != source:
+        report = _write_graph(settings, graph)
+        tell(_told(source, graph, report))
+    if builds and output is not None:
+        build = BuildSettings(settings.target, settings.capabilities, settings.workspace)
+        build_and_tell(graph, output, build, tell, warn)
+    if settings.triton is not None:
+        from vmdepth_export.triton import write_repository
+
+        folder = write_repository(graph, settings.triton)
+        tell(f"{folder}: for 'tritonserver --model-repository={settings.triton}'")
+    return report
+
+
+def _check(settings: ExportSettings) -> None:
+    """Raise InputError for settings that do not go together, and an output that cannot be written."""
+    source, output = settings.source, settings.output
+    if output is None and settings.triton is None:
+        raise InputError("say where it goes: -o model.onnx, -o model.engine or --triton DIR")
+    if output is not None and output.suffix not in (".onnx", ".engine"):
+        raise InputError(f"{output}: the output should end in .onnx or .engine")
+    if source.suffix == ".onnx":
+        given = [name for name in _OF_CHECKPOINTS if getattr(settings, name) is not None]
+        if given:
+            raise InputError(f"--{given[0]}: is chosen when a checkpoint is exported; {source} is a graph already")
+        if settings.precision is None and output is not None and output.suffix == ".onnx":
+            raise InputError(f"{source}: is a graph already; say in which --precision {output} should be")
+    if output is not None:
+        check_target(output, source)
+
+
+def _graph_for(settings: ExportSettings) -> Path:
+    """The step graph that the rest is made from: the source itself, the output, or one beside an engine."""
+    source, output = settings.source, settings.output
+    if output is not None and output.suffix == ".onnx":
+        return output
+    if source.suffix == ".onnx" and settings.precision is None:
+        return source
+    if output is None:
+        raise InputError("--triton takes a step graph as it is; export it first with -o model.onnx")
+    # A name of its own beside graphs that may be there already.
+    graph = output.with_suffix(".onnx" if source.suffix != ".onnx" else f".{settings.precision}.onnx")
+    check_target(graph, source)
+    return graph
+
+
+def _write_graph(settings: ExportSettings, graph: Path) -> ParityReport:
+    precision = settings.precision or PRECISION
+    if settings.source.suffix == ".onnx":
+        return bake_step_graph(settings.source, graph, precision)
+
+    from vmdepth.checkpoint import load_video
+
+    model = load_video(settings.source, settings.temporal, settings.window)
+    height, width = settings.size or model.config.usual_size
+    streams, attention = settings.streams or STREAMS, settings.attention or ATTENTION
+    return export_step_graph(model, graph, height, width, streams=streams, precision=precision, attention=attention)
+
+
+def _told(source: Path, graph: Path, report: ParityReport) -> str:
+    from vmdepth_export.graph import read_step_graph
+
+    _, contract = read_step_graph(graph)
+    unit = "depth in metres" if contract.depth_kind == "metric" else "relative inverse depth"
+    return (
+        f"{graph}: {contract.height}x{contract.width}, {report.precision}, {unit}, "
+        f"{graph.stat().st_size / 1e6:.1f} MB; agrees with {source} over {report.frames} frames: depth "
+        f"{report.depth.largest:.1e}, states {report.states:.1e} of their range"
+    )

@@ -1,0 +1,100 @@
+"""Step graphs that are written only once they agree with what they are made from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vmdepth_export.conversion.settings import ATTENTION, PRECISION, STREAMS
+from vmdepth_export.parity.settings import PARITY_FRAMES
+from vmdepth_runtime.atomic_files import being_written, part_name
+from vmdepth_runtime.errors import InputError, WorkError
+
+if TYPE_CHECKING:
+    import onnx
+
+    from vmdepth.networks.attention import AttentionForm
+    from vmdepth.networks.video_depth import VideoDepth
+    from vmdepth_export.parity.comparison import ParityReport
+    from vmdepth_export.precision import Precision
+    from vmdepth_runtime.contract import StepContract
+    from vmdepth_runtime.sessions.base import StepSession
+
+_LARGEST = 2**31 - 2**24  # bytes of weights: a protobuf ends at 2 GiB, and holds the nodes too
+
+
+def export_step_graph(
+    model: VideoDepth,
+    output: Path,
+    height: int,
+    width: int,
+    *,
+    streams: int = STREAMS,
+    frames: int = PARITY_FRAMES,
+    precision: Precision = PRECISION,
+    attention: AttentionForm = ATTENTION,
+) -> ParityReport:
+    """Write the step graph of a network, checked against the network itself over `frames` rendered frames.
+
+    The file appears under its name only if depth and states agree. Raises WorkError if they do not, InputError for a
+    size that is no multiple of the encoder's stride and a network of more than 2 GiB.
+    """
+    from vmdepth.session import TorchSession, contract_of
+    from vmdepth_export.precision import bake
+    from vmdepth_export.step_graph import to_onnx
+
+    contract = contract_of(model, height, width, streams)
+    size = sum(parameter.numel() for parameter in model.parameters()) * 4
+    if size > _LARGEST:
+        raise InputError(
+            f"{model.name}: its {size / 2**30:.1f} GiB of weights do not fit into one ONNX file, which ends at 2"
+        )
+    proto = to_onnx(model, height, width, streams, attention)
+    if precision != "fp32":
+        proto, contract = bake(proto, contract, precision)
+    reference = TorchSession(model, height, width, streams)
+    return _write_proven(proto, contract, output, reference, "PyTorch step", frames)
+
+
+def bake_step_graph(source: Path, output: Path, precision: Precision, *, frames: int = PARITY_FRAMES) -> ParityReport:
+    """Write a step graph in another precision, checked in the same way against the one that it is made from.
+
+    Raises InputError for a source that is no float32 step graph, WorkError if the two do not agree.
+    """
+    from vmdepth_export.graph import read_step_graph
+    from vmdepth_export.parity.opening import open_model
+    from vmdepth_export.precision import bake
+
+    proto, contract = bake(*read_step_graph(source), precision)
+    return _write_proven(proto, contract, output, open_model(source), source.name, frames)
+
+
+def _write_proven(
+    proto: onnx.ModelProto, contract: StepContract, output: Path, reference: StepSession, name: str, frames: int
+) -> ParityReport:
+    from vmdepth_export.graph import save_step_graph, with_contract
+    from vmdepth_export.parity.comparison import compare
+    from vmdepth_export.parity.frames import choose_frames
+    from vmdepth_export.parity.opening import open_model
+
+    contract = replace(contract, producer=f"vmdepth {version('vmdepth')}")
+    part = part_name(output).with_suffix(".part.onnx")
+    with being_written(output, part):
+        save_step_graph(with_contract(proto, contract), part)
+        candidate = open_model(part)
+        report = compare(reference, candidate, choose_frames(None, frames, contract))
+        candidate.close()
+        reference.close()
+        if not report.agrees:
+            wrong = max(report.wrong, key=lambda output: report.worst[output])
+            figures = report.outputs[wrong]
+            raise WorkError(
+                f"{output}: not written, ONNX Runtime and {name} disagree: {wrong} by {figures.largest:.1e} at frame "
+                f"{figures.worst_frame} ({', '.join(report.wrong[wrong])} beyond the tolerance of {report.precision})"
+            )
+        contract = replace(contract, parity={**report.summary(), "reference": name})
+        save_step_graph(with_contract(proto, contract), part)
+        part.replace(output)
+    return report

@@ -1,0 +1,48 @@
+"""Two models, from their files to figures."""
+
+from __future__ import annotations
+
+from vmdepth_export.parity.bisect import first_divergence
+from vmdepth_export.parity.comparison import ParityReport, compare
+from vmdepth_export.parity.frames import choose_frames
+from vmdepth_export.parity.opening import open_pair
+from vmdepth_export.parity.picture import draw
+from vmdepth_export.parity.settings import ParitySettings
+from vmdepth_runtime.atomic_files import check_target, write_report
+from vmdepth_runtime.errors import WorkError
+
+
+def compare_models(settings: ParitySettings) -> ParityReport:
+    """Run both models over the same frames and measure how far they are apart, as `vmdepth-parity` does.
+
+    Args:
+        settings: Which two, over what, and where figures and picture go.
+
+    Returns:
+        The figures; `agrees` is the verdict. With `bisect`, `find_divergence` says where it comes from.
+
+    Raises:
+        InputError: For files that are no models, or two that cannot be compared; before anything is written.
+        WorkError: For models that do not have the same states; with `bisect` it names the node.
+    """
+    for target in (settings.report, settings.picture):
+        if target:
+            check_target(target)
+    with open_pair(settings.reference, settings.candidate) as (reference, candidate):
+        frames = choose_frames(settings.source, settings.frames, candidate.contract)
+        try:
+            result = compare(reference, candidate, frames)
+        except WorkError as error:
+            if not settings.bisect:
+                raise
+            raise WorkError(f"{error}; {find_divergence(settings)}") from None
+    if settings.report:
+        write_report(result.to_dict(), settings.report)
+    if settings.picture:
+        draw(result, settings.picture)
+    return result
+
+
+def find_divergence(settings: ParitySettings) -> str:
+    """One line: the first node of the candidate, in graph order, whose result is out of tolerance."""
+    return first_divergence(settings.reference, settings.candidate, settings.source, settings.frames)

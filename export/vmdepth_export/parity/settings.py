@@ -1,0 +1,32 @@
+"""What `vmdepth-parity` was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PARITY_FRAMES = 200
+"""How many frames prove a graph or an engine before it is kept."""
+
+
+@dataclass(frozen=True)
+class ParitySettings:
+    """Settings of one comparison. Its defaults are those of the command.
+
+    Attributes:
+        reference: What is right: a checkpoint, a step graph or an engine.
+        candidate: What should do the same: likewise.
+        source: Video or image folder that both run over; None is rendered frames.
+        frames: At most so many.
+        report: Where all figures go, as JSON.
+        picture: Where the error over frames is drawn, as PNG.
+        bisect: Whether to name the first tensor that differs, if they disagree.
+    """
+
+    reference: Path
+    candidate: Path
+    source: str | None = None
+    frames: int = PARITY_FRAMES
+    report: Path | None = None
+    picture: Path | None = None
+    bisect: bool = False

@@ -1,0 +1,115 @@
+"""`vmdepth-run`: videos, folders, pipes, cameras and network streams in; depth out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from vmdepth_runtime.cli import LateHelpOption, defaults_of, run_command
+from vmdepth_runtime.contract import RESIZES
+from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.pipeline.settings import BACKENDS, RunSettings
+from vmdepth_runtime.sources.settings import LiveSettings
+
+
+def _output_help() -> str:
+    from vmdepth_runtime.sinks.open import output_help
+
+    return (
+        f"Where depth goes; may be given several times. {output_help()}. '{{}}' is the source's number. Default: "
+        "SOURCE's name with .depth.mp4, here."
+    )
+
+
+def _camera_help(what: str) -> str:
+    from vmdepth_runtime.sinks.open import camera_endings
+
+    return f"{what}, for {camera_endings()}."
+
+
+@click.command("vmdepth-run", context_settings=defaults_of(RunSettings, LiveSettings))
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.option("-o", "--output", "outputs", multiple=True, cls=LateHelpOption, late_help=_output_help)
+@click.option("--model", type=click.Path(path_type=Path),
+              help="Step graph (.onnx) or engine (.engine). Default: the bundled one.")  # fmt: skip
+@click.option("--backend", type=click.Choice(BACKENDS), show_default=True,
+              help="What has to run it; auto is what the model is made for.")  # fmt: skip
+@click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), help="For a step graph. Default: cuda where there is one."
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads for the network on the CPU. Default: all cores.")
+@click.option("--resize", type=click.Choice(RESIZES), show_default=True,
+              help="How a frame becomes the model's size; cubic is how Depth Anything does it.")  # fmt: skip
+@click.option("--depth-only", is_flag=True, help="Videos, windows and pages without the source beside the depth.")
+@click.option("--fov", type=click.FloatRange(1, 179), cls=LateHelpOption,
+              late_help=partial(_camera_help, "Degrees that a frame is wide"))  # fmt: skip
+@click.option("--intrinsics", metavar="FX,FY,CX,CY", cls=LateHelpOption,
+              late_help=partial(_camera_help, "Of the source's frames, in pixels"))  # fmt: skip
+@click.option("--keyframes/--no-keyframes", "anchored", show_default=True,
+              help="Go back to earlier states and scale when a place is seen again.")  # fmt: skip
+@click.option("--keyframe-capacity", type=int, help="Key frames at most.  [default: the model's]")
+@click.option("--keyframe-interval", type=int, help="Frames between two key frames.  [default: the model's]")
+@click.option("--keyframe-min-gap", type=int, help="Frames until a key frame may be gone back to.  [the model's]")
+@click.option("--keyframe-similarity", type=float, help="Cosine from which places are the same.  [the model's]")
+@click.option("--keyframe-max-state-change", type=float, help="Above it the scale is not touched.  [the model's]")
+@click.option("--keyframe-memory", type=float, metavar="MIB",
+              help=f"That key frames may take, per source.  [{KeyframeSettings.memory:g}]")  # fmt: skip
+@click.option("--keyframe-follow", type=float,
+              help=f"Share of the way to the fitted scale per frame.  [{KeyframeSettings.follow:g}]")  # fmt: skip
+@click.option("--keyframe-drift", type=float,
+              help="Share of the depth that may be off before it is touched.  "
+                   f"[{KeyframeSettings.drift:g}]")  # fmt: skip
+@click.option("--retries", type=click.IntRange(min=0),
+              help="How often in a row a lost live source is opened again. Default: for ever.")  # fmt: skip
+@click.option("--max-gap", type=click.FloatRange(min=0), show_default=True, metavar="SECONDS",
+              help="Without a frame of a live source, after which its stream starts anew.")  # fmt: skip
+@click.option("--stall", type=click.FloatRange(min=0.1), show_default=True, metavar="SECONDS",
+              help="After which a live source without a frame is lost, and a stage counts as stalled.")  # fmt: skip
+@click.option("--strict", is_flag=True, help="Stop when the network gives what is not finite.")
+@click.option("--verify/--no-verify", show_default=True,
+              help="Check first that the model's file is as it was written.")  # fmt: skip
+@click.option("--report", type=click.Path(path_type=Path), help="Write counts, times and decisions there, as JSON.")
+def command(intrinsics: str | None, **options: Any) -> None:
+    """Depth for every frame of SOURCE: a video, a folder of images, a pattern (frames/%06d.png, 'frames/*.png'), a pipe
+    (/dev/stdin), a camera (0, /dev/video0, csi://0), an address (rtsp://, rtmp://, http://), or "demo", the bundled
+    clip. Several sources go through one model made with vmdepth-export --streams.
+
+    Every frame of a file is used; of a live source the newest, and a lost one is opened again. Frames that cannot be
+    read are skipped and named. An output that exists already is replaced when the new one is complete. Ctrl-C finishes
+    what was done so far.
+    """
+    live = LiveSettings(**{field.name: options.pop(field.name) for field in fields(LiveSettings)})
+    keyframes = {f.name: options.pop(f"keyframe_{f.name}") for f in fields(KeyframeSettings)}
+    settings = RunSettings(**options, intrinsics=_parse_intrinsics(intrinsics), keyframes=keyframes, live=live)
+
+    from vmdepth_runtime.pipeline.run import run  # ONNX Runtime, PyAV and OpenCV, which `--help` need not wait for
+
+    if run(settings)["interrupted"]:
+        raise click.exceptions.Exit(130)
+
+
+def _parse_intrinsics(text: str | None) -> tuple[float, float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        fx, fy, cx, cy = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--intrinsics {text}: should be FX,FY,CX,CY in pixels, for example 525,525,320,240") from None
+    if not (fx > 0 and fy > 0 and all(map(math.isfinite, (fx, fy, cx, cy)))):
+        raise InputError(f"--intrinsics {text}: focal lengths are above 0, in pixels")
+    return fx, fy, cx, cy
+
+
+def main() -> NoReturn:
+    """The console script."""
+    run_command(command)
+
+
+if __name__ == "__main__":
+    main()

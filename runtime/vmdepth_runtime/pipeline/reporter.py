@@ -1,0 +1,154 @@
+"""What a run tells while it goes on, and at its end."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Sequence
+from time import perf_counter
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from vmdepth_runtime.depth.stream_batch import StreamBatch
+from vmdepth_runtime.pipeline.reader import FrameReader
+from vmdepth_runtime.pipeline.statistics import RunStatistics
+from vmdepth_runtime.sources.base import Source
+
+_RECENT = 100  # frames that the rate is taken from
+_NAMED = 10  # skipped frames told one by one on the terminal; the report has more
+
+
+class Reporter:
+    """Writes lines to stderr, and on a terminal a progress bar below them.
+
+    Args:
+        sources: Of the run; live ones tell their warnings through it at once.
+        statistics: Of the run, which the figures are taken from.
+    """
+
+    def __init__(self, sources: Sequence[Source], statistics: RunStatistics) -> None:
+        self._sources = sources
+        self._statistics = statistics
+        self._times: deque[float] = deque(maxlen=_RECENT)
+        self._bar: Progress | None = None
+        for source in sources:
+            if source.live:
+                source.tell = self.say
+
+    def __enter__(self) -> Reporter:
+        if not sys.stderr.isatty():
+            return self
+        counts = [source.info.frames for source in self._sources]
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+        )
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        total = None if None in counts else sum(count or 0 for count in counts)
+        name = ", ".join(source.name for source in self._sources)
+        self._task = self._bar.add_task(name, total=total, figures="")
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def say(self, line: str) -> None:
+        """Write a line, now; from any thread."""
+        if self._bar is not None:
+            self._bar.console.print(f"vmdepth-run: {line}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(f"vmdepth-run: {line}", file=sys.stderr, flush=True)
+
+    def start(self, batch: StreamBatch) -> None:
+        """Tell what is worth knowing before the first frame."""
+        for bank in batch.banks[:1]:
+            fewer = f" ({bank.settings.capacity} asked for)" if bank.capacity < bank.settings.capacity else ""
+            if fewer or len(batch.banks) > 1 or bank.mib >= 1:
+                each = " for each source" if len(batch.banks) > 1 else ""
+                self.say(f"up to {bank.capacity} key frames{fewer}{each}, {bank.mib:.1f} MiB")
+
+    def advance(self, count: int, readers: Sequence[FrameReader], batch: StreamBatch) -> None:
+        """Count so many frames as through, and show it."""
+        self._times.extend([perf_counter()] * count)
+        if self._bar is None:
+            return
+        latency = self._statistics.latency
+        figures = f"{self.fps:.1f} fps, p50 {latency(50, last=100):.1f} ms, p99 {latency(99, last=100):.1f} ms"
+        if any(reader.source.live for reader in readers):
+            figures += f", {sum(reader.dropped for reader in readers)} dropped"
+        if batch.banks:
+            figures += f", {sum(bank.count for bank in batch.banks)} key frames"
+        self._bar.update(self._task, advance=count, figures=figures)
+
+    @property
+    def fps(self) -> float:
+        """Frames per second, over the latest frames; it goes down while nothing comes."""
+        return len(self._times) / max(perf_counter() - self._times[0], 1e-9) if self._times else 0.0
+
+    def status(self, readers: Sequence[FrameReader], batch: StreamBatch) -> dict[str, Any]:
+        """The figures that a page shows beside the picture."""
+        statistics = self._statistics
+        return {
+            "frames": statistics.frames_out,
+            "frames/s": round(self.fps, 1),
+            "latency p50, ms": round(statistics.latency(50, last=100), 1),
+            "latency p99, ms": round(statistics.latency(99, last=100), 1),
+            "dropped": sum(reader.dropped for reader in readers),
+            "not finite": sum(batch.broken),
+            "key frames": sum(bank.count for bank in batch.banks),
+            "returns to a key frame": sum(bank.resets for bank in batch.banks),
+            "latest visit": ", ".join(
+                f"frame {bank.visits[-1].last} to key frame {bank.visits[-1].keyframe}"
+                for bank in batch.banks
+                if bank.visits
+            )
+            or "none",
+        }
+
+    def finish(self, report: dict[str, Any]) -> None:
+        """Take the bar away and tell what the report says. report: of `make_report`."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        for source in report["sources"]:
+            several = f"{source['name']}: " if len(report["sources"]) > 1 else ""
+            for frame in source["skipped"][:_NAMED]:
+                self.say(f"{several}skipped frame {frame['index']} ({frame['name']}): {frame['reason']}")
+            if len(source["skipped"]) > _NAMED:
+                self.say(f"{several}skipped {len(source['skipped']) - _NAMED} more frames; --report names them")
+            if source["broken"]:
+                self.say(f"{several}{source['broken_count']} frames for which the network gave nothing finite")
+            if not source["live"]:
+                for warning in source["warnings"]:
+                    self.say(f"warning: {warning}")
+        for note in report["notes"]:
+            self.say(f"warning: {note}")
+        totals = {key: sum(source[key] for source in report["sources"]) for key in ("frames_in", "dropped")}
+        skipped = sum(source["skipped_count"] for source in report["sources"])
+        latency = report["latency_ms"]
+        self.say(
+            f"{'interrupted: ' if report['interrupted'] else ''}{totals['frames_in']} frames in, "
+            f"{report['frames_out']} out, {skipped} skipped, {totals['dropped']} dropped, {report['fps']:.1f} fps, "
+            f"latency p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms"
+        )
+        if sys.stderr.isatty():
+            _print_table(report)
+        if report["outputs"]:
+            self.say(f"wrote {', '.join(report['outputs'])}")
+
+
+def _print_table(report: dict[str, Any]) -> None:
+    table = Table("stage", "busy, s", "of the run", box=None)
+    for stage, seconds in report["stage_seconds"].items():
+        table.add_row(stage, f"{seconds:.2f}", f"{report['stage_shares'][stage]:.0%}")
+    Console(stderr=True).print(table)
