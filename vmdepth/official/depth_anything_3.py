@@ -18,7 +18,7 @@ from vmdepth.networks.encoder import ENCODERS
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.nested_depth import NestedDepth
-from vmdepth.networks.multiview.view_presets import METRIC, MONO, VIEW_PRESETS, AnyViewConfig, MonoConfig, NestedConfig
+from vmdepth.networks.multiview.presets import METRIC, MONO, VIEW_PRESETS, AnyViewConfig, MonoConfig, NestedConfig
 from vmdepth.official.depth_anything import misfits, shapes_of, token_width
 
 Config = AnyViewConfig | MonoConfig | NestedConfig

@@ -9,7 +9,7 @@ import torch
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.nested_depth import NestedDepth
-from vmdepth.networks.multiview.view_presets import METRIC, MONO, NESTED, VIEW_PRESETS, AnyViewConfig
+from vmdepth.networks.multiview.presets import METRIC, MONO, NESTED, VIEW_PRESETS, AnyViewConfig
 from vmdepth.official.depth_anything_3 import build, empty, official_names, recognise, unused_shapes
 
 FILES = {

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from vmdepth.networks.decoder import Tap
 from vmdepth.networks.encoder import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, PATCH, check_size
 from vmdepth.networks.multiview.cameras import CameraDecoder, CameraEncoder, from_cameras, to_cameras
+from vmdepth.networks.multiview.decoder import Decoded, ViewDecoder, same
+from vmdepth.networks.multiview.encoder import Observer, ViewEncoder
+from vmdepth.networks.multiview.memory import Pass, Slices, slices_for
+from vmdepth.networks.multiview.presets import AnyViewConfig
 from vmdepth.networks.multiview.reference_view import Reference, check_reference
-from vmdepth.networks.multiview.view_decoder import Decoded, ViewDecoder, same
-from vmdepth.networks.multiview.view_encoder import Observer, ViewEncoder
-from vmdepth.networks.multiview.view_memory import Pass, Slices, slices_for
-from vmdepth.networks.multiview.view_presets import AnyViewConfig
 
 
 @dataclass(frozen=True)
@@ -63,19 +63,34 @@ class AnyViewDepth(nn.Module):
         tap: Tap = same,
         normalised: bool = False,
     ) -> Views:
-        """clip: [B, N, 3, H, W], RGB float in 0..1 (ImageNet statistics taken off already where `normalised`).
+        """Depth, confidence and cameras of scenes of N views; more where asked for.
 
-        extrinsics, intrinsics: given cameras, both or neither, [B, N, 3 or 4, 4] and [B, N, 3, 3]; best in the form of
-        `cameras.relative_to_first`. The cameras in the result are the network's own estimate all the same. reference:
-        how the reference view is chosen where no cameras are given and there are three views or more.
-        memory_budget: peak memory beyond weights and input ("4GiB", or bytes), as estimated in `view_memory`; nothing
-        is kept for gradients then. chunk: instead, images at a time. Either changes speed and memory, not results:
-        attention over views is over all views always. observe: called with queries and keys of every block. tap: sees
-        the decoder's maps. Raises ValueError for sizes, cameras, names or budgets that do not fit.
+        Slices (`memory_budget`, `chunk`) change speed and memory, not results: attention over views is over all views
+        always.
+
+        Args:
+            clip: float [B, N, 3, H, W], RGB in 0..1; sides are multiples of 14.
+            extrinsics: given cameras, world to camera, [B, N, 3 or 4, 4], best in the form of
+                `cameras.relative_to_first`. The cameras in the result are the network's own estimate all the same.
+            intrinsics: of the same cameras, [B, N, 3, 3] in pixels; both or neither.
+            reference: how the reference view is chosen where no cameras are given and there are three views or more.
+            rays: whether the result has them, too.
+            memory_budget: peak memory beyond weights and input ("4GiB", or bytes), as estimated in `multiview.memory`;
+                nothing is kept for gradients then.
+            chunk: images at a time, instead of a budget.
+            observe: called with queries and keys of every block.
+            tap: sees the decoder's maps by name, and gives what goes on in their place.
+            normalised: ImageNet statistics are taken off the clip already.
+
+        Returns:
+            `Views` without sky.
+
+        Raises:
+            ValueError: sizes, cameras, names or budgets that do not fit.
         """
         sizes = check_clip(clip)
         check_reference(reference)
-        special = self._given_cameras(extrinsics, intrinsics, clip)
+        special = self.camera_tokens(extrinsics, intrinsics, clip)
         one = Pass(self.config, *sizes, rays, observe is not None, self.encoder.pos_embed.element_size())
         slices = slices_for(one, memory_budget, chunk)
         with torch.set_grad_enabled(torch.is_grad_enabled() and memory_budget is None):
@@ -109,7 +124,7 @@ class AnyViewDepth(nn.Module):
         confidence, ray, ray_confidence, _ = others
         return Views(depth, confidence, *cameras, rays=ray, ray_confidence=ray_confidence)
 
-    def _given_cameras(self, extrinsics: Tensor | None, intrinsics: Tensor | None, clip: Tensor) -> Tensor | None:
+    def camera_tokens(self, extrinsics: Tensor | None, intrinsics: Tensor | None, clip: Tensor) -> Tensor | None:
         """The special tokens [B·N, width] of given cameras."""
         if extrinsics is None and intrinsics is None:
             return None

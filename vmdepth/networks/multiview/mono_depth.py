@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from vmdepth.networks.decoder import Tap
 from vmdepth.networks.encoder import ENCODERS, PATCH, Encoder
 from vmdepth.networks.multiview.any_view import Views, check_clip, decode_in_slices, imagenet_normalised
-from vmdepth.networks.multiview.view_decoder import Decoded, SkyDecoder, same
-from vmdepth.networks.multiview.view_memory import Pass, Slices, slices_for
-from vmdepth.networks.multiview.view_presets import MonoConfig
+from vmdepth.networks.multiview.decoder import Decoded, SkyDecoder, same
+from vmdepth.networks.multiview.memory import Pass, Slices, slices_for
+from vmdepth.networks.multiview.presets import MonoConfig
 
 SKY = 0.3
 FEW = 10  # pixels of sky, or of anything else, that say nothing

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vmdepth.networks.multiview.any_view import AnyViewDepth, Views
 from vmdepth.networks.multiview.mono_depth import FEW, SKY, MonoDepth, metres, quantile
-from vmdepth.networks.multiview.view_presets import NestedConfig
+from vmdepth.networks.multiview.presets import NestedConfig
 
 FARTHEST = 200.0  # metres of sky where the rest lies farther still
 

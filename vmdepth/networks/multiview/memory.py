@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 
 from vmdepth.networks.attention import attention_form
 from vmdepth.networks.encoder import ENCODERS, PATCH
-from vmdepth.networks.multiview.view_presets import VIEW_PRESETS, AnyViewConfig, MonoConfig
+from vmdepth.networks.multiview.presets import VIEW_PRESETS, AnyViewConfig, MonoConfig
 
 _UNITS = {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _WASTE = 1.3

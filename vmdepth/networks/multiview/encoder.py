@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from vmdepth.networks.attention import attend_in_rows
 from vmdepth.networks.encoder import PATCH, SPECIAL, Block, Encoder, Observed, Observer, Watch
+from vmdepth.networks.multiview.memory import Slices
 from vmdepth.networks.multiview.reference_view import Reference, reference_view
 from vmdepth.networks.multiview.rotary import GridRotation, own_places, shared_places
-from vmdepth.networks.multiview.view_memory import Slices
 
 # Sees a tap's level, the index of the first image, patches [n, h·w, 2C] and raw special tokens [n, 2C] of n images.
 TapSink = Callable[[int, int, Tensor, Tensor], None]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from vmdepth.networks.attention import use_attention
-from vmdepth.networks.multiview.view_memory import Pass, Slices, parse_bytes, peak_bytes, slices_for
-from vmdepth.networks.multiview.view_presets import VIEW_PRESETS, MonoConfig
+from vmdepth.networks.multiview.memory import Pass, Slices, parse_bytes, peak_bytes, slices_for
+from vmdepth.networks.multiview.presets import VIEW_PRESETS, MonoConfig
 
 SMALL = Pass(VIEW_PRESETS["small"], 1, 32, 252, 336)
 MIB = 2**20
@@ -79,7 +79,7 @@ MEASURE = """
 import sys, numpy, torch
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.mono_depth import MonoDepth
-from vmdepth.networks.multiview.view_presets import VIEW_PRESETS, MonoConfig
+from vmdepth.networks.multiview.presets import VIEW_PRESETS, MonoConfig
 
 def resident(line):  # of this process alone: getrusage's peak is inherited from whoever started it
     return next(int(text.split()[1]) for text in open("/proc/self/status") if text.startswith(line)) * 1024

@@ -8,7 +8,7 @@ import torch
 
 from vmdepth.networks.attention import use_attention
 from vmdepth.networks.multiview.cameras import from_cameras
-from vmdepth.networks.multiview.view_memory import Slices
+from vmdepth.networks.multiview.memory import Slices
 from vmdepth.official.depth_anything_3 import build
 
 TOLERANCE = 2e-5  # of the largest value of the reference
@@ -107,7 +107,7 @@ def test_images_of_0_to_1_are_normalised_inside(name, reference):
 def test_taps_of_the_encoder(name, reference):
     network, io, info = reference(name)
     batch, views = io["input"].shape[:2]
-    special = network._given_cameras(io.get("in_extrinsics"), io.get("in_intrinsics"), io["input"])
+    special = network.camera_tokens(io.get("in_extrinsics"), io.get("in_intrinsics"), io["input"])
     got = {}
 
     def sink(level, first, patches, token):
@@ -125,12 +125,12 @@ def test_taps_of_the_encoder(name, reference):
 
 @pytest.mark.parametrize("name", ["io_da3_small_n4", "io_da3_small_n3b2", "io_da3_small_posed"])
 def test_poses_and_reference_views(name, reference, monkeypatch):
-    from vmdepth.networks.multiview import view_encoder
+    from vmdepth.networks.multiview import encoder
 
     chosen = []
     network, io, info = reference(name)
-    choose = view_encoder.reference_view
-    monkeypatch.setattr(view_encoder, "reference_view", lambda *a: chosen.append(choose(*a)) or chosen[-1])
+    choose = encoder.reference_view
+    monkeypatch.setattr(encoder, "reference_view", lambda *a: chosen.append(choose(*a)) or chosen[-1])
     with torch.inference_mode():
         out = network(io["input"], **options(io, info))
         numbers = network.camera_decoder(io["camera_token_3"])
