@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vmdepth.networks import mobilenet
 from vmdepth.networks.mobilenet import MobileNet
+from vmdepth.official.family import EncoderFamily
 from vmdepth_runtime.errors import InputError
 
-ENDING = ".tflite"
 _MAGIC = slice(4, 8)  # of a file, where TensorFlow Lite says so
 
 
@@ -128,3 +129,6 @@ def _values(model: Any, tensor: Any, kind: int) -> NDArray[np.float32] | None:
     numbers = model.Buffers(tensor.Buffer()).DataAsNumpy().view(dtype).reshape(tensor.ShapeAsNumpy())
     zero = scheme.ZeroPoint(0) if scheme.ZeroPointLength() else 0
     return ((numbers.astype(np.float64) - zero) * float(scheme.Scale(0))).astype(np.float32)
+
+
+DEEPLAB = EncoderFamily("DeepLabv3 on MobileNetV2", ".tflite", mobilenet.NAME, encoder_weights)

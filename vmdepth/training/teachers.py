@@ -11,9 +11,6 @@ from torch import Tensor
 
 from vmdepth.checkpoint import load
 from vmdepth.networks.encoder import PATCH
-from vmdepth.networks.multiview.any_view import AnyViewDepth
-from vmdepth.networks.multiview.mono_depth import MonoDepth
-from vmdepth.networks.multiview.nested_depth import NestedDepth
 from vmdepth.networks.temporal_attention import PLACES
 from vmdepth.networks.video_depth import VideoDepth
 
@@ -61,7 +58,6 @@ class Teacher:
         if isinstance(network, VideoDepth):
             depth, _ = network(clip)
             return depth if network.config.depth == "relative" else 1 / depth.clamp_min(1e-3)
-        assert isinstance(network, AnyViewDepth | MonoDepth | NestedDepth)
         # One clip a call: views of several would lend each other scale and sky.
         return torch.stack([_inverse(network(one[None])) for one in clip])
 

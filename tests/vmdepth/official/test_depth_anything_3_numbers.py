@@ -1,6 +1,7 @@
 """The networks of Depth Anything 3 give the official numbers, tap by tap."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import torch
 from vmdepth.networks.attention import use_attention
 from vmdepth.networks.multiview.cameras import from_cameras
 from vmdepth.networks.multiview.memory import Slices
-from vmdepth.official.depth_anything_3 import build
+from vmdepth.official.depth_anything_3 import DEPTH_ANYTHING_3
+from vmdepth.official.family import CheckpointFile, LoadOptions
 
 TOLERANCE = 2e-5  # of the largest value of the reference
 OUTPUTS = {
@@ -49,7 +51,9 @@ def reference(shared_reference, recipe, official_weights):
         if key not in networks:
             networks.clear()
             weights = official_weights(model)
-            networks[key] = build(recipe.scaled(weights, recipe.EPS_PROBE["da3"]) if key[1] else weights)
+            if key[1]:
+                weights = recipe.scaled(weights, recipe.EPS_PROBE["da3"])
+            networks[key] = DEPTH_ANYTHING_3.build(CheckpointFile(Path(model), weights), LoadOptions())
         io = {k: torch.from_numpy(v) for k, v in np.load(shared_reference / f"{name}.npz").items()}
         return networks[key], io, facts[f"{name}.npz"]["info"]
 

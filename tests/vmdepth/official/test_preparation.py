@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import vmdepth
-from vmdepth.networks.multiview.any_view import imagenet_normalised
+from vmdepth.networks.multiview.views import imagenet_normalised
 from vmdepth.official.preparation import depth_at, network_size, prepare_still, prepare_views, video_size
 
 METHODS = ["upper_bound_resize", "upper_bound_crop", "lower_bound_resize", "lower_bound_crop"]

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vmdepth.networks.decoder import Tap
 from vmdepth.networks.encoder import ENCODERS, PATCH, Encoder
-from vmdepth.networks.multiview.any_view import Views, check_clip, decode_in_slices, imagenet_normalised
 from vmdepth.networks.multiview.decoder import Decoded, SkyDecoder, same
 from vmdepth.networks.multiview.memory import Pass, Slices, slices_for
 from vmdepth.networks.multiview.presets import MonoConfig
+from vmdepth.networks.multiview.views import ViewNetwork, Views, check_clip, decode_in_slices, imagenet_normalised
 
 SKY = 0.3
 FEW = 10  # pixels of sky, or of anything else, that say nothing
 FOCAL = 300.0  # pixels at which the metric network's output is in metres
 
 
-class MonoDepth(nn.Module):
+class MonoDepth(ViewNetwork):
     """Weights are those of the official mono or metric network: their names and shapes are the same."""
 
     def __init__(self, config: MonoConfig) -> None:

@@ -6,16 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vmdepth.networks.multiview.any_view import AnyViewDepth, Views
+from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.mono_depth import FEW, SKY, MonoDepth, metres, quantile
 from vmdepth.networks.multiview.presets import NestedConfig
+from vmdepth.networks.multiview.views import ViewNetwork, Views
 
 FARTHEST = 200.0  # metres of sky where the rest lies farther still
 
 
-class NestedDepth(nn.Module):
+class NestedDepth(ViewNetwork):
     """Weights are those of the official nested network, without its Gaussian head and unused ray levels."""
 
     def __init__(self, config: NestedConfig) -> None:
