@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from vmdepth.networks.decoder import Tap
 from vmdepth.networks.encoder import ENCODERS, PATCH
 from vmdepth.networks.multiview.cameras import CameraDecoder, CameraEncoder, from_cameras, to_cameras
-from vmdepth.networks.multiview.decoder import ViewDecoder, same
+from vmdepth.networks.multiview.decoder import ViewDecoder, identity_tap
 from vmdepth.networks.multiview.encoder import Observer, ViewEncoder
-from vmdepth.networks.multiview.memory import Pass, Slices, slices_for
+from vmdepth.networks.multiview.memory import ForwardPass, Slices, slices_for
 from vmdepth.networks.multiview.presets import AnyViewConfig
 from vmdepth.networks.multiview.reference_view import Reference, check_reference
 from vmdepth.networks.multiview.views import ViewNetwork, Views, check_clip, decode_in_slices, imagenet_normalised
@@ -40,7 +40,7 @@ class AnyViewDepth(ViewNetwork):
         memory_budget: int | str | None = None,
         chunk: int | None = None,
         observe: Observer | None = None,
-        tap: Tap = same,
+        tap: Tap = identity_tap,
         normalised: bool = False,
     ) -> Views:
         """Depth, confidence and cameras of scenes of N views; more where asked for.
@@ -71,8 +71,8 @@ class AnyViewDepth(ViewNetwork):
         sizes = check_clip(clip)
         check_reference(reference)
         special = self.camera_tokens(extrinsics, intrinsics, clip)
-        one = Pass(self.config, *sizes, rays, observe is not None, self.encoder.pos_embed.element_size())
-        slices = slices_for(one, memory_budget, chunk)
+        forward = ForwardPass(self.config, *sizes, rays, observe is not None, self.encoder.pos_embed.element_size())
+        slices = slices_for(forward, memory_budget, chunk)
         with torch.set_grad_enabled(torch.is_grad_enabled() and memory_budget is None):
             return self._views(clip, slices, special, reference, rays, observe, tap, normalised)
 
@@ -89,15 +89,15 @@ class AnyViewDepth(ViewNetwork):
     ) -> Views:
         batch, views, _, height, width = clip.shape
         grid, images = (height // PATCH, width // PATCH), clip.flatten(0, 1)
-        kept = _Kept(self.decoder, grid, images, self.encoder.pos_embed)
+        stored = _TapStore(self.decoder, grid, images, self.encoder.pos_embed)
         prepare = nn.Identity() if normalised else imagenet_normalised
-        self.encoder(images, views, kept, slices, special, reference, prepare, observe)
+        self.encoder(images, views, stored, slices, special, reference, prepare, observe)
         out = decode_in_slices(
-            lambda part: self.decoder([level[part] for level in kept.projected], grid, rays, tap), len(images), slices
+            lambda part: self.decoder([level[part] for level in stored.projected], grid, rays, tap), len(images), slices
         )
         cameras: tuple[Tensor | None, Tensor | None] = (None, None)
         if self.camera_decoder is not None:
-            numbers = self.camera_decoder(kept.camera_token.unflatten(0, (batch, views)))
+            numbers = self.camera_decoder(stored.camera_token.unflatten(0, (batch, views)))
             cameras = to_cameras(numbers, height, width)
         depth, *others = (None if x is None else x.unflatten(0, (batch, views)) for x in out)
         assert depth is not None
@@ -122,8 +122,8 @@ class AnyViewDepth(ViewNetwork):
         return self.camera_encoder(from_cameras(extrinsics, intrinsics, *clip.shape[-2:])).flatten(0, 1)
 
 
-class _Kept:
-    """What is kept of the taps: their projections, which are several times narrower, and the last camera token."""
+class _TapStore:
+    """What is stored of the taps: their projections, which are several times narrower, and the last camera token."""
 
     def __init__(self, decoder: ViewDecoder, grid: tuple[int, int], images: Tensor, like: Tensor) -> None:
         self.decoder, self.grid = decoder, grid
