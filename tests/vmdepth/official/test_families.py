@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 import vmdepth
+from vmdepth import checkpoint
 from vmdepth.checkpoint import FAMILIES, load_video, recognise
-from vmdepth.official.family import CheckpointFile, LoadOptions
+from vmdepth.networks.multiview.views import ViewNetwork, Views
+from vmdepth.official.family import CheckpointFile, Family, LoadOptions
 from vmdepth_runtime.errors import InputError
 
 PUBLISHED = {
@@ -68,4 +70,26 @@ def test_a_file_of_an_encoder_is_no_network_and_says_what_starts_from_it(tmp_pat
     path = tmp_path / "deeplabv3_mnv2_pascal_quant.tflite"
     path.write_bytes(b"")
     with pytest.raises(InputError, match=rf"holds the encoder of DeepLabv3 .* starts from it: init={path}$"):
+        vmdepth.load(path)
+
+
+class Brightness(ViewNetwork):
+    """A network of a family that nobody else has."""
+
+    def forward(self, clip):
+        return Views(clip.mean(2))
+
+
+BRIGHTNESS = Family("Brightness", lambda file: "brightness" in file.tensors, lambda file, options: Brightness().eval())
+
+
+def test_another_family_needs_its_place_in_the_tuple_and_goes_by_its_own_name(tmp_path, monkeypatch):
+    path = tmp_path / "weights.safetensors"
+    save_file({"brightness": torch.zeros(1)}, path)
+    monkeypatch.setattr(checkpoint, "FAMILIES", (*FAMILIES, BRIGHTNESS))
+    assert isinstance(vmdepth.load(path), Brightness)
+    with pytest.raises(InputError, match=r"is Brightness, a network of views: it has no step to stream"):
+        load_video(path)
+    save_file({"other": torch.zeros(1)}, path)
+    with pytest.raises(InputError, match=r"There are: vmdepth-train's own, .*, Brightness$"):
         vmdepth.load(path)
