@@ -17,7 +17,7 @@ import torch
 from vmdepth import checkpoint
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.official.depth_anything import official_shapes
+from vmdepth.official.dpt_names import official_shapes
 from vmdepth_runtime import bundled
 from vmdepth_runtime.sessions.gpu import find_gpu
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -18,14 +17,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vmdepth.networks.multiview.any_view import AnyViewDepth
-from vmdepth.networks.multiview.mono_depth import MonoDepth
-from vmdepth.networks.multiview.nested_depth import NestedDepth
+from vmdepth.networks.multiview.views import ViewNetwork
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.temporal_attention import TemporalForm
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.official import depth_anything_3
-from vmdepth.official.depth_anything import called, check_names, network_shapes, recognise, shapes_of
+from vmdepth.official.deeplab import DEEPLAB
+from vmdepth.official.depth_anything_3 import DEPTH_ANYTHING_3
+from vmdepth.official.depth_anything_v2 import DEPTH_ANYTHING_V2
+from vmdepth.official.family import CheckpointFile, EncoderFamily, Family, LoadOptions
+from vmdepth.official.video_depth_anything import VIDEO_DEPTH_ANYTHING
+from vmdepth.official.video_networks import video_network
 from vmdepth_runtime.atomic_files import part_name
 from vmdepth_runtime.errors import InputError, WorkError
 
@@ -48,8 +49,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The inverse of `write_tensors`. Raises InputError when the file is missing, broken or not one of ours."""
-    tensors, metadata = _read(path)
-    return tensors, _facts(path, metadata)
+    file = _read(path)
+    return dict(file.tensors), _facts(file)
 
 
 def save(path: Path, model: VideoDepth, name: str, facts: Mapping[str, Any] | None = None) -> None:
@@ -63,59 +64,85 @@ def load(
     window: int | None = None,
     metric: bool | None = None,
     max_depth: float | None = None,
-) -> VideoDepth | AnyViewDepth | MonoDepth | NestedDepth:
+) -> VideoDepth | ViewNetwork:
     """A network from its checkpoint, float32, on the CPU, in eval mode; `model.name` is set.
 
-    path: a checkpoint of vmdepth-train, or an official file of Depth Anything V2, Video Depth Anything or Depth
-    Anything 3 (`.pth`, or `.safetensors` as Hugging Face has it). temporal, window: form of attention over time and
-    frames it sees when causal; official video networks stream by the official rule unless told otherwise. metric,
-    max_depth: whether depth is in metres, and how many a metric Depth Anything V2 reaches; the weights do not tell, so
-    None goes by the official names of files and folders. Raises InputError, naming the file and up to five keys, when
-    the weights are not exactly those of a network we know, and for a form it cannot have.
+    Args:
+        path: a checkpoint of vmdepth-train, or an official file of Depth Anything V2, Video Depth Anything or Depth
+            Anything 3 (`.pth`, or `.safetensors` as Hugging Face has it).
+        temporal: form of attention over time; official video networks stream by the official rule unless told
+            otherwise.
+        window: frames that attention over time sees when causal.
+        metric: whether depth is in metres. The weights do not tell, so None goes by the official names of files and
+            folders.
+        max_depth: metres that a metric Depth Anything V2 reaches; None goes by the names, too.
+
+    Returns:
+        A `VideoDepth`, or of Depth Anything 3 a `ViewNetwork`.
+
+    Raises:
+        InputError: the file cannot be read, is of no family in `FAMILIES`, or has names or shapes that are not exactly
+            its family's (up to five are named); a form it cannot have.
+
+    Example:
+        >>> import torch, vmdepth
+        >>> from pathlib import Path
+        >>> from vmdepth.checkpoint import save
+        >>> from vmdepth.networks.presets import PRESETS
+        >>> from vmdepth.networks.video_depth import VideoDepth
+        >>> save(Path("tiny.safetensors"), VideoDepth(PRESETS["tiny"]), "tiny")
+        >>> model = vmdepth.load("tiny.safetensors")
+        >>> depth, states = model(torch.rand(1, 4, 3, 28, 42))  # a clip of four frames
+        >>> depth.shape
+        torch.Size([1, 4, 1, 28, 42])
+        >>> depth, states = model.step(torch.rand(1, 3, 28, 42), states)  # the fifth frame
+        >>> depth.shape
+        torch.Size([1, 1, 28, 42])
     """
-    path = Path(path)
-    tensors, metadata = _read(path)
-    if _KEY not in metadata and depth_anything_3.recognise(shapes_of(tensors)) is not None:
-        if temporal or window or max_depth:
-            raise InputError(f"{path}: is Depth Anything 3; temporal, window and max_depth do not apply")
-        try:
-            network = depth_anything_3.build(tensors, "da3metric" in called(path) if metric is None else metric)
-        except ValueError as error:
-            raise InputError(f"{path}: {error}") from None
-        if metric and isinstance(network, AnyViewDepth):
-            raise InputError(f"{path}: is the {network.name} network for any number of views; it has no metric form")
-        return network
-    if _KEY in metadata:
-        if metric is not None or max_depth is not None:
-            raise InputError(f"{path}: says itself whether its depth is metric; leave metric and max_depth out")
-        facts = _facts(path, metadata)
-        name, config = facts["name"], _config(path, facts)
-    else:
-        tensors, config, name = recognise(path, tensors, metric, max_depth)
-    config = _in_form(path, config, temporal, window)
-    check_names(path, tensors, network_shapes(config), f"its network '{name}'")
-    model = VideoDepth(config)
-    model.load_state_dict(tensors)
-    model.name = name
-    return model.float().eval()
+    file = _read(Path(path))
+    return recognise(file).build(file, LoadOptions(temporal, window, metric, max_depth))
 
 
 def load_video(path: str | Path, temporal: TemporalForm | None = None, window: int | None = None) -> VideoDepth:
-    """`load` for what needs a network of videos. Raises InputError for one that sees all views at once."""
-    model = load(path, temporal, window)
+    """`load` for what needs a network of videos. Raises InputError for a network of views, which has no step."""
+    file = _read(Path(path))
+    family = recognise(file)
+    model = family.build(file, LoadOptions(temporal, window))
     if not isinstance(model, VideoDepth):
-        raise InputError(f"{path}: is Depth Anything 3, which sees all views at once: it has no step to stream")
+        raise InputError(
+            f"{path}: is {family.name}, a network of views: it has no step to stream; vmdepth.load runs it"
+        )
     return model
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a `.safetensors` or `.pth` file."""
+def recognise(file: CheckpointFile) -> Family:
+    """The family of a file. Raises InputError, naming the families there are, where it is of none."""
+    for family in FAMILIES:
+        if family.recognises(file):
+            return family
+    some = f"it begins with {', '.join(sorted(file.tensors)[:5])}" if file.tensors else "it is empty"
+    families = ", ".join(family.name for family in FAMILIES)
+    raise InputError(f"{file.path}: not a checkpoint of a network we know; {some}. There are: {families}")
+
+
+def encoder_family(path: Path) -> EncoderFamily | None:
+    """The family of a file that holds an encoder and no network; None where it is of none, as checkpoints are."""
+    return next((family for family in ENCODER_FAMILIES if path.suffix == family.ending), None)
+
+
+def _read(path: Path) -> CheckpointFile:
+    """What is in a `.safetensors` or `.pth` file."""
     if not path.is_file():
         raise InputError(f"{path}: {'is a folder, not a checkpoint' if path.is_dir() else 'no such file'}")
+    if (encoder := encoder_family(path)) is not None:
+        raise InputError(
+            f"{path}: holds the encoder of {encoder.name} and no network; vmdepth-train starts from it: init={path}"
+        )
     if path.suffix not in (".pth", ".pt"):
         try:
             with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return CheckpointFile(path, tensors, file.metadata() or {})
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path}: not a readable checkpoint ({error})") from None
     try:
@@ -129,40 +156,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise InputError(f"{path}: not a readable checkpoint: broken, or not PyTorch's; get it again") from None
     if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise InputError(f"{path}: holds no plain dictionary of weights")
-    return tensors, {}
-
-
-def _facts(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    try:
-        return json.loads(metadata[_KEY])
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: not a checkpoint of vmdepth-train ({error})") from None
-
-
-def _config(path: Path, facts: Mapping[str, Any]) -> NetworkConfig:
-    try:
-        return NetworkConfig.from_dict(facts["network"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: its network settings are not readable ({error})") from None
-
-
-def _in_form(path: Path, config: NetworkConfig, temporal: TemporalForm | None, window: int | None) -> NetworkConfig:
-    """The same network with its attention over time in another form."""
-    if temporal is None and window is None:
-        return config
-    if config.head != "attention":
-        raise InputError(f"{path}: has no attention over time; temporal and window do not apply")
-    try:
-        config = replace(
-            config,
-            temporal=config.temporal if temporal is None else temporal,
-            window=config.window if window is None else window,
-        )
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from None
-    if window is not None and config.temporal != "causal":
-        raise InputError(f"{path}: a window belongs to temporal='causal', not to '{config.temporal}'")
-    return config
+    return CheckpointFile(path, tensors)
 
 
 def weights_hash(model: VideoDepth) -> str:
@@ -172,3 +166,27 @@ def weights_hash(model: VideoDepth) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return f"sha256:{digest.hexdigest()}"
+
+
+def _facts(file: CheckpointFile) -> dict[str, Any]:
+    try:
+        return json.loads(file.metadata[_KEY])
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{file.path}: not a checkpoint of vmdepth-train ({error})") from None
+
+
+def _build(file: CheckpointFile, options: LoadOptions) -> VideoDepth:
+    if options.metric is not None or options.max_depth is not None:
+        raise InputError(f"{file.path}: says itself whether its depth is metric; leave metric and max_depth out")
+    facts = _facts(file)
+    try:
+        name, config = facts["name"], NetworkConfig.from_dict(facts["network"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{file.path}: its network settings are not readable ({error})") from None
+    return video_network(file.path, file.tensors, config, name, options)
+
+
+OURS = Family("vmdepth-train's own", lambda file: _KEY in file.metadata, _build)
+FAMILIES: tuple[Family, ...] = (OURS, VIDEO_DEPTH_ANYTHING, DEPTH_ANYTHING_V2, DEPTH_ANYTHING_3)
+"""In the order that a file is offered to them."""
+ENCODER_FAMILIES: tuple[EncoderFamily, ...] = (DEEPLAB,)

@@ -1,5 +1,7 @@
 """A checkpoint is the network it was made from, or an error that says what it is instead."""
 
+import doctest
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -80,3 +82,22 @@ def test_other_files_are_refused_by_name(tmp_path):
 
 def test_a_checkpoint_is_plain_safetensors(saved):
     assert load_file(saved[0]).keys() == saved[1].state_dict().keys()
+
+
+class Harmful:
+    def __reduce__(self):
+        return (print, ("ran",))
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path, capsys):
+    path = tmp_path / "evil.pth"
+    torch.save({"a": Harmful()}, path)
+    with pytest.raises(InputError, match="not a readable checkpoint of plain weights"):
+        vmdepth.load(path)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_example_of_load_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (example,) = (test for test in doctest.DocTestFinder().find(vmdepth.load, "load", globs={}) if test.examples)
+    assert doctest.DocTestRunner().run(example) == doctest.TestResults(failed=0, attempted=len(example.examples))

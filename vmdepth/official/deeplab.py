@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vmdepth.networks import mobilenet
 from vmdepth.networks.mobilenet import MobileNet
+from vmdepth.official.family import EncoderFamily
 from vmdepth_runtime.errors import InputError
 
-ENDING = ".tflite"
 _MAGIC = slice(4, 8)  # of a file, where TensorFlow Lite says so
 
 
@@ -24,11 +25,17 @@ def encoder_weights(path: Path) -> dict[str, Tensor]:
     `deeplabv3_mnv2_pascal_quant.tflite`.
 
     The encoder is its first 51 convolutions, in order. A weight is scale · (q − zero point) with one scale and zero
-    point per tensor (Jacob et al. 2018), a bias scale · q. Raises InputError, naming the file, where it cannot be read,
-    is of another network, or keeps its weights in another way.
+    point per tensor (Jacob et al. 2018), a bias scale · q. The maps that these weights give are the file's own within
+    1.2 steps of its 8-bit activations in the mean, 7 % of their deviation.
 
-    The maps that these weights give are the file's own within 1.2 steps of its 8-bit activations in the mean, 7 % of
-    their deviation.
+    Args:
+        path: of the file.
+
+    Returns:
+        Name → float32 tensor, of every weight and bias.
+
+    Raises:
+        InputError: it cannot be read, is of another network, or keeps its weights in another way.
     """
     try:
         content = path.read_bytes()
@@ -43,12 +50,12 @@ def encoder_weights(path: Path) -> dict[str, Tensor]:
         # The reader looks up offsets without checks: what is cut off or damaged shows in many ways.
         raise InputError(f"{path}: ends too early or is damaged; get it again") from None
     tensors: dict[str, Tensor] = {}
-    for number, (name, form) in enumerate(expected.items()):
-        if number == len(found) or found[number].form != form:
-            other = found[number].form if number < len(found) else "missing"
+    for number, (name, geometry) in enumerate(expected.items()):
+        if number == len(found) or found[number].geometry != geometry:
+            other = found[number].geometry if number < len(found) else "missing"
             raise InputError(
-                f"{path}: is another network: convolution {number} is {other}, here it is {form}; this encoder starts "
-                f"from DeepLabv3 on MobileNetV2 1.0, output stride 16"
+                f"{path}: is another network: convolution {number} is {other}, here it is {geometry}; this encoder "
+                f"starts from DeepLabv3 on MobileNetV2 1.0, output stride 16"
             )
         for part, tensor in (("weight", found[number].weight), ("bias", found[number].bias)):
             if tensor is None:
@@ -61,7 +68,7 @@ def encoder_weights(path: Path) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True)
-class _Form:
+class _Geometry:
     """What a convolution is like: shape of its weight as PyTorch has it, stride and dilation."""
 
     shape: tuple[int, ...]
@@ -76,15 +83,15 @@ class _Form:
 class _Convolution:
     """A convolution of the file. weight, bias: float32; None where they are quantised in another way."""
 
-    form: _Form
+    geometry: _Geometry
     weight: NDArray[np.float32] | None
     bias: NDArray[np.float32] | None
 
 
-def _expected() -> dict[str, _Form]:
-    """Name → form of the encoder's convolutions, in the order that they are computed in."""
+def _expected() -> dict[str, _Geometry]:
+    """Name → geometry of the encoder's convolutions, in the order that they are computed in."""
     return {
-        name: _Form(tuple(module.weight.shape), module.stride[0], module.dilation[0])
+        name: _Geometry(tuple(module.weight.shape), module.stride[0], module.dilation[0])
         for name, module in MobileNet().named_modules()
         if isinstance(module, nn.Conv2d)
     }
@@ -109,11 +116,13 @@ def _convolutions(content: bytes, count: int) -> list[_Convolution]:
             # [out, rows, columns, in], or [1, rows, columns, channels]
             axes = (3, 0, 1, 2) if depthwise else (0, 3, 1, 2)
             weight, bias = (graph.Tensors(operator.Inputs(place)) for place in (1, 2))
-            form = _Form(tuple(int(weight.Shape(axis)) for axis in axes), options.StrideH(), options.DilationHFactor())
+            geometry = _Geometry(
+                tuple(int(weight.Shape(axis)) for axis in axes), options.StrideH(), options.DilationHFactor()
+            )
             values = _values(model, weight, tflite.TensorType.UINT8)
             if values is not None:
                 values = np.ascontiguousarray(values.transpose(axes))
-            found.append(_Convolution(form, values, _values(model, bias, tflite.TensorType.INT32)))
+            found.append(_Convolution(geometry, values, _values(model, bias, tflite.TensorType.INT32)))
     return found
 
 
@@ -128,3 +137,6 @@ def _values(model: Any, tensor: Any, kind: int) -> NDArray[np.float32] | None:
     numbers = model.Buffers(tensor.Buffer()).DataAsNumpy().view(dtype).reshape(tensor.ShapeAsNumpy())
     zero = scheme.ZeroPoint(0) if scheme.ZeroPointLength() else 0
     return ((numbers.astype(np.float64) - zero) * float(scheme.Scale(0))).astype(np.float32)
+
+
+DEEPLAB = EncoderFamily("DeepLabv3 on MobileNetV2", ".tflite", mobilenet.NAME, encoder_weights)

@@ -1,4 +1,4 @@
-"""Official Depth Anything 3 files: which network their keys belong to, and that network with their weights.
+"""Official checkpoints of Depth Anything 3: for any number of views, mono, metric and nested.
 
 Official names are those of our modules but for their beginnings. What the files hold and we never compute is checked
 and left aside: levels 0 to 2 of the ray branch, and the giant's Gaussian head (`gs_head.*`).
@@ -7,8 +7,9 @@ and left aside: levels 0 to 2 of the ray branch, and the giant's Gaussian head (
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -18,12 +19,14 @@ from vmdepth.networks.encoder import ENCODERS
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.nested_depth import NestedDepth
-from vmdepth.networks.multiview.view_presets import METRIC, MONO, VIEW_PRESETS, AnyViewConfig, MonoConfig, NestedConfig
-from vmdepth.official.depth_anything import misfits, shapes_of, token_width
+from vmdepth.networks.multiview.presets import METRIC, MONO, VIEW_PRESETS, AnyViewConfig, MonoConfig, NestedConfig
+from vmdepth.official.family import CheckpointFile, Family, LoadOptions
+from vmdepth.official.shapes import Shapes, check_shapes, shapes_of, token_width
+from vmdepth_runtime.errors import InputError
 
 Config = AnyViewConfig | MonoConfig | NestedConfig
 Network = AnyViewDepth | MonoDepth | NestedDepth
-Shapes = Mapping[str, Sequence[int]]
+Named = TypeVar("Named")  # a tensor, or its shape
 
 PREFIX = "model."  # of every key in the published files
 # Beginnings of names: ours and the official ones.
@@ -33,60 +36,75 @@ _NAMES = (
     ("camera_encoder.", "cam_enc."),
     ("camera_decoder.", "cam_dec."),
 )
-_NESTED = (("views.", "da3."), ("metric.", "da3_metric."))
+_NESTED = {"views.": "da3.", "metric.": "da3_metric."}
 _GAUSSIANS = "gs_head."
 _WIDTHS = {size.width: name for name, size in ENCODERS.items()}
 # One layer norm under four names, of which safetensors files keep the first only.
 _SHARED = re.compile(r"(.*head\.scratch\.output_conv2_aux\.)0(\.2\.(?:weight|bias))")
 
 
-def recognise(shapes: Shapes) -> Config | None:
-    """The network that official keys belong to, or None where they are not those of Depth Anything 3.
+def network_config(file: CheckpointFile, options: LoadOptions) -> Config:
+    """The network that a recognised file is of; metric as it is told or called, since mono files have the same keys.
 
-    It goes by beginnings of keys, so a file with missing weights is still recognised; `build` then says what is
-    missing. Mono and metric files have the same keys: both give the mono network.
+    Raises:
+        InputError: metric is asked of a network for any number of views.
     """
-    plain = {key.removeprefix(PREFIX): shape for key, shape in shapes.items()}
-    if any(key.startswith(_NESTED[1][1]) for key in plain):
-        views = _recognise_views({key.removeprefix("da3."): shape for key, shape in plain.items()})
+    config = _config(_without_prefix(file.shapes))
+    assert config is not None
+    if isinstance(config, AnyViewConfig) and options.metric:
+        raise InputError(f"{file.path}: is the {config.encoder} network for any number of views; it has no metric form")
+    metric = "da3metric" in file.location if options.metric is None else options.metric
+    return METRIC if metric and isinstance(config, MonoConfig) else config
+
+
+def _config(shapes: Shapes) -> Config | None:
+    """By beginnings of keys without their prefix; None where they are not those of Depth Anything 3."""
+    if any(key.startswith(_NESTED["metric."]) for key in shapes):
+        views = _any_view_config({key.removeprefix(_NESTED["views."]): shape for key, shape in shapes.items()})
         return NestedConfig(views, METRIC) if views is not None else None
-    if any(key.startswith("head.scratch.sky_output_conv2.") for key in plain) and _width(plain) == 1024:
+    if any(key.startswith("head.scratch.sky_output_conv2.") for key in shapes) and _token_width(shapes) == 1024:
         return MONO
-    return _recognise_views(plain)
+    return _any_view_config(shapes)
 
 
-def _recognise_views(plain: Shapes) -> AnyViewConfig | None:
-    preset = VIEW_PRESETS.get(_WIDTHS.get(_width(plain), ""))
+def _any_view_config(shapes: Shapes) -> AnyViewConfig | None:
+    preset = VIEW_PRESETS.get(_WIDTHS.get(_token_width(shapes), ""))
     if preset is None:
         return None
-    encoder, decoder = (any(key.startswith(name) for key in plain) for name in ("cam_enc.", "cam_dec."))
+    encoder, decoder = (any(key.startswith(name) for key in shapes) for name in ("cam_enc.", "cam_dec."))
     return replace(preset, camera_encoder=encoder, camera_decoder=decoder)
 
 
-def _width(plain: Shapes) -> int:
-    return token_width(plain, "backbone.pretrained.", _WIDTHS)
+def _token_width(shapes: Shapes) -> int:
+    return token_width(shapes, "backbone.pretrained.", _WIDTHS)
 
 
-def build(tensors: Mapping[str, Tensor], metric: bool = False) -> Network:
-    """The network of official tensors, with or without the prefix `model.`, in eval mode; it shares their memory.
+def _without_prefix(named: Mapping[str, Named]) -> dict[str, Named]:
+    return {key.removeprefix(PREFIX): value for key, value in named.items()}
 
-    metric: the tensors of a mono network are those of the metric one, which the keys do not tell. Raises ValueError,
-    naming up to five keys, where they are not exactly those of the network they look like.
-    """
-    config = recognise(shapes_of(tensors))
-    if config is None:
-        raise ValueError(f"not the weights of a Depth Anything 3 network: {', '.join(sorted(tensors)[:5])}")
-    if metric and isinstance(config, MonoConfig):
-        config = METRIC
-    twice = [key for key in tensors if key.startswith(PREFIX) and key.removeprefix(PREFIX) in tensors]
+
+def _recognises(file: CheckpointFile) -> bool:
+    return _config(_without_prefix(file.shapes)) is not None
+
+
+def _build(file: CheckpointFile, options: LoadOptions) -> Network:
+    """The network shares the tensors' memory."""
+    if (options.temporal, options.window, options.max_depth) != (None, None, None):
+        raise InputError(f"{file.path}: is Depth Anything 3; temporal, window and max_depth do not apply")
+    config = network_config(file, options)
+    twice = [key for key in file.tensors if key.startswith(PREFIX) and key.removeprefix(PREFIX) in file.tensors]
     if twice:
-        raise ValueError(f"looks like Depth Anything 3, but holds {twice[0]} also without '{PREFIX}'")
-    plain = fill_shared({key.removeprefix(PREFIX): tensor for key, tensor in tensors.items()})
+        raise InputError(f"{file.path}: looks like Depth Anything 3, but holds {twice[0]} also without '{PREFIX}'")
+    tensors = _with_shared(_without_prefix(file.tensors))
     with torch.device("meta"):
         network = empty(config)
-    _check(shapes_of(plain), network)
-    weights = {ours: plain[official] for ours, official in official_names(network).items()}
-    network.load_state_dict(weights, assign=True)
+    given = shapes_of(tensors)
+    has_gaussians = any(_GAUSSIANS in name for name in given)  # a file without that head lacks nothing
+    unused = {name: shape for name, shape in unused_shapes(network).items() if has_gaussians or _GAUSSIANS not in name}
+    state, names = shapes_of(network.state_dict()), official_names(network)
+    expected = {official: state[ours] for ours, official in names.items()} | unused
+    check_shapes(file.path, given, expected, f"Depth Anything 3 {network.name}")
+    network.load_state_dict({ours: tensors[official] for ours, official in names.items()}, assign=True)
     return network.float().eval()
 
 
@@ -103,7 +121,7 @@ def official_names(network: Network) -> dict[str, str]:
         parts: tuple[Network, Network] = (network.views, network.metric)
         return {
             f"{ours}{name}": f"{official}{theirs}"
-            for (ours, official), part in zip(_NESTED, parts, strict=True)
+            for (ours, official), part in zip(_NESTED.items(), parts, strict=True)
             for name, theirs in official_names(part).items()
         }
     return {name: _official_name(name) for name in network.state_dict()}
@@ -112,7 +130,7 @@ def official_names(network: Network) -> dict[str, str]:
 def unused_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     """Official name → shape of what the official files hold beside the weights of our network."""
     if isinstance(network, NestedDepth):
-        return {f"{_NESTED[0][1]}{name}": shape for name, shape in unused_shapes(network.views).items()}
+        return {f"{_NESTED['views.']}{name}": shape for name, shape in unused_shapes(network.views).items()}
     if isinstance(network, MonoDepth):
         return {}
     state = {_official_name(name): tuple(tensor.shape) for name, tensor in network.state_dict().items()}
@@ -125,10 +143,10 @@ def unused_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     return levels | (_gaussian_shapes(network.config) if network.config.encoder == "giant" else {})
 
 
-def fill_shared(plain: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _with_shared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors, with the layer norm of the ray branch under all four names where only the first is there."""
-    filled = dict(plain)
-    for key, tensor in plain.items():
+    filled = dict(tensors)
+    for key, tensor in tensors.items():
         if _SHARED.fullmatch(key):
             for level in "123":
                 filled.setdefault(_SHARED.sub(rf"\g<1>{level}\g<2>", key), tensor)
@@ -152,12 +170,4 @@ def _gaussian_shapes(config: AnyViewConfig) -> dict[str, tuple[int, ...]]:
     return {f"{_GAUSSIANS}{name}": shape for name, shape in shapes.items()}
 
 
-def _check(given: Mapping[str, tuple[int, ...]], network: Network) -> None:
-    """Raises ValueError where official names and shapes are not exactly those of the network and its unused parts."""
-    state = network.state_dict()
-    unused = unused_shapes(network)
-    if not any(_GAUSSIANS in name for name in given):  # a file without that head lacks nothing
-        unused = {name: shape for name, shape in unused.items() if _GAUSSIANS not in name}
-    expected = {theirs: tuple(state[ours].shape) for ours, theirs in official_names(network).items()} | unused
-    if misfit := misfits(given, expected):
-        raise ValueError(f"looks like Depth Anything 3 {network.name}, but {misfit}")
+DEPTH_ANYTHING_3 = Family("Depth Anything 3", _recognises, _build)

@@ -11,12 +11,10 @@ from torch import nn
 
 from vmdepth import checkpoint
 from vmdepth.data.mixture import Source, long_enough, parse_mixture
-from vmdepth.networks import mobilenet
 from vmdepth.networks.encoder import Encoder
 from vmdepth.networks.mobilenet import MobileNet
-from vmdepth.networks.presets import NetworkConfig
+from vmdepth.networks.presets import PRESETS, NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.official import deeplab
 from vmdepth.training.precompute import LabelledVideo, is_precomputed, read_index
 from vmdepth.training.settings import TrainSettings
 from vmdepth.training.teachers import Teacher
@@ -26,20 +24,22 @@ from vmdepth_runtime.errors import InputError
 def network(settings: TrainSettings) -> VideoDepth:
     """The preset's network, fresh or with the weights of `init`.
 
-    A file of DeepLabv3 on MobileNetV2 lends its encoder. A checkpoint without temporal heads lends its encoder and
-    decoder, last activation included, to a preset that has some; those start untrained, which changes no depth. Raises
-    InputError where they do not fit.
+    A file that holds an encoder only (of DeepLabv3, `checkpoint.ENCODER_FAMILIES`) lends it. A checkpoint without
+    temporal heads lends its encoder and decoder, last activation included, to a preset that has some; those start
+    untrained, which changes no depth. Raises InputError where they do not fit.
     """
     asked = settings.network
     if not settings.init:
         return _built(asked, settings)
-    if settings.init.endswith(deeplab.ENDING):
-        if asked.encoder != mobilenet.NAME:
+    lender = checkpoint.encoder_family(Path(settings.init))
+    if lender is not None:
+        if asked.encoder != lender.encoder:
+            have = ", ".join(name for name, preset in PRESETS.items() if preset.encoder == lender.encoder)
             raise InputError(
-                f"{settings.init}: holds a MobileNetV2 encoder, which preset edge has, not '{settings.preset}'"
+                f"{settings.init}: holds the encoder of {lender.name}, which preset {have} has, not '{settings.preset}'"
             )
         model = _built(asked, settings)
-        model.encoder.load_state_dict(deeplab.encoder_weights(Path(settings.init)))
+        model.encoder.load_state_dict(lender.read(Path(settings.init)))
         return model
     given = checkpoint.load_video(settings.init)
     if given.config.depth == "metric":

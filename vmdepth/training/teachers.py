@@ -11,16 +11,14 @@ from torch import Tensor
 
 from vmdepth.checkpoint import load
 from vmdepth.networks.encoder import PATCH
-from vmdepth.networks.multiview.any_view import AnyViewDepth
-from vmdepth.networks.multiview.mono_depth import MonoDepth
-from vmdepth.networks.multiview.nested_depth import NestedDepth
+from vmdepth.networks.multiview.mono_depth import SKY_THRESHOLD
+from vmdepth.networks.multiview.views import Views
 from vmdepth.networks.temporal_attention import PLACES
 from vmdepth.networks.video_depth import VideoDepth
 
 _RANGE = 200.0
 """Of a network of depth (not of its inverse): farther than its median by this is as good as the sky, and nearer by this
 is as near as anything gets."""
-_SKY = 0.3  # of Depth Anything 3's sky map, as the official code has it
 
 
 class Teacher:
@@ -61,15 +59,14 @@ class Teacher:
         if isinstance(network, VideoDepth):
             depth, _ = network(clip)
             return depth if network.config.depth == "relative" else 1 / depth.clamp_min(1e-3)
-        assert isinstance(network, AnyViewDepth | MonoDepth | NestedDepth)
         # One clip a call: views of several would lend each other scale and sky.
         return torch.stack([_inverse(network(one[None])) for one in clip])
 
 
-def _inverse(views: object) -> Tensor:
+def _inverse(views: Views) -> Tensor:
     """Of what a network of depth says about one clip: [N, 1, H, W], 0 in the sky."""
-    depth = views.depth[0]  # type: ignore[attr-defined]
-    sky = views.sky[0] >= _SKY if views.sky is not None else torch.zeros_like(depth, dtype=torch.bool)  # type: ignore[attr-defined]
+    depth = views.depth[0]
+    sky = views.sky[0] >= SKY_THRESHOLD if views.sky is not None else torch.zeros_like(depth, dtype=torch.bool)
     ground = depth[~sky]
     middle = (ground if ground.numel() else depth).nanmedian().clamp_min(1e-6)
     return torch.where(sky | (depth >= _RANGE * middle), 0, 1 / depth.clamp_min(middle / _RANGE)).unsqueeze(1)

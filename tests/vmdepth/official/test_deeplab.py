@@ -66,18 +66,6 @@ def _map(interpreter, name):
     return values.transpose(2, 0, 1), scale
 
 
-def with_another_type(content, path):
-    """The file, the weights of its first convolution called signed."""
-    import tflite
-
-    weight = tflite.Model.GetRootAs(content).Subgraphs(0)
-    weight = weight.Tensors(weight.Operators(0).Inputs(1))
-    changed = bytearray(content)
-    changed[weight._tab.Pos + weight._tab.Offset(6)] = tflite.TensorType.INT8
-    path.write_bytes(changed)
-    return path
-
-
 def test_what_is_something_else_is_refused_in_one_line(official, tmp_path):
     content = official.read_bytes()
     for name, part in (
@@ -94,7 +82,7 @@ def test_what_is_something_else_is_refused_in_one_line(official, tmp_path):
     with pytest.raises(InputError, match=r"no\.tflite: cannot be read"):
         encoder_weights(tmp_path / "no.tflite")
     with pytest.raises(InputError, match="weight of convolution 0 is not in 8 bits with one scale; this reader takes"):
-        encoder_weights(with_another_type(content, tmp_path / "int8.tflite"))
+        encoder_weights(one_convolution(tmp_path / "int8.tflite", (32, 3, 3, 3), signed=True))
 
 
 def test_another_network_is_named(tmp_path):
@@ -114,7 +102,7 @@ def test_another_network_is_named(tmp_path):
         encoder_weights(one_convolution(tmp_path / "empty.tflite", (32, 3, 3, 3), bytes_of_weight=5))
 
 
-def one_convolution(path, shape, stride=2, scales=1, bytes_of_weight=None):
+def one_convolution(path, shape, stride=2, scales=1, bytes_of_weight=None, signed=False):
     """A TensorFlow Lite file of a single convolution with zero weights, as its schema has it."""
     import flatbuffers
     import tflite
@@ -137,7 +125,8 @@ def one_convolution(path, shape, stride=2, scales=1, bytes_of_weight=None):
         tflite.BufferAddData(build, content)
         buffers.append(tflite.BufferEnd(build))
     tensors = []
-    kinds = (tflite.TensorType.UINT8, tflite.TensorType.UINT8, tflite.TensorType.INT32, tflite.TensorType.UINT8)
+    kind_of_weight = tflite.TensorType.INT8 if signed else tflite.TensorType.UINT8
+    kinds = (tflite.TensorType.UINT8, kind_of_weight, tflite.TensorType.INT32, tflite.TensorType.UINT8)
     shapes = ((1, 8, 8, shape[3]), shape, (shape[0],), (1, 4, 4, shape[0]))
     for name, kind, sizes, buffer in zip(names, kinds, shapes, (0, 1, 2, 0), strict=True):
         size = vector(sizes, tflite.TensorStartShapeVector, build.PrependInt32)

@@ -2,15 +2,28 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+import vmdepth
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.nested_depth import NestedDepth
-from vmdepth.networks.multiview.view_presets import METRIC, MONO, NESTED, VIEW_PRESETS, AnyViewConfig
-from vmdepth.official.depth_anything_3 import build, empty, official_names, recognise, unused_shapes
+from vmdepth.networks.multiview.presets import METRIC, MONO, NESTED, VIEW_PRESETS, AnyViewConfig
+from vmdepth.official.depth_anything_3 import (
+    DEPTH_ANYTHING_3,
+    empty,
+    network_config,
+    official_names,
+    unused_shapes,
+)
+from vmdepth.official.family import CheckpointFile, LoadOptions
+from vmdepth.session import open_session
+from vmdepth_runtime.errors import InputError
 
 FILES = {
     **{f"da3_{name}": config for name, config in VIEW_PRESETS.items()},
@@ -31,10 +44,18 @@ def shapes(tensors):
     return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
 
 
+def file_of(tensors):
+    return CheckpointFile(Path("any.safetensors"), tensors)
+
+
+def build(tensors, metric=None):
+    return DEPTH_ANYTHING_3.build(file_of(tensors), LoadOptions(metric=metric))
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_names_and_shapes_are_the_official_ones(name, shared_reference):
     tensors, _ = official(shared_reference, name)
-    assert recognise(shapes(tensors)) == FILES[name]
+    assert network_config(file_of(tensors), LoadOptions()) == FILES[name]
     with torch.device("meta"):
         network = empty(FILES[name])
     state = network.state_dict()
@@ -86,29 +107,21 @@ def test_what_does_not_fit_is_named(shared_reference):
     for index in range(7):
         del wrong[f"backbone.pretrained.blocks.{index}.ls1.gamma"]
     with pytest.raises(
-        ValueError, match=r"like Depth Anything 3 small, but .*ls1.gamma is missing.*, and 2 more"
+        InputError, match=r"like Depth Anything 3 small, but .*ls1.gamma is missing.*, and 2 more"
     ) as error:
         build(wrong)
     assert str(error.value).count("gamma") == 5
     extra = dict(tensors, **{"head.extra": torch.empty(1, device="meta")})
-    with pytest.raises(ValueError, match=r"but head\.extra does not belong to it$"):
+    with pytest.raises(InputError, match=r"but head\.extra does not belong to it$"):
         build(extra)
     lost = {key: tensor for key, tensor in tensors.items() if key != "head.scratch.output_conv2_aux.0.2.weight"}
     for level in "123":
         del lost[f"head.scratch.output_conv2_aux.{level}.2.weight"]
-    with pytest.raises(ValueError, match=r"but head\.scratch\.output_conv2_aux\.0\.2\.weight is missing"):
+    with pytest.raises(InputError, match=r"but head\.scratch\.output_conv2_aux\.0\.2\.weight is missing"):
         build(lost)
     unused = dict(tensors, **{"head.scratch.output_conv1_aux.0.0.bias": torch.empty(1, device="meta")})
-    with pytest.raises(ValueError, match=r"but head.scratch.output_conv1_aux.0.0.bias is \[1\] instead of"):
+    with pytest.raises(InputError, match=r"but head.scratch.output_conv1_aux.0.0.bias is \[1\] instead of"):
         build(unused)
-    with pytest.raises(ValueError, match="not the weights of a Depth Anything 3 network"):
-        build({"pretrained.cls_token": torch.empty(1, 1, 384)})
-
-
-@pytest.mark.parametrize("name", ["da2_vits", "vda_vits", "da2_vitg"])
-def test_other_families_are_not_taken_for_it(name, shared_reference):
-    tensors, _ = official(shared_reference, name)
-    assert recognise(shapes(tensors)) is None
 
 
 def test_a_tap_has_to_see_all_views():
@@ -116,3 +129,40 @@ def test_a_tap_has_to_see_all_views():
         AnyViewConfig("small", 64, (48, 96, 192, 384), (5, 6, 9, 11), 4)
     with pytest.raises(ValueError, match="there are tiny, small"):
         AnyViewConfig("huge", 64, (48, 96, 192, 384), (5, 7, 9, 11), 4)
+
+
+@torch.no_grad()
+def test_depth_anything_3_loads_from_its_published_file(tmp_path, official_weights, shared_reference):
+    keys = json.loads((shared_reference / "keys_da3_small.json").read_text())["keys"]
+    published = {f"model.{k}": t for k, t in official_weights("da3_small").items() if "shared_with" not in keys[k]}
+    save_file(published, tmp_path / "model.safetensors")
+    views = vmdepth.load(tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="has no metric form"):
+        vmdepth.load(tmp_path / "model.safetensors", metric=True)
+    save_file(dict(published, **{"head.norm.weight": torch.zeros(768)}), tmp_path / "twice.safetensors")
+    with pytest.raises(InputError, match=r"holds model\.head\.norm\.weight also without 'model\.'"):
+        vmdepth.load(tmp_path / "twice.safetensors")
+    io = np.load(shared_reference / "io_da3_small_n2.npz")
+    out = views(torch.from_numpy(io["input"]), normalised=True)
+    for got, expected in ((out.depth, io["depth"]), (out.confidence, io["depth_conf"])):
+        assert np.abs(got.numpy() - expected).max() <= 2e-5 * np.abs(expected).max()
+    with pytest.raises(InputError, match="temporal, window and max_depth do not apply"):
+        vmdepth.load(tmp_path / "model.safetensors", temporal="causal")
+    with pytest.raises(InputError, match="is Depth Anything 3, a network of views: it has no step to stream"):
+        open_session(tmp_path / "model.safetensors")
+    published.pop("model.head.norm.weight")
+    save_file(published, tmp_path / "broken.safetensors")
+    with pytest.raises(InputError, match=r"broken.safetensors: looks like Depth Anything 3 small.*head\.norm\.weight"):
+        vmdepth.load(tmp_path / "broken.safetensors")
+
+
+def test_the_metric_network_is_told_by_its_folder_or_by_word(tmp_path, shared_reference):
+    keys = json.loads((shared_reference / "keys_da3_metric_large.json").read_text())["keys"]
+    folder = tmp_path / "DA3METRIC-LARGE"
+    folder.mkdir()
+    save_file(
+        {f"model.{k}": torch.zeros(v["shape"], dtype=torch.float16) for k, v in keys.items()},
+        folder / "model.safetensors",
+    )
+    assert vmdepth.load(folder / "model.safetensors").config.metric
+    assert not vmdepth.load(folder / "model.safetensors", metric=False).config.metric

@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from vmdepth.networks.decoder import Tap
-from vmdepth.networks.encoder import ENCODERS, IMAGENET_MEAN, IMAGENET_STD, PATCH, check_size
+from vmdepth.networks.encoder import ENCODERS, PATCH
 from vmdepth.networks.multiview.cameras import CameraDecoder, CameraEncoder, from_cameras, to_cameras
+from vmdepth.networks.multiview.decoder import ViewDecoder, identity_tap
+from vmdepth.networks.multiview.encoder import Observer, ViewEncoder
+from vmdepth.networks.multiview.memory import ForwardPass, Slices, slices_for
+from vmdepth.networks.multiview.presets import AnyViewConfig
 from vmdepth.networks.multiview.reference_view import Reference, check_reference
-from vmdepth.networks.multiview.view_decoder import Decoded, ViewDecoder, same
-from vmdepth.networks.multiview.view_encoder import Observer, ViewEncoder
-from vmdepth.networks.multiview.view_memory import Pass, Slices, slices_for
-from vmdepth.networks.multiview.view_presets import AnyViewConfig
+from vmdepth.networks.multiview.views import ViewNetwork, Views, check_clip, decode_in_slices, imagenet_normalised
 
 
-@dataclass(frozen=True)
-class Views:
-    """What a network says about views [B, N, H, W]; None where it says nothing or was not asked.
-
-    depth: larger is farther; in metres from a metric network that knows the focal length, else up to one scale per
-    call. confidence: ≥ 1. extrinsics: world to camera [B, N, 3, 4]; intrinsics: [B, N, 3, 3] in pixels. rays: six
-    numbers per place, [B, N, 8H/14, 8W/14, 6], and their confidence without the 6. sky: ≥ 0, from 0.3 on it is sky.
-    """
-
-    depth: Tensor
-    confidence: Tensor | None = None
-    extrinsics: Tensor | None = None
-    intrinsics: Tensor | None = None
-    rays: Tensor | None = None
-    ray_confidence: Tensor | None = None
-    sky: Tensor | None = None
-
-
-class AnyViewDepth(nn.Module):
+class AnyViewDepth(ViewNetwork):
     """Weights are those of one official any-view network without its Gaussian head and unused ray levels."""
 
     def __init__(self, config: AnyViewConfig) -> None:
@@ -60,24 +40,39 @@ class AnyViewDepth(nn.Module):
         memory_budget: int | str | None = None,
         chunk: int | None = None,
         observe: Observer | None = None,
-        tap: Tap = same,
+        tap: Tap = identity_tap,
         normalised: bool = False,
     ) -> Views:
-        """clip: [B, N, 3, H, W], RGB float in 0..1 (ImageNet statistics taken off already where `normalised`).
+        """Depth, confidence and cameras of scenes of N views; more where asked for.
 
-        extrinsics, intrinsics: given cameras, both or neither, [B, N, 3 or 4, 4] and [B, N, 3, 3]; best in the form of
-        `cameras.relative_to_first`. The cameras in the result are the network's own estimate all the same. reference:
-        how the reference view is chosen where no cameras are given and there are three views or more.
-        memory_budget: peak memory beyond weights and input ("4GiB", or bytes), as estimated in `view_memory`; nothing
-        is kept for gradients then. chunk: instead, images at a time. Either changes speed and memory, not results:
-        attention over views is over all views always. observe: called with queries and keys of every block. tap: sees
-        the decoder's maps. Raises ValueError for sizes, cameras, names or budgets that do not fit.
+        Slices (`memory_budget`, `chunk`) change speed and memory, not results: attention over views is over all views
+        always.
+
+        Args:
+            clip: float [B, N, 3, H, W], RGB in 0..1; sides are multiples of 14.
+            extrinsics: given cameras, world to camera, [B, N, 3 or 4, 4], best in the form of
+                `cameras.relative_to_first`. The cameras in the result are the network's own estimate all the same.
+            intrinsics: of the same cameras, [B, N, 3, 3] in pixels; both or neither.
+            reference: how the reference view is chosen where no cameras are given and there are three views or more.
+            rays: whether the result has them, too.
+            memory_budget: peak memory beyond weights and input ("4GiB", or bytes), as estimated in `multiview.memory`;
+                nothing is kept for gradients then.
+            chunk: images at a time, instead of a budget.
+            observe: called with queries and keys of every block.
+            tap: sees the decoder's maps by name, and gives what goes on in their place.
+            normalised: ImageNet statistics are taken off the clip already.
+
+        Returns:
+            `Views` without sky.
+
+        Raises:
+            ValueError: sizes, cameras, names or budgets that do not fit.
         """
         sizes = check_clip(clip)
         check_reference(reference)
-        special = self._given_cameras(extrinsics, intrinsics, clip)
-        one = Pass(self.config, *sizes, rays, observe is not None, self.encoder.pos_embed.element_size())
-        slices = slices_for(one, memory_budget, chunk)
+        special = self.camera_tokens(extrinsics, intrinsics, clip)
+        forward = ForwardPass(self.config, *sizes, rays, observe is not None, self.encoder.pos_embed.element_size())
+        slices = slices_for(forward, memory_budget, chunk)
         with torch.set_grad_enabled(torch.is_grad_enabled() and memory_budget is None):
             return self._views(clip, slices, special, reference, rays, observe, tap, normalised)
 
@@ -94,22 +89,22 @@ class AnyViewDepth(nn.Module):
     ) -> Views:
         batch, views, _, height, width = clip.shape
         grid, images = (height // PATCH, width // PATCH), clip.flatten(0, 1)
-        kept = _Kept(self.decoder, grid, images, self.encoder.pos_embed)
+        stored = _TapStore(self.decoder, grid, images, self.encoder.pos_embed)
         prepare = nn.Identity() if normalised else imagenet_normalised
-        self.encoder(images, views, kept, slices, special, reference, prepare, observe)
+        self.encoder(images, views, stored, slices, special, reference, prepare, observe)
         out = decode_in_slices(
-            lambda part: self.decoder([level[part] for level in kept.projected], grid, rays, tap), len(images), slices
+            lambda part: self.decoder([level[part] for level in stored.projected], grid, rays, tap), len(images), slices
         )
         cameras: tuple[Tensor | None, Tensor | None] = (None, None)
         if self.camera_decoder is not None:
-            numbers = self.camera_decoder(kept.camera_token.unflatten(0, (batch, views)))
+            numbers = self.camera_decoder(stored.camera_token.unflatten(0, (batch, views)))
             cameras = to_cameras(numbers, height, width)
         depth, *others = (None if x is None else x.unflatten(0, (batch, views)) for x in out)
         assert depth is not None
         confidence, ray, ray_confidence, _ = others
         return Views(depth, confidence, *cameras, rays=ray, ray_confidence=ray_confidence)
 
-    def _given_cameras(self, extrinsics: Tensor | None, intrinsics: Tensor | None, clip: Tensor) -> Tensor | None:
+    def camera_tokens(self, extrinsics: Tensor | None, intrinsics: Tensor | None, clip: Tensor) -> Tensor | None:
         """The special tokens [B·N, width] of given cameras."""
         if extrinsics is None and intrinsics is None:
             return None
@@ -127,14 +122,8 @@ class AnyViewDepth(nn.Module):
         return self.camera_encoder(from_cameras(extrinsics, intrinsics, *clip.shape[-2:])).flatten(0, 1)
 
 
-def imagenet_normalised(images: Tensor) -> Tensor:
-    """RGB in 0..1, [..., 3, H, W] → mean 0 and deviation 1 over ImageNet."""
-    mean, std = (images.new_tensor(x).view(3, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_STD))
-    return (images - mean) / std
-
-
-class _Kept:
-    """What is kept of the taps: their projections, which are several times narrower, and the last camera token."""
+class _TapStore:
+    """What is stored of the taps: their projections, which are several times narrower, and the last camera token."""
 
     def __init__(self, decoder: ViewDecoder, grid: tuple[int, int], images: Tensor, like: Tensor) -> None:
         self.decoder, self.grid = decoder, grid
@@ -147,28 +136,3 @@ class _Kept:
         self.projected[level][part] = self.decoder.project(level, patches, self.grid)
         if level == 3:
             self.camera_token[part] = special
-
-
-def decode_in_slices(decode: Callable[[slice], Decoded], images: int, slices: Slices) -> Decoded:
-    """What `decode` says of slices of images, put together with no more than one slice's own memory alive."""
-    whole: list[Tensor | None] = []
-    for first in range(0, images, slices.decoder):
-        part = slice(first, first + slices.decoder)
-        decoded = decode(part)
-        if not whole:
-            whole = [None if x is None else x.new_empty(images, *x.shape[1:]) for x in decoded]
-        for out, x in zip(whole, decoded, strict=True):
-            if out is not None and x is not None:
-                out[part] = x
-    depth, *others = whole
-    assert depth is not None
-    return Decoded(depth, *others)
-
-
-def check_clip(clip: Tensor) -> tuple[int, int, int, int]:
-    """B, N, H, W of a clip [B, N, 3, H, W]. Raises ValueError for another shape, naming the nearest size."""
-    if clip.ndim != 5 or clip.shape[2] != 3 or 0 in clip.shape:
-        raise ValueError(f"views are [B, N, 3, H, W]; this has shape {list(clip.shape)}")
-    batch, views, _, height, width = clip.shape
-    check_size(height, width, PATCH)
-    return batch, views, height, width

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vmdepth.networks.decoder import Tap
 from vmdepth.networks.encoder import ENCODERS, PATCH, Encoder
-from vmdepth.networks.multiview.any_view import Views, check_clip, decode_in_slices, imagenet_normalised
-from vmdepth.networks.multiview.view_decoder import Decoded, SkyDecoder, same
-from vmdepth.networks.multiview.view_memory import Pass, Slices, slices_for
-from vmdepth.networks.multiview.view_presets import MonoConfig
+from vmdepth.networks.multiview.decoder import Decoded, SkyDecoder, identity_tap
+from vmdepth.networks.multiview.memory import ForwardPass, Slices, slices_for
+from vmdepth.networks.multiview.presets import MonoConfig
+from vmdepth.networks.multiview.views import ViewNetwork, Views, check_clip, decode_in_slices, imagenet_normalised
 
-SKY = 0.3
-FEW = 10  # pixels of sky, or of anything else, that say nothing
-FOCAL = 300.0  # pixels at which the metric network's output is in metres
+SKY_THRESHOLD = 0.3  # of the sky map: from here on it is sky
+TOO_FEW = 10  # pixels of sky, or of anything else, that say nothing
+METRIC_FOCAL = 300.0  # pixels at which the metric network's output is in metres
 
 
-class MonoDepth(nn.Module):
+class MonoDepth(ViewNetwork):
     """Weights are those of the official mono or metric network: their names and shapes are the same."""
 
     def __init__(self, config: MonoConfig) -> None:
@@ -34,15 +34,26 @@ class MonoDepth(nn.Module):
         intrinsics: Tensor | None = None,
         memory_budget: int | str | None = None,
         chunk: int | None = None,
-        tap: Tap = same,
+        tap: Tap = identity_tap,
         normalised: bool = False,
     ) -> Views:
-        """clip: [B, N, 3, H, W], RGB float in 0..1 (ImageNet statistics taken off already where `normalised`).
+        """Depth and sky of single images, which do not see each other.
 
-        intrinsics: [B, N, 3, 3] in pixels of these images; with them the metric network's depth is in metres.
-        memory_budget, chunk: as for `AnyViewDepth`. Images do not see each other, but sky gets the 99 % quantile of
-        the depth everywhere else in its scene, the N images of one B. Raises ValueError for sizes, intrinsics or
-        budgets that do not fit.
+        Sky gets the 99 % quantile of the depth everywhere else in its scene, the N images of one B.
+
+        Args:
+            clip: float [B, N, 3, H, W], RGB in 0..1; sides are multiples of 14.
+            intrinsics: [B, N, 3, 3] in pixels of these images; with them the metric network's depth is in metres.
+            memory_budget: as for `AnyViewDepth`.
+            chunk: as for `AnyViewDepth`.
+            tap: sees the decoder's maps by name, and gives what goes on in their place.
+            normalised: ImageNet statistics are taken off the clip already.
+
+        Returns:
+            `Views` with depth, sky and, where given, intrinsics.
+
+        Raises:
+            ValueError: sizes, intrinsics or budgets that do not fit.
         """
         sizes = check_clip(clip)
         batch, views, height, width = sizes
@@ -51,7 +62,7 @@ class MonoDepth(nn.Module):
         if intrinsics is not None and intrinsics.shape != (batch, views, 3, 3):
             raise ValueError(f"intrinsics have shape {list(intrinsics.shape)}, this needs {[batch, views, 3, 3]}")
         slices = slices_for(
-            Pass(self.config, *sizes, bytes=self.encoder.pos_embed.element_size()), memory_budget, chunk
+            ForwardPass(self.config, *sizes, bytes=self.encoder.pos_embed.element_size()), memory_budget, chunk
         )
         images, grid = clip.flatten(0, 1), (height // PATCH, width // PATCH)
         count = min(slices.encoder, slices.decoder)  # what the decoder reads of an image is made right before
@@ -74,8 +85,8 @@ def with_far_sky(depth: Tensor, sky: Tensor) -> Tensor:
     The official code draws a random sample of the rest for the quantile where it has more than 100,000 pixels; here
     it is that of all of them.
     """
-    clear = sky < SKY
-    if clear.sum() <= FEW or (~clear).sum() <= FEW:
+    clear = sky < SKY_THRESHOLD
+    if clear.sum() <= TOO_FEW or (~clear).sum() <= TOO_FEW:
         return depth
     return depth.where(clear, quantile(depth[clear], 0.99))
 
@@ -83,7 +94,7 @@ def with_far_sky(depth: Tensor, sky: Tensor) -> Tensor:
 def metres(depth: Tensor, intrinsics: Tensor) -> Tensor:
     """The metric network's depth [B, N, H, W] in metres, by the mean focal length of intrinsics [B, N, 3, 3]."""
     focal = (intrinsics[..., 0, 0] + intrinsics[..., 1, 1]) / 2
-    return depth * (focal / FOCAL)[..., None, None]
+    return depth * (focal / METRIC_FOCAL)[..., None, None]
 
 
 def quantile(values: Tensor, part: float) -> Tensor:

@@ -6,16 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vmdepth.networks.multiview.any_view import AnyViewDepth, Views
-from vmdepth.networks.multiview.mono_depth import FEW, SKY, MonoDepth, metres, quantile
-from vmdepth.networks.multiview.view_presets import NestedConfig
+from vmdepth.networks.multiview.any_view import AnyViewDepth
+from vmdepth.networks.multiview.mono_depth import SKY_THRESHOLD, TOO_FEW, MonoDepth, metres, quantile
+from vmdepth.networks.multiview.presets import NestedConfig
+from vmdepth.networks.multiview.views import ViewNetwork, Views
 
-FARTHEST = 200.0  # metres of sky where the rest lies farther still
+FARTHEST_SKY = 200.0  # metres of sky where the rest lies farther still
 
 
-class NestedDepth(nn.Module):
+class NestedDepth(ViewNetwork):
     """Weights are those of the official nested network, without its Gaussian head and unused ray levels."""
 
     def __init__(self, config: NestedConfig) -> None:
@@ -36,9 +37,22 @@ class NestedDepth(nn.Module):
         normalised: bool = False,
         **options: Any,
     ) -> Views:
-        """All arguments: as for `AnyViewDepth`. Depth and camera positions are in metres.
+        """Depth and cameras of scenes of N views, depth and camera positions in metres.
 
-        The networks run one after the other; a `memory_budget` holds for each of them.
+        The networks run one after the other.
+
+        Args:
+            clip: as for `AnyViewDepth`.
+            memory_budget: as for `AnyViewDepth`; it holds for each of the networks.
+            chunk: as for `AnyViewDepth`.
+            normalised: as for `AnyViewDepth`.
+            **options: the other arguments of `AnyViewDepth`.
+
+        Returns:
+            `Views` with sky.
+
+        Raises:
+            ValueError: as for `AnyViewDepth`, and a scene that is nothing but sky.
         """
         both: dict[str, Any] = {"memory_budget": memory_budget, "chunk": chunk, "normalised": normalised}
         return in_metres(self.views(clip, **both, **options), self.metric(clip, **both))
@@ -55,13 +69,13 @@ def in_metres(views: Views, metric: Views) -> Views:
     assert views.extrinsics is not None and metric.sky is not None
     known = metres(metric.depth, views.intrinsics)
     depths, extrinsics = [], views.extrinsics.clone()
-    for scene, clear in enumerate(metric.sky < SKY):
-        if clear.sum() <= FEW:
+    for scene, clear in enumerate(metric.sky < SKY_THRESHOLD):
+        if clear.sum() <= TOO_FEW:
             raise ValueError("these views show nothing but sky: there is nothing to take the scale from")
         depth, confidence = views.depth[scene], views.confidence[scene]
         sure = clear & (confidence >= quantile(confidence[clear], 0.5))
         scale = (known[scene][sure] * depth[sure]).sum() / depth[sure].square().sum()
         depth = depth * scale
-        depths.append(depth.where(clear, quantile(depth[clear], 0.99).clamp(max=FARTHEST)))
+        depths.append(depth.where(clear, quantile(depth[clear], 0.99).clamp(max=FARTHEST_SKY)))
         extrinsics[scene, ..., 3] *= scale
     return replace(views, depth=torch.stack(depths), extrinsics=extrinsics, sky=metric.sky)

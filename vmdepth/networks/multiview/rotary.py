@@ -26,13 +26,13 @@ class GridRotation:
         return torch.stack([a * self.cos - b * self.sin, b * self.cos + a * self.sin], dim=-2).flatten(-3)
 
 
-def own_places(rows: int, columns: int) -> Tensor:
+def patch_positions(rows: int, columns: int) -> Tensor:
     """[1 + rows · columns, 2]: the special token at (0, 0), the patch in row r and column c at (r + 1, c + 1)."""
     grid = torch.cartesian_prod(torch.arange(1, rows + 1), torch.arange(1, columns + 1))
     return torch.cat([torch.zeros(1, 2, dtype=grid.dtype), grid])
 
 
-def shared_places(rows: int, columns: int) -> Tensor:
+def shared_positions(rows: int, columns: int) -> Tensor:
     """[1 + rows · columns, 2]: the special token at (0, 0), every patch at (1, 1): across views places mean nothing."""
     places = torch.ones(1 + rows * columns, 2, dtype=torch.long)
     places[0] = 0

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from vmdepth.networks.attention import use_attention
-from vmdepth.networks.multiview import view_encoder
+from vmdepth.networks.multiview import encoder
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.cameras import relative_to_first
-from vmdepth.networks.multiview.view_presets import AnyViewConfig
+from vmdepth.networks.multiview.presets import AnyViewConfig
 
 CONFIG = AnyViewConfig("tiny", 32, (24, 48, 96, 192), (5, 7, 9, 11), 4)
 VIEWS, HEIGHT, WIDTH = 4, 28, 42
@@ -98,9 +98,9 @@ def test_only_global_blocks_mix_views(network, clip):
 @pytest.mark.parametrize("cut", [{}, {"chunk": 1}, {"chunk": 3}, {"memory_budget": "12MiB"}])
 def test_global_attention_meets_all_keys_whatever_the_slices(network, clip, cut, form, monkeypatch):
     met = []
-    original = view_encoder.attend_in_rows
+    original = encoder.attend_in_rows
     monkeypatch.setattr(
-        view_encoder, "attend_in_rows", lambda q, k, v, rows: met.append(k.shape[-2]) or original(q, k, v, rows)
+        encoder, "attend_in_rows", lambda q, k, v, rows: met.append(k.shape[-2]) or original(q, k, v, rows)
     )
     with use_attention(form):
         network(clip, **cut)
@@ -126,10 +126,8 @@ def test_observing_shows_what_goes_into_attention_and_changes_nothing(network, c
 def test_observed_queries_and_keys_give_the_block_s_attention(network, clip, monkeypatch):
     """After norm and rotation, so that their product is what the softmax sees."""
     entered, seen = [], []
-    original = view_encoder.attend_in_rows
-    monkeypatch.setattr(
-        view_encoder, "attend_in_rows", lambda q, k, v, r: entered.append((q, k)) or original(q, k, v, r)
-    )
+    original = encoder.attend_in_rows
+    monkeypatch.setattr(encoder, "attend_in_rows", lambda q, k, v, r: entered.append((q, k)) or original(q, k, v, r))
     network(clip[:1], observe=seen.append)
     observed = [one for one in seen if one.kind == "global"]
     for (query, key), one in zip(entered, observed, strict=True):

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from vmdepth.networks.multiview.any_view import Views
 from vmdepth.networks.multiview.mono_depth import MonoDepth, metres, quantile, with_far_sky
 from vmdepth.networks.multiview.nested_depth import NestedDepth, in_metres
-from vmdepth.networks.multiview.view_presets import AnyViewConfig, MonoConfig, NestedConfig
+from vmdepth.networks.multiview.presets import AnyViewConfig, MonoConfig, NestedConfig
+from vmdepth.networks.multiview.views import Views
 
 TINY = MonoConfig("tiny", 32, (24, 48, 96, 192), metric=True)
 TINY_VIEWS = AnyViewConfig("tiny", 32, (24, 48, 96, 192), (5, 7, 9, 11), 4)

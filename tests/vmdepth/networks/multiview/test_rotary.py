@@ -4,16 +4,16 @@ import math
 
 import torch
 
-from vmdepth.networks.multiview.rotary import GridRotation, own_places, shared_places
+from vmdepth.networks.multiview.rotary import GridRotation, patch_positions, shared_positions
 
 
 def test_places():
-    assert own_places(2, 3).tolist() == [[0, 0], [1, 1], [1, 2], [1, 3], [2, 1], [2, 2], [2, 3]]
-    assert shared_places(2, 1).tolist() == [[0, 0], [1, 1], [1, 1]]
+    assert patch_positions(2, 3).tolist() == [[0, 0], [1, 1], [1, 2], [1, 3], [2, 1], [2, 2], [2, 3]]
+    assert shared_positions(2, 1).tolist() == [[0, 0], [1, 1], [1, 1]]
 
 
 def test_every_pair_of_channels_is_turned_by_its_place():
-    places = own_places(3, 4)
+    places = patch_positions(3, 4)
     x = torch.randn(2, len(places), 64, dtype=torch.float64)
     y = GridRotation(places, 64, x)(x)
     for token, place in enumerate(places.tolist()):

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from vmdepth.networks.attention import attend_in_rows
 from vmdepth.networks.encoder import PATCH, SPECIAL, Block, Encoder, Observed, Observer, Watch
+from vmdepth.networks.multiview.memory import Slices
 from vmdepth.networks.multiview.reference_view import Reference, reference_view
-from vmdepth.networks.multiview.rotary import GridRotation, own_places, shared_places
-from vmdepth.networks.multiview.view_memory import Slices
+from vmdepth.networks.multiview.rotary import GridRotation, patch_positions, shared_positions
 
 # Sees a tap's level, the index of the first image, patches [n, h·w, 2C] and raw special tokens [n, 2C] of n images.
 TapSink = Callable[[int, int, Tensor, Tensor], None]
@@ -50,7 +50,9 @@ class ViewEncoder(Encoder):
         """
         grid = (images.shape[-2] // PATCH, images.shape[-1] // PATCH)
         head_dim = self.size.width // self.size.heads
-        own, shared = (GridRotation(places(*grid), head_dim, self.pos_embed) for places in (own_places, shared_places))
+        own, shared = (
+            GridRotation(places(*grid), head_dim, self.pos_embed) for places in (patch_positions, shared_positions)
+        )
         tokens = self._embed_all(images, grid, slices.encoder, prepare)
         for index, block in enumerate(self.blocks):
             assert isinstance(block, Block)
@@ -110,7 +112,7 @@ def _through_each_view(
     block: Block, tokens: Tensor, slices: Slices, rotation: GridRotation | None, record: _Record | None
 ) -> Tensor:
     watch: Watch | None = record.both if record is not None else None
-    out = _room_for(tokens)
+    out = _output_like(tokens)
     for first, part in _parts(tokens, slices.encoder):
         out[first : first + slices.encoder] = block(part, rotation, watch)
     return out
@@ -129,7 +131,7 @@ def _through_all_views(
 
     tap: sees the index of a slice's first image, its tokens before the block and after it.
     """
-    out = _room_for(tokens)
+    out = _output_like(tokens)
     for start in range(0, len(tokens), views):
         scene = tokens[start : start + views]
         keys, values = _keys_and_values(block, scene, slices.encoder, rotation, record)
@@ -137,7 +139,7 @@ def _through_all_views(
             query = block.attn.queries(block.norm1(part), rotation)
             if record is not None:
                 record.queries.append(query)
-            found = attend_in_rows(_in_one_row(query), keys, values, slices.rows)
+            found = attend_in_rows(_views_joined(query), keys, values, slices.rows)
             after = block.feed_forward(part + block.ls1(block.attn.join(found).view(part.shape)))
             if tap is not None:
                 tap(start + first, part, after)
@@ -157,11 +159,11 @@ def _keys_and_values(
         if record is not None:
             record.keys.append(key)
         place = slice(first * tokens, (first + len(part)) * tokens)
-        keys[:, :, place], values[:, :, place] = _in_one_row(key), _in_one_row(value)
+        keys[:, :, place], values[:, :, place] = _views_joined(key), _views_joined(value)
     return keys, values
 
 
-def _in_one_row(heads: Tensor) -> Tensor:
+def _views_joined(heads: Tensor) -> Tensor:
     """[views, heads, T, d] → [1, heads, views · T, d]."""
     return heads.transpose(0, 1).flatten(1, 2)[None]
 
@@ -172,6 +174,6 @@ def _parts(x: Tensor, count: int) -> Iterator[tuple[int, Tensor]]:
         yield first, x[first : first + count]
 
 
-def _room_for(tokens: Tensor) -> Tensor:
+def _output_like(tokens: Tensor) -> Tensor:
     """Where a block's result goes: in place of its input, unless gradients will need the input."""
     return torch.empty_like(tokens) if torch.is_grad_enabled() else tokens

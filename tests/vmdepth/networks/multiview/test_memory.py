@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from vmdepth.networks.attention import use_attention
-from vmdepth.networks.multiview.view_memory import Pass, Slices, parse_bytes, peak_bytes, slices_for
-from vmdepth.networks.multiview.view_presets import VIEW_PRESETS, MonoConfig
+from vmdepth.networks.multiview.memory import ForwardPass, Slices, parse_bytes, peak_bytes, slices_for
+from vmdepth.networks.multiview.presets import VIEW_PRESETS, MonoConfig
 
-SMALL = Pass(VIEW_PRESETS["small"], 1, 32, 252, 336)
+SMALL = ForwardPass(VIEW_PRESETS["small"], 1, 32, 252, 336)
 MIB = 2**20
 
 
@@ -32,12 +32,12 @@ def test_what_is_no_amount(amount):
 @pytest.mark.parametrize("form", ["fused", "explicit"])
 @pytest.mark.parametrize("name", VIEW_PRESETS)
 def test_the_estimate_of_what_is_chosen_stays_within_the_budget(name, form):
-    one = replace(SMALL, config=VIEW_PRESETS[name], rays=True)
+    forward = replace(SMALL, config=VIEW_PRESETS[name], rays=True)
     with use_attention(form):
         last = Slices(1, 1)
         for budget in (1500 * MIB, 2000 * MIB, 4000 * MIB, 16_000 * MIB, 64_000 * MIB):
-            slices = slices_for(one, budget, None)
-            assert peak_bytes(one, slices) <= budget
+            slices = slices_for(forward, budget, None)
+            assert peak_bytes(forward, slices) <= budget
             assert (slices.rows is None) == (form == "fused")
             assert slices.encoder >= last.encoder
             assert slices.decoder >= last.decoder
@@ -51,23 +51,23 @@ def test_without_a_budget_all_goes_at_once():
 
 
 def test_too_little_names_what_works_and_what_would_fit():
-    one = replace(SMALL, config=VIEW_PRESETS["large"])
+    forward = replace(SMALL, config=VIEW_PRESETS["large"])
     with pytest.raises(ValueError) as error:
-        slices_for(one, "300MiB", None)
+        slices_for(forward, "300MiB", None)
     text = str(error.value)
     least = re.search(r"300MiB is too little for 1x32 views of 252x336: the smallest that works is (\d+MiB)", text)[1]
-    slices_for(one, least, None)
+    slices_for(forward, least, None)
     with pytest.raises(ValueError, match="too little"):
-        slices_for(one, (int(least[:-3]) - 1) * MIB, None)
+        slices_for(forward, (int(least[:-3]) - 1) * MIB, None)
     views = int(re.search(r"would fit: (\d+) views", text)[1])
-    slices_for(replace(one, views=views), "300MiB", None)
+    slices_for(replace(forward, views=views), "300MiB", None)
     with pytest.raises(ValueError, match="too little"):
-        slices_for(replace(one, views=views + 1), "300MiB", None)
+        slices_for(replace(forward, views=views + 1), "300MiB", None)
     model = re.search(r"the (\w+) model", text)[1]
-    slices_for(replace(one, config=VIEW_PRESETS[model]), "300MiB", None)
+    slices_for(replace(forward, config=VIEW_PRESETS[model]), "300MiB", None)
     height, width = map(int, re.search(r"views of (\d+)x(\d+)$", text).groups())
     assert height % 14 == width % 14 == 0
-    slices_for(replace(one, height=height, width=width), "300MiB", None)
+    slices_for(replace(forward, height=height, width=width), "300MiB", None)
 
 
 def test_where_nothing_fits_it_says_so():
@@ -79,7 +79,7 @@ MEASURE = """
 import sys, numpy, torch
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.mono_depth import MonoDepth
-from vmdepth.networks.multiview.view_presets import VIEW_PRESETS, MonoConfig
+from vmdepth.networks.multiview.presets import VIEW_PRESETS, MonoConfig
 
 def resident(line):  # of this process alone: getrusage's peak is inherited from whoever started it
     return next(int(text.split()[1]) for text in open("/proc/self/status") if text.startswith(line)) * 1024
@@ -114,7 +114,7 @@ SINGLE = MonoConfig("small", 64, VIEW_PRESETS["small"].out_channels)
 def test_a_process_stays_within_the_smallest_budget(network, config, tmp_path):
     size = (8, 126, 168)
     with pytest.raises(ValueError) as error:
-        slices_for(Pass(config, 1, *size), "1KiB", None)
+        slices_for(ForwardPass(config, 1, *size), "1KiB", None)
     least = int(re.search(r"smallest that works is (\d+)MiB", str(error.value))[1]) * MIB
     whole, depth = measured(tmp_path, network, size, 100 * 2**30)
     peak, within = measured(tmp_path, network, size, least)

@@ -1,6 +1,7 @@
 """The networks of Depth Anything 3 give the official numbers, tap by tap."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import torch
 
 from vmdepth.networks.attention import use_attention
 from vmdepth.networks.multiview.cameras import from_cameras
-from vmdepth.networks.multiview.view_memory import Slices
-from vmdepth.official.depth_anything_3 import build
+from vmdepth.networks.multiview.memory import Slices
+from vmdepth.official.depth_anything_3 import DEPTH_ANYTHING_3
+from vmdepth.official.family import CheckpointFile, LoadOptions
 
 TOLERANCE = 2e-5  # of the largest value of the reference
 OUTPUTS = {
@@ -49,7 +51,9 @@ def reference(shared_reference, recipe, official_weights):
         if key not in networks:
             networks.clear()
             weights = official_weights(model)
-            networks[key] = build(recipe.scaled(weights, recipe.EPS_PROBE["da3"]) if key[1] else weights)
+            if key[1]:
+                weights = recipe.scaled(weights, recipe.EPS_PROBE["da3"])
+            networks[key] = DEPTH_ANYTHING_3.build(CheckpointFile(Path(model), weights), LoadOptions())
         io = {k: torch.from_numpy(v) for k, v in np.load(shared_reference / f"{name}.npz").items()}
         return networks[key], io, facts[f"{name}.npz"]["info"]
 
@@ -107,7 +111,7 @@ def test_images_of_0_to_1_are_normalised_inside(name, reference):
 def test_taps_of_the_encoder(name, reference):
     network, io, info = reference(name)
     batch, views = io["input"].shape[:2]
-    special = network._given_cameras(io.get("in_extrinsics"), io.get("in_intrinsics"), io["input"])
+    special = network.camera_tokens(io.get("in_extrinsics"), io.get("in_intrinsics"), io["input"])
     got = {}
 
     def sink(level, first, patches, token):
@@ -125,12 +129,12 @@ def test_taps_of_the_encoder(name, reference):
 
 @pytest.mark.parametrize("name", ["io_da3_small_n4", "io_da3_small_n3b2", "io_da3_small_posed"])
 def test_poses_and_reference_views(name, reference, monkeypatch):
-    from vmdepth.networks.multiview import view_encoder
+    from vmdepth.networks.multiview import encoder
 
     chosen = []
     network, io, info = reference(name)
-    choose = view_encoder.reference_view
-    monkeypatch.setattr(view_encoder, "reference_view", lambda *a: chosen.append(choose(*a)) or chosen[-1])
+    choose = encoder.reference_view
+    monkeypatch.setattr(encoder, "reference_view", lambda *a: chosen.append(choose(*a)) or chosen[-1])
     with torch.inference_mode():
         out = network(io["input"], **options(io, info))
         numbers = network.camera_decoder(io["camera_token_3"])

@@ -24,11 +24,11 @@ from dataclasses import dataclass, replace
 
 from vmdepth.networks.attention import attention_form
 from vmdepth.networks.encoder import ENCODERS, PATCH
-from vmdepth.networks.multiview.view_presets import VIEW_PRESETS, AnyViewConfig, MonoConfig
+from vmdepth.networks.multiview.presets import VIEW_PRESETS, AnyViewConfig, MonoConfig
 
 _UNITS = {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-_WASTE = 1.3
-_WASTE_BYTES = 6 * 2**20
+_OVERHEAD = 1.3
+_OVERHEAD_BYTES = 6 * 2**20
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Slices:
 
 
 @dataclass(frozen=True)
-class Pass:
+class ForwardPass:
     """One call of a network. rays, observed: whether asked for; bytes: of one number."""
 
     config: AnyViewConfig | MonoConfig
@@ -55,7 +55,7 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class _Numbers:
+class _Bytes:
     """Bytes of a pass that do not depend on the slices, and those of one image of a slice, or one row of queries."""
 
     encoder: float
@@ -68,37 +68,37 @@ class _Numbers:
         return max(self.encoder + self.encoder_image + self.row, self.decoder + self.decoder_image)
 
 
-def _numbers(one: Pass) -> _Numbers:
-    size = ENCODERS[one.config.encoder]
-    images, patches = one.batch * one.views, (one.height // PATCH) * (one.width // PATCH)
-    tokens, features = patches + 1, one.config.features
+def _bytes(forward: ForwardPass) -> _Bytes:
+    size = ENCODERS[forward.config.encoder]
+    images, patches = forward.batch * forward.views, (forward.height // PATCH) * (forward.width // PATCH)
+    tokens, features = patches + 1, forward.config.features
     map_of_tokens = tokens * size.width
-    kept = images * (patches * sum(one.config.out_channels) + 2 * size.width)
+    kept = images * (patches * sum(forward.config.out_channels) + 2 * size.width)
     explicit = attention_form() == "explicit"
-    encoder = images * map_of_tokens * (6 if one.observed else 1) + 2 * one.views * map_of_tokens + kept
+    encoder = images * map_of_tokens * (6 if forward.observed else 1) + 2 * forward.views * map_of_tokens + kept
     encoder_image = map_of_tokens * (14 if size.swiglu else 12) + explicit * 2 * size.heads * tokens**2
     decoder_image = patches * (2 * (98 * features + 6272) + 21 * features + 600)
-    decoder = kept + images * patches * (840 if one.rays else 392) + 9 * one.config.out_channels[3] ** 2
-    row = explicit * 2 * size.heads * one.views * tokens
-    unit = one.bytes * _WASTE
-    return _Numbers(
-        encoder * unit + _WASTE_BYTES,
+    decoder = kept + images * patches * (840 if forward.rays else 392) + 9 * forward.config.out_channels[3] ** 2
+    row = explicit * 2 * size.heads * forward.views * tokens
+    unit = forward.bytes * _OVERHEAD
+    return _Bytes(
+        encoder * unit + _OVERHEAD_BYTES,
         encoder_image * unit,
         row * unit,
-        decoder * unit + _WASTE_BYTES,
+        decoder * unit + _OVERHEAD_BYTES,
         decoder_image * unit,
     )
 
 
-def peak_bytes(one: Pass, slices: Slices) -> int:
+def peak_bytes(forward: ForwardPass, slices: Slices) -> int:
     """Peak memory of a pass in these slices, beyond weights and input, by the formula above."""
-    numbers, images = _numbers(one), one.batch * one.views
-    rows = slices.rows if slices.rows is not None else slices.encoder * (one.height * one.width // PATCH**2 + 1)
+    numbers, images = _bytes(forward), forward.batch * forward.views
+    rows = slices.rows if slices.rows is not None else slices.encoder * (forward.height * forward.width // PATCH**2 + 1)
     encoder = numbers.encoder + min(slices.encoder, images) * numbers.encoder_image + rows * numbers.row
     return int(max(encoder, numbers.decoder + min(slices.decoder, images) * numbers.decoder_image))
 
 
-def slices_for(one: Pass, memory_budget: int | str | None, chunk: int | None) -> Slices:
+def slices_for(forward: ForwardPass, memory_budget: int | str | None, chunk: int | None) -> Slices:
     """The largest slices whose estimated peak stays within the budget; or `chunk` images each; or all at once.
 
     Raises ValueError where both are given, where one is no amount, or where the budget is too small for one image at a
@@ -106,16 +106,16 @@ def slices_for(one: Pass, memory_budget: int | str | None, chunk: int | None) ->
     """
     if memory_budget is not None and chunk is not None:
         raise ValueError("give memory_budget or chunk, not both")
-    images = one.batch * one.views
-    tokens = one.height * one.width // PATCH**2 + 1
+    images = forward.batch * forward.views
+    tokens = forward.height * forward.width // PATCH**2 + 1
     if memory_budget is None:
         count = images if chunk is None else chunk
         if count < 1:
             raise ValueError(f"chunk {chunk}: it is a number of images, 1 or more")
         return Slices(count, count, tokens if chunk is not None and attention_form() == "explicit" else None)
-    budget, numbers = parse_bytes(memory_budget), _numbers(one)
+    budget, numbers = parse_bytes(memory_budget), _bytes(forward)
     if numbers.least() > budget:
-        raise ValueError(_too_little(one, budget))
+        raise ValueError(_too_little(forward, budget))
     left = budget - numbers.encoder
     # Half for images, half for scores: either pays only where the other has some too.
     encoder = int(left / (2 if numbers.row else 1) / numbers.encoder_image)
@@ -135,46 +135,46 @@ def parse_bytes(amount: int | str) -> int:
     return size
 
 
-def readable(size: float) -> str:
+def in_mib(size: float) -> str:
     """Bytes in MiB, rounded up, so that what is printed is enough when it is typed in again."""
     return f"{-int(-size // 2**20)}MiB"
 
 
-def _too_little(one: Pass, budget: int) -> str:
-    least = readable(_numbers(one).least())
+def _too_little(forward: ForwardPass, budget: int) -> str:
+    least = in_mib(_bytes(forward).least())
     text = (
-        f"memory budget {readable(budget)} is too little for {one.batch}x{one.views} views of "
-        f"{one.height}x{one.width}: the smallest that works is {least}"
+        f"memory budget {in_mib(budget)} is too little for {forward.batch}x{forward.views} views of "
+        f"{forward.height}x{forward.width}: the smallest that works is {least}"
     )
 
-    def fits(other: Pass) -> bool:
-        return _numbers(other).least() <= budget
+    def fits(other: ForwardPass) -> bool:
+        return _bytes(other).least() <= budget
 
-    ways = [way(one, fits) for way in (_fewer_views, _smaller_model, _lower_resolution)]
+    ways = [way(forward, fits) for way in (_fewer_views, _smaller_model, _lower_resolution)]
     found = [way for way in ways if way]
-    return f"{text}. In {readable(budget)} would fit: {'; '.join(found)}" if found else f"{text}. Nothing fits in less"
+    return f"{text}. In {in_mib(budget)} would fit: {'; '.join(found)}" if found else f"{text}. Nothing fits in less"
 
 
-def _fewer_views(one: Pass, fits: Callable[[Pass], bool]) -> str:
-    views = next((n for n in range(one.views - 1, 0, -1) if fits(replace(one, views=n))), None)
+def _fewer_views(forward: ForwardPass, fits: Callable[[ForwardPass], bool]) -> str:
+    views = next((n for n in range(forward.views - 1, 0, -1) if fits(replace(forward, views=n))), None)
     return f"{views} view{'s' if views != 1 else ''}" if views else ""
 
 
-def _smaller_model(one: Pass, fits: Callable[[Pass], bool]) -> str:
-    if isinstance(one.config, MonoConfig):  # there is one size of it
+def _smaller_model(forward: ForwardPass, fits: Callable[[ForwardPass], bool]) -> str:
+    if isinstance(forward.config, MonoConfig):  # there is one size of it
         return ""
-    width = ENCODERS[one.config.encoder].width
+    width = ENCODERS[forward.config.encoder].width
     smaller = [c for c in VIEW_PRESETS.values() if ENCODERS[c.encoder].width < width]
     smaller.sort(key=lambda c: -ENCODERS[c.encoder].width)
-    found = next((other for c in smaller if fits(other := replace(one, config=c))), None)
-    return f"the {found.config.encoder} model, from {readable(_numbers(found).least())} on" if found else ""
+    found = next((other for c in smaller if fits(other := replace(forward, config=c))), None)
+    return f"the {found.config.encoder} model, from {in_mib(_bytes(found).least())} on" if found else ""
 
 
-def _lower_resolution(one: Pass, fits: Callable[[Pass], bool]) -> str:
-    rows, columns = one.height // PATCH, one.width // PATCH
+def _lower_resolution(forward: ForwardPass, fits: Callable[[ForwardPass], bool]) -> str:
+    rows, columns = forward.height // PATCH, forward.width // PATCH
     for fewer in range(max(rows, columns) - 1, 0, -1):
         part = fewer / max(rows, columns)
         height, width = (max(1, round(side * part)) * PATCH for side in (rows, columns))
-        if fits(replace(one, height=height, width=width)):
+        if fits(replace(forward, height=height, width=width)):
             return f"views of {height}x{width}"
     return ""

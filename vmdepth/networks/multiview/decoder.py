@@ -12,7 +12,7 @@ from vmdepth.networks.decoder import Fusion, Pyramid, Scratch, Tap, fuse, upsamp
 from vmdepth.networks.encoder import PATCH
 
 
-def same(name: str, image: Tensor) -> Tensor:
+def identity_tap(name: str, image: Tensor) -> Tensor:
     """The tap that changes nothing."""
     return image
 
@@ -69,22 +69,22 @@ class ViewDecoder(Pyramid):
         self.norm = nn.LayerNorm(width, eps=1e-5)
 
     def project(self, level: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        return add_places(super().project(level, self.norm(tokens), grid), grid[1] / grid[0])
+        return add_positions(super().project(level, self.norm(tokens), grid), grid[1] / grid[0])
 
     def forward(
-        self, projected: Sequence[Tensor], grid: tuple[int, int], rays: bool = False, tap: Tap = same
+        self, projected: Sequence[Tensor], grid: tuple[int, int], rays: bool = False, tap: Tap = identity_tap
     ) -> Decoded:
         s = self.scratch
         aspect = grid[1] / grid[0]
         skips = self.skips(projected, tap)
         full = upsample(s.output_conv1(self.fuse(skips, tap)), (grid[0] * PATCH, grid[1] * PATCH))
-        depth, confidence = s.output_conv2(add_places(full, aspect)).unbind(1)
+        depth, confidence = s.output_conv2(add_positions(full, aspect)).unbind(1)
         depth, confidence = depth.exp(), confidence.exp() + 1
         if not rays:
             return Decoded(depth, confidence)
         chain = (s.refinenet4_aux, s.refinenet3_aux, s.refinenet2_aux, s.refinenet1_aux)
         fine = s.output_conv1_aux["3"](fuse(chain, skips, lambda name, image: tap(f"{name}_aux", image)))
-        ray = s.output_conv2_aux["3"](add_places(fine, aspect))
+        ray = s.output_conv2_aux["3"](add_positions(fine, aspect))
         return Decoded(depth, confidence, ray[:, :6].movedim(1, -1), ray[:, 6].exp() + 1)
 
 
@@ -104,7 +104,7 @@ class SkyDecoder(Pyramid):
     def __init__(self, width: int, features: int, out_channels: tuple[int, int, int, int]) -> None:
         super().__init__(width, out_channels, SkyScratch(features, out_channels))
 
-    def forward(self, maps: Sequence[Tensor], grid: tuple[int, int], tap: Tap = same) -> Decoded:
+    def forward(self, maps: Sequence[Tensor], grid: tuple[int, int], tap: Tap = identity_tap) -> Decoded:
         s = self.scratch
         projected = [self.project(level, tokens, grid) for level, tokens in enumerate(maps)]
         path = self.fuse(self.skips(projected, tap), tap)
@@ -112,7 +112,7 @@ class SkyDecoder(Pyramid):
         return Decoded(s.output_conv2(full).squeeze(1).exp(), sky=s.sky_output_conv2(full).squeeze(1))
 
 
-def add_places(image: Tensor, aspect: float) -> Tensor:
+def add_positions(image: Tensor, aspect: float) -> Tensor:
     """Add to a fresh map [images, C, h, w] a sinusoidal code of where each place is in a picture of that aspect (W/H).
 
     Places run over a picture whose diagonal is 2: x from −sx (w−1)/w to sx (w−1)/w. C/2 channels tell x, C/2 tell y.

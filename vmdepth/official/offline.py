@@ -27,11 +27,20 @@ _SHARED = len(_KEYFRAMES) + len(_OVERLAP)
 
 @torch.inference_mode()
 def offline_depth(model: VideoDepth, frames: Sequence[NDArray[np.uint8]], size: int = 518) -> NDArray[np.float32]:
-    """Depth float32 [N, H, W] of a video, every frame with its future in sight.
+    """Depth of a video, every frame with its future in sight.
 
-    model: a Video Depth Anything loaded with temporal="bidirectional". frames: uint8 [H, W, 3] RGB, all of one size, at
-    least one. size: the shorter side the network sees, pixels. Relative depth is aligned to the first window; metric
-    depth is only blended. Raises ValueError for another form of the network or no frames.
+    Relative depth is aligned to the first window; metric depth is only blended.
+
+    Args:
+        model: a Video Depth Anything loaded with temporal="bidirectional".
+        frames: uint8 [H, W, 3], RGB, all of one size, at least one.
+        size: the shorter side that the network sees, pixels.
+
+    Returns:
+        float32 [N, H, W].
+
+    Raises:
+        ValueError: another form of the network, or no frames.
     """
     if model.config.head != "attention" or model.config.temporal != "bidirectional":
         raise ValueError("offline inference needs a network loaded with temporal='bidirectional'")
@@ -51,12 +60,12 @@ def offline_depth(model: VideoDepth, frames: Sequence[NDArray[np.uint8]], size: 
             references = [depth[slot] for slot in _KEYFRAMES]
             continue
         scale, shift = (1.0, 0.0) if metric else fit_affine(np.stack(depth[: len(_KEYFRAMES)]), np.stack(references))
-        aligned = [np.maximum(scale * one + shift, 0).astype(np.float32) for one in depth]
+        aligned = [np.maximum(scale * frame + shift, 0).astype(np.float32) for frame in depth]
         overlap = aligned[len(_KEYFRAMES) : _SHARED]
-        for index, one in enumerate(overlap):
+        for index, frame in enumerate(overlap):
             weight = np.float32(index / (len(overlap) - 1))
-            place = index - len(overlap)
-            finished[place] = (1 - weight) * finished[place] + weight * one
+            last = index - len(overlap)
+            finished[last] = (1 - weight) * finished[last] + weight * frame
         finished += aligned[_SHARED:]
         references = [references[0], aligned[_KEYFRAMES[1]]]
     return np.stack(finished[: len(frames)])
@@ -69,4 +78,4 @@ def _prepared(frame: NDArray[np.uint8], size: int) -> Tensor:
 def _window_depth(model: VideoDepth, inputs: list[Tensor], height: int, width: int) -> list[NDArray[np.float32]]:
     clip = torch.stack(inputs)[None].to(next(model.parameters()).device)
     depth, _ = model(clip)
-    return [depth_at(one, height, width) for one in depth[0, :, 0].cpu().numpy()]
+    return [depth_at(frame, height, width) for frame in depth[0, :, 0].cpu().numpy()]

@@ -1,0 +1,84 @@
+"""What a family of checkpoints is: how its files are told from others, and how one becomes a network.
+
+A new family is a module beside this one with a `Family`, which `vmdepth.checkpoint.FAMILIES` then lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from torch import Tensor
+
+from vmdepth.networks.multiview.views import ViewNetwork
+from vmdepth.networks.temporal_attention import TemporalForm
+from vmdepth.networks.video_depth import VideoDepth
+from vmdepth.official.shapes import Shapes, shapes_of
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """What a file holds, before it is known what of.
+
+    tensors: by the names they have in the file. metadata: of a safetensors file; others have none.
+    """
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def shapes(self) -> Shapes:
+        """Name → shape of every tensor."""
+        return shapes_of(self.tensors)
+
+    @property
+    def location(self) -> str:
+        """What tells a metric file from a relative one with the same names and shapes, in lower case.
+
+        That is the names of the file, of its folder and of its model in Hugging Face's cache, which keeps files three
+        folders deep in `models--owner--name`.
+        """
+        parts = self.path.absolute().parts
+        return "/".join([*(part for part in parts[:-2] if part.startswith("models--")), *parts[-2:]]).lower()
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """What `vmdepth.load` is told beside the path (see there); None leaves it to the family."""
+
+    temporal: TemporalForm | None = None
+    window: int | None = None
+    metric: bool | None = None
+    max_depth: float | None = None
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of checkpoint.
+
+    name: as errors call it. recognises: whether a file is of this family, by a few of its names and shapes, so that one
+    with others missing or wrong still is. build: the network, float32, in eval mode, its `name` set, every weight of
+    the file in its place; raises InputError, naming the file, for up to five names or shapes that misfit and for
+    options that do not apply.
+    """
+
+    name: str
+    recognises: Callable[[CheckpointFile], bool]
+    build: Callable[[CheckpointFile, LoadOptions], VideoDepth | ViewNetwork]
+
+
+@dataclass(frozen=True)
+class EncoderFamily:
+    """A kind of file that holds an encoder and no network: training starts from it.
+
+    name: as errors call it. ending: of its files' names. encoder: as `NetworkConfig.encoder` has it. read: the state
+    dict of that encoder; raises InputError, naming the file.
+    """
+
+    name: str
+    ending: str
+    encoder: str
+    read: Callable[[Path], dict[str, Tensor]]
