@@ -19,8 +19,9 @@ from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
 from vmdepth_calibrate.ranges import observe
 from vmdepth_export import engine as engine_module
 from vmdepth_export.conversion.cli import command
+from vmdepth_export.conversion.proven_engine import build_engine
 from vmdepth_export.conversion.proven_graph import export_step_graph
-from vmdepth_export.engine import BuildSettings, build_engine, choose_capabilities
+from vmdepth_export.engine import BuildSettings, choose_capabilities
 from vmdepth_export.graph import check, element_types, expand, read_step_graph, save_step_graph, with_contract
 from vmdepth_export.parity.engine_probe import EngineProbe
 from vmdepth_export.parity.frames import rendered_frames

@@ -43,7 +43,8 @@ def export(
     source, output = settings.source, settings.output
     builds = output is not None and output.suffix == ".engine"
     if builds:
-        from vmdepth_export.engine import BuildSettings, build_and_tell, find_builder
+        from vmdepth_export.conversion.proven_engine import build_and_tell
+        from vmdepth_export.engine import BuildSettings, find_builder
 
         find_builder(settings.target)  # not after minutes of exporting
 
