@@ -18,11 +18,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vmdepth.networks.heads.attention_head import AttentionSettings, TemporalForm
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.nested_depth import NestedDepth
 from vmdepth.networks.presets import NetworkConfig
-from vmdepth.networks.temporal_attention import TemporalForm
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official import depth_anything_3
 from vmdepth.official.depth_anything import called, check_names, network_shapes, recognise, shapes_of
@@ -150,19 +150,16 @@ def _in_form(path: Path, config: NetworkConfig, temporal: TemporalForm | None, w
     """The same network with its attention over time in another form."""
     if temporal is None and window is None:
         return config
-    if config.head != "attention":
+    head = config.head
+    if not isinstance(head, AttentionSettings):
         raise InputError(f"{path}: has no attention over time; temporal and window do not apply")
     try:
-        config = replace(
-            config,
-            temporal=config.temporal if temporal is None else temporal,
-            window=config.window if window is None else window,
-        )
+        head = AttentionSettings(temporal or head.temporal, head.window if window is None else window)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
-    if window is not None and config.temporal != "causal":
-        raise InputError(f"{path}: a window belongs to temporal='causal', not to '{config.temporal}'")
-    return config
+    if window is not None and head.temporal != "causal":
+        raise InputError(f"{path}: a window belongs to temporal='causal', not to '{head.temporal}'")
+    return replace(config, head=head)
 
 
 def weights_hash(model: VideoDepth) -> str:

@@ -132,8 +132,7 @@ def _open_model(path: Path, size: tuple[int, int] | None) -> tuple[Model, tuple[
         stride = network.config.stride
         if size is None or size[0] % stride or size[1] % stride:
             size = network.config.usual_size
-        bidirectional = network.heads and network.cycle is None
-        return ClipNetwork(network, *size) if bidirectional else TorchSession(network, *size), size
+        return TorchSession(network, *size) if network.can_step else ClipNetwork(network, *size), size
     session = open_session(path)
     contract = session.contract
     if contract.streams != 1:

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from vmdepth.checkpoint import load_video, weights_hash
+from vmdepth.networks.heads.base import States
 from vmdepth.networks.step_graph import StepGraph
-from vmdepth.networks.temporal import States
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_runtime.contract import REGIONS, StateSpec, StepContract
 from vmdepth_runtime.errors import InputError
@@ -118,7 +118,8 @@ def open_session(path: Path, like: StepContract | None = None, size: tuple[int, 
     if like is None:
         return TorchSession(model, *(size or model.config.usual_size))
     ring = next((state.ring for state in like.states if state.ring), None)
-    if ring is not None and model.config.head == "attention":
-        # Official streaming keeps its first frame for ever; a causal window does not.
-        model = load_video(path, "streaming") if ring.anchors else load_video(path, "causal", ring.slots + 1)
+    try:
+        model = model.with_head(model.config.head.like(ring))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
     return TorchSession(model, like.height, like.width, like.streams)

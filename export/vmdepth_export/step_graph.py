@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from vmdepth.networks.attention import AttentionForm, use_attention
+from vmdepth.networks.heads.base import States
 from vmdepth.networks.step_graph import StepGraph
-from vmdepth.networks.temporal import States
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_export.graph import FUSED_OPSET, OPSET, check
 from vmdepth_export.storage import store_small

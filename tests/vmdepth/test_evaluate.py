@@ -18,6 +18,8 @@ from vmdepth.evaluate import OFFICIAL_PICTURE, evaluate, open_models
 from vmdepth.evaluation.figures import evaluate_sequences
 from vmdepth.evaluation.recording import Streamer
 from vmdepth.evaluation.sequences import HeldOut, RenderedClip, open_data
+from vmdepth.networks.heads.attention_head import AttentionSettings
+from vmdepth.networks.heads.base import NoHead
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.preparation import depth_at, network_size, prepare_still
@@ -39,7 +41,7 @@ def vmdepth_eval(*arguments):
 
 def still_model(**settings):
     torch.manual_seed(0)
-    return VideoDepth(replace(PRESETS["tiny"], head="none", taps=(), **settings)).eval()
+    return VideoDepth(replace(PRESETS["tiny"], head=NoHead(), taps=(), **settings)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +234,7 @@ def test_a_model_against_itself_is_the_same_twice():
 def test_a_bidirectional_network_is_given_whole_clips(tmp_path):
     """What streaming is measured against; it has no step, so every frame's depth comes from one look at all of them."""
     torch.manual_seed(0)
-    config = replace(PRESETS["tiny"], features=64, head="attention", taps=("layer_3",), temporal="bidirectional")
+    config = replace(PRESETS["tiny"], features=64, head=AttentionSettings("bidirectional"), taps=("layer_3",))
     network = VideoDepth(config).eval()
     torch.nn.init.normal_(network.heads["layer_3"].proj_out.weight, std=0.3)
     checkpoint.save(tmp_path / "both.safetensors", network, "both")

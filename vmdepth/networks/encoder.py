@@ -191,13 +191,14 @@ class Block(nn.Module):
 class Encoder(nn.Module):
     """Images → four maps of patch tokens, each through the final norm.
 
-    `forward(images)`: images [B, 3, H, W], normalised, H and W multiples of 14. Returns four tensors
-    [B, (H/14)·(W/14), width], shallow to deep. Frames never see each other here. observe: called once per block, with
-    images for B and one view each.
+    `forward(images)`: images [B, 3, H, W], normalised, H and W multiples of `stride`. Returns four
+    tensors [B, (H/stride)·(W/stride), width], shallow to deep. Frames never see each other here. observe: called once
+    per block, with images for B and one view each.
     qk_norm_from: the first block with normalised queries and keys (None: no block). norm_eps: of the final norm.
     """
 
     stride = PATCH
+    usual_size = (196, 252)
     mean, std = IMAGENET_MEAN, IMAGENET_STD
 
     def __init__(self, name: str, qk_norm_from: int | None = None, norm_eps: float = 1e-6) -> None:

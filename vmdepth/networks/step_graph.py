@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vmdepth.networks.temporal import States
+from vmdepth.networks.heads.base import States
 from vmdepth.networks.video_depth import VideoDepth
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -9,20 +11,23 @@ from vmdepth.networks import mobilenet
 from vmdepth.networks.decoder import Decoder, Tap
 from vmdepth.networks.edge_decoder import EdgeDecoder
 from vmdepth.networks.encoder import Encoder, Observer, check_size
+from vmdepth.networks.heads.base import (
+    HeadSettings,
+    States,
+    StateWatch,
+    TemporalHead,
+    next_counter,
+    remember,
+)
 from vmdepth.networks.mobilenet import MobileNet
 from vmdepth.networks.presets import NetworkConfig
-from vmdepth.networks.temporal import MambaHead, States, StateWatch, TemporalHead, next_counter, remember
-from vmdepth.networks.temporal_attention import AttentionHead
-
-# Taps on maps no finer than the encoder's last. Few places, so a second block costs little.
-_COARSE = ("layer_3", "layer_4", "path_4")
 
 
 class VideoDepth(nn.Module):
     """Depth of a video: relative inverse depth (≥ 0, larger is nearer), or metres, as `config.depth` says.
 
     Images are RGB float in 0..1, height and width multiples of `config.stride`; normalisation happens inside. States
-    are named tensors: `counter` [B], the frame's number (see `TemporalHead`), and `<tap>.<state>` for every head;
+    are named tensors: `counter` [B], the frame's number (see `HeadSettings.cycle`), and `<tap>.<state>` for every head;
     `ring` says how they are kept. A network without heads, and a bidirectional one, has none. Raises ValueError for
     sizes or states that do not fit.
     """
@@ -34,13 +39,9 @@ class VideoDepth(nn.Module):
         self.encoder: Encoder | MobileNet
         self.decoder: Decoder | EdgeDecoder
         self.encoder, self.decoder = _parts(config)
-        taps = config.taps if config.head != "none" else ()
-        self.heads: nn.ModuleDict = nn.ModuleDict(
-            {tap: _head(config, tap, self.decoder.tap_channels(tap)) for tap in taps}
-        )
-        one = next(iter(self.heads.values()), None)
-        self.ring = one.ring if isinstance(one, TemporalHead) else None
-        self.cycle = one.cycle if isinstance(one, TemporalHead) else None
+        self.heads = nn.ModuleDict(config.head.build({tap: self.decoder.tap_channels(tap) for tap in config.taps}))
+        self.ring = config.head.ring if self.heads else None
+        self.cycle = config.head.cycle if self.heads else None
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(self.encoder.mean).view(3, 1, 1), persistent=False)
@@ -97,12 +98,38 @@ class VideoDepth(nn.Module):
         return depth, {"counter": counter, **remember(states, after, states["counter"], self.ring)}
 
     def check_steps(self) -> None:
-        """Raise ValueError for a network that has no `step`."""
-        if self.heads and self.cycle is None:
-            raise ValueError("a bidirectional network has no step; load it with temporal='causal' or 'streaming'")
+        """Raise ValueError, saying what to do, for a network that has no `step`."""
+        if not self.can_step:
+            raise ValueError(self.config.head.no_step)
+
+    @property
+    def can_step(self) -> bool:
+        """Whether there is a `step`; a network that must see a whole clip has none."""
+        return not self.heads or not self.config.head.no_step
+
+    @property
+    def longest_clip(self) -> int | None:
+        """Frames that a clip may have; None: any number."""
+        return self.config.head.longest_clip if self.heads else None
+
+    def with_head(self, head: HeadSettings) -> VideoDepth:
+        """The same weights with heads of other settings, for example the whole clip in sight; itself where they are
+        the same.
+
+        Raises ValueError where the weights are not those of such heads.
+        """
+        if head == self.config.head:
+            return self
+        if not self.config.head.shares_weights(head):
+            raise ValueError(f"weights of {self.config.head} are not those of {head}")
+        like = next(self.parameters())
+        other = VideoDepth(replace(self.config, head=head)).to(like.device, like.dtype).train(self.training)
+        other.load_state_dict(self.state_dict())
+        other.name = self.name
+        return other
 
     def encode(self, images: Tensor, observe: Observer | None = None) -> list[Tensor]:
-        """images [n, 3, H, W] in 0..1 → the encoder's maps: of a ViT four [n, (H/14)·(W/14), width].
+        """images [n, 3, H, W] in 0..1 → the encoder's maps: of a ViT four [n, (H/stride)·(W/stride), width].
 
         observe: called once per block of the encoder, with its queries and keys [n, 1, heads, tokens, d]. Raises
         ValueError for an encoder without attention.
@@ -153,20 +180,7 @@ def _parts(config: NetworkConfig) -> tuple[Encoder, Decoder] | tuple[MobileNet, 
     if config.encoder == mobilenet.NAME:
         return MobileNet(), EdgeDecoder(config.features, config.output)
     encoder = Encoder(config.encoder)
-    return encoder, Decoder(encoder.size.width, config.features, config.out_channels, config.output)
-
-
-def _head(config: NetworkConfig, tap: str, channels: int) -> TemporalHead:
-    if config.head == "attention":
-        return AttentionHead(channels, config.temporal, config.window)
-    return MambaHead(
-        channels,
-        width=config.temporal_width,
-        blocks=2 if tap in _COARSE else 1,
-        head_dim=config.head_dim,
-        d_state=config.d_state,
-        expand=config.expand,
-    )
+    return encoder, Decoder(encoder.size.width, encoder.stride, config.features, config.out_channels, config.output)
 
 
 def _prefixed(watch: StateWatch, tap: str) -> StateWatch:

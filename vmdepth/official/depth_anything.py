@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vmdepth.networks.heads.attention_head import AttentionSettings
+from vmdepth.networks.heads.base import NoHead
 from vmdepth.networks.presets import PRESETS, VDA_TAPS, NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_runtime.errors import InputError
@@ -66,9 +68,9 @@ def recognise(
             f"{path}: not a checkpoint of a network we know; it begins with {some}. There are: vmdepth-train's, "
             f"Depth Anything V2 and 3, and Video Depth Anything"
         )
-    config = replace(PRESETS[size], output="relu", head="none", taps=())
+    config = replace(PRESETS[size], output="relu", head=NoHead(), taps=())
     if video:
-        config = replace(config, head="attention", taps=VDA_TAPS, temporal="streaming")
+        config = replace(config, head=AttentionSettings("streaming"), taps=VDA_TAPS)
         family, name = f"Video Depth Anything {size}", f"video_depth_anything_vit{_LETTERS[size]}"
         if max_depth is not None:
             raise InputError(f"{path}: is {family}, which needs no max_depth: its metric form gives metres as it is")
@@ -113,7 +115,7 @@ def _named_max_depth(path: Path) -> float | None:
 
 def official_shapes(config: NetworkConfig) -> Shapes:
     """Name → shape of everything in the official file of a network: ours under official names, and what is unused."""
-    head = "head" if config.head == "attention" else "depth_head"
+    head = "head" if isinstance(config.head, AttentionSettings) else "depth_head"
     names = {_official(name, head): shape for name, shape in network_shapes(config).items()}
     names["pretrained.mask_token"] = (1, names["pretrained.cls_token"][-1])
     for part in ("conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias"):

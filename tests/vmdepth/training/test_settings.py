@@ -15,9 +15,9 @@ def test_a_preset_and_overrides():
 def test_yes_no_and_the_form_of_attention():
     settings = parse_settings("vda-small-causal", ["freeze_encoder=true", "temporal=bidirectional"])
     assert settings.freeze_encoder is True
-    assert settings.network.temporal == "bidirectional"
-    assert parse_settings("vda-small-causal", ["window=8"]).network.window == 8
-    assert parse_settings("vda-small-causal", ["freeze_encoder=false"]).network.temporal == "causal"
+    assert settings.network.head.temporal == "bidirectional"
+    assert parse_settings("vda-small-causal", ["window=8"]).network.head.window == 8
+    assert parse_settings("vda-small-causal", ["freeze_encoder=false"]).network.head.temporal == "causal"
 
 
 def test_a_yaml_file_and_overrides(tmp_path):

@@ -13,6 +13,7 @@ import torch
 
 from vmdepth import checkpoint
 from vmdepth.data.videos import FrameFolder, find_videos
+from vmdepth.networks.heads.base import NoHead
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.precompute import SPAN, LabelledVideo, read_index, write_depth
@@ -65,7 +66,7 @@ def test_a_still_teacher_sees_every_frame_alone(official):
 
 def test_a_video_teacher_sees_the_whole_clip(official):
     teacher = Teacher(official("vda_vits", "video_depth_anything_vits.pth"), CPU)
-    assert teacher.network.config.temporal == "bidirectional"
+    assert teacher.network.config.head.temporal == "bidirectional"
     depth, later = teacher(clip()), clip()
     later[:, 2] = 0.5
     assert (teacher(later)[:, 0] - depth[:, 0]).abs().max() > 1e-6  # the future counts
@@ -86,7 +87,7 @@ def test_a_clip_of_another_stride_is_seen_at_the_nearest_size(official, tmp_path
     assert depth.shape == (1, 2, 1, 48, 64)
     small = torch.nn.functional.interpolate(odd[0], (42, 70), mode="bilinear", antialias=True)[None]
     torch.testing.assert_close(depth.mean(), teacher(small).mean(), rtol=0.02, atol=0)
-    checkpoint.save(tmp_path / "edge.safetensors", VideoDepth(replace(PRESETS["edge"], head="none")), "edge")
+    checkpoint.save(tmp_path / "edge.safetensors", VideoDepth(replace(PRESETS["edge"], head=NoHead())), "edge")
     assert Teacher(tmp_path / "edge.safetensors", CPU)(clip()).shape == (2, 3, 1, 42, 56)
 
 

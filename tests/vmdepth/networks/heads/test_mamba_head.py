@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from vmdepth.networks.heads.mamba_head import CYCLE, time_code
 from vmdepth.networks.presets import PRESETS
-from vmdepth.networks.temporal import CYCLE, time_code
 from vmdepth.networks.video_depth import VideoDepth
 
 
