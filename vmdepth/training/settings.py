@@ -28,7 +28,7 @@ class TrainSettings:
     freeze_encoder: whether the encoder stays as it is; frozen_blocks: how many of its first blocks do.
 
     Clips. data: `rendered`, a video, a folder of videos, frames or RGB-D, or several with weights
-    (`rendered:0.5,videos/:0.5`). teacher: a checkpoint, or a folder of `vmdepth-train precompute`, that gives depth
+    (`rendered:0.5,videos/:0.5`). teacher: a checkpoint, or a folder of `vmdepth-precompute`, that gives depth
     where the data has none. fit: scale and shift between depth and truth, one per "clip" or one per "frame" (for a
     teacher that sees every frame alone). textures: a folder of photographs for surfaces of the rendered world. size:
     HxW pixels; empty is the network's usual one. clip_length: frames; batch: clips per step, over all
@@ -115,16 +115,19 @@ class TrainSettings:
 
 
 def parse_settings(start: str, overrides: Sequence[str]) -> TrainSettings:
-    """Settings from a preset's name or a YAML file, then `key=value` overrides.
+    """Settings from a preset's name or a YAML file (neither: the default preset), then `key=value` overrides.
 
-    Raises InputError for an unknown preset, file, key (with the nearest that exists) or value.
+    start: may be the first override. Raises InputError for an unknown preset, file, key (with the nearest that exists)
+    or value.
     """
     values: dict[str, Any] = {}
+    if "=" in start:
+        start, overrides = "", [start, *overrides]
     if start in PRESETS:
         values["preset"] = start
     elif start.endswith((".yaml", ".yml")):
         values |= _read_yaml(Path(start))
-    else:
+    elif start:
         raise InputError(f"preset '{start}': there are {', '.join(PRESETS)}; or name a .yaml file")
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -132,8 +135,10 @@ def parse_settings(start: str, overrides: Sequence[str]) -> TrainSettings:
             raise InputError(f"'{override}': settings are given as key=value")
         values[key] = text
     own = {f.name: type(f.default) for f in fields(TrainSettings) if f.name != "head_settings"}
-    typed = {key: _typed(key, value, own | setting_types()) for key, value in values.items()}
-    head_settings = {key: typed.pop(key) for key in setting_types() if key in typed}
+    heads = setting_types()
+    given = {key: value for key, value in values.items() if key not in heads or value != ""}  # empty: the preset's
+    typed = {key: _typed(key, value, own | heads) for key, value in given.items()}
+    head_settings = {key: typed.pop(key) for key in heads if key in typed}
     return _checked(TrainSettings(**typed, head_settings=head_settings))
 
 

@@ -17,8 +17,8 @@ from vmdepth.networks.mobilenet import MobileNet
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official import deeplab
-from vmdepth.training.precompute import LabelledVideo, is_precomputed, read_index
 from vmdepth.training.settings import TrainSettings
+from vmdepth.training.teacher_depth import LabelledVideo, is_precomputed, read_index
 from vmdepth.training.teachers import Teacher
 from vmdepth_runtime.errors import InputError
 

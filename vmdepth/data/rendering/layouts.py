@@ -80,6 +80,22 @@ def _room(rng: np.random.Generator, pace: str) -> Scene:
     return finish(build, camera, open_air=False, sun=rng.random() < 0.5, lamps=lamps, reach=float(half.max()) * 2)
 
 
+def _columns_and_beams(build: SceneBuilder, off: float, ahead: float, wide: float, high: float) -> None:
+    """What carries a corridor `wide` × `high` metres around x = `off`; ahead: its direction in z, ±1."""
+    rng = build.rng
+    columns = rng.random() < 0.5
+    pitch, radius = rng.uniform(2.0, 5.0), rng.uniform(0.08, 0.3)
+    rows = build.object_materials(1.0)
+    for n in range(5 if columns else 0):
+        x = off + (-1) ** n * (wide / 2 - radius)
+        build.add(CYLINDER, (x, -high / 2, ahead * pitch * (n + 1)), (radius, high / 2, radius), materials=rows)
+    beams = build.object_materials(2.0)
+    gap = rng.uniform(2.5, 6.0)
+    for n in range(rng.choice([0, 3, 4])):
+        drop = rng.uniform(0.08, 0.2)
+        build.add(BOX, (off, -high + drop, ahead * gap * (n + 0.6)), (wide / 2, drop, 0.12), materials=beams)
+
+
 def _corridor(rng: np.random.Generator, pace: str) -> Scene:
     wide, high, long = rng.uniform(1.7, 5.0), rng.uniform(2.2, 4.5), rng.uniform(20, 42)
     side = wide / 2 - MARGIN - 0.05
@@ -102,19 +118,7 @@ def _corridor(rng: np.random.Generator, pace: str) -> Scene:
         z = ahead * np.exp(rng.uniform(np.log(1.0), np.log(28.0)))
         return off + rng.choice([-1.0, 1.0]) * (wide / 2 - deep), float(z)
 
-    columns = rng.random() < 0.5
-    pitch_of_columns, radius = rng.uniform(2.0, 5.0), rng.uniform(0.08, 0.3)
-    rows = build.object_materials(1.0)
-    for n in range(5 if columns else 0):
-        x = off + (-1) ** n * (wide / 2 - radius)
-        build.add(
-            CYLINDER, (x, -high / 2, ahead * pitch_of_columns * (n + 1)), (radius, high / 2, radius), materials=rows
-        )
-    beams = build.object_materials(2.0)
-    gap = rng.uniform(2.5, 6.0)
-    for n in range(rng.choice([0, 3, 4])):
-        drop = rng.uniform(0.08, 0.2)
-        build.add(BOX, (off, -high + drop, ahead * gap * (n + 0.6)), (half[0], drop, 0.12), materials=beams)
+    _columns_and_beams(build, off, ahead, wide, high)
     doors = build.object_materials(1.5)
     for _ in range(rng.integers(2, 5)):
         x, z = beside(0.0)
@@ -143,6 +147,41 @@ def _corridor(rng: np.random.Generator, pace: str) -> Scene:
     return finish(build, camera, open_air=False, sun=rng.random() < 0.3, lamps=lamps, reach=12.0)
 
 
+def _buildings(build: SceneBuilder, near: float) -> None:
+    """Some boxes from `near` metres ahead on, some with a roof."""
+    rng = build.rng
+    for _ in range(rng.integers(2, 6)):
+        for _ in range(6):
+            x, z = build.ahead(near, 80.0, 0.9)
+            half = rng.uniform((2.0, 1.5, 2.0), (9.0, 6.0, 9.0)) * rng.choice([0.6, 1.0, 1.0])
+            half[1] *= rng.choice([1.0, 1.0, 2.5])
+            front = build.material(
+                8.0, "windows", "windows", "bricks", "planks", scale=float(rng.uniform(3, 12)), turn=0.0
+            )
+            yaw = rng.uniform(0, np.pi) if rng.random() < 0.5 else build.heading
+            if build.add(BOX, (x, -half[1], z), tuple(half), (yaw, 0, 0), np.tile(front, (6, 1))):
+                if rng.random() < 0.4:  # a roof
+                    size, tilt = (half[0] * 1.1, 0.15, half[2] * 0.7), rng.uniform(0.3, 0.7)
+                    build.add(BOX, (x, -2 * half[1] - 0.3 * half[2], z), size, (yaw, tilt, 0.0), build.material(3.0))
+                break
+
+
+def _poles_and_trees(build: SceneBuilder, near: float, far: float) -> None:
+    """Poles, and trunks with crowns."""
+    rng = build.rng
+    trees = build.object_materials(1.0), build.material(2.0, "grass", "speckle", "cloudy", scale=1.5)
+    for _ in range(rng.integers(2, 6)):
+        for _ in range(6):
+            x, z = build.ahead(near, far)
+            radius, high = np.exp(rng.uniform(np.log(0.05), np.log(0.35))), rng.uniform(1.0, 4.0)
+            tree = rng.random() < 0.5
+            if build.add(CYLINDER, (x, -high, z), (radius, high, radius), materials=trees[0] if tree else None):
+                if tree:
+                    crown = rng.uniform(0.6, 2.2) * rng.uniform(0.8, 1.3, 3)
+                    build.add(BALL, (x, -2 * high, z), tuple(crown), materials=np.tile(trees[1], (6, 1)))
+                break
+
+
 def _open_ground(rng: np.random.Generator, pace: str) -> Scene:
     still = 0.1 if pace == "still" else 1.0
     height = rng.uniform(0.6, 2.2) if rng.random() < 0.8 else rng.uniform(2.5, 9.0)
@@ -158,40 +197,14 @@ def _open_ground(rng: np.random.Generator, pace: str) -> Scene:
     beside = 0.3 * front
     furniture.movers(build, beside + 1.2, front + 15.0, (0.25, 1.2), 8.0)
     _people(build, beside + 1.2, front + 12.0)
-    for _ in range(rng.integers(2, 6)):  # buildings
-        for _ in range(6):
-            x, z = build.ahead(front + 8.0, 80.0, 0.9)
-            half = rng.uniform((2.0, 1.5, 2.0), (9.0, 6.0, 9.0)) * rng.choice([0.6, 1.0, 1.0])
-            half[1] *= rng.choice([1.0, 1.0, 2.5])
-            faces = np.tile(
-                build.material(
-                    8.0, "windows", "windows", "bricks", "planks", scale=float(rng.uniform(3, 12)), turn=0.0
-                ),
-                (6, 1),
-            )
-            yaw = rng.uniform(0, np.pi) if rng.random() < 0.5 else build.heading
-            if build.add(BOX, (x, -half[1], z), tuple(half), (yaw, 0, 0), faces):
-                if rng.random() < 0.4:  # a roof
-                    size, tilt = (half[0] * 1.1, 0.15, half[2] * 0.7), rng.uniform(0.3, 0.7)
-                    build.add(BOX, (x, -2 * half[1] - 0.3 * half[2], z), size, (yaw, tilt, 0.0), build.material(3.0))
-                break
+    _buildings(build, front + 8.0)
     for _ in range(rng.integers(1, 3)):  # ramps
         for _ in range(6):
             x, z = build.ahead(beside + 1.0, front + 30.0)
             ramp, tilt = rng.uniform((0.8, 0.05, 1.0), (3.0, 0.15, 4.0)), rng.uniform(0.15, 0.6)
             if build.add(BOX, (x, -ramp[2] * np.sin(tilt), z), tuple(ramp), (rng.uniform(0, 6.3), tilt, 0.0)):
                 break
-    trees = build.object_materials(1.0), build.material(2.0, "grass", "speckle", "cloudy", scale=1.5)
-    for _ in range(rng.integers(2, 6)):  # poles, and trunks with crowns
-        for _ in range(6):
-            x, z = build.ahead(beside + 0.6, front + 40.0)
-            radius, high = np.exp(rng.uniform(np.log(0.05), np.log(0.35))), rng.uniform(1.0, 4.0)
-            tree = rng.random() < 0.5
-            if build.add(CYLINDER, (x, -high, z), (radius, high, radius), materials=trees[0] if tree else None):
-                if tree:
-                    crown = rng.uniform(0.6, 2.2) * rng.uniform(0.8, 1.3, 3)
-                    build.add(BALL, (x, -2 * high, z), tuple(crown), materials=np.tile(trees[1], (6, 1)))
-                break
+    _poles_and_trees(build, beside + 0.6, front + 40.0)
     if rng.random() < 0.4:  # a hill
         x, z = build.ahead(80.0, 200.0)
         build.add(BALL, (x, 0.0, z), tuple(rng.uniform((30, 5, 30), (60, 22, 60))), materials=build.materials[0].copy())

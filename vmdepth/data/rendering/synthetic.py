@@ -82,14 +82,38 @@ def render_clips(
     table = textures.bank(device) if photos is None else papered_bank(photos, device)
     if photos is not None:
         _paper(scene, seeds, len(table) // textures.TEXELS - textures.TILES)
-    clips = len(seeds)
+    clips, count = len(seeds), len(seeds) * frames
     times = (first_frame + np.arange(frames + 1)) / FRAME_RATE
     focal = (width / 2 / np.tan(scene.field_of_view / 2))[:, None] * np.stack(
         [np.ones(clips), np.ones(clips) if stretch is None else np.asarray(stretch)], axis=1
     )
     tensors, bounds, poses = _frame_tensors(scene, times, focal, device)
+    rgb, depth, flow, moving = _draw(tensors, bounds, table, height, width)
+    rgb = _soften(rgb.view(count, 3, height, width), tensors["blur"])
+    intrinsics = torch.zeros((clips, 3, 3), dtype=torch.float64)
+    intrinsics[:, 0, 0], intrinsics[:, 1, 1] = torch.from_numpy(focal).unbind(1)
+    intrinsics[:, 0, 2], intrinsics[:, 1, 2], intrinsics[:, 2, 2] = width / 2, height / 2, 1.0
+    shape = (clips, frames, -1, height, width)
+    return RenderedClips(
+        rgb.view(shape),
+        depth.view(shape),
+        flow.view(shape),
+        moving.view(shape),
+        intrinsics.float().to(device),
+        poses[:, :frames].float().to(device),
+    )
 
-    count, pixels = clips * frames, height * width
+
+def _draw(
+    tensors: dict[str, Tensor], bounds: Tensor, table: Tensor, height: int, width: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """All frames, some pixels at a time: colours [F, 3, n], depth [F, 1, n], flow [F, 2, n], moving [F, 1, n] of all n
+    pixels.
+
+    tensors, bounds: of `_frame_tensors`; table: of `textures.sample`.
+    """
+    device = table.device
+    count, pixels = len(bounds), height * width
     rgb = torch.empty((count, 3, pixels), device=device)
     depth = torch.empty((count, 1, pixels), device=device)
     flow = torch.empty((count, 2, pixels), device=device)
@@ -115,20 +139,7 @@ def render_clips(
             rgb[where], depth[where], flow[where], moving[where] = _render(
                 part, bodies, among, grid[:, where[2]], table
             )
-
-    rgb = _soften(rgb.view(count, 3, height, width), tensors["blur"])
-    intrinsics = torch.zeros((clips, 3, 3), dtype=torch.float64)
-    intrinsics[:, 0, 0], intrinsics[:, 1, 1] = torch.from_numpy(focal).unbind(1)
-    intrinsics[:, 0, 2], intrinsics[:, 1, 2], intrinsics[:, 2, 2] = width / 2, height / 2, 1.0
-    shape = (clips, frames, -1, height, width)
-    return RenderedClips(
-        rgb.view(shape),
-        depth.view(shape),
-        flow.view(shape),
-        moving.view(shape),
-        intrinsics.float().to(device),
-        poses[:, :frames].float().to(device),
-    )
+    return rgb, depth, flow, moving
 
 
 def _paper(scene: Scene, seeds: Sequence[int], tiles: int) -> None:
@@ -242,7 +253,6 @@ def _render(
     normal *= 1.0 - 2.0 * shell
     normal = (rotation[:, 0] * normal[0]).addcmul_(rotation[:, 1], normal[1]).addcmul_(rotation[:, 2], normal[2])
     normal = normal.transpose(0, 1)  # [F, 3, n], in the world
-
     length = (rays * rays).sum(1).sqrt_()
     slant = (rays * normal).sum(1).abs().div_(length).clamp_(min=0.03)
     footprint = depth * length / focal[:, 0] * slant**-0.7
@@ -256,13 +266,7 @@ def _render(
     colour = torch.lerp(colour, scene["sky"][:, 0, :, None], haze[:, None])
 
     moving = scene["moving"].flatten()[row.flatten()].view(frames, pixels)
-    there = place.clone()
-    frame, pixel = moving.nonzero(as_tuple=True)
-    if len(frame):
-        following = scene["next_shapes"].flatten(0, 1)[row[frame, pixel]]
-        turned = (following[:, 3:].view(-1, 3, 3) @ inside[:, frame, pixel].t()[:, :, None])[..., 0]
-        there[frame, :, pixel] = following[:, :3] + turned
-    there -= scene["next_eye"][:, :, None]
+    there = _next_places(scene, place, moving, row, inside)
 
     sky = scene["open_air"][:, None] & shell & (face != FLOOR)
     seen = sky.flatten().nonzero()[:, 0]
@@ -281,6 +285,21 @@ def _render(
     colour = 1.0 - torch.exp(colour * -scene["exposure"][:, :, None])
     colour = colour.clamp_(1e-6, 1.0).pow_(scene["gamma"][:, None, None])
     return colour, depth[:, None], flow, moving[:, None]
+
+
+def _next_places(scene: dict[str, Tensor], place: Tensor, moving: Tensor, row: Tensor, inside: Tensor) -> Tensor:
+    """Where the surface points `place` [F, 3, n] are in the next frame, from its camera's place.
+
+    moving: [F, n]; row: number of each point's primitive, [F, n]; inside: [3, F, n] metres in the primitive's frame.
+    """
+    there = place.clone()
+    frame, pixel = moving.nonzero(as_tuple=True)
+    if len(frame):
+        following = scene["next_shapes"].flatten(0, 1)[row[frame, pixel]]
+        turned = (following[:, 3:].view(-1, 3, 3) @ inside[:, frame, pixel].t()[:, :, None])[..., 0]
+        there[frame, :, pixel] = following[:, :3] + turned
+    there -= scene["next_eye"][:, :, None]
+    return there
 
 
 def _surface(number: Tensor, unit: Tensor, inside: Tensor, half: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
