@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from vmdepth.checkpoint import load_video, weights_hash
-from vmdepth.networks.heads.base import States
+from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.step_graph import StepGraph
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_runtime.contract import REGIONS, StateSpec, StepContract
@@ -54,8 +54,8 @@ class TorchSession:
         self.contract = contract_of(model, height, width, streams)
         self.frame: NDArray[np.uint8] = np.zeros((streams, height, width, 3), np.uint8)
         self._graph = StepGraph(model, height, width)
-        self._states: States
-        self._written: States
+        self._states: StateTensors
+        self._written: StateTensors
         self.reset()
 
     @torch.inference_mode()

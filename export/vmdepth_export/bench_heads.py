@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vmdepth.networks.heads.attention_head import HEADS, AttentionHead, TemporalAttention
-from vmdepth.networks.heads.base import States
+from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.video_depth import VideoDepth
 
 _WARM_UP = 3
@@ -42,7 +42,9 @@ def head_times(model: VideoDepth, height: int, width: int, frames: int) -> dict[
     return {name: 1e3 * float(np.median(times[_WARM_UP:])) for name, times in seconds.items()}
 
 
-def reprojecting_step(head: AttentionHead, x: Tensor, states: States, counter: Tensor) -> tuple[Tensor, States]:
+def reprojecting_step(
+    head: AttentionHead, x: Tensor, states: StateTensors, counter: Tensor
+) -> tuple[Tensor, StateTensors]:
     """`AttentionHead.step` as the official streaming code computes it: the same numbers, for one stream.
 
     The window is gathered from the cache, gets its positions, and all of it is projected to keys and values.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vmdepth.networks.attention import AttentionForm, use_attention
-from vmdepth.networks.heads.base import States
+from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.step_graph import StepGraph
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_export.graph import FUSED_OPSET, OPSET, check
@@ -24,7 +24,7 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 class _FlatStepGraph(StepGraph):
     """`StepGraph` with its outputs in one row, as ONNX has them."""
 
-    def forward(self, frame: Tensor, states: States) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(self, frame: Tensor, states: StateTensors) -> tuple[Tensor, ...]:  # type: ignore[override]
         depth, descriptor, state_change, after = super().forward(frame, states)
         return depth, descriptor, state_change, *after.values()
 

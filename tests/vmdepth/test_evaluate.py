@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from vmdepth import checkpoint
-from vmdepth.data.rgbd import RgbdFolder, rendered_frames
+from vmdepth.data.rgbd import RgbdFolder, rendered_rgbd_frames
 from vmdepth.evaluate import command
 from vmdepth.evaluation.evaluator import OFFICIAL_PICTURE, evaluate, open_models
 from vmdepth.evaluation.figures import evaluate_sequences
@@ -243,7 +243,7 @@ def test_a_bidirectional_network_is_given_whole_clips(tmp_path):
     checkpoint.save(tmp_path / "both.safetensors", network, "both")
     (model,), size = open_models([tmp_path / "both.safetensors"], (28, 42))
     assert size == (28, 42)
-    frames = list(rendered_frames(3, 4, 28, 42))
+    frames = list(rendered_rgbd_frames(3, 4, 28, 42))
     predicted = np.stack(list(model.predictions(frames, "area")))
     clip = torch.from_numpy(np.stack([frame.image for frame in frames])).permute(0, 3, 1, 2)[None].float() / 255
     with torch.no_grad():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmdepth.data.batches import HELD_OUT_SEEDS
-from vmdepth.data.rgbd import CAMERAS, RgbdFolder, RgbdFrame, rendered_frames
+from vmdepth.data.rgbd import CAMERAS, RgbdFolder, RgbdFrame, rendered_rgbd_frames
 from vmdepth.evaluation.settings import CLIPS, FRAMES
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.folder import natural
@@ -29,7 +29,7 @@ class RenderedClip:
         return self.frames
 
     def __iter__(self) -> Iterator[RgbdFrame]:
-        return rendered_frames(self.seed, self.frames, self.height, self.width)
+        return rendered_rgbd_frames(self.seed, self.frames, self.height, self.width)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ TABLE_GRID = (37, 37)  # positions that every published table holds: 518 × 518 
 
 
 @dataclass(frozen=True)
-class Observed:
+class AttentionInputs:
     """Queries and keys of one block as they enter the product: after their norm and rotation.
 
     layer: index of the block; kind: whether it sees one view or all; query, key: [B, N, heads, tokens, d], the views in
@@ -39,7 +39,7 @@ class Observed:
     special: int = SPECIAL
 
 
-Observer = Callable[[Observed], None]
+Observer = Callable[[AttentionInputs], None]
 
 
 @dataclass(frozen=True)
@@ -275,7 +275,7 @@ class Encoder(nn.Module):
 
 def _local(layer: int, observe: Observer) -> Watch:
     """What hands the queries and keys of a block that sees one image to an observer, as images [n, 1, ...]."""
-    return lambda query, key: observe(Observed(layer, "local", query[:, None], key[:, None]))
+    return lambda query, key: observe(AttentionInputs(layer, "local", query[:, None], key[:, None]))
 
 
 def check_size(height: int, width: int, stride: int) -> None:

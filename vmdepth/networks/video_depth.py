@@ -13,7 +13,7 @@ from vmdepth.networks.edge_decoder import EdgeDecoder
 from vmdepth.networks.encoder import Encoder, Observer, check_size
 from vmdepth.networks.heads.base import (
     HeadSettings,
-    States,
+    StateTensors,
     StateWatch,
     TemporalHead,
     next_counter,
@@ -57,7 +57,7 @@ class VideoDepth(nn.Module):
             shapes |= {f"{tap}.{name}": shape for name, shape in head.state_shapes(batch, *rows_columns).items()}
         return shapes
 
-    def init_states(self, batch: int, height: int, width: int) -> States:
+    def init_states(self, batch: int, height: int, width: int) -> StateTensors:
         """The states before the first frame: zeros, in the parameters' dtype and on their device."""
         like = next(self.parameters())
         return {
@@ -66,15 +66,15 @@ class VideoDepth(nn.Module):
         }
 
     def forward(
-        self, clip: Tensor, states: States | None = None, watch: StateWatch | None = None
-    ) -> tuple[Tensor, States]:
+        self, clip: Tensor, states: StateTensors | None = None, watch: StateWatch | None = None
+    ) -> tuple[Tensor, StateTensors]:
         """clip [B, N, 3, H, W] → depth [B, N, 1, H, W] and the states after the last frame. None starts from zeros.
 
         watch: told of every recurrent state, under the name it has in `states`.
         """
         batch, length = clip.shape[:2]
         states = self._checked(states, batch, clip)
-        new_states: States = {}
+        new_states: StateTensors = {}
         if self.cycle:
             new_states["counter"] = states["counter"]
             for _ in range(length):
@@ -87,7 +87,7 @@ class VideoDepth(nn.Module):
         depth = self._decode(self.encode(clip.flatten(0, 1)), _size(clip), temporal)
         return depth.unflatten(0, (batch, length)), new_states
 
-    def step(self, frame: Tensor, states: States | None = None) -> tuple[Tensor, States]:
+    def step(self, frame: Tensor, states: StateTensors | None = None) -> tuple[Tensor, StateTensors]:
         """frame [B, 3, H, W] → depth [B, 1, H, W] and the states after it. None starts from zeros."""
         self.check_steps()
         states = self._checked(states, len(frame), frame)
@@ -136,9 +136,11 @@ class VideoDepth(nn.Module):
         """
         return self.encoder((images - self.mean) / self.std, observe)
 
-    def decode_step(self, maps: list[Tensor], size: tuple[int, int], states: States) -> tuple[Tensor, States]:
+    def decode_step(
+        self, maps: list[Tensor], size: tuple[int, int], states: StateTensors
+    ) -> tuple[Tensor, StateTensors]:
         """The half of `step` after the encoder, but of rings only the new entries. size: height, width of the frame."""
-        new_states: States = {}
+        new_states: StateTensors = {}
         if self.cycle:
             new_states["counter"] = next_counter(states["counter"], self.cycle)
         depth = self._decode(maps, size, lambda name, image: self._through_head(name, image, states, new_states))
@@ -149,7 +151,7 @@ class VideoDepth(nn.Module):
         return depth if self.config.max_depth == 1 else depth * self.config.max_depth
 
     def _through_head(
-        self, tap: str, image: Tensor, states: States, new_states: States, watch: StateWatch | None = None
+        self, tap: str, image: Tensor, states: StateTensors, new_states: StateTensors, watch: StateWatch | None = None
     ) -> Tensor:
         """What the head at a tap makes of its map; its states after that go into `new_states`."""
         if tap not in self.heads:
@@ -161,7 +163,7 @@ class VideoDepth(nn.Module):
         new_states.update({f"{tap}.{key}": value for key, value in after.items()})
         return image
 
-    def _checked(self, states: States | None, batch: int, images: Tensor) -> States:
+    def _checked(self, states: StateTensors | None, batch: int, images: Tensor) -> StateTensors:
         height, width = images.shape[-2:]
         if states is None:
             return self.init_states(batch, height, width)

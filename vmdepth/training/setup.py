@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from vmdepth import checkpoint
-from vmdepth.data.mixture import Source, long_enough, parse_mixture
+from vmdepth.data.mixture import ClipSource, long_enough, parse_mixture
 from vmdepth.networks import mobilenet
 from vmdepth.networks.encoder import Encoder
 from vmdepth.networks.mobilenet import MobileNet
@@ -65,7 +65,7 @@ def _built(config: NetworkConfig, settings: TrainSettings) -> VideoDepth:
         ) from None
 
 
-def clips_and_teacher(settings: TrainSettings, device: torch.device) -> tuple[list[Source], Teacher | None]:
+def clips_and_teacher(settings: TrainSettings, device: torch.device) -> tuple[list[ClipSource], Teacher | None]:
     """The sources of clips, and the network that labels them while training, if one has to.
 
     Raises InputError for footage without depth and without a teacher, and for a teacher or textures with nothing to do.

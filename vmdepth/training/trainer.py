@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vmdepth.data.batches import BatchPlan, batches
 from vmdepth.data.clips import TrainingClips
-from vmdepth.networks.heads.base import States
+from vmdepth.networks.heads.base import StateTensors
 from vmdepth.training import run_folder
 from vmdepth.training.objective import NAMES, losses
 from vmdepth.training.preview import student_and_truth, write_picture
@@ -200,7 +200,7 @@ class Trainer:
             total += share * terms
         return total
 
-    def _first_states(self, clips: TrainingClips) -> States:
+    def _first_states(self, clips: TrainingClips) -> StateTensors:
         """Zeros, but for the counter, which begins at random where the heads ask for it."""
         count = len(clips.rgb)
         states = self.model.init_states(count, *clips.rgb.shape[-2:])

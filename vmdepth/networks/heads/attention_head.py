@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vmdepth.networks.attention import attend, causal_mask
-from vmdepth.networks.heads.base import HeadSettings, States, StateWatch, TemporalHead, next_counter, remember
+from vmdepth.networks.heads.base import HeadSettings, StateTensors, StateWatch, TemporalHead, next_counter, remember
 from vmdepth.networks.heads.tokens import to_maps, to_sequences
 from vmdepth_runtime.contract import Ring
 
@@ -230,8 +230,8 @@ class AttentionHead(TemporalHead):
         return {"0.inputs": shape, "1.inputs": shape}
 
     def clip(
-        self, x: Tensor, states: States, counter: Tensor, watch: StateWatch | None = None
-    ) -> tuple[Tensor, States]:
+        self, x: Tensor, states: StateTensors, counter: Tensor, watch: StateWatch | None = None
+    ) -> tuple[Tensor, StateTensors]:
         length = x.shape[1]
         if self.longest_clip is not None and length > self.longest_clip:
             raise ValueError(
@@ -249,7 +249,7 @@ class AttentionHead(TemporalHead):
             out.append(y)
         return torch.stack(out, dim=1), states
 
-    def _whole_clip(self, x: Tensor, states: States) -> tuple[Tensor, States]:
+    def _whole_clip(self, x: Tensor, states: StateTensors) -> tuple[Tensor, StateTensors]:
         batch, length, _, rows, columns = x.shape
         mask = causal_mask(length, x.device).to(x.dtype) if self.form == "causal" else None
         tokens = self.proj_in(to_sequences(self.norm(x.flatten(0, 1)).unflatten(0, (batch, length))))
@@ -274,7 +274,7 @@ class AttentionHead(TemporalHead):
             newest[slot] = frame
         return entries[:, :, newest]
 
-    def step(self, x: Tensor, states: States, counter: Tensor) -> tuple[Tensor, States]:
+    def step(self, x: Tensor, states: StateTensors, counter: Tensor) -> tuple[Tensor, StateTensors]:
         number = counter.long()
         positions, mask = self.positions[number], self.mask[number].to(x.dtype)
         tokens = self.proj_in(self.norm(x).flatten(2).transpose(1, 2))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from vmdepth_runtime.contract import Ring
 
-States = dict[str, Tensor]
+StateTensors = dict[str, Tensor]
 StateWatch = Callable[[str, Tensor], None]
 """Called with a block's name and a summary of its state after every frame of a clip, [B, N, C, h, w]."""
 
@@ -30,7 +30,7 @@ def next_counter(counter: Tensor, cycle: tuple[int, int]) -> Tensor:
     return torch.where(counter < last, counter + 1, first)
 
 
-def remember(states: States, after: States, counter: Tensor, ring: Ring | None) -> States:
+def remember(states: StateTensors, after: StateTensors, counter: Tensor, ring: Ring | None) -> StateTensors:
     """The states for the next frame, from those before this one and what `step` returned of it.
 
     Without a ring they replace the old ones; with one, copies of the old ones get the new entries. counter: of this
@@ -56,8 +56,8 @@ class TemporalHead(nn.Module, ABC):
     """
 
     def forward(
-        self, x: Tensor, states: States, counter: Tensor, watch: StateWatch | None = None
-    ) -> tuple[Tensor, States]:
+        self, x: Tensor, states: StateTensors, counter: Tensor, watch: StateWatch | None = None
+    ) -> tuple[Tensor, StateTensors]:
         return self.step(x, states, counter) if x.ndim == 4 else self.clip(x, states, counter, watch)
 
     @abstractmethod
@@ -66,15 +66,15 @@ class TemporalHead(nn.Module, ABC):
 
     @abstractmethod
     def clip(
-        self, x: Tensor, states: States, counter: Tensor, watch: StateWatch | None = None
-    ) -> tuple[Tensor, States]:
+        self, x: Tensor, states: StateTensors, counter: Tensor, watch: StateWatch | None = None
+    ) -> tuple[Tensor, StateTensors]:
         """A clip's maps [B, N, C, h, w] → the same shape, and the states after the last frame.
 
         watch: told of every recurrent state; rings of past inputs are none.
         """
 
     @abstractmethod
-    def step(self, x: Tensor, states: States, counter: Tensor) -> tuple[Tensor, States]:
+    def step(self, x: Tensor, states: StateTensors, counter: Tensor) -> tuple[Tensor, StateTensors]:
         """One frame's map [B, C, h, w] → the same shape, and the states after it (of rings: the new entries)."""
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vmdepth.networks.heads.base import HeadSettings, States, StateWatch, TemporalHead
+from vmdepth.networks.heads.base import HeadSettings, StateTensors, StateWatch, TemporalHead
 from vmdepth.networks.heads.mamba2 import Mamba2, rms_norm
 from vmdepth.networks.heads.tokens import to_maps, to_sequences
 
@@ -165,8 +165,8 @@ class MambaHead(TemporalHead):
         }
 
     def clip(
-        self, x: Tensor, states: States, counter: Tensor, watch: StateWatch | None = None
-    ) -> tuple[Tensor, States]:
+        self, x: Tensor, states: StateTensors, counter: Tensor, watch: StateWatch | None = None
+    ) -> tuple[Tensor, StateTensors]:
         _, length, _, rows, columns = x.shape
 
         def watcher(name: str) -> Callable[[Tensor], None] | None:
@@ -191,7 +191,7 @@ class MambaHead(TemporalHead):
                 tokens = feed_forward(tokens)
         return x + to_maps(self.proj_out(tokens), rows, columns), new_states
 
-    def step(self, x: Tensor, states: States, counter: Tensor) -> tuple[Tensor, States]:
+    def step(self, x: Tensor, states: StateTensors, counter: Tensor) -> tuple[Tensor, StateTensors]:
         # Channels first throughout: the map's own layout and the states', so nothing is transposed per frame.
         tokens = (x + self.mix(x)).flatten(2)
         tokens = _linear(self.proj_in, rms_norm(tokens, self.norm[:, None], dim=1))
