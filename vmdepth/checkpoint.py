@@ -17,9 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vmdepth.networks.heads.attention_head import TemporalForm
 from vmdepth.networks.multiview.views import ViewNetwork
 from vmdepth.networks.presets import NetworkConfig
-from vmdepth.networks.temporal_attention import TemporalForm
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.deeplab import DEEPLAB
 from vmdepth.official.depth_anything_3 import DEPTH_ANYTHING_3

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from vmdepth.checkpoint import load_video, weights_hash
+from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.step_graph import StepGraph
-from vmdepth.networks.temporal import States
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_runtime.contract import REGIONS, StateSpec, StepContract
 from vmdepth_runtime.errors import InputError
@@ -72,7 +72,7 @@ class TorchSession(StepSession):
     def close(self) -> None:
         return
 
-    def _tensors(self, addresses: dict[str, int], shapes: dict[str, tuple[int, ...]]) -> States:
+    def _tensors(self, addresses: dict[str, int], shapes: dict[str, tuple[int, ...]]) -> StateTensors:
         """Tensors that share the memory of the states' buffers."""
         return {
             name: torch.from_numpy(self.memory.view(addresses[name], shape, "float32"))
@@ -96,7 +96,8 @@ def open_session(path: Path, like: StepContract | None = None, size: tuple[int, 
     if like is None:
         return TorchSession(model, *(size or model.config.usual_size))
     ring = next((state.ring for state in like.states if state.ring), None)
-    if ring is not None and model.config.head == "attention":
-        # Official streaming keeps its first frame for ever; a causal window does not.
-        model = load_video(path, "streaming") if ring.anchors else load_video(path, "causal", ring.slots + 1)
+    try:
+        model = model.with_head(model.config.head.like(ring))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
     return TorchSession(model, like.height, like.width, like.streams)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from vmdepth.networks.attention import AttentionForm, use_attention
+from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.step_graph import StepGraph
-from vmdepth.networks.temporal import States
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import contract_of
 from vmdepth_export.graph import FUSED_OPSET, OPSET, OUTSIDE, check
@@ -26,7 +26,7 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 class _FlatStepGraph(StepGraph):
     """`StepGraph` with its outputs in one row, as ONNX has them."""
 
-    def forward(self, frame: Tensor, states: States) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(self, frame: Tensor, states: StateTensors) -> tuple[Tensor, ...]:  # type: ignore[override]
         outputs, after = super().forward(frame, states)
         return *(outputs[output.name] for output in OUTPUTS), *after.values()
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from vmdepth.networks.heads.base import NoHead
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_export.conversion.proven_graph import export_step_graph
@@ -42,4 +43,4 @@ def step_graph(network, tmp_path_factory):
 @pytest.fixture(scope="session")
 def per_frame_network():
     torch.manual_seed(0)
-    return VideoDepth(replace(PRESETS["tiny"], head="none")).eval()
+    return VideoDepth(replace(PRESETS["tiny"], head=NoHead())).eval()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vmdepth import checkpoint
-from vmdepth.networks.temporal_attention import PLACES
+from vmdepth.networks.heads.attention_head import POSITIONS
 from vmdepth_export import (
     BenchSettings,
     ExportSettings,
@@ -158,7 +158,7 @@ def test_help_of_export_shows_what_a_checkpoint_becomes():
     text = " ".join(command.get_help(command.make_context("vmdepth-export", ["a.pth"])).split())
     for value in (f"{PRECISION}, or the graph's", LONGEST_WINDOW, ATTENTION, STREAMS):
         assert f"[default: {value}]" in text
-    assert LONGEST_WINDOW == PLACES
+    assert LONGEST_WINDOW == POSITIONS
 
 
 @pytest.mark.parametrize("package", ["vmdepth_export", "vmdepth_calibrate"])

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 import vmdepth
 from vmdepth import checkpoint
+from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import TorchSession, open_session
@@ -33,7 +34,7 @@ def video_network(temporal, window=32):
     """A small network with attention heads that matter."""
     torch.manual_seed(0)
     # 64 features as the smallest official one: with 32, a group norm of 32 groups would amplify flat channels.
-    config = replace(PRESETS["tiny"], features=64, head="attention", taps=TAPS, temporal=temporal, window=window)
+    config = replace(PRESETS["tiny"], features=64, head=AttentionSettings(temporal, window), taps=TAPS)
     model = VideoDepth(config).eval()
     with torch.no_grad():
         for head in model.heads.values():

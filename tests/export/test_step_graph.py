@@ -1,11 +1,16 @@
 """The exported graph keeps the contract, and is the network."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
+import torch
 
+from vmdepth.networks.heads.mamba_head import MambaSettings
+from vmdepth.networks.presets import PRESETS
+from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import TorchSession
 from vmdepth_export.conversion.proven_graph import export_step_graph
 from vmdepth_export.graph import OPSET
@@ -116,3 +121,18 @@ def test_a_size_that_is_no_multiple_of_14_is_refused(network, tmp_path):
     with pytest.raises(InputError, match="the nearest are 196x238 and 210x252"):
         export_step_graph(network, tmp_path / "x.onnx", 200, 250)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_network_with_feed_forward_parts_is_the_same_network(tmp_path):
+    """Frame by frame in PyTorch and as a graph, states included; in half precision within what that allows."""
+    torch.manual_seed(0)
+    head = MambaSettings(temporal_width=48, blocks=(2, 1, 1), feed_forward=2)
+    model = VideoDepth(replace(PRESETS["tiny"], head=head)).eval()
+    for part in model.heads.values():
+        torch.nn.init.normal_(part.proj_out.weight, std=0.3)
+        for feed_forward in part.feed_forwards:
+            torch.nn.init.normal_(feed_forward.down.weight, std=0.3)
+    export_step_graph(model, tmp_path / "fed.onnx", *SIZE, frames=20)  # compares before it writes
+    report = compare(TorchSession(model, *SIZE), OnnxSession(tmp_path / "fed.onnx"), rendered_frames(5, *SIZE, 1))
+    assert report.agrees
+    export_step_graph(model, tmp_path / "half.onnx", *SIZE, precision="fp16", frames=20)

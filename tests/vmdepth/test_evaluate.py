@@ -13,11 +13,15 @@ import pytest
 import torch
 
 from vmdepth import checkpoint
-from vmdepth.data.rgbd import RgbdFolder, rendered_frames
-from vmdepth.evaluate import OFFICIAL_PICTURE, evaluate, open_models
+from vmdepth.data.rgbd import RgbdFolder, rendered_rgbd_frames
+from vmdepth.evaluate import command
+from vmdepth.evaluation.evaluator import OFFICIAL_PICTURE, evaluate, open_models
 from vmdepth.evaluation.figures import evaluate_sequences
 from vmdepth.evaluation.recording import Streamer
 from vmdepth.evaluation.sequences import HeldOut, RenderedClip, open_data
+from vmdepth.evaluation.settings import EvalSettings
+from vmdepth.networks.heads.attention_head import AttentionSettings
+from vmdepth.networks.heads.base import NoHead
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.preparation import depth_at, network_size, prepare_still
@@ -39,7 +43,7 @@ def vmdepth_eval(*arguments):
 
 def still_model(**settings):
     torch.manual_seed(0)
-    return VideoDepth(replace(PRESETS["tiny"], head="none", taps=(), **settings)).eval()
+    return VideoDepth(replace(PRESETS["tiny"], head=NoHead(), taps=(), **settings)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +164,7 @@ def test_a_folder_in_which_nothing_has_depth_is_refused(tmp_path, capsys):
     write_scene(tmp_path / "dark_a", [np.zeros((40, 40))])
     write_scene(tmp_path / "dark_b", [np.zeros((40, 40))])
     with pytest.raises(SystemExit) as left:
-        run_command(evaluate, [str(bundled.MODEL), str(tmp_path)])
+        run_command(command, [str(bundled.MODEL), str(tmp_path)])
     assert left.value.code == 2
     assert f"{tmp_path}: nothing in it has depth: every pixel of its 2 folders is 0" in capsys.readouterr().err
 
@@ -217,7 +221,8 @@ def test_checkpoints_take_the_size_of_the_graph_they_are_compared_with_where_the
 
 
 def test_a_model_of_several_streams_is_refused(monkeypatch):
-    monkeypatch.setattr("vmdepth.session.open_session", lambda path: TorchSession(still_model(), 28, 42, streams=2))
+    two = TorchSession(still_model(), 28, 42, streams=2)
+    monkeypatch.setattr("vmdepth.evaluation.evaluator.open_session", lambda path: two)
     with pytest.raises(InputError, match=r"two\.onnx: takes 2 streams at once; export it again with --streams 1"):
         open_models([Path("two.onnx")], None)
 
@@ -232,13 +237,13 @@ def test_a_model_against_itself_is_the_same_twice():
 def test_a_bidirectional_network_is_given_whole_clips(tmp_path):
     """What streaming is measured against; it has no step, so every frame's depth comes from one look at all of them."""
     torch.manual_seed(0)
-    config = replace(PRESETS["tiny"], features=64, head="attention", taps=("layer_3",), temporal="bidirectional")
+    config = replace(PRESETS["tiny"], features=64, head=AttentionSettings("bidirectional"), taps=("layer_3",))
     network = VideoDepth(config).eval()
     torch.nn.init.normal_(network.heads["layer_3"].proj_out.weight, std=0.3)
     checkpoint.save(tmp_path / "both.safetensors", network, "both")
     (model,), size = open_models([tmp_path / "both.safetensors"], (28, 42))
     assert size == (28, 42)
-    frames = list(rendered_frames(3, 4, 28, 42))
+    frames = list(rendered_rgbd_frames(3, 4, 28, 42))
     predicted = np.stack(list(model.predictions(frames, "area")))
     clip = torch.from_numpy(np.stack([frame.image for frame in frames])).permute(0, 3, 1, 2)[None].float() / 255
     with torch.no_grad():
@@ -248,6 +253,14 @@ def test_a_bidirectional_network_is_given_whole_clips(tmp_path):
     assert found.whole.delta1 is not None and found.whole.state_rms is None
     with pytest.raises(InputError, match="sees 32 frames at once"):
         evaluate_sequences([model], [RenderedClip(3, 33, 28, 42)])
+
+
+def test_what_the_command_does_is_a_function_anyone_can_call(tmp_path, folder):
+    settings = EvalSettings(bundled.MODEL, str(folder), report=tmp_path / "report.json")
+    done = evaluate(settings)
+    (told,) = json.loads((tmp_path / "report.json").read_text())["models"]
+    assert done.evaluation.models[0].whole.delta1 == told["figures"]["delta1"]
+    assert len(done.data) == done.evaluation.frames == 3
 
 
 def margin_over_the_mean_map(held_out):
@@ -291,6 +304,7 @@ def test_the_bundled_model_beats_the_best_mean_map_by_15_points():
         ((bundled.MODEL, "nowhere"), "no such folder"),
         ((bundled.MODEL, "rendered:0"), "rendered:CLIPSxFRAMES"),
         ((bundled.MODEL, "rendered:2xmany"), "rendered:CLIPSxFRAMES"),
+        ((bundled.MODEL, "rendered:20000"), "only 10000 rendered worlds are held out"),
         ((bundled.MODEL, "rendered:1x1", "--against", "none.onnx"), "none.onnx"),
         ((bundled.MODEL, "rendered:1x1", "--report", "nowhere/report.json"), "the folder nowhere is not there"),
         ((bundled.MODEL, "rendered:1x1", "--plots", "nowhere/plots"), "the folder nowhere is not there"),
@@ -304,7 +318,7 @@ def test_the_bundled_model_beats_the_best_mean_map_by_15_points():
 )
 def test_bad_input_is_one_line_and_exit_2(arguments, said, capsys):
     with pytest.raises(SystemExit) as left:
-        run_command(evaluate, list(map(str, arguments)))
+        run_command(command, list(map(str, arguments)))
     assert left.value.code == 2
     stderr = capsys.readouterr().err
     assert len(stderr.strip().splitlines()) == 1

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import TorchSession
@@ -19,7 +20,7 @@ def network(request):
     torch.manual_seed(0)
     config = PRESETS["edge"]
     if request.param == "attention":
-        config = replace(config, head="attention", window=4)
+        config = replace(config, head=AttentionSettings("causal", 4))
     model = VideoDepth(config).eval()
     for head in model.heads.values():
         torch.nn.init.normal_(head.proj_out.weight, std=0.3)

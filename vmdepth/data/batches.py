@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from vmdepth.data.augment import augment
 from vmdepth.data.clips import TrainingClips, collate, from_rendered
 from vmdepth.data.cutting import cut, draw_stretch
-from vmdepth.data.mixture import Source, draw
+from vmdepth.data.mixture import ClipSource, draw
 from vmdepth.data.rendering.synthetic import render_clips
 from vmdepth_runtime.errors import InputError
 
@@ -29,7 +29,7 @@ class BatchPlan:
     of the batches that hold clips · length single pictures instead. stride: longest step between a clip's frames.
     with_clean, with_still: as in `TrainingClips`."""
 
-    sources: Sequence[Source]
+    sources: Sequence[ClipSource]
     seed: int
     clips: int
     length: int

@@ -17,7 +17,7 @@ from vmdepth.data.videos import Footage, Unreadable, Video
 _ASPECTS = 5 / 4, 16 / 9
 """Width by height of what cameras give."""
 
-_PLACES = 10
+_ATTEMPTS = 10
 """Places of a video tried before it is given up: damage is mostly in one of them."""
 
 
@@ -29,13 +29,13 @@ def cut(
     The same random part of the picture, mirrored or not, in all of its frames. with_still: find out by optical flow
     (Kroeger et al. 2016, OpenCV's DIS) what stands still. Raises Unreadable where no place could be read.
     """
-    for attempt in range(_PLACES):
+    for attempt in range(_ATTEMPTS):
         frames = draw_frames(video, rng, length, stride)
         try:
             footage = video.read(frames)
             break
         except Unreadable:
-            if attempt == _PLACES - 1:
+            if attempt == _ATTEMPTS - 1:
                 raise
     return _as_clip(video.name, frames, _crop(footage, rng, height, width), with_still)
 

@@ -16,7 +16,7 @@ RENDERED = "rendered"
 
 
 @dataclass(frozen=True)
-class Source:
+class ClipSource:
     """weight: share of the clips, of all weights together. videos: None for the rendered world. skipped: videos that
     were left out because they are shorter than a clip."""
 
@@ -26,7 +26,7 @@ class Source:
     skipped: int = 0
 
 
-def parse_mixture(text: str, length: int) -> list[Source]:
+def parse_mixture(text: str, length: int) -> list[ClipSource]:
     """`rendered`, a path, or several with weights: `rendered:0.5,videos/:0.3,office/:0.2` (1 where none is given).
 
     length: frames of a clip; videos that are too short are left out. Raises InputError for a path without any clip, for
@@ -51,11 +51,11 @@ def parse_mixture(text: str, length: int) -> list[Source]:
         if not weight > 0 or not np.isfinite(weight):
             raise InputError(f"data={text}: the weight of '{name}' should be above 0")
         videos = None if name == RENDERED else tuple(find_videos(Path(name)))
-        sources.append(long_enough(Source(name, weight, videos), length))
+        sources.append(long_enough(ClipSource(name, weight, videos), length))
     return sources
 
 
-def long_enough(source: Source, length: int) -> Source:
+def long_enough(source: ClipSource, length: int) -> ClipSource:
     """The source without videos that have no clip of `length` frames. Raises InputError where none is left."""
     if source.videos is None:
         return source
@@ -69,7 +69,7 @@ def long_enough(source: Source, length: int) -> Source:
     return replace(source, videos=fitting, skipped=source.skipped + len(source.videos) - len(fitting))
 
 
-def draw(sources: Sequence[Source], rng: np.random.Generator) -> Video | None:
+def draw(sources: Sequence[ClipSource], rng: np.random.Generator) -> Video | None:
     """The video of the next clip, long ones oftener; None for the rendered world."""
     weights = np.array([source.weight for source in sources])
     videos = sources[rng.choice(len(sources), p=weights / weights.sum())].videos

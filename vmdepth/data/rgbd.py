@@ -127,7 +127,7 @@ def without_edges(depth: NDArray[np.float32], margin: int) -> NDArray[np.float32
     return np.where(near > 0, np.float32(0), depth)
 
 
-def rendered_frames(seed: int, frames: int, height: int, width: int) -> Iterator[RgbdFrame]:
+def rendered_rgbd_frames(seed: int, frames: int, height: int, width: int) -> Iterator[RgbdFrame]:
     """The rendered clip of a seed, frame by frame, as if it had been filmed and measured."""
     from vmdepth.data.rendering.synthetic import render_clips
 

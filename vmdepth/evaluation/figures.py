@@ -19,10 +19,10 @@ from vmdepth.evaluation.accuracy import (
     mean_map_accuracy,
     pooled,
 )
+from vmdepth.evaluation.array_file import ArrayFile
 from vmdepth.evaluation.consistency import alignment_error, static_flicker
 from vmdepth.evaluation.parabola import parabola_accuracy
 from vmdepth.evaluation.recording import Model, ModelTrack, Recording, record
-from vmdepth.evaluation.spool import Spool
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.errors import InputError
 
@@ -154,7 +154,7 @@ def evaluate_sequences(
     """
     apart = [str(number) for number in range(len(sequences))]
     found: list[list[SequenceFigures]] = [[] for _ in models]
-    truths, lengths, shapes = Spool(), [], set()
+    truths, lengths, shapes = ArrayFile(), [], set()
     parabolas: list[Blind] = []
     first: Recording | None = None
     for number, frames in enumerate(sequences):

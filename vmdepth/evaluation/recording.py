@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from vmdepth.data.flow import optical_flow
 from vmdepth.data.rgbd import RgbdFrame, at_places, depth_in_image
 from vmdepth.evaluation.accuracy import inverse_of
+from vmdepth.evaluation.array_file import ArrayFile
 from vmdepth.evaluation.consistency import warp_error
-from vmdepth.evaluation.spool import Spool
 from vmdepth.evaluation.whole_clip import ClipNetwork
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
@@ -33,8 +33,8 @@ class ModelTrack:
     mean square of what each frame left in the states; None for a model without any.
     """
 
-    inverse: Spool = field(default_factory=Spool)
-    measured: Spool = field(default_factory=Spool)
+    inverse: ArrayFile = field(default_factory=ArrayFile)
+    measured: ArrayFile = field(default_factory=ArrayFile)
     warp_errors: list[float] = field(default_factory=list)
     state_rms: list[float | None] = field(default_factory=list)
 
@@ -49,11 +49,11 @@ class Recording:
     measured is None.
     """
 
-    true: Spool
+    true: ArrayFile
     tracks: list[ModelTrack]
-    heights: Spool = field(default_factory=Spool)
+    heights: ArrayFile = field(default_factory=ArrayFile)
     shapes: set[tuple[int, ...]] = field(default_factory=set)
-    static: Spool = field(default_factory=Spool)
+    static: ArrayFile = field(default_factory=ArrayFile)
     intrinsics: list[NDArray[np.float64] | None] = field(default_factory=list)
     poses: list[NDArray[np.float64] | None] = field(default_factory=list)
 
@@ -98,7 +98,7 @@ class Streamer:
         return (squares / count) ** 0.5 if count else None
 
 
-class Foreseen:
+class ClipPredictor:
     """A network that sees the whole sequence beforehand, asked for one picture after the other."""
 
     def __init__(self, network: ClipNetwork, frames: Iterable[RgbdFrame], resize: Resize) -> None:
@@ -111,7 +111,7 @@ class Foreseen:
         return None
 
 
-def record(models: list[Model], frames: Iterable[RgbdFrame], resize: Resize, truths: Spool) -> Recording:
+def record(models: list[Model], frames: Iterable[RgbdFrame], resize: Resize, truths: ArrayFile) -> Recording:
     """Stream a sequence through every model at once, each from its initial states.
 
     frames: can be gone through more than once, which a network that sees all of them does. truths: takes the measured
@@ -120,7 +120,7 @@ def record(models: list[Model], frames: Iterable[RgbdFrame], resize: Resize, tru
     """
     begin = len(truths)
     predictors: list[Predictor] = [
-        Foreseen(model, frames, resize) if isinstance(model, ClipNetwork) else Streamer(model, resize)
+        ClipPredictor(model, frames, resize) if isinstance(model, ClipNetwork) else Streamer(model, resize)
         for model in models
     ]
     tracks = [ModelTrack() for _ in models]

@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmdepth.data.rgbd import CAMERAS, RgbdFolder, RgbdFrame, rendered_frames
+from vmdepth.data.batches import HELD_OUT_SEEDS
+from vmdepth.data.rgbd import CAMERAS, RgbdFolder, RgbdFrame, rendered_rgbd_frames
+from vmdepth.evaluation.settings import CLIPS, FRAMES
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.folder import natural
+
+_EXAMPLE = f"rendered:{CLIPS}x{FRAMES}"
 
 
 @dataclass(frozen=True)
@@ -25,15 +29,15 @@ class RenderedClip:
         return self.frames
 
     def __iter__(self) -> Iterator[RgbdFrame]:
-        return rendered_frames(self.seed, self.frames, self.height, self.width)
+        return rendered_rgbd_frames(self.seed, self.frames, self.height, self.width)
 
 
 @dataclass(frozen=True)
 class HeldOut:
     """How many rendered clips, of how many frames: the seeds 0 .. clips − 1, which training never draws."""
 
-    clips: int = 64
-    frames: int = 16
+    clips: int = CLIPS
+    frames: int = FRAMES
 
     def sequences(self, height: int, width: int) -> list[RenderedClip]:
         return [RenderedClip(seed, self.frames, height, width) for seed in range(self.clips)]
@@ -74,20 +78,24 @@ def open_data(data: str) -> HeldOut | RgbdFolder | Scenes:
     """What "rendered", "rendered:CLIPS", "rendered:CLIPSxFRAMES", the path of an RGB-D folder or of a folder of such
     stands for.
 
-    Raises InputError for numbers that make no clip, and for a path that is no folder, or not of the kind.
+    Raises InputError for numbers that make no clip, for more clips than are held out, and for a path that is no folder,
+    or not of the kind.
     """
     if data.partition(":")[0] != "rendered":
         path = Path(data)
         if not path.is_dir():
-            raise InputError(
-                f"{path}: no such folder; name one with rgb/, depth/ and intrinsics.json, or 'rendered:64x16'"
-            )
+            raise InputError(f"{path}: no such folder; name one with rgb/, depth/ and intrinsics.json, or '{_EXAMPLE}'")
         is_one = any((path / part).exists() for part in (CAMERAS, "rgb", "depth"))
         return RgbdFolder(path) if is_one else _open_scenes(path)
     match = re.fullmatch(r"rendered(?::(\d+)(?:x(\d+))?)?", data)
     numbers = [int(number) for number in match.groups() if number] if match else [0]
     if 0 in numbers:
-        raise InputError(f"data '{data}': should be 'rendered:CLIPSxFRAMES', for example rendered:64x16, or a folder")
+        raise InputError(f"data '{data}': should be 'rendered:CLIPSxFRAMES', for example {_EXAMPLE}, or a folder")
+    if numbers and numbers[0] > HELD_OUT_SEEDS:
+        raise InputError(
+            f"data '{data}': only {HELD_OUT_SEEDS} rendered worlds are held out, training may have seen all others; "
+            f"ask for so many clips at most"
+        )
     return HeldOut(*numbers)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vmdepth.data.rgbd import RgbdFrame
 from vmdepth.evaluation.accuracy import inverse_of
-from vmdepth.networks.temporal_attention import PLACES
+from vmdepth.evaluation.settings import CLIPS, FRAMES
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
@@ -32,16 +32,16 @@ class ClipNetwork:
 
         Raises InputError for more frames than the network takes at once.
         """
-        images = []
+        images, longest = [], self.model.longest_clip
         for frame in frames:
             image = np.empty((self.height, self.width, 3), np.uint8)
             resize_frame(frame.image, image, resize)
             images.append(image)
             shape = frame.image.shape[:2]
-            if len(images) > PLACES:
+            if longest is not None and len(images) > longest:
                 raise InputError(
-                    f"a bidirectional network sees {PLACES} frames at once, and a sequence is longer: evaluate it on "
-                    f"rendered clips of so many, for example rendered:64x16"
+                    f"a bidirectional network sees {longest} frames at once, and a sequence is longer: evaluate it on "
+                    f"rendered clips of so many, for example rendered:{CLIPS}x{FRAMES}"
                 )
         clip = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)[None].float() / 255
         depths, _ = self.model(clip)

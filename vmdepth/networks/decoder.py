@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vmdepth.networks.encoder import PATCH
-
 # A tap sees a feature map [images, C, h, w] by its name and returns what goes on in its place.
 Tap = Callable[[str, Tensor], Tensor]
 Output = Literal["relu", "softplus", "sigmoid"]
@@ -135,21 +133,20 @@ def fuse(fusions: Sequence[nn.Module], skips: Sequence[Tensor], tap: Tap) -> Ten
 class Decoder(Pyramid):
     """Four maps of tokens → depth.
 
-    `forward(maps, size, tap)`: maps: four [images, h·w, width]; size: (14h, 14w) pixels of the picture; tap: called
-    with every name of `TAPS` as its map is made. Returns [images, 1, 14h, 14w], ≥ 0, and ≤ 1 where the output is a
-    sigmoid.
+    stride: pixels along a side of the encoder's patches. `forward(maps, size, tap)`: maps: four [images, h·w, width];
+    size: (stride · h, stride · w) pixels of the picture; tap: called with every name of `TAPS` as its map is made.
+    Returns [images, 1, *size], ≥ 0, and ≤ 1 where the output is a sigmoid.
     """
 
     def __init__(
-        self, width: int, features: int, out_channels: tuple[int, int, int, int], output: Output = "relu"
+        self, width: int, stride: int, features: int, out_channels: tuple[int, int, int, int], output: Output = "relu"
     ) -> None:
         super().__init__(width, out_channels, Scratch(features, out_channels))
-        self.features, self.out_channels, self.output = features, out_channels, output
+        self.stride, self.features, self.out_channels, self.output = stride, features, out_channels, output
 
-    @staticmethod
-    def tap_size(tap: str, height: int, width: int) -> tuple[int, int]:
+    def tap_size(self, tap: str, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of the map at a tap, for an input of height × width pixels."""
-        rows, columns = height // PATCH, width // PATCH
+        rows, columns = height // self.stride, width // self.stride
         level = LAYERS.index(tap) if tap in LAYERS else 3 - PATHS.index(tap) - 1
         if level == 3:
             return (rows + 1) // 2, (columns + 1) // 2
@@ -161,7 +158,7 @@ class Decoder(Pyramid):
         return self.out_channels[LAYERS.index(tap)] if tap in LAYERS else self.features
 
     def forward(self, maps: list[Tensor], size: tuple[int, int], tap: Tap) -> Tensor:
-        grid = size[0] // PATCH, size[1] // PATCH
+        grid = size[0] // self.stride, size[1] // self.stride
         projected = [self.project(level, tokens, grid) for level, tokens in enumerate(maps)]
         path = self.fuse(self.skips(projected, tap), tap)
         return activate(self.scratch.output_conv2(upsample(self.scratch.output_conv1(path), size)), self.output)

@@ -25,7 +25,7 @@ TABLE_GRID = (37, 37)  # positions that every published table holds: 518 × 518 
 
 
 @dataclass(frozen=True)
-class Observed:
+class AttentionInputs:
     """Queries and keys of one block as they enter the product: after their norm and rotation.
 
     layer: index of the block; kind: whether it sees one view or all; query, key: [B, N, heads, tokens, d], the views in
@@ -39,7 +39,7 @@ class Observed:
     special: int = SPECIAL
 
 
-Observer = Callable[[Observed], None]
+Observer = Callable[[AttentionInputs], None]
 
 
 @dataclass(frozen=True)
@@ -191,13 +191,14 @@ class Block(nn.Module):
 class Encoder(nn.Module):
     """Images → four maps of patch tokens, each through the final norm.
 
-    `forward(images)`: images [B, 3, H, W], normalised, H and W multiples of 14. Returns four tensors
-    [B, (H/14)·(W/14), width], shallow to deep. Frames never see each other here. observe: called once per block, with
-    images for B and one view each.
+    `forward(images)`: images [B, 3, H, W], normalised, H and W multiples of `stride`. Returns four
+    tensors [B, (H/stride)·(W/stride), width], shallow to deep. Frames never see each other here. observe: called once
+    per block, with images for B and one view each.
     qk_norm_from: the first block with normalised queries and keys (None: no block). norm_eps: of the final norm.
     """
 
     stride = PATCH
+    usual_size = (196, 252)
     mean, std = IMAGENET_MEAN, IMAGENET_STD
 
     def __init__(self, name: str, qk_norm_from: int | None = None, norm_eps: float = 1e-6) -> None:
@@ -274,7 +275,7 @@ class Encoder(nn.Module):
 
 def _local(layer: int, observe: Observer) -> Watch:
     """What hands the queries and keys of a block that sees one image to an observer, as images [n, 1, ...]."""
-    return lambda query, key: observe(Observed(layer, "local", query[:, None], key[:, None]))
+    return lambda query, key: observe(AttentionInputs(layer, "local", query[:, None], key[:, None]))
 
 
 def check_size(height: int, width: int, stride: int) -> None:

@@ -12,7 +12,6 @@ from torch.utils.checkpoint import checkpoint
 from vmdepth.networks.encoder import Observer
 
 NAME = "mobilenet"
-STRIDE = 16
 STEM = 32  # channels of the first convolution
 # Of every block: factor of its inner width, channels, stride, dilation.
 BLOCKS = (
@@ -57,12 +56,13 @@ class Block(nn.Module):
 class MobileNet(nn.Module):
     """Images → five maps, fine to coarse.
 
-    `forward(images)`: images [B, 3, H, W], normalised by `mean` and `std`, H and W multiples of 16. Returns maps [B, C,
-    H/s, W/s] of `EDGES` and `LAYERS` channels and of `STRIDES`. It has no attention, so no queries to observe:
-    ValueError.
+    `forward(images)`: images [B, 3, H, W], normalised by `mean` and `std`, H and W multiples of `stride`. Returns
+    maps [B, C, H/s, W/s] of `EDGES` and `LAYERS` channels and of `STRIDES`. It has no attention, so no queries to
+    observe: ValueError.
     """
 
-    stride = STRIDE
+    stride = 16
+    usual_size = (192, 272)
     mean = std = (0.5, 0.5, 0.5)
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vmdepth.networks.temporal import States
+from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.video_depth import VideoDepth
 
 
@@ -32,7 +32,7 @@ class StepGraph(nn.Module):
             self.previous_slot: Tensor
             self.register_buffer("previous_slot", torch.tensor(slots), persistent=False)
 
-    def forward(self, frame: Tensor, states: States) -> tuple[dict[str, Tensor], States]:
+    def forward(self, frame: Tensor, states: StateTensors) -> tuple[dict[str, Tensor], StateTensors]:
         # To float first: TensorRT does nothing else with bytes.
         maps = self.model.encode(frame.float().permute(0, 3, 1, 2) / 255)
         depth, after = self.model.decode_step(maps, (frame.shape[1], frame.shape[2]), states)
@@ -45,7 +45,7 @@ class StepGraph(nn.Module):
         }
         return outputs, after
 
-    def _newest(self, states: States) -> States:
+    def _newest(self, states: StateTensors) -> StateTensors:
         """What the frame before this one left: the states, and of rings the entry that it wrote."""
         if self.model.ring is None:
             return states
@@ -62,7 +62,7 @@ class StepGraph(nn.Module):
         return newest
 
 
-def state_change(before: States, after: States, frame: Tensor) -> Tensor:
+def state_change(before: StateTensors, after: StateTensors, frame: Tensor) -> Tensor:
     """‖s' − s‖ / (‖s‖ + eps) over all that a stream remembers of its last frame, [B]; 0 for a network without states.
 
     The counter is left out: it is no memory of the scene, and its wrap would look like a cut.

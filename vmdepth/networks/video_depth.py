@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -9,20 +11,23 @@ from vmdepth.networks import mobilenet
 from vmdepth.networks.decoder import Decoder, Tap
 from vmdepth.networks.edge_decoder import EdgeDecoder
 from vmdepth.networks.encoder import Encoder, Observer, check_size
+from vmdepth.networks.heads.base import (
+    HeadSettings,
+    StateTensors,
+    StateWatch,
+    TemporalHead,
+    next_counter,
+    remember,
+)
 from vmdepth.networks.mobilenet import MobileNet
 from vmdepth.networks.presets import NetworkConfig
-from vmdepth.networks.temporal import MambaHead, States, StateWatch, TemporalHead, next_counter, remember
-from vmdepth.networks.temporal_attention import AttentionHead
-
-# Taps on maps no finer than the encoder's last. Few places, so a second block costs little.
-_COARSE = ("layer_3", "layer_4", "path_4")
 
 
 class VideoDepth(nn.Module):
     """Depth of a video: relative inverse depth (≥ 0, larger is nearer), or metres, as `config.depth` says.
 
     Images are RGB float in 0..1, height and width multiples of `config.stride`; normalisation happens inside. States
-    are named tensors: `counter` [B], the frame's number (see `TemporalHead`), and `<tap>.<state>` for every head;
+    are named tensors: `counter` [B], the frame's number (see `HeadSettings.cycle`), and `<tap>.<state>` for every head;
     `ring` says how they are kept. A network without heads, and a bidirectional one, has none. Raises ValueError for
     sizes or states that do not fit.
     """
@@ -34,13 +39,9 @@ class VideoDepth(nn.Module):
         self.encoder: Encoder | MobileNet
         self.decoder: Decoder | EdgeDecoder
         self.encoder, self.decoder = _parts(config)
-        taps = config.taps if config.head != "none" else ()
-        self.heads: nn.ModuleDict = nn.ModuleDict(
-            {tap: _head(config, tap, self.decoder.tap_channels(tap)) for tap in taps}
-        )
-        one = next(iter(self.heads.values()), None)
-        self.ring = one.ring if isinstance(one, TemporalHead) else None
-        self.cycle = one.cycle if isinstance(one, TemporalHead) else None
+        self.heads = nn.ModuleDict(config.head.build({tap: self.decoder.tap_channels(tap) for tap in config.taps}))
+        self.ring = config.head.ring if self.heads else None
+        self.cycle = config.head.cycle if self.heads else None
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(self.encoder.mean).view(3, 1, 1), persistent=False)
@@ -56,7 +57,7 @@ class VideoDepth(nn.Module):
             shapes |= {f"{tap}.{name}": shape for name, shape in head.state_shapes(batch, *rows_columns).items()}
         return shapes
 
-    def init_states(self, batch: int, height: int, width: int) -> States:
+    def init_states(self, batch: int, height: int, width: int) -> StateTensors:
         """The states before the first frame: zeros, in the parameters' dtype and on their device."""
         like = next(self.parameters())
         return {
@@ -65,15 +66,15 @@ class VideoDepth(nn.Module):
         }
 
     def forward(
-        self, clip: Tensor, states: States | None = None, watch: StateWatch | None = None
-    ) -> tuple[Tensor, States]:
+        self, clip: Tensor, states: StateTensors | None = None, watch: StateWatch | None = None
+    ) -> tuple[Tensor, StateTensors]:
         """clip [B, N, 3, H, W] → depth [B, N, 1, H, W] and the states after the last frame. None starts from zeros.
 
         watch: told of every recurrent state, under the name it has in `states`.
         """
         batch, length = clip.shape[:2]
         states = self._checked(states, batch, clip)
-        new_states: States = {}
+        new_states: StateTensors = {}
         if self.cycle:
             new_states["counter"] = states["counter"]
             for _ in range(length):
@@ -86,7 +87,7 @@ class VideoDepth(nn.Module):
         depth = self._decode(self.encode(clip.flatten(0, 1)), _size(clip), temporal)
         return depth.unflatten(0, (batch, length)), new_states
 
-    def step(self, frame: Tensor, states: States | None = None) -> tuple[Tensor, States]:
+    def step(self, frame: Tensor, states: StateTensors | None = None) -> tuple[Tensor, StateTensors]:
         """frame [B, 3, H, W] → depth [B, 1, H, W] and the states after it. None starts from zeros."""
         self.check_steps()
         states = self._checked(states, len(frame), frame)
@@ -97,21 +98,49 @@ class VideoDepth(nn.Module):
         return depth, {"counter": counter, **remember(states, after, states["counter"], self.ring)}
 
     def check_steps(self) -> None:
-        """Raise ValueError for a network that has no `step`."""
-        if self.heads and self.cycle is None:
-            raise ValueError("a bidirectional network has no step; load it with temporal='causal' or 'streaming'")
+        """Raise ValueError, saying what to do, for a network that has no `step`."""
+        if not self.can_step:
+            raise ValueError(self.config.head.no_step)
+
+    @property
+    def can_step(self) -> bool:
+        """Whether there is a `step`; a network that must see a whole clip has none."""
+        return not self.heads or not self.config.head.no_step
+
+    @property
+    def longest_clip(self) -> int | None:
+        """Frames that a clip may have; None: any number."""
+        return self.config.head.longest_clip if self.heads else None
+
+    def with_head(self, head: HeadSettings) -> VideoDepth:
+        """The same weights with heads of other settings, for example the whole clip in sight; itself where they are
+        the same.
+
+        Raises ValueError where the weights are not those of such heads.
+        """
+        if head == self.config.head:
+            return self
+        if not self.config.head.shares_weights(head):
+            raise ValueError(f"weights of {self.config.head} are not those of {head}")
+        like = next(self.parameters())
+        other = VideoDepth(replace(self.config, head=head)).to(like.device, like.dtype).train(self.training)
+        other.load_state_dict(self.state_dict())
+        other.name = self.name
+        return other
 
     def encode(self, images: Tensor, observe: Observer | None = None) -> list[Tensor]:
-        """images [n, 3, H, W] in 0..1 → the encoder's maps: of a ViT four [n, (H/14)·(W/14), width].
+        """images [n, 3, H, W] in 0..1 → the encoder's maps: of a ViT four [n, (H/stride)·(W/stride), width].
 
         observe: called once per block of the encoder, with its queries and keys [n, 1, heads, tokens, d]. Raises
         ValueError for an encoder without attention.
         """
         return self.encoder((images - self.mean) / self.std, observe)
 
-    def decode_step(self, maps: list[Tensor], size: tuple[int, int], states: States) -> tuple[Tensor, States]:
+    def decode_step(
+        self, maps: list[Tensor], size: tuple[int, int], states: StateTensors
+    ) -> tuple[Tensor, StateTensors]:
         """The half of `step` after the encoder, but of rings only the new entries. size: height, width of the frame."""
-        new_states: States = {}
+        new_states: StateTensors = {}
         if self.cycle:
             new_states["counter"] = next_counter(states["counter"], self.cycle)
         depth = self._decode(maps, size, lambda name, image: self._through_head(name, image, states, new_states))
@@ -122,7 +151,7 @@ class VideoDepth(nn.Module):
         return depth if self.config.max_depth == 1 else depth * self.config.max_depth
 
     def _through_head(
-        self, tap: str, image: Tensor, states: States, new_states: States, watch: StateWatch | None = None
+        self, tap: str, image: Tensor, states: StateTensors, new_states: StateTensors, watch: StateWatch | None = None
     ) -> Tensor:
         """What the head at a tap makes of its map; its states after that go into `new_states`."""
         if tap not in self.heads:
@@ -134,7 +163,7 @@ class VideoDepth(nn.Module):
         new_states.update({f"{tap}.{key}": value for key, value in after.items()})
         return image
 
-    def _checked(self, states: States | None, batch: int, images: Tensor) -> States:
+    def _checked(self, states: StateTensors | None, batch: int, images: Tensor) -> StateTensors:
         height, width = images.shape[-2:]
         if states is None:
             return self.init_states(batch, height, width)
@@ -153,20 +182,7 @@ def _parts(config: NetworkConfig) -> tuple[Encoder, Decoder] | tuple[MobileNet, 
     if config.encoder == mobilenet.NAME:
         return MobileNet(), EdgeDecoder(config.features, config.output)
     encoder = Encoder(config.encoder)
-    return encoder, Decoder(encoder.size.width, config.features, config.out_channels, config.output)
-
-
-def _head(config: NetworkConfig, tap: str, channels: int) -> TemporalHead:
-    if config.head == "attention":
-        return AttentionHead(channels, config.temporal, config.window)
-    return MambaHead(
-        channels,
-        width=config.temporal_width,
-        blocks=2 if tap in _COARSE else 1,
-        head_dim=config.head_dim,
-        d_state=config.d_state,
-        expand=config.expand,
-    )
+    return encoder, Decoder(encoder.size.width, encoder.stride, config.features, config.out_channels, config.output)
 
 
 def _prefixed(watch: StateWatch, tap: str) -> StateWatch:

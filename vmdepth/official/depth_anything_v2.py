@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from vmdepth.networks.heads.base import NoHead
 from vmdepth.networks.presets import PRESETS, NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official import hugging_face
@@ -26,7 +27,7 @@ def network_config(file: CheckpointFile, options: LoadOptions) -> NetworkConfig:
     """
     size = encoder_size(hugging_face.official_shapes(file.shapes))
     assert size is not None
-    config = replace(PRESETS[size], output="relu", head="none", taps=())
+    config = replace(PRESETS[size], output="relu", head=NoHead(), taps=())
     max_depth = options.max_depth
     if options.metric is False and max_depth is not None:
         raise InputError(f"{file.path}: metric=False and max_depth={max_depth:g} contradict each other")

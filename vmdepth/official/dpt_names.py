@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.presets import VDA_TAPS, NetworkConfig
 from vmdepth.official.shapes import Shapes, network_shapes, token_width
 
@@ -27,7 +28,7 @@ def encoder_size(shapes: Shapes) -> str | None:
 
 def official_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
     """Name → shape of everything in the official file of a network: ours under official names, and what is unused."""
-    head = "head" if config.head == "attention" else "depth_head"
+    head = "head" if isinstance(config.head, AttentionSettings) else "depth_head"
     names = {_official(name, head): shape for name, shape in network_shapes(config).items()}
     names["pretrained.mask_token"] = (1, names["pretrained.cls_token"][-1])
     for part in ("conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias"):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from vmdepth.networks.heads.attention_head import TemporalForm
 from vmdepth.networks.multiview.views import ViewNetwork
-from vmdepth.networks.temporal_attention import TemporalForm
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.shapes import Shapes, shapes_of
 

@@ -42,7 +42,7 @@ def offline_depth(model: VideoDepth, frames: Sequence[NDArray[np.uint8]], size: 
     Raises:
         ValueError: another form of the network, or no frames.
     """
-    if model.config.head != "attention" or model.config.temporal != "bidirectional":
+    if model.can_step:
         raise ValueError("offline inference needs a network loaded with temporal='bidirectional'")
     if not len(frames):
         raise ValueError("no frames")

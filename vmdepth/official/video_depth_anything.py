@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.presets import PRESETS, VDA_TAPS, NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.dpt_names import LETTERS, encoder_size, official_shapes, our_weights
@@ -23,9 +24,8 @@ def network_config(file: CheckpointFile, options: LoadOptions) -> NetworkConfig:
         PRESETS[size],
         output="relu",
         depth="metric" if metric else "relative",
-        head="attention",
+        head=AttentionSettings("streaming"),
         taps=VDA_TAPS,
-        temporal="streaming",
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.family import LoadOptions
@@ -42,16 +43,16 @@ def _in_form(path: Path, config: NetworkConfig, options: LoadOptions) -> Network
     """The same network with its attention over time in another form."""
     if options.temporal is None and options.window is None:
         return config
-    if config.head != "attention":
+    head = config.head
+    if not isinstance(head, AttentionSettings):
         raise InputError(f"{path}: has no attention over time; temporal and window do not apply")
     try:
-        config = replace(
-            config,
-            temporal=config.temporal if options.temporal is None else options.temporal,
-            window=config.window if options.window is None else options.window,
+        head = AttentionSettings(
+            head.temporal if options.temporal is None else options.temporal,
+            head.window if options.window is None else options.window,
         )
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
-    if options.window is not None and config.temporal != "causal":
-        raise InputError(f"{path}: a window belongs to temporal='causal', not to '{config.temporal}'")
-    return config
+    if options.window is not None and head.temporal != "causal":
+        raise InputError(f"{path}: a window belongs to temporal='causal', not to '{head.temporal}'")
+    return replace(config, head=head)

@@ -32,9 +32,9 @@ def check(folder: Path, settings: TrainSettings, resume: bool) -> None:
         raise InputError(f"{folder}: no run to resume there; leave --resume out to start one")
     try:
         before = json.loads(file.read_text())
-        differing = sorted(
-            key for key in before.keys() | settings.to_dict() if before.get(key) != settings.to_dict().get(key)
-        )
+        now = json.loads(json.dumps(settings.to_dict()))  # as a file has it
+        # What is not given may be left out or empty.
+        differing = sorted(key for key in before.keys() | now if (before.get(key) or 0) != (now.get(key) or 0))
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{file}: not readable ({error}); start anew with another --out") from None
     if differing:

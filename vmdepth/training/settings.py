@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 from vmdepth.data.rendering.photographs import find_photographs
 from vmdepth.losses.affine import Fit
 from vmdepth.networks.encoder import check_size
-from vmdepth.networks.presets import PRESETS, Head, NetworkConfig
-from vmdepth.networks.temporal_attention import PLACES, TemporalForm
+from vmdepth.networks.heads.base import HeadSettings
+from vmdepth.networks.heads.kinds import head_kind, owner, setting_types
+from vmdepth.networks.presets import PRESETS, NetworkConfig
 from vmdepth_runtime.errors import InputError
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Network. preset: a name of `PRESETS`. head, taps, temporal, window: its temporal heads, their places (names with
-    commas between), form of attention over time, and frames a causal one sees; empty and 0 are the preset's. init: a
-    checkpoint to start from: of the same network, or of one without temporal heads, such as Depth Anything V2.
-    Or, for preset edge, DeepLabv3's .tflite file, for the encoder. freeze_encoder: whether the encoder stays as it is;
-    frozen_blocks: how many of its first blocks do.
+    """Network. preset: a name of `PRESETS`. head, taps: the kind of its temporal heads (a name of `heads.kinds.KINDS`)
+    and their places (names with commas between); empty is the preset's. head_settings: settings of that kind which
+    differ from the preset's; on the command line and in files they stand among the others: `d_state=32`, `window=8`
+    (see `MambaSettings`, `AttentionSettings`). init: a checkpoint to start from: of the same network, or of one without
+    temporal heads, such as Depth Anything V2. Or, for preset edge, DeepLabv3's .tflite file, for the encoder.
+    freeze_encoder: whether the encoder stays as it is; frozen_blocks: how many of its first blocks do.
 
     Clips. data: `rendered`, a video, a folder of videos, frames or RGB-D, or several with weights
-    (`rendered:0.5,videos/:0.5`). teacher: a checkpoint, or a folder of `vmdepth-train precompute`, that gives depth
+    (`rendered:0.5,videos/:0.5`). teacher: a checkpoint, or a folder of `vmdepth-precompute`, that gives depth
     where the data has none. fit: scale and shift between depth and truth, one per "clip" or one per "frame" (for a
     teacher that sees every frame alone). textures: a folder of photographs for surfaces of the rendered world. size:
     HxW pixels; empty is the network's usual one. clip_length: frames; batch: clips per step, over all
@@ -50,8 +52,7 @@ class TrainSettings:
     preset: str = "tiny"
     head: str = ""
     taps: str = ""
-    temporal: str = ""
-    window: int = 0
+    head_settings: Mapping[str, Any] = field(default_factory=dict)
     init: str = ""
     freeze_encoder: bool = False
     frozen_blocks: int = 0
@@ -88,16 +89,17 @@ class TrainSettings:
     device: str = "auto"
 
     @property
+    def head_before(self) -> HeadSettings:
+        """The preset's heads, or those of the kind asked for, before `head_settings`. Raises ValueError for no kind."""
+        preset = PRESETS[self.preset].head
+        return preset if self.head in ("", preset.kind) else head_kind(self.head)()
+
+    @property
     def network(self) -> NetworkConfig:
-        """The preset, with the temporal heads asked for."""
+        """The preset, with the temporal heads asked for. Raises ValueError for heads that cannot be."""
         config = PRESETS[self.preset]
-        return replace(
-            config,
-            head=cast(Head, self.head) if self.head else config.head,
-            taps=tuple(self.taps.split(",")) if self.taps else config.taps,
-            temporal=cast(TemporalForm, self.temporal) if self.temporal else config.temporal,
-            window=self.window or config.window,
-        )
+        taps = tuple(self.taps.split(",")) if self.taps else config.taps
+        return replace(config, head=self.head_before.with_values(self.head_settings), taps=taps)
 
     @property
     def height_width(self) -> tuple[int, int]:
@@ -107,29 +109,37 @@ class TrainSettings:
         return int(height), int(width)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """As `vmdepth-train` takes them: the settings of the head stand among the others."""
+        values = asdict(self)
+        return values | values.pop("head_settings")
 
 
 def parse_settings(start: str, overrides: Sequence[str]) -> TrainSettings:
-    """Settings from a preset's name or a YAML file, then `key=value` overrides.
+    """Settings from a preset's name or a YAML file (neither: the default preset), then `key=value` overrides.
 
-    Raises InputError for an unknown preset, file, key (with the nearest that exists) or value.
+    start: may be the first override. Raises InputError for an unknown preset, file, key (with the nearest that exists)
+    or value.
     """
     values: dict[str, Any] = {}
+    if "=" in start:
+        start, overrides = "", [start, *overrides]
     if start in PRESETS:
         values["preset"] = start
     elif start.endswith((".yaml", ".yml")):
         values |= _read_yaml(Path(start))
-    else:
+    elif start:
         raise InputError(f"preset '{start}': there are {', '.join(PRESETS)}; or name a .yaml file")
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
             raise InputError(f"'{override}': settings are given as key=value")
         values[key] = text
-    types = {f.name: type(f.default) for f in fields(TrainSettings)}
-    typed = {key: _typed(key, value, types) for key, value in values.items()}
-    return _checked(TrainSettings(**typed))
+    own = {f.name: type(f.default) for f in fields(TrainSettings) if f.name != "head_settings"}
+    heads = setting_types()
+    given = {key: value for key, value in values.items() if key not in heads or value != ""}  # empty: the preset's
+    typed = {key: _typed(key, value, own | heads) for key, value in given.items()}
+    head_settings = {key: typed.pop(key) for key in heads if key in typed}
+    return _checked(TrainSettings(**typed, head_settings=head_settings))
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -149,6 +159,8 @@ def _typed(key: str, value: Any, types: dict[str, type]) -> Any:
         near = difflib.get_close_matches(str(key), types, n=1, cutoff=0)
         raise InputError(f"unknown setting '{key}'; did you mean '{near[0]}'?")
     kind = types[key]
+    if kind is tuple:
+        return _numbers(key, value)
     if kind is bool and str(value).lower() in ("true", "false"):
         return str(value).lower() == "true"
     try:
@@ -159,17 +171,31 @@ def _typed(key: str, value: Any, types: dict[str, type]) -> Any:
         raise InputError(f"{key}={value}: should be {'true or false' if kind is bool else kind.__name__}") from None
 
 
+def _numbers(key: str, value: Any) -> tuple[int, ...]:
+    """`2,1,1`, or a list of a YAML file."""
+    parts = value if isinstance(value, list) else str(value).split(",")
+    try:
+        return tuple(int(str(part)) for part in parts)
+    except ValueError:
+        raise InputError(f"{key}={value}: should be whole numbers with commas between, for example 2,1,1") from None
+
+
+def _network(settings: TrainSettings) -> NetworkConfig:
+    """The network that is asked for. Raises InputError for one that cannot be."""
+    try:
+        kind = settings.head_before
+        for key in settings.head_settings:
+            if key not in (f.name for f in fields(kind)):
+                raise InputError(f"preset '{settings.preset}' has no {owner(key).title}; leave {key} out")
+        return settings.network
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
 def _checked(settings: TrainSettings) -> TrainSettings:
     if settings.preset not in PRESETS:
         raise InputError(f"preset '{settings.preset}': there are {', '.join(PRESETS)}")
-    try:
-        network = settings.network
-    except ValueError as error:
-        raise InputError(str(error)) from None
-    if (settings.temporal or settings.window) and network.head != "attention":
-        raise InputError(f"preset '{settings.preset}' has no attention over time; leave temporal and window out")
-    if settings.window and network.temporal != "causal":
-        raise InputError(f"window={settings.window}: belongs to temporal=causal, not to {network.temporal}")
+    network = _network(settings)
     try:
         height, width = settings.height_width
     except ValueError:
@@ -195,8 +221,9 @@ def _checked(settings: TrainSettings) -> TrainSettings:
             raise InputError(f"{key}={value}: must be finite")
     if settings.seed >= _SEEDS:
         raise InputError(f"seed={settings.seed}: must be below {_SEEDS}")
-    if network.head == "attention" and network.temporal == "bidirectional" and settings.clip_length > PLACES:
-        raise InputError(f"clip_length={settings.clip_length}: a bidirectional network sees {PLACES} frames at most")
+    longest = network.head.longest_clip
+    if longest is not None and settings.clip_length > longest:
+        raise InputError(f"clip_length={settings.clip_length}: the network sees {longest} frames at most")
     for key in ("p_single_frame", "ema"):
         if getattr(settings, key) > 1:
             raise InputError(f"{key}={getattr(settings, key)}: must be from 0 to 1")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import torch
@@ -10,10 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vmdepth.checkpoint import load
-from vmdepth.networks.encoder import PATCH
+from vmdepth.networks.encoder import Encoder
 from vmdepth.networks.multiview.mono_depth import SKY_THRESHOLD
 from vmdepth.networks.multiview.views import Views
-from vmdepth.networks.temporal_attention import PLACES
 from vmdepth.networks.video_depth import VideoDepth
 
 _RANGE = 200.0
@@ -31,13 +29,14 @@ class Teacher:
 
     def __init__(self, path: Path, device: torch.device) -> None:
         network = load(path)
-        if isinstance(network, VideoDepth) and network.config.head == "attention":
-            network = load(path, temporal="bidirectional")
+        self.longest_clip: int | None = None  # frames; None: any number
+        if isinstance(network, VideoDepth):
+            network = network.with_head(network.config.head.offline)
+            self.longest_clip = network.longest_clip
         self.network = network.requires_grad_(False).eval().to(device)
         self.path = path
-        attentive = isinstance(network, VideoDepth) and network.config.head == "attention"
-        self.most_frames: float = PLACES if attentive else math.inf  # of a clip
-        self.stride = network.config.stride if isinstance(network, VideoDepth) else PATCH
+        # Depth Anything 3 has the same encoder.
+        self.stride = network.config.stride if isinstance(network, VideoDepth) else Encoder.stride
 
     @torch.no_grad()
     def __call__(self, clip: Tensor) -> Tensor:

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from vmdepth.data.batches import BatchPlan, batches
 from vmdepth.data.clips import TrainingClips
-from vmdepth.networks.temporal import CYCLE, States
+from vmdepth.networks.heads.base import StateTensors
 from vmdepth.training import run_folder
 from vmdepth.training.objective import NAMES, losses
-from vmdepth.training.pictures import student_and_truth, write_picture
+from vmdepth.training.preview import student_and_truth, write_picture
 from vmdepth.training.processes import Processes
 from vmdepth.training.settings import TrainSettings
-from vmdepth.training.start import clips_and_teacher, freeze, network, parameter_groups
+from vmdepth.training.setup import clips_and_teacher, freeze, network, parameter_groups
 from vmdepth_runtime.errors import InputError, WorkError
 
 
@@ -146,7 +146,7 @@ class Trainer:
             stride=settings.stride,
             augmented=settings.augment,
             with_clean=self.teacher is not None,
-            with_still=settings.smoothness_weight > 0 and self.model.config.head == "mamba2",
+            with_still=settings.smoothness_weight > 0 and self.model.config.head.recurrent,
             process=self.processes.rank,
             processes=self.processes.count,
             photos=Path(settings.textures) if settings.textures else None,
@@ -200,13 +200,15 @@ class Trainer:
             total += share * terms
         return total
 
-    def _first_states(self, clips: TrainingClips) -> States:
-        """Zeros, but for a random time: no number of the time code may come to mean "just started"."""
+    def _first_states(self, clips: TrainingClips) -> StateTensors:
+        """Zeros, but for the counter, which begins at random where the heads ask for it."""
         count = len(clips.rgb)
         states = self.model.init_states(count, *clips.rgb.shape[-2:])
-        if "counter" in states and self.model.ring is None:
+        if "counter" in states:
             generator = torch.Generator().manual_seed(self.settings.seed * 10**8 + self.step)
-            every = torch.randint(CYCLE, (count * self.processes.count,), generator=generator)
+            every = torch.randint(
+                self.model.config.head.random_starts, (count * self.processes.count,), generator=generator
+            )
             states["counter"] = every[self.processes.rank :: self.processes.count].to(states["counter"])
         return states
 

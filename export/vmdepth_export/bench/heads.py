@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vmdepth.networks.temporal import States
-from vmdepth.networks.temporal_attention import HEADS, AttentionHead, TemporalAttention
+from vmdepth.networks.heads.attention_head import HEADS, AttentionHead, TemporalAttention
+from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.video_depth import VideoDepth
 
 _WARM_UP = 3
@@ -42,15 +42,17 @@ def head_times(model: VideoDepth, height: int, width: int, frames: int) -> dict[
     return {name: 1e3 * float(np.median(times[_WARM_UP:])) for name, times in seconds.items()}
 
 
-def reprojecting_step(head: AttentionHead, x: Tensor, states: States, counter: Tensor) -> tuple[Tensor, States]:
+def reprojecting_step(
+    head: AttentionHead, x: Tensor, states: StateTensors, counter: Tensor
+) -> tuple[Tensor, StateTensors]:
     """`AttentionHead.step` as the official streaming code computes it: the same numbers, for one stream.
 
-    The window is gathered from the cache, gets its places, and all of it is projected to keys and values.
+    The window is gathered from the cache, gets its positions, and all of it is projected to keys and values.
     """
     number = int(counter[0])
     seen = (head.mask[number].flatten() == 0).nonzero().flatten()
-    seen = seen[head.places[number][seen].argsort()]
-    places = torch.cat([head.places[number][seen], head.places[number][-1:]])
+    seen = seen[head.positions[number][seen].argsort()]
+    positions = torch.cat([head.positions[number][seen], head.positions[number][-1:]])
     tokens = head.proj_in(head.norm(x).flatten(2).transpose(1, 2))
     block = head.block
     entries = {}
@@ -59,7 +61,7 @@ def reprojecting_step(head: AttentionHead, x: Tensor, states: States, counter: T
         name = f"{index}.inputs"
         entries[name] = norm(tokens)
         past = states[name][0].index_select(1, seen)
-        window = torch.cat([past, entries[name][0][:, None]], dim=1) + attention.pos_encoder.pe[0, places]
+        window = torch.cat([past, entries[name][0][:, None]], dim=1) + attention.pos_encoder.pe[0, positions]
         key, value = (
             project(window).unflatten(-1, (HEADS, -1)).transpose(1, 2) for project in (attention.to_k, attention.to_v)
         )

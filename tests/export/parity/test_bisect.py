@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from onnx import numpy_helper
 
+from vmdepth.networks.heads.mamba_head import MambaSettings
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import contract_of
@@ -73,7 +74,7 @@ def test_the_change_of_states(step_graph, tmp_path, disagreement):
 
 
 def test_a_state_of_another_shape(step_graph, tmp_path, disagreement):
-    other = VideoDepth(replace(PRESETS["tiny"], temporal_width=32)).eval()
+    other = VideoDepth(replace(PRESETS["tiny"], head=MambaSettings(temporal_width=32))).eval()
     path = tmp_path / "narrow.onnx"
     save_step_graph(with_contract(to_onnx(other, 42, 56, 1), contract_of(other, 42, 56, 1)), path)
     told = disagreement(step_graph, path)

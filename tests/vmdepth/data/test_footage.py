@@ -12,7 +12,7 @@ import torch
 
 from vmdepth.data.batches import BatchPlan, batches
 from vmdepth.data.cutting import cut, draw_frames
-from vmdepth.data.mixture import Source, draw, parse_mixture
+from vmdepth.data.mixture import ClipSource, draw, parse_mixture
 from vmdepth.data.videos import FrameFolder, Unreadable, VideoFile, find_videos
 from vmdepth_runtime import bundled
 from vmdepth_runtime.errors import InputError
@@ -304,14 +304,14 @@ def test_decoders_left_over_here_do_not_hold_up_the_process_that_makes_batches()
     gc.disable()
     try:
         del container, circle
-        (batch,) = batches(Tidying([Source("rendered", 1.0)], 1, 1, 2, 28, 42), 0, 1, torch.device("cpu"))
+        (batch,) = batches(Tidying([ClipSource("rendered", 1.0)], 1, 1, 2, 28, 42), 0, 1, torch.device("cpu"))
     finally:
         gc.enable()
     assert batch.rgb.shape[:2] == (1, 2)
 
 
 def test_no_two_batches_hold_the_same_world():
-    sources = [Source("rendered", 1.0)]
+    sources = [ClipSource("rendered", 1.0)]
     seen = [plan(sources, single_frames=0.5).batch(n, torch.device("cpu")).videos for n in range(6)]
     worlds = [video for videos in seen for video in videos]
     assert len(set(worlds)) == len(worlds)

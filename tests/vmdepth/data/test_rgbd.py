@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vmdepth.data.rgbd import RgbdFolder, RgbdFrame, at_places, depth_in_image, rendered_frames, splat
+from vmdepth.data.rgbd import RgbdFolder, RgbdFrame, at_places, depth_in_image, rendered_rgbd_frames, splat
 from vmdepth_runtime.errors import InputError
 
 CAMERA = {"fx": 50.0, "fy": 50.0, "cx": 20.0, "cy": 15.0}
@@ -144,7 +144,7 @@ def test_predictions_are_read_where_depth_was_measured():
 
 
 def test_rendered_clips_lie_pixel_on_pixel():
-    for frame in rendered_frames(3, 2, 28, 42):
+    for frame in rendered_rgbd_frames(3, 2, 28, 42):
         predicted, true = at_places(frame.depth.clip(0, 100), frame)
         np.testing.assert_array_equal(true, frame.depth)
         np.testing.assert_array_equal(predicted, frame.depth.clip(0, 100))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vmdepth.data.flow import optical_flow
-from vmdepth.data.rgbd import rendered_frames, reproject
+from vmdepth.data.rgbd import rendered_rgbd_frames, reproject
 from vmdepth.evaluation.consistency import alignment_error, sample, static_flicker, warp_error
 
 CAMERA = np.array([[50.0, 0, 20], [0, 50, 15], [0, 0, 1]])
@@ -109,7 +109,7 @@ def test_only_points_in_sight_and_at_rest_flicker():
 def test_rendered_cameras_say_where_static_points_go():
     """Depth, intrinsics and poses give the flow that the renderer gives; half a pixel off would show."""
     for seed in (0, 1):
-        first, second = rendered_frames(seed, 2, 42, 56)
+        first, second = rendered_rgbd_frames(seed, 2, 42, 56)
         to_next = np.linalg.inv(second.pose) @ first.pose
         _, places = reproject(first.depth, first.intrinsics, to_next, second.intrinsics)
         row, column = np.indices(first.depth.shape)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vmdepth.data.rgbd import RgbdFolder, RgbdFrame, rendered_frames
+from vmdepth.data.rgbd import RgbdFolder, RgbdFrame, rendered_rgbd_frames
 from vmdepth.evaluation.figures import BUCKET, FIRST_FRAMES, evaluate_sequences, state_growth
 from vmdepth.evaluation.plots import write_plots
 from vmdepth_runtime.errors import InputError
@@ -185,7 +185,7 @@ def test_early_frames_without_depth_leave_out_the_early_fit(depth):
 
 @pytest.fixture(scope="module")
 def rendered():
-    return list(rendered_frames(1, 4, 56, 70))
+    return list(rendered_rgbd_frames(1, 4, 56, 70))
 
 
 def inverse_truth(frames):

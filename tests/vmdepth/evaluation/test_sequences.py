@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from vmdepth.data.batches import HELD_OUT_SEEDS
 from vmdepth.data.rendering.synthetic import render_clips
 from vmdepth.evaluation.sequences import HeldOut, RenderedClip, open_data
 from vmdepth_runtime.errors import InputError
@@ -13,6 +14,13 @@ def test_clips_and_frames():
     assert open_data("rendered:8") == HeldOut(8, 16)
     assert open_data("rendered:2x1000") == HeldOut(2, 1000)
     assert HeldOut(2, 5).sequences(14, 28)[1] == RenderedClip(1, 5, 14, 28)
+
+
+def test_more_clips_than_training_leaves_alone_are_refused():
+    seeds = [clip.seed for clip in open_data(f"rendered:{HELD_OUT_SEEDS}").sequences(14, 14)]
+    assert max(seeds) < HELD_OUT_SEEDS
+    with pytest.raises(InputError, match=f"only {HELD_OUT_SEEDS} rendered worlds are held out"):
+        open_data(f"rendered:{HELD_OUT_SEEDS + 1}")
 
 
 @pytest.mark.parametrize(

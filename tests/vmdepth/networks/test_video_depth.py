@@ -5,6 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from vmdepth.networks.heads.attention_head import AttentionSettings
+from vmdepth.networks.heads.base import NoHead
+from vmdepth.networks.heads.mamba_head import MambaSettings
 from vmdepth.networks.presets import PRESETS, NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
 
@@ -12,11 +15,13 @@ FRAMES, HEIGHT, WIDTH = 7, 42, 56
 EVERY_TAP = replace(PRESETS["tiny"], taps=("layer_1", "layer_2", "layer_3", "layer_4", "path_4", "path_3", "path_1"))
 CONFIGS = {
     **PRESETS,
-    "tiny, head none": replace(PRESETS["tiny"], head="none"),
+    "tiny, head none": replace(PRESETS["tiny"], head=NoHead()),
     "tiny, every tap": EVERY_TAP,
     "edge, every tap": replace(PRESETS["edge"], taps=EVERY_TAP.taps),
-    "edge, head attention": replace(PRESETS["edge"], head="attention", window=4),
-    "tiny, expand 2, relu": replace(PRESETS["tiny"], expand=2, d_state=8, output="relu"),
+    "edge, head attention": replace(PRESETS["edge"], head=AttentionSettings(window=4)),
+    "tiny, expand 2, relu": replace(
+        PRESETS["tiny"], head=MambaSettings(temporal_width=48, expand=2, d_state=8), output="relu"
+    ),
 }
 
 
@@ -106,7 +111,7 @@ def test_a_trained_head_does_use_the_past():
 def test_an_untrained_head_leaves_the_depth_as_it_was(name):
     torch.manual_seed(0)
     model = VideoDepth(PRESETS[name]).eval()
-    without = VideoDepth(replace(PRESETS[name], head="none")).eval()
+    without = VideoDepth(replace(PRESETS[name], head=NoHead())).eval()
     missing, unexpected = without.load_state_dict(model.state_dict(), strict=False)
     assert not missing
     assert all(key.startswith("heads.") for key in unexpected)
@@ -173,7 +178,9 @@ def test_a_frozen_config_round_trips_through_a_dict():
 def test_unknown_names_in_a_config_are_refused():
     for wrong in ({"encoder": "huge"}, {"head": "lstm"}, {"taps": ("layer_9",)}):
         with pytest.raises(ValueError, match="there are"):
-            replace(PRESETS["tiny"], **wrong)
+            NetworkConfig.from_dict({**PRESETS["tiny"].to_dict(), **wrong})
+    with pytest.raises(ValueError, match="unknown network setting 'colour'"):
+        NetworkConfig.from_dict({**PRESETS["tiny"].to_dict(), "colour": 1})
 
 
 @pytest.mark.parametrize("preset", ["tiny", "vda-small-causal"])

@@ -8,7 +8,7 @@ import torch
 from vmdepth.networks.mobilenet import MobileNet
 from vmdepth.official.deeplab import encoder_weights
 from vmdepth.training.settings import parse_settings
-from vmdepth.training.start import network
+from vmdepth.training.setup import network
 from vmdepth_runtime.errors import InputError
 
 MAPS = (  # that the decoder reads, by their names in the file

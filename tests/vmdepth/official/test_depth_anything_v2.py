@@ -20,7 +20,7 @@ def test_names_and_shapes_are_those_of_the_official_file(size, shared_reference,
     file = {name: torch.empty(entry["shape"], device="meta") for name, entry in keys.items()}
     config = network_config(CheckpointFile(tmp_path / "any.pth", file), LoadOptions())
     assert official_shapes(config) == {name: tuple(entry["shape"]) for name, entry in keys.items()}
-    assert (config.encoder, config.head, config.features) == (size, "none", PRESETS[size].features)
+    assert (config.encoder, config.head.kind, config.features) == (size, "none", PRESETS[size].features)
     assert network_name(config) == f"depth_anything_v2_vit{size[0]}"
 
 

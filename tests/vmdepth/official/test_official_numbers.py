@@ -187,7 +187,7 @@ def test_causal_attention_over_a_clip_and_step_by_step(load_official, shared_ref
 def test_the_official_streaming_rule(load_official, shared_reference):
     io = np.load(shared_reference / "io_vda_vits_stream.npz")
     network = load_official("vda_vits")
-    assert network.config.temporal == "streaming"
+    assert network.config.head.temporal == "streaming"
     frames = torch.from_numpy(io["frames"]).permute(0, 3, 1, 2).float() / 255
     states, depths = None, []
     for number, frame in enumerate(frames):

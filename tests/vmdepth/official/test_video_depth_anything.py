@@ -19,7 +19,7 @@ def test_names_and_shapes_are_those_of_the_official_file(size, shared_reference,
     file = {name: torch.empty(entry["shape"], device="meta") for name, entry in keys.items()}
     config = network_config(CheckpointFile(tmp_path / "any.pth", file), LoadOptions())
     assert official_shapes(config) == {name: tuple(entry["shape"]) for name, entry in keys.items()}
-    assert (config.encoder, config.head, config.features) == (size, "attention", PRESETS[size].features)
+    assert (config.encoder, config.head.kind, config.features) == (size, "attention", PRESETS[size].features)
     assert network_name(config) == f"video_depth_anything_vit{size[0]}"
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from vmdepth.networks.heads.mamba_head import MambaSettings
 from vmdepth.training.settings import TrainSettings, parse_settings
 from vmdepth_runtime.errors import InputError
 
@@ -15,9 +16,9 @@ def test_a_preset_and_overrides():
 def test_yes_no_and_the_form_of_attention():
     settings = parse_settings("vda-small-causal", ["freeze_encoder=true", "temporal=bidirectional"])
     assert settings.freeze_encoder is True
-    assert settings.network.temporal == "bidirectional"
-    assert parse_settings("vda-small-causal", ["window=8"]).network.window == 8
-    assert parse_settings("vda-small-causal", ["freeze_encoder=false"]).network.temporal == "causal"
+    assert settings.network.head.temporal == "bidirectional"
+    assert parse_settings("vda-small-causal", ["window=8"]).network.head.window == 8
+    assert parse_settings("vda-small-causal", ["freeze_encoder=false"]).network.head.temporal == "causal"
 
 
 def test_a_yaml_file_and_overrides(tmp_path):
@@ -45,6 +46,13 @@ def test_a_yaml_file_and_overrides(tmp_path):
         ("vda-small-causal", ["window=40"], "can be 2..32 frames"),
         ("vda-small-causal", ["window=8", "temporal=streaming"], "belongs to temporal=causal"),
         ("tiny", ["window=8"], "no attention over time"),
+        ("tiny", ["head=lstm"], "head 'lstm': there are none, mamba2, attention"),
+        ("tiny", ["d_stat=8"], "did you mean 'd_state'"),
+        ("tiny", ["d_state=0"], "d_state=0: must be above 0"),
+        ("tiny", ["blocks=2,1"], "there are 3 taps"),
+        ("tiny", ["blocks=two"], "whole numbers with commas between"),
+        ("tiny", ["temporal_width=50"], "a multiple of head_dim=16"),
+        ("vda-small-causal", ["d_state=8"], "has no Mamba-2 heads; leave d_state out"),
         ("tiny", ["preset=huge"], "there are edge, tiny"),
         ("none.yaml", [], "not readable as YAML"),
     ],
@@ -59,3 +67,20 @@ def test_a_yaml_file_that_is_no_mapping_is_refused(tmp_path):
     file.write_text("- a\n")
     with pytest.raises(InputError, match="key: value"):
         parse_settings(str(file), [])
+
+
+def test_sizes_of_mamba_heads_are_settings():
+    overrides = ["temporal_width=32", "d_state=8", "blocks=2,1,1", "feed_forward=2"]
+    settings = parse_settings("tiny", overrides)
+    assert settings.network.head == MambaSettings(32, d_state=8, blocks=(2, 1, 1), feed_forward=2)
+    assert settings.to_dict()["d_state"] == 8
+    assert parse_settings("edge", ["blocks=2"]).network.head == MambaSettings(32, blocks=(2,))
+    assert parse_settings("edge", ["d_state="]).network.head == MambaSettings(32)  # empty is the preset's
+    fresh = parse_settings("vda-small-causal", ["head=mamba2", "d_state=32"])
+    assert fresh.network.head == MambaSettings(d_state=32)
+
+
+def test_settings_of_a_head_stand_in_yaml_files_too(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("preset: tiny\nblocks: [2, 1, 1]\nfeed_forward: 1\n")
+    assert parse_settings(str(file), []).network.head == MambaSettings(48, blocks=(2, 1, 1), feed_forward=1)

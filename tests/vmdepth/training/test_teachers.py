@@ -1,5 +1,6 @@
 """Teachers: whoever they are, they give inverse depth, they never learn, and their depth keeps on disk."""
 
+import functools
 import hashlib
 import json
 import subprocess
@@ -13,10 +14,13 @@ import torch
 
 from vmdepth import checkpoint
 from vmdepth.data.videos import FrameFolder, find_videos
+from vmdepth.networks.heads.base import NoHead
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.training.precompute import SPAN, LabelledVideo, read_index, write_depth
+from vmdepth.training.precompute import precompute, write_depth
+from vmdepth.training.precompute_settings import PrecomputeSettings
 from vmdepth.training.settings import TrainSettings
+from vmdepth.training.teacher_depth import SPAN, LabelledVideo, read_index
 from vmdepth.training.teachers import Teacher
 from vmdepth.training.trainer import Trainer
 from vmdepth_runtime.errors import InputError, WorkError
@@ -65,7 +69,7 @@ def test_a_still_teacher_sees_every_frame_alone(official):
 
 def test_a_video_teacher_sees_the_whole_clip(official):
     teacher = Teacher(official("vda_vits", "video_depth_anything_vits.pth"), CPU)
-    assert teacher.network.config.temporal == "bidirectional"
+    assert teacher.network.config.head.temporal == "bidirectional"
     depth, later = teacher(clip()), clip()
     later[:, 2] = 0.5
     assert (teacher(later)[:, 0] - depth[:, 0]).abs().max() > 1e-6  # the future counts
@@ -86,7 +90,7 @@ def test_a_clip_of_another_stride_is_seen_at_the_nearest_size(official, tmp_path
     assert depth.shape == (1, 2, 1, 48, 64)
     small = torch.nn.functional.interpolate(odd[0], (42, 70), mode="bilinear", antialias=True)[None]
     torch.testing.assert_close(depth.mean(), teacher(small).mean(), rtol=0.02, atol=0)
-    checkpoint.save(tmp_path / "edge.safetensors", VideoDepth(replace(PRESETS["edge"], head="none")), "edge")
+    checkpoint.save(tmp_path / "edge.safetensors", VideoDepth(replace(PRESETS["edge"], head=NoHead())), "edge")
     assert Teacher(tmp_path / "edge.safetensors", CPU)(clip()).shape == (2, 3, 1, 42, 56)
 
 
@@ -154,15 +158,30 @@ def test_a_stopped_precomputation_goes_on_and_processes_share_it(official, foota
         write_depth(videos, teacher, out, 56, lambda *_: None)
 
 
-def vmdepth_train(*arguments):
-    command = [sys.executable, "-m", "vmdepth.train", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def run_module(name, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", name, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+vmdepth_train = functools.partial(run_module, "vmdepth.train")
+vmdepth_precompute = functools.partial(run_module, "vmdepth.precompute")
+
+
+def test_what_the_command_does_is_a_function_anyone_can_call(official, footage, tmp_path):
+    path = official("da2_vits", "depth_anything_v2_vits.pth")
+    told = []
+    settings = PrecomputeSettings(footage, path, tmp_path / "depth", side=42, device="cpu")
+    done = precompute(settings, lambda *progress: told.append(progress))
+    assert (done.videos, done.left_out) == (1, [])
+    assert told[0] == (0, 2, 1) and told[-1] == (2, 2, 1)
+    assert len(list((tmp_path / "depth").glob("*/*.npz"))) == 2
 
 
 def test_precompute_and_train_by_command(official, footage, tmp_path):
     path = official("da2_vits", "depth_anything_v2_vits.pth")
     out = tmp_path / "depth"
-    done = vmdepth_train("precompute", footage, "--teacher", path, "--side", 42, "--out", out)
+    done = vmdepth_precompute(footage, "--teacher", path, "--side", 42, "--out", out)
     assert done.returncode == 0, done.stderr
     assert json.loads((out / "index.json").read_text())["teacher"] == str(path)
     settings = ["size=42x56", "clip_length=3", "batch=2", "steps=2", "fit=frame", "device=cpu"]
@@ -173,7 +192,7 @@ def test_precompute_and_train_by_command(official, footage, tmp_path):
     done = vmdepth_train(
         "tiny", f"data={footage.parent / 'other'}", f"teacher={out}", "clip_length=1", "--out", tmp_path / "x"
     )
-    assert done.returncode == 2 and "run vmdepth-train precompute with it" in done.stderr
+    assert done.returncode == 2 and "run vmdepth-precompute with it" in done.stderr
 
 
 def test_what_turns_out_unreadable_ends_the_run_in_one_line(official, footage, tmp_path):

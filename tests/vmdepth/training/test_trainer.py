@@ -18,10 +18,12 @@ import vmdepth
 from vmdepth import checkpoint
 from vmdepth.data.rendering.synthetic import render_clips
 from vmdepth.losses.affine import affine_invariant_loss, affine_normalise
+from vmdepth.networks.heads.attention_head import AttentionSettings
+from vmdepth.networks.heads.mamba_head import MambaSettings
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.settings import TrainSettings
-from vmdepth.training.start import parameter_groups
+from vmdepth.training.setup import parameter_groups
 from vmdepth.training.trainer import Trainer
 from vmdepth_runtime.errors import InputError, WorkError
 
@@ -171,13 +173,13 @@ def test_official_checkpoints_are_what_training_starts_from(tmp_path, official_w
     def start(folder, **settings):
         return Trainer(TrainSettings(**{**SMALL.to_dict(), **settings}), tmp_path / folder, resume=False).model
 
-    causal = start("causal", preset="vda-small-causal", init=str(video), window=8)
-    assert (causal.config.temporal, causal.config.window) == ("causal", 8)
+    causal = start("causal", preset="vda-small-causal", init=str(video), head_settings={"window": 8})
+    assert causal.config.head == AttentionSettings("causal", 8)
     given = vmdepth.load(video).state_dict()
     assert all(torch.equal(weight, given[name]) for name, weight in causal.state_dict().items())
 
     mamba, per_frame = start("mamba", preset="small", init=str(still)).eval(), vmdepth.load(still)
-    assert mamba.config.head == "mamba2"
+    assert mamba.config.head == MambaSettings()
     clip = torch.rand(1, 2, 3, 28, 42)
     with torch.no_grad():
         torch.testing.assert_close(mamba(clip)[0], per_frame(clip)[0])
@@ -303,7 +305,7 @@ def test_attention_over_time_trains_causally_and_streams(tmp_path):
     settings = TrainSettings("vda-small-causal", size="28x42", clip_length=3, batch=1, steps=2, warmup=1, device="cpu")
     Trainer(settings, tmp_path, resume=False).run(lambda _: None)
     model = vmdepth.load(tmp_path / "last.safetensors")
-    assert model.config.temporal == "causal"
+    assert model.config.head.temporal == "causal"
     clip = torch.rand(1, 3, 3, 28, 42)
     with torch.no_grad():
         depth, _ = model(clip)

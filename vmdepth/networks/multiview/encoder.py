@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vmdepth.networks.attention import attend_in_rows
-from vmdepth.networks.encoder import PATCH, SPECIAL, Block, Encoder, Observed, Observer, Watch
+from vmdepth.networks.encoder import PATCH, SPECIAL, AttentionInputs, Block, Encoder, Observer, Watch
 from vmdepth.networks.multiview.memory import Slices
 from vmdepth.networks.multiview.reference_view import Reference, reference_view
 from vmdepth.networks.multiview.rotary import GridRotation, patch_positions, shared_positions
@@ -70,7 +70,7 @@ class ViewEncoder(Encoder):
                 tokens = _through_each_view(block, tokens, slices, own if rotates else None, record)
             if observe is not None and record is not None:
                 query, key = (torch.cat(parts).unflatten(0, (-1, views)) for parts in (record.queries, record.keys))
-                observe(Observed(index, "global" if rotates and index % 2 == 1 else "local", query, key))
+                observe(AttentionInputs(index, "global" if rotates and index % 2 == 1 else "local", query, key))
 
     def _embed_all(
         self, images: Tensor, grid: tuple[int, int], count: int, prepare: Callable[[Tensor], Tensor]

@@ -1,4 +1,4 @@
-"""What a run starts from: the network with its first weights, the clips, the teacher, the optimiser's groups."""
+"""The setup of a run: the network with its first weights, the clips, the teacher, the optimiser's groups."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from vmdepth import checkpoint
-from vmdepth.data.mixture import Source, long_enough, parse_mixture
+from vmdepth.data.mixture import ClipSource, long_enough, parse_mixture
 from vmdepth.networks.encoder import Encoder
 from vmdepth.networks.mobilenet import MobileNet
 from vmdepth.networks.presets import PRESETS, NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.training.precompute import LabelledVideo, is_precomputed, read_index
 from vmdepth.training.settings import TrainSettings
+from vmdepth.training.teacher_depth import LabelledVideo, is_precomputed, read_index
 from vmdepth.training.teachers import Teacher
 from vmdepth_runtime.errors import InputError
 
@@ -44,18 +44,15 @@ def network(settings: TrainSettings) -> VideoDepth:
     given = checkpoint.load_video(settings.init)
     if given.config.depth == "metric":
         raise InputError(f"{settings.init}: gives metres, and training is for relative depth")
-    if given.config.head == "attention" == asked.head:
-        window = asked.window if asked.temporal == "causal" else None
-        given = checkpoint.load_video(settings.init, asked.temporal, window)
+    if given.config.head.shares_weights(asked.head):
+        given = given.with_head(asked.head)
     asked = replace(asked, output=given.config.output)
-    if given.config.head == "none":
-        asked_without_heads = replace(asked, **_heads(given.config))
-        if asked_without_heads == given.config:
-            model = _built(asked, settings)
-            model.load_state_dict(given.state_dict(), strict=False)
-            return model
-    elif given.config == asked:
+    if given.config == asked:
         return given
+    if not given.heads and replace(asked, head=given.config.head, taps=given.config.taps) == given.config:
+        model = _built(asked, settings)
+        model.load_state_dict(given.state_dict(), strict=False)
+        return model
     raise InputError(f"{settings.init}: is not a '{settings.preset}' network; choose its own preset")
 
 
@@ -64,17 +61,11 @@ def _built(config: NetworkConfig, settings: TrainSettings) -> VideoDepth:
         return VideoDepth(config)
     except ValueError as error:
         raise InputError(
-            f"preset '{settings.preset}' with head={config.head}, taps={','.join(config.taps)}: {error}"
+            f"preset '{settings.preset}' with head={config.head.kind}, taps={','.join(config.taps)}: {error}"
         ) from None
 
 
-def _heads(config: NetworkConfig) -> dict[str, Any]:
-    """All of a configuration that is about temporal heads."""
-    names = ("head", "taps", "temporal_width", "head_dim", "d_state", "expand", "temporal", "window")
-    return {name: getattr(config, name) for name in names}
-
-
-def clips_and_teacher(settings: TrainSettings, device: torch.device) -> tuple[list[Source], Teacher | None]:
+def clips_and_teacher(settings: TrainSettings, device: torch.device) -> tuple[list[ClipSource], Teacher | None]:
     """The sources of clips, and the network that labels them while training, if one has to.
 
     Raises InputError for footage without depth and without a teacher, and for a teacher or textures with nothing to do.
@@ -94,9 +85,9 @@ def clips_and_teacher(settings: TrainSettings, device: torch.device) -> tuple[li
     path = Path(settings.teacher)
     if not is_precomputed(path):
         teacher = Teacher(path, device)
-        if settings.clip_length > teacher.most_frames:
+        if teacher.longest_clip is not None and settings.clip_length > teacher.longest_clip:
             raise InputError(
-                f"clip_length={settings.clip_length}: the teacher {path} sees {teacher.most_frames} frames at most"
+                f"clip_length={settings.clip_length}: the teacher {path} sees {teacher.longest_clip} frames at most"
             )
         return sources, teacher
     index = read_index(path)

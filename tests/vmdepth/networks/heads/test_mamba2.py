@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vmdepth.networks.mamba2 import Mamba2
+from vmdepth.networks.heads.mamba2 import Mamba2
 
 
 @pytest.fixture(scope="module")

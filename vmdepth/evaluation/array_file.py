@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from vmdepth_runtime.errors import WorkError
 
 
-class Spool(Sequence[NDArray[Any]]):
-    """A growing sequence of arrays in a nameless temporary file, which goes with the last spool that reads it.
+class ArrayFile(Sequence[NDArray[Any]]):
+    """A growing sequence of arrays in a nameless temporary file, which goes with the last that reads it.
 
-    A slice is a spool over the same file, without what is appended later.
+    A slice is one over the same file, without what is appended later.
     """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the spool)
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as this)
         self._places: list[int] = []
 
     def append(self, values: NDArray[Any]) -> None:
@@ -39,10 +39,10 @@ class Spool(Sequence[NDArray[Any]]):
     @overload
     def __getitem__(self, index: int) -> NDArray[Any]: ...
     @overload
-    def __getitem__(self, index: slice) -> Spool: ...
-    def __getitem__(self, index: int | slice) -> NDArray[Any] | Spool:
+    def __getitem__(self, index: slice) -> ArrayFile: ...
+    def __getitem__(self, index: int | slice) -> NDArray[Any] | ArrayFile:
         if isinstance(index, slice):
-            part = Spool.__new__(Spool)
+            part = ArrayFile.__new__(ArrayFile)
             part._file, part._places = self._file, self._places[index]
             return part
         self._file.seek(self._places[index])

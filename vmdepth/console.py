@@ -1,0 +1,62 @@
+"""What `vmdepth-train` and `vmdepth-precompute` say on a terminal, also as several processes of torchrun."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from vmdepth_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def open_console() -> Console:
+    """Where the command speaks: stderr, of the first process alone."""
+    from rich.console import Console
+
+    return Console(stderr=True, quiet=_others())
+
+
+def say(console: Console, text: str) -> None:
+    """One line, as it is."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def said_once() -> Iterator[None]:
+    """What is wrong with the settings is wrong in every process of torchrun; the first one says it."""
+    try:
+        yield
+    except InputError:
+        if _others():
+            sys.exit(2)
+        raise
+
+
+@contextmanager
+def progress_bar(console: Console, total: int, done: int) -> Iterator[Callable[..., None]]:
+    """A bar on a terminal. Yields what moves it on: (done, text, total where that changes)."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        MofNCompleteColumn(),
+        BarColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=total, completed=done)
+
+        def advance(done: int, text: str, total: int | None = None) -> None:
+            bar.update(task, completed=done, description=text, total=total)
+
+        yield advance
+
+
+def _others() -> bool:
+    """Whether this is another process than the first."""
+    return int(os.environ.get("RANK", 0)) > 0

@@ -1,0 +1,161 @@
+"""From settings to figures: opens models and data, evaluates, and writes what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from vmdepth.checkpoint import load_video
+from vmdepth.data.rgbd import RgbdFolder, RgbdFrame
+from vmdepth.evaluation.accuracy import FARTHEST
+from vmdepth.evaluation.figures import BUCKET, Evaluation, evaluate_sequences
+from vmdepth.evaluation.plots import check_plots, write_plots
+from vmdepth.evaluation.recording import Model
+from vmdepth.evaluation.sequences import HeldOut, Scenes, open_data
+from vmdepth.evaluation.settings import EvalSettings
+from vmdepth.evaluation.sheet import Sheet, check_sheet
+from vmdepth.evaluation.video import check_video, write_video
+from vmdepth.evaluation.whole_clip import ClipNetwork
+from vmdepth.official.preparation import network_size
+from vmdepth.session import TorchSession, open_session
+from vmdepth_runtime.atomic_files import check_target, write_report
+from vmdepth_runtime.contract import Resize
+from vmdepth_runtime.errors import InputError
+
+OFFICIAL_PICTURE = (480, 640)  # height and width, as of the indoor benchmarks that depth networks are compared on
+
+Data = HeldOut | RgbdFolder | Scenes
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """data: what the models were evaluated on."""
+
+    data: Data
+    evaluation: Evaluation
+
+
+def evaluate(settings: EvalSettings) -> Evaluated:
+    """Stream the data through the models, frame by frame, work out the figures and write what was asked for.
+
+    Args:
+        settings: what `vmdepth-eval` takes.
+
+    Returns:
+        The data and all figures, the models in the order of `settings.models`.
+
+    Raises:
+        InputError: for models, data or outputs that cannot be, before any work.
+        WorkError: where an output cannot be written.
+    """
+    _check_outputs(settings)
+    data = open_data(settings.data)
+    models, size = _open(settings, data)
+    sequences, titles, groups = _sequences(data, OFFICIAL_PICTURE if settings.official else size)
+    sheet = Sheet(sequences, titles) if settings.sheet else None
+    resize: Resize = "cubic" if settings.official else "area"
+    evaluation = evaluate_sequences(models, sequences, resize, titles, groups, sheet)
+    if settings.report:
+        write_report(_facts(evaluation, settings), settings.report)
+    if settings.plots:
+        write_plots(evaluation, list(settings.models), settings.plots)
+    if sheet and settings.sheet:
+        sheet.write(settings.sheet)
+    if settings.video:
+        write_video(evaluation, sequences[0], settings.video)
+    return Evaluated(data, evaluation)
+
+
+def open_models(paths: Sequence[Path], size: tuple[int, int] | None) -> tuple[list[Model], tuple[int, int]]:
+    """Models in the order of the paths, and height and width of the first.
+
+    Args:
+        paths: checkpoints or step graphs.
+        size: height and width that all must have, pixels; None leaves it to them. A checkpoint has no size of its own:
+            it takes this, or that of a step graph it is compared with where its stride allows, or its usual one.
+
+    Raises:
+        InputError: naming the file, for a model that cannot be opened, takes several streams, or is of another size.
+    """
+    opened: dict[int, tuple[Model, tuple[int, int]]] = {}
+    common = size
+    # Step graphs first: they say the size.
+    for number, path in sorted(enumerate(paths), key=lambda one: one[1].suffix != ".onnx"):
+        model, has = _open_model(path, common)
+        if size is not None and has != size:
+            raise InputError(
+                f"{path}: made for {has[0]}x{has[1]}, official preparation gives {size[0]}x{size[1]}; export it again "
+                f"with --size {size[0]}x{size[1]}"
+            )
+        common = common or has
+        opened[number] = model, has
+    return [opened[number][0] for number in range(len(paths))], opened[0][1]
+
+
+def _open_model(path: Path, size: tuple[int, int] | None) -> tuple[Model, tuple[int, int]]:
+    """A model, and its height and width: `size` where it has none of its own."""
+    if path.suffix in (".safetensors", ".pth", ".pt"):
+        network = load_video(path)
+        stride = network.config.stride
+        if size is None or size[0] % stride or size[1] % stride:
+            size = network.config.usual_size
+        return TorchSession(network, *size) if network.can_step else ClipNetwork(network, *size), size
+    session = open_session(path)
+    contract = session.contract
+    if contract.streams != 1:
+        raise InputError(f"{path}: takes {contract.streams} streams at once; export it again with --streams 1")
+    return session, (contract.height, contract.width)
+
+
+def _open(settings: EvalSettings, data: Data) -> tuple[list[Model], tuple[int, int]]:
+    """The models, and height and width of the first."""
+    paths = list(settings.models.values())
+    if not settings.official:
+        return open_models(paths, None)
+    if isinstance(data, HeldOut):
+        return open_models(paths, network_size(*OFFICIAL_PICTURE))
+    shapes = {folder[0].image.shape[:2] for folder in (data.folders if isinstance(data, Scenes) else (data,))}
+    if len(shapes) > 1:
+        raise InputError(
+            f"{settings.data}: has pictures of several sizes, official preparation one for each; give one folder"
+        )
+    return open_models(paths, network_size(*shapes.pop()))
+
+
+def _sequences(
+    data: Data, size: tuple[int, int]
+) -> tuple[Sequence[Iterable[RgbdFrame]], tuple[str, ...], tuple[str, ...]]:
+    """The sequences, their titles, and their groups where they are in some. size: of rendered clips, pixels."""
+    if isinstance(data, Scenes):
+        return data.folders, data.names, data.groups
+    sequences: Sequence[Iterable[RgbdFrame]] = data.sequences(*size) if isinstance(data, HeldOut) else [data]
+    return sequences, tuple(f"sequence {number}" for number in range(len(sequences))), ()
+
+
+def _check_outputs(settings: EvalSettings) -> None:
+    if settings.report:
+        check_target(settings.report)
+    if settings.plots:
+        check_plots(settings.plots)
+    if settings.sheet:
+        check_sheet(settings.sheet)
+    if settings.video:
+        check_video(settings.video)
+
+
+def _facts(evaluation: Evaluation, settings: EvalSettings) -> dict[str, object]:
+    """The report."""
+    models = zip(settings.models.values(), evaluation.models, strict=True)
+    return {
+        "data": settings.data,
+        "official": settings.official,
+        "frames": evaluation.frames,
+        "farthest_m": FARTHEST,
+        "bucket_frames": BUCKET,
+        "models": [{"model": str(path)} | model.to_dict() for path, model in models],
+        "groups": evaluation.groups,
+        "mean_map": asdict(evaluation.mean_map) if evaluation.mean_map else None,
+        "parabola": asdict(evaluation.parabola),
+        "parabolas": [asdict(one) for one in evaluation.parabolas],
+    }

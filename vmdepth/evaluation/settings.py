@@ -1,0 +1,33 @@
+"""Every setting of `vmdepth-eval`, its default in sight. Imports nothing heavy: the command's help reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+CLIPS, FRAMES = 64, 16
+"""Held-out rendered clips, and frames of each, where nobody says another number."""
+
+
+@dataclass(frozen=True)
+class EvalSettings:
+    """model: checkpoint or step graph (.safetensors, .pth, .onnx). data: "rendered", "rendered:CLIPS",
+    "rendered:CLIPSxFRAMES", an RGB-D folder or a folder of such. against: a second model, evaluated beside the first.
+
+    report, plots, sheet, video: what to write beside the figures: JSON, a folder of curves, a contact sheet (.png), a
+    film of the first sequence (.mp4). official: prepare pictures as Depth Anything does.
+    """
+
+    model: Path
+    data: str
+    against: Path | None = None
+    report: Path | None = None
+    plots: Path | None = None
+    sheet: Path | None = None
+    video: Path | None = None
+    official: bool = False
+
+    @property
+    def models(self) -> dict[str, Path]:
+        """The models by what they are called in reports."""
+        return {"model": self.model} | ({"against": self.against} if self.against else {})

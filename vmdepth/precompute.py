@@ -1,0 +1,45 @@
+"""`vmdepth-precompute`: ask a teacher for the depth of videos once for all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from vmdepth.console import open_console, progress_bar, say
+from vmdepth.training.precompute_settings import PrecomputeSettings
+from vmdepth_runtime.cli import run_command
+
+
+@click.command("vmdepth-precompute")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--teacher", type=click.Path(path_type=Path), required=True, help="Checkpoint that gives the depth.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of the depth.")
+@click.option("--side", type=click.IntRange(16), default=PrecomputeSettings.side, show_default=True,
+              help="Shorter side it sees, pixels.")  # fmt: skip
+@click.option("--device", default=PrecomputeSettings.device, show_default=True)
+def command(**options: Any) -> None:
+    """Write a teacher's depth of all videos in DATA; train with data=DATA teacher=OUT.
+
+    What is there already stays, so a stopped run goes on by the same command. For several processes, every one of which
+    does its part: torchrun --nproc-per-node N -m vmdepth.precompute ...
+    """
+    from vmdepth.training.precompute import precompute
+
+    settings = PrecomputeSettings(**options)
+    console = open_console()
+    with progress_bar(console, 1, 0) as advance:
+        done = precompute(settings, lambda spans, total, videos: advance(spans, f"{videos} videos", total))
+    for reason in done.left_out:
+        say(console, f"left out: {reason}")
+    out = settings.out
+    say(console, f"{out}: depth of {done.videos} videos; train with data={settings.data} teacher={out}")
+
+
+def main() -> NoReturn:
+    run_command(command)
+
+
+if __name__ == "__main__":
+    main()
