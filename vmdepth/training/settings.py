@@ -196,6 +196,17 @@ def _checked(settings: TrainSettings) -> TrainSettings:
     if settings.preset not in PRESETS:
         raise InputError(f"preset '{settings.preset}': there are {', '.join(PRESETS)}")
     network = _network(settings)
+    _check_size(settings, network)
+    if settings.textures:
+        find_photographs(Path(settings.textures))
+    _check_values(settings)
+    longest = network.head.longest_clip
+    if longest is not None and settings.clip_length > longest:
+        raise InputError(f"clip_length={settings.clip_length}: the network sees {longest} frames at most")
+    return settings
+
+
+def _check_size(settings: TrainSettings, network: NetworkConfig) -> None:
     try:
         height, width = settings.height_width
     except ValueError:
@@ -205,8 +216,10 @@ def _checked(settings: TrainSettings) -> TrainSettings:
         check_size(height, width, network.stride)
     except ValueError as error:
         raise InputError(f"preset '{settings.preset}': {error}") from None
-    if settings.textures:
-        find_photographs(Path(settings.textures))
+
+
+def _check_values(settings: TrainSettings) -> None:
+    """Raise InputError for a setting that is out of its range, whatever the others are."""
     for key, choices in (("fit", get_args(Fit)), ("precision", ("fp32", "bf16"))):
         if getattr(settings, key) not in choices:
             raise InputError(f"{key}={getattr(settings, key)}: there are {', '.join(choices)}")
@@ -221,13 +234,9 @@ def _checked(settings: TrainSettings) -> TrainSettings:
             raise InputError(f"{key}={value}: must be finite")
     if settings.seed >= _SEEDS:
         raise InputError(f"seed={settings.seed}: must be below {_SEEDS}")
-    longest = network.head.longest_clip
-    if longest is not None and settings.clip_length > longest:
-        raise InputError(f"clip_length={settings.clip_length}: the network sees {longest} frames at most")
     for key in ("p_single_frame", "ema"):
         if getattr(settings, key) > 1:
             raise InputError(f"{key}={getattr(settings, key)}: must be from 0 to 1")
-    return settings
 
 
 _SEEDS = 10**10  # each has 10^8 numbers for its clips, below 2^63

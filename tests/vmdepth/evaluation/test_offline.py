@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import vmdepth
-from vmdepth.official.offline import offline_depth
+from vmdepth.evaluation.offline import offline_depth
 
 
 @pytest.fixture(scope="module")
