@@ -258,3 +258,21 @@ def test_help_shows_the_defaults_of_the_settings_and_the_command_takes_them(monk
     with pytest.raises(WorkError, match="enough"):
         command.main(words, standalone_mode=False)
     assert given == [CalibrationSettings(Path("a.onnx"), "b.mp4", Path("c.onnx"))]
+
+
+def test_calibration_needs_no_torch(tmp_path):
+    """A board has none: a graph in, a quantised graph out, proven, in a process that cannot import it."""
+    code = (
+        "import sys\n"
+        "sys.modules['torch'] = None\n"
+        "from pathlib import Path\n"
+        "from vmdepth_calibrate import CalibrationSettings, calibrate\n"
+        "from vmdepth_runtime import bundled\n"
+        "settings = CalibrationSettings(bundled.MODEL, str(bundled.CLIP), Path(sys.argv[1]), frames=8)\n"
+        "assert calibrate(settings).parity.agrees\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "q.onnx")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "q.onnx").is_file()

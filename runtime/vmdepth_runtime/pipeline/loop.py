@@ -70,7 +70,7 @@ def run_pipeline(
                 statistics.add_broken(stream, frame.index)
                 if strict:
                     raise _not_finite(batch, readers[stream], frame.index)
-            writers[stream].put(frame, result.depth, interrupt)
+            writers[stream].put(frame, result, interrupt)
             count += 1
         statistics.add_step(done - start, batch.step_ms / 1e3)
         advance(count)

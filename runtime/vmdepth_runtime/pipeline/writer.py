@@ -7,6 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from threading import Condition, Thread, get_native_id
 
 import numpy as np
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.colour_map import ColourRange, colourise
 from vmdepth_runtime.depth.resize import DepthResizer
+from vmdepth_runtime.depth.stream_batch import StreamDepth
 from vmdepth_runtime.errors import WorkError
 from vmdepth_runtime.pipeline.interrupt import Interruptible
+from vmdepth_runtime.sessions.base import StepOutputs
 from vmdepth_runtime.sinks.base import Sink
 from vmdepth_runtime.sources.base import SourceFrame, VideoInfo
 from vmdepth_runtime.stage_timer import StageTimer
@@ -26,6 +29,21 @@ _LOOK = 0.5  # seconds between two looks at whether an interrupt came
 _PATIENCE = 5.0  # seconds that outputs may stand still once one came
 _NICER = 10  # steps of priority below the network
 _NOTHING = 128  # gray level of a picture without depth: none of the colours of depth
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A copy of what the network gave for one frame; its arrays are made once, and used again."""
+
+    depth: NDArray[np.float32]
+    outputs: StepOutputs
+
+    def take(self, result: StreamDepth) -> None:
+        np.copyto(self.depth, result.depth)
+        for name, array in result.outputs.items():
+            if name not in self.outputs:
+                self.outputs[name] = np.empty_like(array)
+            np.copyto(self.outputs[name], array)
 
 
 class Writer:
@@ -61,8 +79,8 @@ class Writer:
         self._bring_back = DepthResizer(resize)
         self._depth = np.empty((info.height, info.width), np.float32)
         self._picture = np.zeros((info.height, info.width, 3), np.uint8)
-        self._free = [np.empty(model_size, np.float32) for _ in range(_WAITING + 1)]
-        self._queue: deque[tuple[SourceFrame, NDArray[np.float32]]] = deque()
+        self._free = [_Kept(np.empty(model_size, np.float32), {}) for _ in range(_WAITING + 1)]
+        self._queue: deque[tuple[SourceFrame, _Kept]] = deque()
         self._changed = Condition()
         self._end = self._over = False
         self._written = 0
@@ -71,12 +89,12 @@ class Writer:
         self._thread = Thread(target=self._run, name=self.pulse.name, daemon=True)
         self._thread.start()
 
-    def put(self, frame: SourceFrame, depth: NDArray[np.float32], interrupt: Interruptible) -> None:
+    def put(self, frame: SourceFrame, result: StreamDepth, interrupt: Interruptible) -> None:
         """Have a frame written. Waits while the outputs are behind; after an interrupt only for as long as they move.
 
         Args:
             frame: Of the source.
-            depth: Of the model, float32 `[h, w]`; copied.
+            result: What the network gave for it; copied.
             interrupt: Whether one came.
 
         Raises:
@@ -87,10 +105,10 @@ class Writer:
             self._wait(lambda: bool(self._free or self._error), interrupt)
             if self._error is not None:
                 raise self._error
-            copy = self._free.pop()
-        np.copyto(copy, depth)
+            kept = self._free.pop()
+        kept.take(result)
         with self._changed:
-            self._queue.append((frame, copy))
+            self._queue.append((frame, kept))
             self._changed.notify_all()
 
     def finish(self, interrupt: Interruptible) -> None:
@@ -137,12 +155,12 @@ class Writer:
                     self._changed.wait_for(lambda: self._queue or self._end)
                     if not self._queue:
                         return
-                    frame, depth = self._queue.popleft()
+                    frame, kept = self._queue.popleft()
                 with self.pulse:
-                    self._write(frame, depth)
+                    self._write(frame, kept)
                 with self._changed:
                     self._written += 1
-                    self._free.append(depth)
+                    self._free.append(kept)
                     self._changed.notify_all()
         except BaseException as error:  # raised by `put` and `finish`, in the thread that can do something about it
             with self._changed:
@@ -152,7 +170,8 @@ class Writer:
                 self._over = True
                 self._changed.notify_all()
 
-    def _write(self, frame: SourceFrame, depth: NDArray[np.float32]) -> None:
+    def _write(self, frame: SourceFrame, kept: _Kept) -> None:
+        depth = kept.depth
         self._bring_back(depth, self._depth)
         if self._colours is not None:
             if np.isfinite(depth.flat[0]):  # where the network fails, all of it is NaN
@@ -162,7 +181,7 @@ class Writer:
                 self._picture.fill(_NOTHING)
         for sink in self.sinks:
             self._at = sink
-            sink.write(frame, self._depth, self._picture)
+            sink.write(frame, self._depth, self._picture, kept.outputs)
         self._at = None
 
 

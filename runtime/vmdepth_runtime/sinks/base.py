@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.sessions.base import StepOutputs
 from vmdepth_runtime.sources.base import SourceFrame, VideoInfo
 
 
@@ -72,6 +73,7 @@ class Sink(ABC):
         name: what it is called now, safe to print.
         notes: what about the output is not as the source was, a line each.
         frames: how many it took.
+        outputs: of the network, for the frame that is being written, by the names of `contract.OUTPUTS`.
     """
 
     example: ClassVar[str] = ""
@@ -86,6 +88,7 @@ class Sink(ABC):
         self.facts = facts
         self.notes: list[str] = []
         self.frames = 0
+        self.outputs: StepOutputs = {}
 
     @classmethod
     @abstractmethod
@@ -107,17 +110,25 @@ class Sink(ABC):
         if cls.needs_camera and not has_camera:
             raise InputError(f"{target}: points need the camera; give --fov DEGREES or --intrinsics FX,FY,CX,CY")
 
-    def write(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> None:
+    def write(
+        self,
+        frame: SourceFrame,
+        depth: NDArray[np.float32],
+        colour: NDArray[np.uint8],
+        outputs: StepOutputs | None = None,
+    ) -> None:
         """Take one frame.
 
         Args:
             frame: of the size that the source's info says.
             depth: float32 `[H, W]`, all NaN where there is none.
             colour: uint8 `[H, W, 3]` RGB, read only where the sink `wants_colour`.
+            outputs: all that the network gave for the frame, at its own size; `self.outputs` while it is written.
 
         Raises:
             WorkError: it cannot be written.
         """
+        self.outputs = outputs or {}
         with writing(self.name):
             self._write(frame, depth, colour)
         self.frames += 1

@@ -101,7 +101,7 @@ class PfmSink(PerFrameSink):
 """
 MAIN = """
 import sys
-from vmdepth_runtime.pipeline.run import main
+from vmdepth_runtime.pipeline.cli import main
 from vmdepth_runtime.sinks import formats
 formats.__path__.append(sys.argv.pop(1))
 main()
