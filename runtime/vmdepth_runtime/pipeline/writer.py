@@ -59,7 +59,7 @@ class Writer:
 
     Attributes:
         sinks: As given.
-        pulse: Of the thread.
+        timer: Of the thread.
         bounds: The colour range of the last frame, in the unit of the depth; None before any.
     """
 
@@ -73,7 +73,7 @@ class Writer:
         model_size: tuple[int, int],
     ) -> None:
         self.sinks = sinks
-        self.pulse = StageTimer(f"writing {name}")
+        self.timer = StageTimer(f"writing {name}")
         self.bounds: tuple[float, float] | None = None
         self._colours = colours
         self._bring_back = DepthResizer(resize)
@@ -86,7 +86,7 @@ class Writer:
         self._written = 0
         self._at: Sink | None = None  # the sink that a frame is being written to
         self._error: BaseException | None = None
-        self._thread = Thread(target=self._run, name=self.pulse.name, daemon=True)
+        self._thread = Thread(target=self._run, name=self.timer.name, daemon=True)
         self._thread.start()
 
     def put(self, frame: SourceFrame, result: StreamDepth, interrupt: Interruptible) -> None:
@@ -120,7 +120,7 @@ class Writer:
         self._thread.join()
         if self._error is not None:
             raise self._error
-        with self.pulse:
+        with self.timer:
             for sink in self.sinks:
                 sink.close()
 
@@ -145,7 +145,7 @@ class Writer:
             patience = patience - _LOOK if interrupt.pressed and written == self._written else _PATIENCE
             written = self._written
             if patience <= 0:
-                raise WorkError(f"{self.pulse.name} stands still; given up")
+                raise WorkError(f"{self.timer.name} stands still; given up")
 
     def _run(self) -> None:
         _give_way()
@@ -156,7 +156,7 @@ class Writer:
                     if not self._queue:
                         return
                     frame, kept = self._queue.popleft()
-                with self.pulse:
+                with self.timer:
                     self._write(frame, kept)
                 with self._changed:
                     self._written += 1
