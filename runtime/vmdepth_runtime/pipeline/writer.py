@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Condition, Thread, get_native_id
@@ -33,15 +33,17 @@ _NOTHING = 128  # gray level of a picture without depth: none of the colours of 
 
 @dataclass(frozen=True)
 class _Kept:
-    """A copy of what the network gave for one frame; its arrays are made once, and used again."""
+    """A copy of what the sinks need of one frame's result; its arrays are made once, and used again."""
 
     depth: NDArray[np.float32]
     outputs: StepOutputs
 
-    def take(self, result: StreamDepth) -> None:
+    def take(self, result: StreamDepth, draws: Iterable[str]) -> None:
+        """draws: the outputs that sinks need beside the depth."""
         np.copyto(self.depth, result.depth)
-        for name, array in result.outputs.items():
-            if name not in self.outputs:
+        for name in draws:
+            array = result.outputs[name]
+            if name not in self.outputs:  # only the network knows how long each is
                 self.outputs[name] = np.empty_like(array)
             np.copyto(self.outputs[name], array)
 
@@ -75,6 +77,7 @@ class Writer:
         self.sinks = sinks
         self.timer = StageTimer(f"writing {name}")
         self.bounds: tuple[float, float] | None = None
+        self._draws = {name for sink in sinks for name in sink.draws}
         self._colours = colours
         self._bring_back = DepthResizer(resize)
         self._depth = np.empty((info.height, info.width), np.float32)
@@ -94,7 +97,7 @@ class Writer:
 
         Args:
             frame: Of the source.
-            result: What the network gave for it; copied.
+            result: What the network gave for it; its depth, and the outputs that sinks draw, are copied.
             interrupt: Whether one came.
 
         Raises:
@@ -106,7 +109,7 @@ class Writer:
             if self._error is not None:
                 raise self._error
             kept = self._free.pop()
-        kept.take(result)
+        kept.take(result, self._draws)
         with self._changed:
             self._queue.append((frame, kept))
             self._changed.notify_all()
