@@ -3,7 +3,7 @@
 ```python
 from vmdepth_runtime import DepthStream, open_source
 
-with DepthStream() as stream, open_source("walk.mp4") as source:
+with DepthStream() as stream, open_source("demo") as source:
     for frame in source:
         depth = stream(frame.image).depth  # float32 [H, W]; the next call overwrites it
 ```

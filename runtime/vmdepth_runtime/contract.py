@@ -161,10 +161,29 @@ class KeyframeDefaults:
 class StepContract:
     """Everything a session must know about a step graph besides its nodes.
 
-    height, width: of the frame that the graph takes, pixels. streams: the batch B.
-    resize: how a source frame becomes that size; "stretch" scales each axis on its own.
-    depth_kind: "relative" (inverse depth up to scale and shift, larger is nearer) or "metric" (metres, larger is
-    farther). precision: region of the network -> dtype it computes in. parity: range errors measured at conversion.
+    ```python
+    from vmdepth_runtime import DepthStream
+
+    with DepthStream() as stream:
+        contract = stream.contract
+    print(contract.model, contract.height, contract.width, contract.depth_kind, [s.name for s in contract.states])
+    ```
+
+    Attributes:
+        model: what the network is called.
+        weights_hash: digest of the weights that it was made from.
+        height: of the frame that the graph takes, pixels.
+        width: likewise.
+        states: what the network remembers, in the graph's order.
+        streams: the batch B.
+        resize: how a source frame becomes that size; "stretch" scales each axis on its own.
+        depth_kind: "relative" (inverse depth up to scale and shift, larger is nearer) or "metric" (metres, larger is
+            farther).
+        keyframes: where key-frame anchoring starts from.
+        precision: region of the network -> dtype it computes in.
+        producer: what wrote the graph.
+        parity: range errors measured at conversion.
+        version: of the contract; this runtime speaks `CONTRACT_VERSION`.
     """
 
     model: str
@@ -210,7 +229,15 @@ class StepContract:
 
     @classmethod
     def from_json(cls, text: str | None, file: str) -> StepContract:
-        """Read a graph's metadata. Raises InputError, naming `file`, when missing, broken or of another version."""
+        """Read a graph's metadata.
+
+        Args:
+            text: the JSON object; None where there is none.
+            file: that it is from, for errors.
+
+        Raises:
+            InputError: it is missing, broken or of another version; names the file.
+        """
         if not text:
             raise InputError(f"{file}: not a vmdepth step graph (no '{METADATA_KEY}' metadata); {REBUILD}")
         try:

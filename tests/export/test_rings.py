@@ -106,8 +106,8 @@ def test_a_stream_goes_on_from_its_states_and_forgets_on_reset(case):
         depth = one.step()["depth"].copy()
         first = depth if first is None else first
         if number == 44:
-            one.save(0, place := one.snapshot())
-            other.restore(0, place)
+            one.save(0, snapshot := one.snapshot())
+            other.restore(0, snapshot)
     for image in images[45:]:
         other.frame[...] = image
         again = other.step()["depth"]

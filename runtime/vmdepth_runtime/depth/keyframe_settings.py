@@ -11,14 +11,28 @@ from vmdepth_runtime.errors import InputError
 
 @dataclass(frozen=True)
 class KeyframeSettings(KeyframeDefaults):
-    """capacity: key frames at most. interval: frames between two of them; sooner only where nothing is alike. min_gap:
-    frames between a key frame and a visit, and between two resets of the states. similarity: cosine of descriptors from
-    which two frames show one place. max_state_change: above it scale and shift are left as they are. memory: MiB that
-    all kept states may take. follow: share of the way to the fitted scale and shift that a frame goes. drift: share of
-    the depth by which scale or shift may be off before anything is done; less than the default may be what a
-    network that steadies depth still remembers of a fast scene.
+    """How key frames of a stream are kept, and when it goes back to one.
 
-    Raises InputError, naming the option, for what is out of range.
+    ```python
+    from vmdepth_runtime import DepthStream, KeyframeSettings
+
+    with DepthStream(keyframes=KeyframeSettings(capacity=4, drift=0.4)) as stream:
+        print(stream.model)
+    ```
+
+    Attributes:
+        capacity: key frames at most.
+        interval: frames between two of them; sooner only where nothing is alike.
+        min_gap: frames between a key frame and a visit, and between two resets of the states.
+        similarity: cosine of descriptors from which two frames show one place.
+        max_state_change: above it scale and shift are left as they are.
+        memory: MiB that all kept states may take.
+        follow: share of the way to the fitted scale and shift that a frame goes.
+        drift: share of the depth by which scale or shift may be off before anything is done; less than the default may
+            be what a network that steadies depth still remembers of a fast scene.
+
+    Raises:
+        InputError: one is out of range; names the option.
     """
 
     memory: float = 256.0
@@ -42,5 +56,13 @@ class KeyframeSettings(KeyframeDefaults):
 
     @classmethod
     def of(cls, defaults: KeyframeDefaults, **changes: Any) -> KeyframeSettings:
-        """A model's own settings, but for what is given (None is not)."""
+        """A model's own settings, but for what is given.
+
+        Args:
+            defaults: of the model.
+            changes: fields that differ from those; one that is None does not.
+
+        Raises:
+            InputError: one is out of range; names the option.
+        """
         return replace(cls(**asdict(defaults)), **{k: v for k, v in changes.items() if v is not None})

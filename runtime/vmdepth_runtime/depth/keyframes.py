@@ -58,10 +58,23 @@ class Visit:
 class KeyframeBank:
     """The key frames of one stream.
 
-    session: whose states are kept and set back. stream: its number there. Raises InputError when not one set of states
-    fits into the memory that settings allow.
+    Args:
+        settings: how many key frames are kept, and when the stream goes back to one.
+        session: whose states are kept and set back.
+        stream: its number there.
 
-    Attributes: capacity, how many key frames there can be; scale, shift, what is applied to the depth now; visits.
+    Attributes:
+        settings: as given.
+        capacity: how many key frames there can be.
+        mib: MiB that their states take.
+        visits: the latest ten thousand.
+        added: how many frames became key frames.
+        resets: how often the states were set back.
+        scale: what the depth is multiplied with now.
+        shift: what is added to it then, in its own unit.
+
+    Raises:
+        InputError: not one set of states fits into the memory that the settings allow.
     """
 
     def __init__(self, settings: KeyframeSettings, session: StepSession, stream: int = 0) -> None:
@@ -98,7 +111,10 @@ class KeyframeBank:
     def update(self, depth: NDArray[np.float32], descriptor: NDArray[np.float32], state_change: float) -> None:
         """After a step: note its frame, and correct its depth.
 
-        depth: float32 `[h, w]`, finite, changed in place. descriptor: float32 `[D]`, unit length. state_change: ≥ 0.
+        Args:
+            depth: float32 `[h, w]`, finite, changed in place.
+            descriptor: float32 `[D]`, unit length.
+            state_change: how far the frame moved the states, relative to their size, ≥ 0.
         """
         self._frame += 1
         settings = self.settings

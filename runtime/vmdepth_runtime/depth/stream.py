@@ -25,11 +25,16 @@ class DepthResult:
     """One frame's depth. The arrays are views onto the stream's buffers: **the next frame overwrites them**, so copy
     what you keep.
 
-    depth: float32 `[H, W]`, at the frame's own size. model_depth: float32 `[h, w]`, as the model gave it, anchored to
-    the key frames. Both are relative inverse depth (larger is nearer) unless the model is metric (metres, larger is
-    farther); `stream.contract.depth_kind` says. outputs: all that the network gave, by the names of `contract.OUTPUTS`:
-    of the frame, without the stream axis. finite: False where the network failed on this frame; depth is NaN then, and
-    the stream goes on from a key frame. step_ms: milliseconds that the network took, without resizing.
+    Depth is relative inverse depth (larger is nearer) unless the model is metric (metres, larger is farther);
+    `stream.contract.depth_kind` says.
+
+    Attributes:
+        depth: float32 `[H, W]`, at the frame's own size.
+        model_depth: float32 `[h, w]`, as the model gave it, anchored to the key frames.
+        outputs: all that the network gave for the frame, by the names of `contract.OUTPUTS`, without the stream axis.
+        finite: False where the network failed on this frame; depth is NaN then, and the stream goes on from a key
+            frame.
+        step_ms: milliseconds that the network took, without resizing.
     """
 
     depth: NDArray[np.float32]
@@ -53,17 +58,25 @@ class DepthStream:
     """Depth for one stream of frames, which remembers what it has seen.
 
     ```python
-    with DepthStream("model.onnx") as stream:
-        for frame in frames:
-            depth = stream(frame).depth
+    from vmdepth_runtime import DepthStream, open_source
+
+    with DepthStream() as stream, open_source("demo") as source:
+        for frame in source:
+            result = stream(frame.image)
+            print(frame.time, result.depth.mean(), result.state_change)
     ```
 
-    model: a step graph or an engine, made with `vmdepth-export`; None takes the bundled one. threads: for one step on
-    the CPU; None takes all cores. device: of ONNX Runtime, "cpu" or "cuda"; None takes CUDA where it can. resize: one
-    of `vmdepth_runtime.contract.RESIZES`. keyframes: how the stream is anchored; True is as the model says, False not
-    at all. Raises InputError when the model is missing, breaks the contract or was made for several streams.
+    A frame of another size than the one before starts the stream anew: every state back to its initial value.
 
-    A frame of another size than the one before starts the stream anew: the states go back to zero.
+    Args:
+        model: a step graph or an engine, made with `vmdepth-export`; None takes the bundled one.
+        threads: for one step on the CPU; None takes all cores.
+        device: of ONNX Runtime, "cpu" or "cuda"; None takes CUDA where it can.
+        resize: one of `vmdepth_runtime.contract.RESIZES`.
+        keyframes: how the stream is anchored; True is as the model says, False not at all.
+
+    Raises:
+        InputError: the model is missing, breaks the contract, or was made for several streams.
     """
 
     def __init__(
@@ -103,7 +116,14 @@ class DepthStream:
     def __call__(self, frame: NDArray[np.uint8]) -> DepthResult:
         """Depth of the next frame.
 
-        frame: uint8 `[H, W, 3]` RGB, at least 14 pixels each way. Raises ValueError on anything else.
+        Args:
+            frame: uint8 `[H, W, 3]` RGB, at least 14 pixels each way.
+
+        Returns:
+            Its depth and what else the network gave, in buffers that the next call overwrites.
+
+        Raises:
+            ValueError: the frame is anything else.
         """
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
             raise ValueError(f"a frame is uint8 [H, W, 3] RGB, not {frame.dtype} {list(frame.shape)}")
@@ -121,7 +141,7 @@ class DepthStream:
         return DepthResult(self._depth, result.depth, result.outputs, result.finite, self._batch.step_ms)
 
     def reset(self) -> None:
-        """Start anew: the states go back to zero. Key frames stay."""
+        """Start anew: every state back to its initial value. Key frames stay."""
         self._batch.restart(0)
 
     def close(self) -> None:

@@ -20,9 +20,10 @@ from vmdepth_runtime.sessions.base import StepOutputs, StepSession
 class StreamDepth:
     """What a step gives for one stream. The arrays are buffers: **the next step overwrites them**.
 
-    depth: float32 `[h, w]` at the model's size, anchored to the key frames; all NaN where the network failed. outputs:
-    what the network gave for this stream, by the names of `contract.OUTPUTS`. finite: whether network and states are as
-    they should be.
+    Attributes:
+        depth: float32 `[h, w]` at the model's size, anchored to the key frames; all NaN where the network failed.
+        outputs: what the network gave for this stream, by the names of `contract.OUTPUTS`, without the stream axis.
+        finite: whether network and states are as they should be.
     """
 
     depth: NDArray[np.float32]
@@ -33,11 +34,20 @@ class StreamDepth:
 class StreamBatch:
     """The streams of a session.
 
-    session: loaded, for B streams; closed by whoever made it. resize: one of `contract.RESIZES`. keyframes: None
-    switches anchoring off.
+    Args:
+        session: loaded, for B streams; closed by whoever made it.
+        resize: one of `contract.RESIZES`.
+        keyframes: how the streams are anchored; None switches that off.
 
-    Attributes: banks, a `KeyframeBank` per stream, or none; step_ms, milliseconds of the last step, without resizing;
-    broken, steps that were not finite, per stream.
+    Attributes:
+        session: as given.
+        contract: that of the session.
+        banks: a `KeyframeBank` per stream, or none.
+        step_ms: milliseconds of the last step, without resizing.
+        broken: steps that were not finite, per stream.
+
+    Raises:
+        InputError: not one key frame fits into the memory that `keyframes` allows.
     """
 
     def __init__(
@@ -57,8 +67,18 @@ class StreamBatch:
         self._results = [StreamDepth(depth, {}, True) for depth in depths]
 
     def step(self, frames: Sequence[NDArray[np.uint8] | None]) -> list[StreamDepth | None]:
-        """One frame of each stream, uint8 `[H, W, 3]` RGB of any size, of the model's without resizing; None leaves a
-        stream as it is."""
+        """Go one frame further.
+
+        Args:
+            frames: one for each stream, uint8 `[H, W, 3]` RGB of any size; one of the model's size is not resized.
+                None leaves a stream as it is.
+
+        Returns:
+            For each stream its depth, or None where it had no frame.
+
+        Raises:
+            WorkError: the back end failed.
+        """
         for stream, frame in enumerate(frames):
             if frame is not None:
                 resize_frame(frame, self.session.frame[stream], self._resize)

@@ -26,7 +26,6 @@ from vmdepth_runtime.sessions.load import load_session
 from vmdepth_runtime.sinks.base import PinholeCamera, SinkFacts
 from vmdepth_runtime.sinks.open import needs_range, open_sink
 from vmdepth_runtime.sources.base import Source
-from vmdepth_runtime.sources.live import LiveSource
 from vmdepth_runtime.sources.open import open_source
 from vmdepth_runtime.stage_timer import StageTimer
 
@@ -96,9 +95,9 @@ def open_pipeline(settings: RunSettings, outputs: list[tuple[str, ...]], stack: 
         readers.append(FrameReader(source, size, settings.resize, changed))
         stack.callback(readers[-1].close)
     stepping = StageTimer("the network")
-    reading = [reader.source.timer if isinstance(reader.source, LiveSource) else reader.pulse for reader in readers]
-    pulses = [*reading, stepping, *(writer.pulse for writer in writers)]
-    watchdog = stack.enter_context(Watchdog(pulses, settings.live.stall, reporter.say))
+    reading = [reader.source.timer or reader.timer for reader in readers]
+    timers = [*reading, stepping, *(writer.timer for writer in writers)]
+    watchdog = stack.enter_context(Watchdog(timers, settings.live.stall, reporter.say))
     return Pipeline(batch, readers, writers, statistics, reporter, interrupt, stepping, watchdog)
 
 

@@ -88,7 +88,7 @@ def command(intrinsics: str | None, **options: Any) -> None:
     keyframes = {f.name: options.pop(f"keyframe_{f.name}") for f in fields(KeyframeSettings)}
     settings = RunSettings(**options, intrinsics=_parse_intrinsics(intrinsics), keyframes=keyframes, live=live)
 
-    from vmdepth_runtime.pipeline.run import run  # ONNX Runtime, PyAV and OpenCV, which `--help` need not wait for
+    from vmdepth_runtime.pipeline.run import run  # ONNX Runtime, PyAV and OpenCV, which bad usage need not wait for
 
     if run(settings)["interrupted"]:
         raise click.exceptions.Exit(130)

@@ -23,7 +23,7 @@ def run_pipeline(
     writers: Sequence[Writer],
     statistics: RunStatistics,
     interrupt: Interruptible,
-    pulse: StageTimer,
+    timer: StageTimer,
     advance: Callable[[int], None],
     *,
     strict: bool = False,
@@ -38,7 +38,7 @@ def run_pipeline(
         writers: One for each stream, in order; they get every frame with its depth.
         statistics: Counts frames and times.
         interrupt: Ends the wait for frames.
-        pulse: Of the network.
+        timer: Of the network.
         advance: Called after each step with the number of its frames.
         strict: Stop where the network gives what is not finite.
 
@@ -56,7 +56,7 @@ def run_pipeline(
                 return
             continue
         start = perf_counter()
-        with pulse:
+        with timer:
             results = _step(batch, gathered)
         done = perf_counter()
         count = 0

@@ -42,7 +42,7 @@ class FrameReader:
         changed: As given, or one of its own.
         dropped: Frames of a live source that nobody took in time.
         ended: Whether nothing more will come.
-        pulse: Of the thread.
+        timer: Of the thread.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class FrameReader:
         self.changed = changed or Condition()
         self.dropped = 0
         self.ended = False
-        self.pulse = StageTimer(f"reading {source.name}")
+        self.timer = StageTimer(f"reading {source.name}")
         self._model_size, self._resize = model_size, resize
         self._frames: deque[PreparedFrame] = deque()
         self._stopped = False
         self._error: BaseException | None = None
-        self._thread = Thread(target=self._run, name=self.pulse.name, daemon=True)
+        self._thread = Thread(target=self._run, name=self.timer.name, daemon=True)
         self._thread.start()
 
     @property
@@ -92,7 +92,7 @@ class FrameReader:
         try:
             frames = iter(self.source)
             while not self._stopped:
-                with self.pulse:
+                with self.timer:
                     frame = next(frames, None)
                     if frame is None:
                         break

@@ -6,7 +6,6 @@ from typing import Any
 
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.pipeline.assembly import Pipeline
-from vmdepth_runtime.sources.live import LiveSource
 
 
 def make_report(pipeline: Pipeline, resize: Resize, failure: Exception | None) -> dict[str, Any]:
@@ -15,10 +14,10 @@ def make_report(pipeline: Pipeline, resize: Resize, failure: Exception | None) -
     readers, writers = pipeline.readers, pipeline.writers
     contract = batch.contract
     stages = {
-        "read": sum(reader.pulse.seconds for reader in readers),
+        "read": sum(reader.timer.seconds for reader in readers),
         "step": statistics.step_seconds,
         "anchor": statistics.anchor_seconds,
-        "write": sum(writer.pulse.seconds for writer in writers),
+        "write": sum(writer.timer.seconds for writer in writers),
     }
     return {
         "model": {
@@ -58,7 +57,7 @@ def _of_source(pipeline: Pipeline, stream: int) -> dict[str, Any]:
         "frames_in": out + source.skipped_count + reader.dropped,
         "frames_out": out,
         "dropped": reader.dropped,
-        "losses": source.losses if isinstance(source, LiveSource) else 0,
+        "losses": source.losses,
         "skipped_count": source.skipped_count,
         "skipped": [{"index": s.index, "name": s.name, "reason": s.reason} for s in source.skipped],
         "broken_count": batch.broken[stream],

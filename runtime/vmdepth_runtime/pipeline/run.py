@@ -24,7 +24,7 @@ def run(settings: RunSettings) -> dict[str, Any]:
     ```python
     from vmdepth_runtime import RunSettings, run
 
-    report = run(RunSettings(sources=("walk.mp4",), outputs=("depth.npz",)))
+    report = run(RunSettings(sources=("demo",), outputs=("depth.npz",)))
     report["frames_out"]
     ```
 

@@ -20,9 +20,9 @@ class Watchdog:
     Attributes: stalls, how often a stage stalled.
     """
 
-    def __init__(self, pulses: Sequence[StageTimer], limit: float, tell: Callable[[str], None]) -> None:
+    def __init__(self, timers: Sequence[StageTimer], limit: float, tell: Callable[[str], None]) -> None:
         self.stalls = 0
-        self._pulses, self._limit, self._tell = pulses, limit, tell
+        self._timers, self._limit, self._tell = timers, limit, tell
         self._end = Event()
         self._thread = Thread(target=self._run, name="watchdog", daemon=True)
 
@@ -39,15 +39,15 @@ class Watchdog:
     def _run(self) -> None:
         stalled: set[str] = set()
         while not self._end.wait(min(1.0, self._limit / 2)):
-            for pulse in self._pulses:
-                still = pulse.busy > self._limit * pulse.allowed
-                if still and pulse.name not in stalled:
-                    stalled.add(pulse.name)
+            for timer in self._timers:
+                still = timer.busy > self._limit * timer.allowed
+                if still and timer.name not in stalled:
+                    stalled.add(timer.name)
                     self.stalls += 1
-                    self._tell(f"{pulse.name} stands still for {pulse.busy:.0f} s")
-                elif not still and pulse.name in stalled:
-                    stalled.discard(pulse.name)
-                    self._tell(f"{pulse.name} goes on")
+                    self._tell(f"{timer.name} stands still for {timer.busy:.0f} s")
+                elif not still and timer.name in stalled:
+                    stalled.discard(timer.name)
+                    self._tell(f"{timer.name} goes on")
             if not stalled:
                 notify_systemd("WATCHDOG=1")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Condition, Thread, get_native_id
@@ -33,15 +33,17 @@ _NOTHING = 128  # gray level of a picture without depth: none of the colours of 
 
 @dataclass(frozen=True)
 class _Kept:
-    """A copy of what the network gave for one frame; its arrays are made once, and used again."""
+    """A copy of what the sinks need of one frame's result; its arrays are made once, and used again."""
 
     depth: NDArray[np.float32]
     outputs: StepOutputs
 
-    def take(self, result: StreamDepth) -> None:
+    def take(self, result: StreamDepth, draws: Iterable[str]) -> None:
+        """draws: the outputs that sinks need beside the depth."""
         np.copyto(self.depth, result.depth)
-        for name, array in result.outputs.items():
-            if name not in self.outputs:
+        for name in draws:
+            array = result.outputs[name]
+            if name not in self.outputs:  # only the network knows how long each is
                 self.outputs[name] = np.empty_like(array)
             np.copyto(self.outputs[name], array)
 
@@ -59,7 +61,7 @@ class Writer:
 
     Attributes:
         sinks: As given.
-        pulse: Of the thread.
+        timer: Of the thread.
         bounds: The colour range of the last frame, in the unit of the depth; None before any.
     """
 
@@ -73,8 +75,9 @@ class Writer:
         model_size: tuple[int, int],
     ) -> None:
         self.sinks = sinks
-        self.pulse = StageTimer(f"writing {name}")
+        self.timer = StageTimer(f"writing {name}")
         self.bounds: tuple[float, float] | None = None
+        self._draws = {name for sink in sinks for name in sink.draws}
         self._colours = colours
         self._bring_back = DepthResizer(resize)
         self._depth = np.empty((info.height, info.width), np.float32)
@@ -86,7 +89,7 @@ class Writer:
         self._written = 0
         self._at: Sink | None = None  # the sink that a frame is being written to
         self._error: BaseException | None = None
-        self._thread = Thread(target=self._run, name=self.pulse.name, daemon=True)
+        self._thread = Thread(target=self._run, name=self.timer.name, daemon=True)
         self._thread.start()
 
     def put(self, frame: SourceFrame, result: StreamDepth, interrupt: Interruptible) -> None:
@@ -94,7 +97,7 @@ class Writer:
 
         Args:
             frame: Of the source.
-            result: What the network gave for it; copied.
+            result: What the network gave for it; its depth, and the outputs that sinks draw, are copied.
             interrupt: Whether one came.
 
         Raises:
@@ -106,7 +109,7 @@ class Writer:
             if self._error is not None:
                 raise self._error
             kept = self._free.pop()
-        kept.take(result)
+        kept.take(result, self._draws)
         with self._changed:
             self._queue.append((frame, kept))
             self._changed.notify_all()
@@ -120,7 +123,7 @@ class Writer:
         self._thread.join()
         if self._error is not None:
             raise self._error
-        with self.pulse:
+        with self.timer:
             for sink in self.sinks:
                 sink.close()
 
@@ -145,7 +148,7 @@ class Writer:
             patience = patience - _LOOK if interrupt.pressed and written == self._written else _PATIENCE
             written = self._written
             if patience <= 0:
-                raise WorkError(f"{self.pulse.name} stands still; given up")
+                raise WorkError(f"{self.timer.name} stands still; given up")
 
     def _run(self) -> None:
         _give_way()
@@ -156,7 +159,7 @@ class Writer:
                     if not self._queue:
                         return
                     frame, kept = self._queue.popleft()
-                with self.pulse:
+                with self.timer:
                     self._write(frame, kept)
                 with self._changed:
                     self._written += 1

@@ -30,12 +30,17 @@ _LEAST = {"float32": 8.0, "float16": 7.5, "bfloat16": 8.0, "int8": 7.5, "float8"
 class EngineFacts:
     """What the sidecar says beside the contract.
 
-    target: the library that built it, and version: its exact version. capabilities: compute capabilities it holds code
-    for. cuda: that of the building machine's driver, None where it had none. workspace: MiB allowed, None if left to
-    the library. source: name of the ONNX file, and
-    onnx_hash: its `file_hash`; engine_hash: that of the engine. tensors: name → [dtype, *shape] of every input and
-    output, as the library parsed them. tf32: whether products of float32 could be computed in TF32, as builders do
-    unless told otherwise.
+    Attributes:
+        target: the library that built it.
+        version: exactly which of that library.
+        capabilities: compute capabilities it holds code for.
+        cuda: that of the building machine's driver; None where it had none.
+        workspace: MiB allowed; None where that was left to the library.
+        source: name of the ONNX file.
+        onnx_hash: `file_hash` of that file.
+        engine_hash: that of the engine.
+        tensors: name → [dtype, *shape] of every input and output, as the library parsed them.
+        tf32: whether products of float32 could be computed in TF32, as builders do unless told otherwise.
     """
 
     target: Target

@@ -70,10 +70,12 @@ class Sink(ABC):
         needs_camera: whether it can do nothing without `SinkFacts.camera`.
         needs_range: whether it shows depth on a scale of its own, so that it is worth knowing what depth there will be.
         wants_colour: whether `write` reads its `colour`.
+        draws: which outputs of the network it shows, by the names of `contract.OUTPUTS`; `depth` among them is the
+            network's own, at the model's size and not anchored to key frames.
         name: what it is called now, safe to print.
         notes: what about the output is not as the source was, a line each.
         frames: how many it took.
-        outputs: of the network, for the frame that is being written, by the names of `contract.OUTPUTS`.
+        outputs: those that it `draws`, by name, of the frame that is being written, without the stream axis.
     """
 
     example: ClassVar[str] = ""
@@ -82,6 +84,7 @@ class Sink(ABC):
     needs_camera: ClassVar[bool] = False
     needs_range: ClassVar[bool] = False
     wants_colour: ClassVar[bool] = False
+    draws: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         self.name = str(target)
@@ -123,12 +126,14 @@ class Sink(ABC):
             frame: of the size that the source's info says.
             depth: float32 `[H, W]`, all NaN where there is none.
             colour: uint8 `[H, W, 3]` RGB, read only where the sink `wants_colour`.
-            outputs: all that the network gave for the frame, at its own size; `self.outputs` while it is written.
+            outputs: what the network gave for the frame, at least what the sink `draws`.
 
         Raises:
             WorkError: it cannot be written.
+            KeyError: an output that the sink `draws` is not given.
         """
-        self.outputs = outputs or {}
+        given = outputs or {}
+        self.outputs = {name: given[name] for name in self.draws}
         with writing(self.name):
             self._write(frame, depth, colour)
         self.frames += 1

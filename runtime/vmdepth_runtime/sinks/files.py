@@ -147,7 +147,7 @@ def numbered(path: Path, number: int) -> Path:
     return path.with_name(_NUMBER.sub(lambda place: place[0] % number, path.name))
 
 
-def sidecar_of(path: Path) -> Path:
+def depth_sidecar(path: Path) -> Path:
     """The file beside those of a pattern that says what they hold: "depth" for the number, and JSON."""
     return path.with_name(_NUMBER.sub("depth", path.name)).with_suffix(".json")
 

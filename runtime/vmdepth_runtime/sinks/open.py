@@ -108,14 +108,14 @@ def _known(one_file: str = "", *, remarks: bool = False) -> list[str]:
     """The targets there are. one_file: what stands before the ending of one file. remarks: whether with what is worth
     knowing of each, in brackets."""
 
-    def written(kind: type[Sink]) -> str:
+    def described(kind: type[Sink]) -> str:
         return f"{_label(kind)} ({kind.remark})" if remarks and kind.remark else _label(kind)
 
-    per_frame = _listed([written(kind) for kind in KINDS if issubclass(kind, PerFrameSink)], last="or")
+    per_frame = _listed([described(kind) for kind in KINDS if issubclass(kind, PerFrameSink)], last="or")
     return [
-        *(f"{one_file}{written(kind)}" for kind in KINDS if issubclass(kind, OneFileSink)),
+        *(f"{one_file}{described(kind)}" for kind in KINDS if issubclass(kind, OneFileSink)),
         f"one file per frame as DIR/%06d{per_frame}",
-        *(written(kind) for kind in KINDS if not issubclass(kind, FileSink)),
+        *(described(kind) for kind in KINDS if not issubclass(kind, FileSink)),
     ]
 
 

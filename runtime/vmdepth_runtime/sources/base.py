@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.stage_timer import StageTimer
+
 _KEPT = 1000  # warnings and skipped frames that are told one by one: a camera may run for weeks
 
 
@@ -99,6 +101,8 @@ class Source(ABC):
         skipped: the first thousand frames left out.
         skipped_count: how many were left out.
         warnings: what else went wrong, a line each, the first thousand.
+        losses: how often a live one was lost; 0 of others.
+        timer: of a source that times its own reading; None leaves that to whoever reads it.
         tell: called with each warning at once, from the thread that reads.
         abandoned: whether a thread is stuck in reading it, so that it must not be closed.
     """
@@ -111,6 +115,8 @@ class Source(ABC):
         self.skipped: list[Skipped] = []
         self.skipped_count = 0
         self.warnings: list[str] = []
+        self.losses = 0
+        self.timer: StageTimer | None = None
         self.tell: Callable[[str], None] = _keep_quiet
         self.abandoned = False
         self._size: tuple[int, ...] = ()

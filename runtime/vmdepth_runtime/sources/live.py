@@ -34,7 +34,6 @@ class LiveSource(Source):
         first: the reader to begin with, closed where it gives no picture.
 
     Attributes:
-        losses: how often the source was lost.
         timer: of waiting for a picture; opening the source again is no part of that.
 
     Raises:
@@ -42,10 +41,10 @@ class LiveSource(Source):
     """
 
     live: ClassVar[bool] = True
+    timer: StageTimer
 
     def __init__(self, uri: str, reopen: Callable[[], Reader], settings: LiveSettings, first: Reader) -> None:
         super().__init__(redacted(uri))
-        self.losses = 0
         # A reader ends by itself after the time allowed once.
         self.timer = StageTimer(f"reading {self.name}", allowed=2.0)
         self._reopen, self._settings = reopen, settings

@@ -157,11 +157,11 @@ class Poisoned(OnnxSession):
     def step(self, idle=()):
         self.number += 1
         if self.number in self.when:
-            place = self.snapshot()
-            self.save(0, place)
+            snapshot = self.snapshot()
+            self.save(0, snapshot)
             nan = np.full((28, 42), np.nan, np.float32)
-            self.memory.upload(place.addresses["layer_2.0.ssm"], nan)
-            self.restore(0, place)
+            self.memory.upload(snapshot.addresses["layer_2.0.ssm"], nan)
+            self.restore(0, snapshot)
         return super().step(idle)
 
 

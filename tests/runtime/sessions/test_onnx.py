@@ -35,7 +35,7 @@ def test_states_feed_back_exactly_over_50_frames(luma_model):
 
 def test_reset_and_restore_bring_a_stream_to_where_it_was(luma_model):
     session = OnnxSession(luma_model)
-    place = session.snapshot()
+    snapshot = session.snapshot()
     sequence = frames(9)
 
     def play(some):
@@ -46,13 +46,13 @@ def test_reset_and_restore_bring_a_stream_to_where_it_was(luma_model):
         return np.stack(depths)
 
     first = play(sequence[:5])
-    session.save(0, place)
+    session.save(0, snapshot)
     rest = play(sequence[5:])
     session.reset()
     assert not any(array.any() for array in session.states().values())
     np.testing.assert_array_equal(play(sequence[:5]), first)
     play(sequence[5:6])
-    session.restore(0, place)
+    session.restore(0, snapshot)
     np.testing.assert_array_equal(play(sequence[5:]), rest)
 
 
@@ -115,15 +115,15 @@ def test_several_streams_keep_apart(build_graph):
 def test_streams_are_reset_saved_restored_and_left_out_each_on_its_own(build_graph):
     both, alone = OnnxSession(build_graph(streams=2)), OnnxSession(build_graph())
     sequence = frames(12, (2, 28, 42, 3))
-    place = both.snapshot()
+    snapshot = both.snapshot()
     first, second = [], []
     for number, frame in enumerate(sequence):
         if number == 3:
-            both.save(1, place)
+            both.save(1, snapshot)
         if number == 5:
             both.reset(0)
         if number == 8:
-            both.restore(1, place)
+            both.restore(1, snapshot)
         both.frame[:] = frame
         depth = both.step(idle=(0,) if number in (6, 7) else ())["depth"].copy()
         first.append(depth[0])

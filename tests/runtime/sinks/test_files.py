@@ -12,18 +12,8 @@ import pytest
 from vmdepth_runtime import SinkFacts, SourceFrame, VideoInfo, WorkError, open_sink, open_source
 
 
-def facts(height=48, width=64, time_base=Fraction(1, 30), fps=30.0, **other):
-    return SinkFacts(VideoInfo(width, height, None, fps, time_base), **other)
-
-
-def fill(sink, images, times, colours=None):
-    for k, (image, time) in enumerate(zip(images, times, strict=True)):
-        depth = np.full(image.shape[:2], k + 0.5, np.float32)
-        sink.write(SourceFrame(k, time, image), depth, image[::-1] if colours is None else colours[k])
-
-
 @pytest.mark.parametrize("ending", [".mp4", ".npz"])
-def test_nothing_has_the_final_name_before_it_is_complete(tmp_path, make, ending):
+def test_nothing_has_the_final_name_before_it_is_complete(tmp_path, make, ending, facts, fill):
     target = tmp_path / f"out{ending}"
     target.write_bytes(b"an older result")
     sink = open_sink(target, facts())
@@ -36,7 +26,7 @@ def test_nothing_has_the_final_name_before_it_is_complete(tmp_path, make, ending
 
 @pytest.mark.parametrize("ending", [".mp4", ".npz"])
 @pytest.mark.parametrize("count", [0, 3])
-def test_an_error_leaves_nothing(tmp_path, make, ending, count):
+def test_an_error_leaves_nothing(tmp_path, make, ending, count, facts, fill):
     with pytest.raises(ZeroDivisionError), open_sink(tmp_path / f"out{ending}", facts()) as sink:
         fill(sink, make.noise(count), [k / 30 for k in range(count)])
         raise ZeroDivisionError
@@ -44,7 +34,7 @@ def test_an_error_leaves_nothing(tmp_path, make, ending, count):
 
 
 @pytest.mark.parametrize("ending", [".mp4", ".npz"])
-def test_no_frame_leaves_no_file(tmp_path, ending):
+def test_no_frame_leaves_no_file(tmp_path, ending, facts):
     with open_sink(tmp_path / f"out{ending}", facts()):
         pass
     assert list(tmp_path.iterdir()) == []

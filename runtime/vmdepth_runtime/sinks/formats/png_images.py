@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.atomic_files import write_report
 from vmdepth_runtime.sinks.base import SinkFacts
-from vmdepth_runtime.sinks.files import PerFrameSink, sidecar_of
+from vmdepth_runtime.sinks.files import PerFrameSink, depth_sidecar
 from vmdepth_runtime.sources.base import SourceFrame
 
 _ROOM = 4.0  # how many times as near as the nearest seen so far a 16-bit image can show
@@ -60,5 +60,5 @@ class PngSink(PerFrameSink):
             "height": self.facts.info.height,
             "fps": self.facts.info.fps,
         }
-        write_report(sidecar, sidecar_of(self.path))
+        write_report(sidecar, depth_sidecar(self.path))
         return steps

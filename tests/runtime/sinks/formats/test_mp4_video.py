@@ -8,17 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from vmdepth_runtime import SinkFacts, SourceFrame, VideoInfo, open_sink
-
-
-def facts(height=48, width=64, time_base=Fraction(1, 30), fps=30.0, **other):
-    return SinkFacts(VideoInfo(width, height, None, fps, time_base), **other)
-
-
-def fill(sink, images, times, colours=None):
-    for k, (image, time) in enumerate(zip(images, times, strict=True)):
-        depth = np.full(image.shape[:2], k + 0.5, np.float32)
-        sink.write(SourceFrame(k, time, image), depth, image[::-1] if colours is None else colours[k])
+from vmdepth_runtime import open_sink
 
 
 def read_back(path):
@@ -39,7 +29,7 @@ TIME_BASES = {
 
 
 @pytest.mark.parametrize("case", TIME_BASES)
-def test_times_come_back_exactly(tmp_path, make, case):
+def test_times_come_back_exactly(tmp_path, make, case, facts, fill):
     time_base, step = TIME_BASES[case]
     ticks = np.cumsum([0, 1, 1, 2, 24, 1, 1, 3, 1]) * step  # a variable rate with a long gap
     times = [float(int(tick) * time_base) for tick in ticks]
@@ -52,7 +42,7 @@ def test_times_come_back_exactly(tmp_path, make, case):
     assert float(stream.duration * stream.time_base) == pytest.approx(times[-1] + float(step * time_base), rel=1e-3)
 
 
-def test_a_video_that_browsers_play_with_the_source_left_and_colour_right(tmp_path):
+def test_a_video_that_browsers_play_with_the_source_left_and_colour_right(tmp_path, facts, fill):
     red, blue = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64, 3), np.uint8)
     red[..., 0], blue[..., 2] = 200, 200
     with open_sink(tmp_path / "out.mp4", facts()) as sink:
@@ -65,7 +55,7 @@ def test_a_video_that_browsers_play_with_the_source_left_and_colour_right(tmp_pa
     np.testing.assert_allclose(picture[4:-4, 68:124].reshape(-1, 3).mean(0), [0, 0, 200], atol=4)
 
 
-def test_an_odd_height_gets_one_more_row_and_says_so(tmp_path, make):
+def test_an_odd_height_gets_one_more_row_and_says_so(tmp_path, make, facts, fill):
     images = make.noise(4, 47, 63)
     with open_sink(tmp_path / "out.mp4", facts(47, 63)) as sink:
         fill(sink, images, [k / 30 for k in range(4)])
@@ -75,7 +65,7 @@ def test_an_odd_height_gets_one_more_row_and_says_so(tmp_path, make):
     assert sink.notes == ["out.mp4: 47 rows are odd, the last one is there twice"]
 
 
-def test_a_repeated_time_and_a_clock_set_back_still_make_a_video(tmp_path, make):
+def test_a_repeated_time_and_a_clock_set_back_still_make_a_video(tmp_path, make, facts, fill):
     with open_sink(tmp_path / "out.mp4", facts(time_base=Fraction(1, 1000))) as sink:
         fill(sink, make.noise(6), [0.0, 0.033, 0.033, 0.1, 0.0, 0.033])
     _, times, _ = read_back(tmp_path / "out.mp4")
@@ -83,7 +73,7 @@ def test_a_repeated_time_and_a_clock_set_back_still_make_a_video(tmp_path, make)
     assert sink.notes == ["out.mp4: times do not rise at frame 2; some frames are moved"]
 
 
-def test_the_canvas_may_be_painted_over_while_x264_still_looks_ahead(tmp_path):
+def test_the_canvas_may_be_painted_over_while_x264_still_looks_ahead(tmp_path, facts, fill):
     # x264 keeps a dozen frames before it writes one: were they views on the canvas, all would be the last.
     with open_sink(tmp_path / "out.mp4", facts()) as sink:
         fill(sink, [np.full((48, 64, 3), 20 * k, np.uint8) for k in range(12)], [k / 30 for k in range(12)])

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import numpy as np
 
-from vmdepth_runtime import SinkFacts, SourceFrame, VideoInfo, open_sink
+from vmdepth_runtime import open_sink
 from vmdepth_runtime.sinks.formats.npz_archive import npy_header
 
 
-def facts(height=48, width=64, time_base=Fraction(1, 30), fps=30.0, **other):
-    return SinkFacts(VideoInfo(width, height, None, fps, time_base), **other)
-
-
-def fill(sink, images, times, colours=None):
-    for k, (image, time) in enumerate(zip(images, times, strict=True)):
-        depth = np.full(image.shape[:2], k + 0.5, np.float32)
-        sink.write(SourceFrame(k, time, image), depth, image[::-1] if colours is None else colours[k])
-
-
-def test_npz_holds_every_depth_and_time(tmp_path, make):
+def test_npz_holds_every_depth_and_time(tmp_path, make, facts, fill):
     times = [0.0, 0.1, 0.7]
     with open_sink(tmp_path / "out.npz", facts(47, 63)) as sink:
         fill(sink, make.noise(3, 47, 63), times)
@@ -32,7 +20,7 @@ def test_npz_holds_every_depth_and_time(tmp_path, make):
         np.testing.assert_array_equal(data["times"], times)
 
 
-def test_npz_writes_as_it_goes(tmp_path, make):
+def test_npz_writes_as_it_goes(tmp_path, make, facts, fill):
     sink = open_sink(tmp_path / "out.npz", facts())
     fill(sink, make.noise(20), [k / 30 for k in range(20)])
     written = sum(path.stat().st_size for path in tmp_path.iterdir())
