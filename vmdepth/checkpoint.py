@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vmdepth.model_files import PICKLED_ENDINGS
 from vmdepth.networks.heads.attention_head import TemporalForm
 from vmdepth.networks.multiview.views import ViewNetwork
 from vmdepth.networks.presets import NetworkConfig
@@ -138,7 +139,7 @@ def _read(path: Path) -> CheckpointFile:
         raise InputError(
             f"{path}: holds the encoder of {encoder.name} and no network; vmdepth-train starts from it: init={path}"
         )
-    if path.suffix not in (".pth", ".pt"):
+    if path.suffix not in PICKLED_ENDINGS:
         try:
             with safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from vmdepth.checkpoint import load_video, weights_hash
+from vmdepth.model_files import CHECKPOINT_ENDINGS, no_model
 from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.step_graph import StepGraph
 from vmdepth.networks.video_depth import VideoDepth
@@ -88,10 +89,8 @@ def open_session(path: Path, like: StepContract | None = None, size: tuple[int, 
     """
     if path.suffix in MODEL_ENDINGS:
         return load_session(path)
-    if path.suffix not in (".safetensors", ".pth", ".pt"):
-        raise InputError(
-            f"{path}: should be a checkpoint (.safetensors, .pth), a step graph (.onnx) or an engine (.engine)"
-        )
+    if path.suffix not in CHECKPOINT_ENDINGS:
+        raise no_model(path)
     model = load_video(path)
     if like is None:
         return TorchSession(model, *(size or model.config.usual_size))

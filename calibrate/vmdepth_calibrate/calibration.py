@@ -79,13 +79,13 @@ def calibrate(
     check_target(output, model)
     if settings.report:
         check_target(settings.report)
-    _, contract = read_step_graph(model)
+    proto, contract = read_step_graph(model)
     frames = list(source_frames(data, settings.frames, contract.height, contract.width, contract.streams))
     if not frames:
         raise InputError(f"{data}: has no readable frame; choose another --data")
     if len(frames) < ENOUGH:
         warn(f"{data}: has only {len(frames)} frames; ranges from fewer than {ENOUGH} often miss some")
-    result = calibrate_on(frames, settings, track)
+    result = calibrate_on(proto, contract, frames, settings, track)
     if settings.report:
         figures: dict[str, Any] = {**result.parity.to_dict(), "layers": [asdict(cost) for cost in result.costs]}
         write_report(figures, settings.report)
@@ -93,14 +93,17 @@ def calibrate(
 
 
 def calibrate_on(
-    frames: Sequence[NDArray[np.uint8]], settings: CalibrationSettings, track: Track = _unseen
+    proto: onnx.ModelProto,
+    contract: StepContract,
+    frames: Sequence[NDArray[np.uint8]],
+    settings: CalibrationSettings,
+    track: Track = _unseen,
 ) -> CalibrationResult:
-    """`calibrate` with frames that have been read already, uint8 [B, H, W, 3] in the order of the stream.
+    """`calibrate` with what has been read already: the graph of `settings.model` and its contract, and frames.
 
-    The last fifth is held out and measures. Raises InputError for a graph that is not float32, WorkError if the two do
-    not agree.
+    frames: uint8 [B, H, W, 3] in the order of the stream; the last fifth is held out and measures. Raises InputError
+    for a graph that is not float32, WorkError if the two do not agree.
     """
-    proto, contract = read_step_graph(settings.model)
     if set(contract.precision.values()) != {"float32"}:
         raise InputError(
             f"{settings.model}: is not float32; calibrate the fp32 graph, and bake fp16 or bf16 into the result"

@@ -61,7 +61,7 @@ def quantise(
     ranges: Ranges,
     chosen: Collection[str],
     form: QuantisationForm,
-    precision: QuantisedPrecision = "int8",
+    precision: QuantisedPrecision,
 ) -> tuple[onnx.ModelProto, StepContract]:
     """A copy of a float32 step graph with the layers of the names in `chosen` quantised, and its contract.
 

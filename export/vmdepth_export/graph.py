@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, numpy_helper
 
-from vmdepth_runtime.contract import METADATA_KEY, StepContract
+from vmdepth_runtime.contract import METADATA_KEY, REBUILD, StepContract
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.integrity import DIGEST_KEY, check_digest, seal
 
@@ -64,14 +64,14 @@ def save_step_graph(proto: onnx.ModelProto, path: Path) -> None:
 def region_of(node: NodeProto) -> str:
     """Which of the contract's regions a node belongs to, by its name `<module>/<operation>_<n>`.
 
-    Raises ValueError for a module that no region is known for.
+    Raises InputError for a module that no region is known for.
     """
     module = node.name.rpartition("/")[0]
     part = module.partition(".")[0]
     if part == OUTSIDE:
         return "io"
     if part not in ("encoder", "heads", "decoder"):
-        raise ValueError(f"node '{node.name}' is of no module that a region of the contract is known for")
+        raise InputError(f"node '{node.name}' is of no module that a region of the contract is known for; {REBUILD}")
     if node.op_type in _NORMS:
         return "norms"
     if node.op_type == "Softmax":

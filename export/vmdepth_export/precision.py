@@ -40,7 +40,7 @@ def bake(proto: onnx.ModelProto, contract: StepContract, precision: Precision) -
     Layers that calibration quantised stay so. Inputs and outputs keep their types, but for float16 rings of past
     inputs, which are float16 as well: they are read whole with every frame. Fused attention takes its softmax along
     into half precision: TensorRT refuses the attribute that would keep it in float32. Raises InputError for a graph
-    that has half precision already, or whose weights float16 cannot hold.
+    that has half precision already, whose weights float16 cannot hold, or with a node of no region.
     """
     baked = {"float16", "bfloat16"} & set(contract.precision.values())
     if baked:

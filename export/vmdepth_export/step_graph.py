@@ -31,9 +31,7 @@ class _FlatStepGraph(StepGraph):
         return *(outputs[output.name] for output in OUTPUTS), *after.values()
 
 
-def to_onnx(
-    model: VideoDepth, height: int, width: int, streams: int, attention: AttentionForm = "explicit"
-) -> onnx.ModelProto:
+def to_onnx(model: VideoDepth, height: int, width: int, streams: int, attention: AttentionForm) -> onnx.ModelProto:
     """The step graph of a network, checked, without metadata of ours yet.
 
     attention: of the encoder, as plain operations or as one operator each. Weights that lie on a grid of 8 bits are

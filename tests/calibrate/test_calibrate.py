@@ -39,6 +39,10 @@ def settings(model, output, **changes):
     return CalibrationSettings(model, data="frames at hand", output=output, **changes)
 
 
+def calibrated(frames, settings):
+    return calibrate_on(*read_step_graph(settings.model), frames, settings)
+
+
 @pytest.fixture(scope="module")
 def contract():
     return read_step_graph(bundled.MODEL)[1]
@@ -53,7 +57,7 @@ def footage(contract, shared_data):
 @pytest.fixture(scope="module")
 def int8(footage, tmp_path_factory):
     path = tmp_path_factory.mktemp("int8") / "edge.int8.onnx"
-    calibrate_on(footage[:FRAMES], settings(bundled.MODEL, path))
+    calibrated(footage[:FRAMES], settings(bundled.MODEL, path))
     return path
 
 
@@ -64,7 +68,7 @@ def wider(footage, contract, tmp_path_factory):
     rendered = (clips.rgb[:, 0].clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).numpy()[:, None]
     frames = [frame for pair in zip(rendered, footage, strict=False) for frame in pair]
     path = tmp_path_factory.mktemp("wider") / "edge.int8.onnx"
-    calibrate_on(frames, settings(bundled.MODEL, path, keep_above=0.005))
+    calibrated(frames, settings(bundled.MODEL, path, keep_above=0.005))
     return path
 
 
@@ -127,7 +131,7 @@ def test_the_form_for_tensorrt_is_symmetric_and_leaves_biases(int8):
 
 def test_the_form_for_cpus_is_u8_and_agrees(footage, tmp_path):
     path = tmp_path / "cpu.onnx"
-    report = calibrate_on(footage[:30], settings(bundled.MODEL, path, form="cpu")).parity
+    report = calibrated(footage[:30], settings(bundled.MODEL, path, form="cpu")).parity
     assert report.agrees
     assert any(
         entry.data_type == TensorProto.UINT8 and entry.name.endswith("zero_point")
@@ -140,7 +144,7 @@ def test_fp8_agrees_on_a_transformer(footage, tmp_path):
     export_step_graph(VideoDepth(PRESETS["tiny"]).eval(), tmp_path / "tiny.onnx", 56, 70, frames=3)
     frames = [cv2.resize(frame[0], (70, 56))[None] for frame in footage[:30]]
     path = tmp_path / "fp8.onnx"
-    report = calibrate_on(frames, settings(tmp_path / "tiny.onnx", path, precision="fp8")).parity
+    report = calibrated(frames, settings(tmp_path / "tiny.onnx", path, precision="fp8")).parity
     assert report.precision == "fp8"
     assert report.agrees, report.wrong
     assert any(entry.data_type == TensorProto.FLOAT8E4M3FN for entry in onnx.load(path).graph.initializer)
@@ -149,7 +153,7 @@ def test_fp8_agrees_on_a_transformer(footage, tmp_path):
 def test_a_graph_that_three_bits_of_mantissa_break_is_not_written(footage, tmp_path):
     """The bundled model in FP8: its convolutions without norms are for INT8."""
     with pytest.raises(WorkError, match="not written, its depth is too far from that of"):
-        calibrate_on(footage[:30], settings(bundled.MODEL, tmp_path / "fp8.onnx", precision="fp8"))
+        calibrated(footage[:30], settings(bundled.MODEL, tmp_path / "fp8.onnx", precision="fp8"))
     assert not list(tmp_path.iterdir())
 
 
@@ -185,13 +189,13 @@ def test_every_layer_has_a_cost_and_dear_ones_can_stay(footage, contract):
     costs = list(islice(layer_costs(proto, contract, ranges, "tensorrt", "int8", footage[:2]), 4))
     assert [cost.layer for cost in costs] == names[:4]
     assert all(0 < cost.error < 0.01 for cost in costs)
-    some, _ = quantise(proto, contract, ranges, names[:5], "tensorrt")
+    some, _ = quantise(proto, contract, ranges, names[:5], "tensorrt", "int8")
     assert sum(node.op_type == "QuantizeLinear" for node in some.graph.node) == 5
 
 
 def test_leaving_every_layer_out_is_refused(footage, tmp_path):
     with pytest.raises(InputError, match="--keep-above 0: leaves no layer to quantise; the cheapest costs"):
-        calibrate_on(footage[:3], settings(bundled.MODEL, tmp_path / "q.onnx", keep_above=0.0))
+        calibrated(footage[:3], settings(bundled.MODEL, tmp_path / "q.onnx", keep_above=0.0))
     assert list(tmp_path.iterdir()) == []
 
 

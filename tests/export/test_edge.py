@@ -59,7 +59,7 @@ def test_in_the_cpus_form_ranges_do_the_work_of_relu_and_relu6(shared_data):
         proto, watched_tensors(proto, "cpu"), open_graph(with_contract(proto, contract)), frames[:60]
     ).ranges()
     chosen = [node.name for node in layers(proto)]
-    quantised, q_contract = quantise(proto, contract, ranges, chosen, "cpu")
+    quantised, q_contract = quantise(proto, contract, ranges, chosen, "cpu", "int8")
     given = {node.output[0] for node in quantised.graph.node if node.name in chosen}
     assert not [n.name for n in quantised.graph.node if n.op_type in ("Clip", "Relu") and n.input[0] in given]
     before, after = (sum(n.op_type == "Clip" for n in p.graph.node) for p in (proto, quantised))

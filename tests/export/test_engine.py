@@ -73,7 +73,7 @@ def small_graph(name):
 def graph_of(config, size):
     model = VideoDepth(config).eval()
     contract = contract_of(model, *size, 1)
-    return with_contract(expand(to_onnx(model, *size, 1)), contract), contract
+    return with_contract(expand(to_onnx(model, *size, 1, "explicit")), contract), contract
 
 
 @pytest.mark.parametrize(("name", "precision"), sorted(CASES))

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from vmdepth_export.info import machine
+from vmdepth_export.info import environment
 from vmdepth_runtime import bundled
 
 
@@ -26,7 +26,7 @@ def test_a_listed_provider_that_does_not_load(monkeypatch):
 
     lacking = next(p for p in onnxruntime.get_all_providers() if p not in onnxruntime.get_available_providers())
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [lacking])
-    assert ("", f"{lacking}: listed, but does not load") in machine.machine_facts()
+    assert ("", f"{lacking}: listed, but does not load") in environment.environment_facts()
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,8 @@ def test_a_listed_provider_that_does_not_load(monkeypatch):
 def test_jetpack(release, told, tmp_path, monkeypatch):
     file = tmp_path / "nv_tegra_release"
     file.write_text(release)
-    monkeypatch.setattr(machine, "_L4T", file)
-    assert machine.find_jetpack() == told
+    monkeypatch.setattr(environment, "_L4T", file)
+    assert environment.find_jetpack() == told
 
 
 def test_a_step_graph():
@@ -50,9 +50,10 @@ def test_a_step_graph():
         assert line in done.stdout
 
 
-def test_a_damaged_step_graph(tmp_path):
+@pytest.mark.parametrize("part", ["weight", "contract"])
+def test_a_damaged_step_graph(part, tmp_path):
     content = bytearray(bundled.MODEL.read_bytes())
-    content[1_000_000] ^= 1
+    content[1_000_000 if part == "weight" else content.index(b'"keyframes"') + 1] ^= 1
     path = tmp_path / "damaged.onnx"
     path.write_bytes(content)
     done = vmdepth_info(path)

@@ -105,6 +105,13 @@ def test_what_is_baked_is_not_baked_again(baked):
         bake(proto, contract, "fp16")
 
 
+def test_a_node_of_no_region_is_refused_by_name(step_graph):
+    proto, contract = read_step_graph(step_graph)
+    proto.graph.node[-1].name = "adapter/Add_1"
+    with pytest.raises(InputError, match=r"^node 'adapter/Add_1' is of no module .*; export it again with '.*'$"):
+        bake(proto, contract, "fp16")
+
+
 def test_weights_beyond_float16_are_refused_by_name(step_graph):
     proto, contract = read_step_graph(step_graph)
     weight = next(i for i in proto.graph.initializer if i.name.endswith("output_conv2.0.weight"))

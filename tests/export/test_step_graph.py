@@ -73,7 +73,7 @@ def test_metadata_says_what_the_graph_is(step_graph, network):
 def test_another_export_is_the_same_to_the_byte(step_graph, network):
     first = onnx.load(step_graph)
     first.ClearField("metadata_props")
-    assert to_onnx(network, *SIZE, 1).SerializeToString() == first.SerializeToString()
+    assert to_onnx(network, *SIZE, 1, "explicit").SerializeToString() == first.SerializeToString()
 
 
 @pytest.mark.parametrize("clip", ["rgbd_office_a/rgb", "videos/Tokyo-Walk_rgb.mp4", "videos/robot_unitree.mp4"])

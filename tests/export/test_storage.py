@@ -64,9 +64,9 @@ def test_rounding_twice_changes_nothing_and_once_little():
 def test_a_rounded_network_makes_a_graph_a_quarter_as_large_that_computes_the_same():
     torch.manual_seed(0)
     model = VideoDepth(PRESETS["tiny"]).eval()
-    large = to_onnx(model, 28, 42, 1).ByteSize()
+    large = to_onnx(model, 28, 42, 1, "explicit").ByteSize()
     model.load_state_dict(rounded(model.state_dict()))
-    proto = to_onnx(model, 28, 42, 1)
+    proto = to_onnx(model, 28, 42, 1, "explicit")
     assert proto.ByteSize() < 0.35 * large
     frame = np.random.default_rng(0).integers(0, 256, (1, 28, 42, 3), np.uint8)
     states = {f"state.{name}": state.numpy() for name, state in model.init_states(1, 28, 42).items()}

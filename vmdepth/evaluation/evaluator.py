@@ -17,6 +17,7 @@ from vmdepth.evaluation.settings import EvalSettings
 from vmdepth.evaluation.sheet import Sheet, check_sheet
 from vmdepth.evaluation.video import check_video, write_video
 from vmdepth.evaluation.whole_clip import ClipNetwork
+from vmdepth.model_files import CHECKPOINT_ENDINGS
 from vmdepth.official.preparation import network_size
 from vmdepth.session import TorchSession, open_session
 from vmdepth_runtime.atomic_files import check_target, write_report
@@ -95,7 +96,7 @@ def open_models(paths: Sequence[Path], size: tuple[int, int] | None) -> tuple[li
 
 def _open_model(path: Path, size: tuple[int, int] | None) -> tuple[Model, tuple[int, int]]:
     """A model, and its height and width: `size` where it has none of its own."""
-    if path.suffix in (".safetensors", ".pth", ".pt"):
+    if path.suffix in CHECKPOINT_ENDINGS:
         network = load_video(path)
         stride = network.config.stride
         if size is None or size[0] % stride or size[1] % stride:

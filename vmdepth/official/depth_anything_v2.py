@@ -25,7 +25,7 @@ def network_config(file: CheckpointFile, options: LoadOptions) -> NetworkConfig:
     Raises:
         InputError: options that contradict each other, or a metric network of unknown reach.
     """
-    size = encoder_size(hugging_face.official_shapes(file.shapes))
+    size = encoder_size(hugging_face.shapes_by_official_names(file.shapes))
     assert size is not None
     config = replace(PRESETS[size], output="relu", head=NoHead(), taps=())
     max_depth = options.max_depth
@@ -56,7 +56,7 @@ def _published_max_depth(file: CheckpointFile) -> float | None:
 
 
 def _recognises(file: CheckpointFile) -> bool:
-    shapes = hugging_face.official_shapes(file.shapes)
+    shapes = hugging_face.shapes_by_official_names(file.shapes)
     return encoder_size(shapes) is not None and any(name.startswith("depth_head.") for name in shapes)
 
 

@@ -35,7 +35,7 @@ _REDUCE = re.compile(r"neck\.convs\.(\d)\.weight")
 _FUSION = re.compile(r"neck\.fusion_stage\.layers\.(\d)\.(.+)")
 
 
-def official_shapes(shapes: Shapes) -> Shapes:
+def shapes_by_official_names(shapes: Shapes) -> Shapes:
     """A file's shapes under official names, but for the three parts of an attention's weights; others as they are."""
     return {_official_name(name): shape for name, shape in shapes.items()} if _is_named_so(shapes) else shapes
 

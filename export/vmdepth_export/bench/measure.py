@@ -114,6 +114,7 @@ def benchmark(settings: BenchSettings) -> dict[str, Any]:
 def _measure(model: Path, frames: int, size: tuple[int, int] | None, against: tuple[Path, ...]) -> dict[str, Any]:
     from vmdepth.session import TorchSession, open_session
     from vmdepth_export.bench.heads import head_times
+    from vmdepth_export.conversion.settings import ATTENTION
     from vmdepth_export.graph import save_step_graph, with_contract
     from vmdepth_export.step_graph import to_onnx
     from vmdepth_runtime.sessions.load import load_session
@@ -127,7 +128,8 @@ def _measure(model: Path, frames: int, size: tuple[int, int] | None, against: tu
         if isinstance(session, TorchSession):
             graph = folder / "step.onnx"
             c = session.contract
-            save_step_graph(with_contract(to_onnx(session.model, c.height, c.width, c.streams), c), graph)
+            proto = to_onnx(session.model, c.height, c.width, c.streams, ATTENTION)
+            save_step_graph(with_contract(proto, c), graph)
             sessions["torch step"] = session
         sessions["onnx step"] = OnnxSession(graph)
         contract = session.contract

@@ -5,8 +5,8 @@ Works with the runtime's libraries alone; torch and onnx are asked only where a 
 
 from __future__ import annotations
 
+from vmdepth_export.info.environment import environment_facts
 from vmdepth_export.info.facts import Facts
-from vmdepth_export.info.machine import machine_facts
 from vmdepth_export.info.models import model_facts
 from vmdepth_export.info.settings import InfoSettings
 
@@ -23,4 +23,4 @@ def describe(settings: InfoSettings) -> Facts:
     Raises:
         InputError: For a file that is no model.
     """
-    return machine_facts() if settings.model is None else model_facts(settings.model)
+    return environment_facts() if settings.model is None else model_facts(settings.model)

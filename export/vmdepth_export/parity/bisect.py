@@ -53,19 +53,19 @@ def first_divergence(reference: Path, candidate: Path, source: str | None, frame
     second, contract = graph_of(candidate, like=None if candidate.suffix in MODEL_ENDINGS else reference)
     first, other = graph_of(reference, like=candidate)
     limit = max((precision_of(c) for c in (other, contract)), key=list(TOLERANCES).index)
-    shapes = [{(s.name, s.shape) for s in one.states} for one in (contract, other)]
+    shapes = [{(s.name, s.shape) for s in c.states} for c in (contract, other)]
     odd = {state_input(name) for name, _ in shapes[0] ^ shapes[1]}
     if odd:
-        for side, name in ((second, candidate), (first, reference)):
-            for node in side.graph.node:
+        for proto, path in ((second, candidate), (first, reference)):
+            for node in proto.graph.node:
                 if odd & set(node.input):
-                    return f"first divergence: {node.name} of {name} reads {sorted(odd & set(node.input))[0]}"
-    sides = [expand(emulated(proto)) for proto in (first, second)]
-    probes: list[ProbeMaker] = [partial(Probe, side) for side in sides]
+                    return f"first divergence: {node.name} of {path} reads {sorted(odd & set(node.input))[0]}"
+    runnable = [expand(emulated(proto)) for proto in (first, second)]
+    probes: list[ProbeMaker] = [partial(Probe, proto) for proto in runnable]
     sessions: list[StepSession] = [open_graph(proto) for proto in (first, second)]
     found = _first_frame(sessions, choose_frames(source, frames, contract), limit)
     if found is not None:
-        known = [element_types(side) for side in sides]
+        known = [element_types(proto) for proto in runnable]
         return find_culprit(second, known, probes, found, limit, nothing=_NOTHING)
     engine = next((path for path in (candidate, reference) if path.suffix == ".engine"), None)
     if engine is None:
@@ -94,7 +94,7 @@ def _inside(engine: Path, source: str | None, frames: int) -> str:
 
 
 def graph_of(path: Path, like: Path | None) -> tuple[onnx.ModelProto, StepContract]:
-    """The step graph of a side: of an engine its source, of a checkpoint exported now, at the size of `like`."""
+    """The step graph of a model: of an engine its source, of a checkpoint exported now, at the size of `like`."""
     if path.suffix == ".engine":
         _, facts = read_sidecar(path)
         source = path.with_name(Path(facts.source).name)
@@ -111,7 +111,8 @@ def graph_of(path: Path, like: Path | None) -> tuple[onnx.ModelProto, StepContra
     session = open_session(path, contract)
     assert isinstance(session, TorchSession)
     c = session.contract
-    proto = to_onnx(session.model, c.height, c.width, c.streams)
+    # As plain operations: of one operator the products inside could not be compared.
+    proto = to_onnx(session.model, c.height, c.width, c.streams, "explicit")
     return with_contract(proto, session.contract), session.contract
 
 
@@ -126,7 +127,7 @@ def _differs(reference: NDArray[Any], candidate: NDArray[Any], precision: str) -
 
 @dataclass(frozen=True)
 class DivergentFrame:
-    """A frame whose outputs differ, and the states of both sides before it."""
+    """A frame whose outputs differ, and the states of both models before it."""
 
     number: int
     frame: NDArray[np.uint8]
@@ -155,9 +156,9 @@ def find_culprit(
     *,
     nothing: str,
 ) -> str:
-    """The first tensor, in the candidate's order, that both sides have and that differs.
+    """The first tensor, in the candidate's order, that both models have and that differs.
 
-    known: tensor → type, of both sides. probes: what reads inner tensors of both. nothing: what to say when no inner
+    known: tensor → type, of both models. probes: what reads inner tensors of both. nothing: what to say when no inner
     tensor differs.
     """
     floats = {name for name, dtype in known[0].items() if dtype == TensorProto.FLOAT and known[1].get(name) in _READ}

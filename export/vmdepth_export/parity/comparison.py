@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.contract import OUTPUTS, OutputSpec, StepContract
+from vmdepth_runtime.contract import OUTPUTS, OutputSpec, StepContract, state_input
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sessions.base import StepSession
 
@@ -48,6 +48,7 @@ _NAMES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int
 _GROWTH_FRAMES = 100
 _SHORTEST = 20  # frames in a share below which growth says nothing
 _NOISE = 1e-6  # of the range: growth below it is none
+_OUTPUTS = {output.name for output in OUTPUTS}  # all else that is measured are states
 _PASSING = {output.name for output in OUTPUTS if not output.accumulates}
 _PIXELS = 64  # depth is compared by δ1 on a grid of so many rows and columns
 
@@ -133,7 +134,7 @@ class ParityReport:
     @property
     def states(self) -> float:
         """The largest error of any state; 0 for a network without any."""
-        return max((error for name, error in self.worst.items() if name.startswith("state.")), default=0.0)
+        return max((error for name, error in self.worst.items() if name not in _OUTPUTS), default=0.0)
 
     def summary(self) -> dict[str, Any]:
         """The few figures that go into a graph's metadata."""
@@ -171,13 +172,13 @@ def compare(reference: StepSession, candidate: StepSession, frames: Iterable[NDA
         # A ring is what was written into it, so comparing every entry once compares it all.
         states, others = reference.next_states(), candidate.next_states()
         for name, state in states.items():
-            history.setdefault(f"state.{name}", []).append(_errors(state, others[name]))
+            history.setdefault(state_input(name), []).append(_errors(state, others[name]))
         depths.append(np.stack([_sparse(expected["depth"]), _sparse(got["depth"])]))
     if not depths:
         raise InputError("there is no readable frame to compare on; choose another --source")
     outputs = {name: _figures(np.array(errors), name not in _PASSING) for name, errors in history.items()}
     table = {name: np.array(errors)[:, 1] for name, errors in history.items()}
-    worst_state = [errors for name, errors in table.items() if name.startswith("state.")] or [np.zeros(len(depths))]
+    worst_state = [table[state.input_name] for state in reference.contract.states] or [np.zeros(len(depths))]
     return ParityReport(
         frames=len(depths),
         precision=precision,

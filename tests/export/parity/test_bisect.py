@@ -76,7 +76,7 @@ def test_the_change_of_states(step_graph, tmp_path, disagreement):
 def test_a_state_of_another_shape(step_graph, tmp_path, disagreement):
     other = VideoDepth(replace(PRESETS["tiny"], head=MambaSettings(temporal_width=32))).eval()
     path = tmp_path / "narrow.onnx"
-    save_step_graph(with_contract(to_onnx(other, 42, 56, 1), contract_of(other, 42, 56, 1)), path)
+    save_step_graph(with_contract(to_onnx(other, 42, 56, 1, "explicit"), contract_of(other, 42, 56, 1)), path)
     told = disagreement(step_graph, path)
     assert "do not have the same states: layer_2.0.conv" in told
 

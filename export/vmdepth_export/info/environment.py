@@ -15,7 +15,7 @@ _L4T = Path("/etc/nv_tegra_release")
 _JETPACKS = {"36.3": "6.0", "36.4": "6.1 or 6.2", "38.2": "7.0", "38.4": "7.1"}  # Linux for Tegra → JetPack
 
 
-def machine_facts() -> Facts:
+def environment_facts() -> Facts:
     """Name and value of everything here that decides what runs."""
     from vmdepth_runtime.sessions.gpu import find_gpu
 

@@ -1,0 +1,19 @@
+"""Which files are checkpoints, by their endings. No torch here: `vmdepth-info` asks without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vmdepth_runtime.errors import InputError
+
+PICKLED_ENDINGS = (".pth", ".pt")
+"""Of checkpoints as `torch.save` writes them."""
+
+CHECKPOINT_ENDINGS = (".safetensors", *PICKLED_ENDINGS)
+
+
+def no_model(path: Path) -> InputError:
+    """What to raise for a file whose ending is that of no model."""
+    return InputError(
+        f"{path}: should be a checkpoint (.safetensors, .pth), a step graph (.onnx) or an engine (.engine)"
+    )
