@@ -32,9 +32,9 @@ per clip or folder, and, beside that, for every frame alone.
 def command(**options: Any) -> None:
     from rich.console import Console
 
+    from vmdepth.evaluation.drawing.table import print_evaluation, print_scenes
     from vmdepth.evaluation.evaluator import evaluate
     from vmdepth.evaluation.sequences import Scenes, describe
-    from vmdepth.evaluation.table import print_evaluation, print_scenes
 
     settings = EvalSettings(**options)
     done = evaluate(settings)

@@ -57,6 +57,9 @@ class Scenes:
     folders: tuple[RgbdFolder, ...]
 
 
+Data = HeldOut | RgbdFolder | Scenes
+
+
 def _open_scenes(path: Path) -> Scenes:
     """Raises InputError where there is no RGB-D folder, or none in which depth is known."""
     inside = (place for level in ("*", "*/*") for place in path.glob(level) if (place / "depth").is_dir())
@@ -74,7 +77,7 @@ def _open_scenes(path: Path) -> Scenes:
     return Scenes(path, names, groups, tuple(folder for _, folder in known))
 
 
-def open_data(data: str) -> HeldOut | RgbdFolder | Scenes:
+def open_data(data: str) -> Data:
     """What "rendered", "rendered:CLIPS", "rendered:CLIPSxFRAMES", the path of an RGB-D folder or of a folder of such
     stands for.
 
@@ -99,7 +102,8 @@ def open_data(data: str) -> HeldOut | RgbdFolder | Scenes:
     return HeldOut(*numbers)
 
 
-def describe(source: HeldOut | RgbdFolder | Scenes) -> str:
+def describe(source: Data) -> str:
+    """For people: how much there is of it, and of what kind."""
     if isinstance(source, RgbdFolder):
         return f"{len(source)} frames of {source.path}"
     if isinstance(source, Scenes):
