@@ -40,6 +40,7 @@ class HeldOut:
     frames: int = FRAMES
 
     def sequences(self, height: int, width: int) -> list[RenderedClip]:
+        """The clips, each of height × width pixels."""
         return [RenderedClip(seed, self.frames, height, width) for seed in range(self.clips)]
 
 
