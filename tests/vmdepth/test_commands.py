@@ -1,4 +1,4 @@
-"""A command's options take their defaults from its settings."""
+"""Commands take their defaults from their settings, and say what is wrong once."""
 
 from dataclasses import MISSING, fields
 from importlib import import_module
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from vmdepth.console import said_once
 from vmdepth.evaluation.settings import EvalSettings
 from vmdepth.training.precompute_settings import PrecomputeSettings
 from vmdepth_runtime.errors import InputError
@@ -37,3 +38,15 @@ def test_options_have_the_defaults_of_the_settings_and_none_of_their_own(name, m
     with pytest.raises(InputError, match="enough"):
         command.main(words, standalone_mode=False)
     assert given == [settings]
+
+
+def test_what_all_processes_find_is_said_by_the_first_and_what_one_finds_by_that_one(monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit, match="2"), said_once():
+        raise InputError("a wrong setting")
+    with pytest.raises(InputError, match="a broken frame"), said_once() as end:
+        end()
+        raise InputError("a broken frame")
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(InputError, match="a wrong setting"), said_once():
+        raise InputError("a wrong setting")
