@@ -27,12 +27,21 @@ def say(console: Console, text: str) -> None:
 
 
 @contextmanager
-def said_once() -> Iterator[None]:
-    """What is wrong with the settings is wrong in every process of torchrun; the first one says it."""
+def said_once() -> Iterator[Callable[[], None]]:
+    """What is wrong with the settings is wrong in every process of torchrun; the first one says it.
+
+    Yields what ends that: from then on what is wrong may be so in one process alone, and that one says it.
+    """
+    alike = True
+
+    def end() -> None:
+        nonlocal alike
+        alike = False
+
     try:
-        yield
+        yield end
     except InputError:
-        if _others():
+        if alike and _others():
             sys.exit(2)
         raise
 

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from vmdepth.evaluation.settings import CLIPS, FRAMES, EvalSettings
-from vmdepth_runtime.cli import run_command
+from vmdepth_runtime.cli import defaults_of, run_command
 
 _HELP = f"""Accuracy, consistency over time and growth of the states of MODEL (.safetensors, .pth or .onnx), streamed
 frame by frame.
@@ -19,7 +19,7 @@ per clip or folder, and, beside that, for every frame alone.
 """
 
 
-@click.command("vmdepth-eval", help=_HELP)
+@click.command("vmdepth-eval", help=_HELP, context_settings=defaults_of(EvalSettings))
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", metavar="rendered[:CLIPS[xFRAMES]]|FOLDER|SCENES")
 @click.option("--against", type=click.Path(path_type=Path), help="Evaluate this model as well, beside MODEL.")
@@ -32,9 +32,9 @@ per clip or folder, and, beside that, for every frame alone.
 def command(**options: Any) -> None:
     from rich.console import Console
 
+    from vmdepth.evaluation.drawing.table import print_evaluation, print_scenes
     from vmdepth.evaluation.evaluator import evaluate
     from vmdepth.evaluation.sequences import Scenes, describe
-    from vmdepth.evaluation.table import print_evaluation, print_scenes
 
     settings = EvalSettings(**options)
     done = evaluate(settings)
@@ -49,6 +49,7 @@ def command(**options: Any) -> None:
 
 
 def main() -> NoReturn:
+    """The console script."""
     run_command(command)
 
 

@@ -9,16 +9,15 @@ import click
 
 from vmdepth.console import open_console, progress_bar, say
 from vmdepth.training.precompute_settings import PrecomputeSettings
-from vmdepth_runtime.cli import run_command
+from vmdepth_runtime.cli import defaults_of, run_command
 
 
-@click.command("vmdepth-precompute")
+@click.command("vmdepth-precompute", context_settings=defaults_of(PrecomputeSettings))
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--teacher", type=click.Path(path_type=Path), required=True, help="Checkpoint that gives the depth.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of the depth.")
-@click.option("--side", type=click.IntRange(16), default=PrecomputeSettings.side, show_default=True,
-              help="Shorter side it sees, pixels.")  # fmt: skip
-@click.option("--device", default=PrecomputeSettings.device, show_default=True)
+@click.option("--side", type=click.IntRange(16), show_default=True, help="Shorter side it sees, pixels.")  # fmt: skip
+@click.option("--device", show_default=True)
 def command(**options: Any) -> None:
     """Write a teacher's depth of all videos in DATA; train with data=DATA teacher=OUT.
 
@@ -38,6 +37,7 @@ def command(**options: Any) -> None:
 
 
 def main() -> NoReturn:
+    """The console script."""
     run_command(command)
 
 

@@ -17,7 +17,7 @@ from vmdepth.data.rgbd import RgbdFolder, rendered_rgbd_frames
 from vmdepth.evaluate import command
 from vmdepth.evaluation.evaluator import OFFICIAL_PICTURE, evaluate, open_models
 from vmdepth.evaluation.figures import evaluate_sequences
-from vmdepth.evaluation.recording import Streamer
+from vmdepth.evaluation.recording import Streamed, Streamer
 from vmdepth.evaluation.sequences import HeldOut, RenderedClip, open_data
 from vmdepth.evaluation.settings import EvalSettings
 from vmdepth.networks.heads.attention_head import AttentionSettings
@@ -114,7 +114,7 @@ def test_a_folder_with_and_without_poses(tmp_path, folder):
     assert pictures[0][:40, 5:55].std() > 30
     (folder / "poses.txt").unlink()
     with OnnxSession(bundled.MODEL) as session:
-        whole = evaluate_sequences([session], [RgbdFolder(folder)]).models[0].whole
+        whole = evaluate_sequences([Streamed(session)], [RgbdFolder(folder)], "area").models[0].whole
     assert whole.tae is whole.flicker is None
     assert whole.delta1 == model["figures"]["delta1"]
     assert whole.opw == model["figures"]["opw"]
@@ -180,7 +180,7 @@ def test_measured_depth_of_a_real_sequence(shared_data, tmp_path):
     (tmp_path / "intrinsics.json").symlink_to(real / "intrinsics.json")
     (tmp_path / "poses.txt").write_text("\n".join((real / "poses.txt").read_text().splitlines()[:40:10]))
     with OnnxSession(bundled.MODEL) as session:
-        evaluation = evaluate_sequences([session], [RgbdFolder(tmp_path)])
+        evaluation = evaluate_sequences([Streamed(session)], [RgbdFolder(tmp_path)], "area")
     whole = evaluation.models[0].whole
     assert evaluation.frames == 4
     assert evaluation.mean_map.delta1 > 0.4
@@ -208,16 +208,20 @@ def test_official_preparation_is_that_of_depth_anything():
     assert np.abs(depth - expected).max() < 0.01 * np.ptp(expected)  # OpenCV's cubic of bytes is off by a grey level
 
 
+def _size(model):
+    return model.session.contract.height, model.session.contract.width
+
+
 def test_checkpoints_take_the_size_of_the_graph_they_are_compared_with_where_their_stride_allows(untrained, tmp_path):
     def sizes(*paths):
-        return [(s.contract.height, s.contract.width) for s in open_models([*paths], None)[0]]
+        return [_size(model) for model in open_models([*paths], None)[0]]
 
     small = tmp_path / "small.onnx"
     export_step_graph(still_model(), small, 42, 56, frames=2)
     assert sizes(untrained, small) == [(42, 56), (42, 56)]
     assert sizes(untrained, bundled.MODEL) == [(196, 252), (192, 272)]
     (alone,), _ = open_models([untrained], network_size(*OFFICIAL_PICTURE))
-    assert (alone.contract.height, alone.contract.width) == (518, 686)
+    assert _size(alone) == (518, 686)
 
 
 def test_a_model_of_several_streams_is_refused(monkeypatch):
@@ -229,8 +233,8 @@ def test_a_model_of_several_streams_is_refused(monkeypatch):
 
 def test_a_model_against_itself_is_the_same_twice():
     (first, second), _ = open_models([bundled.MODEL, bundled.MODEL], None)
-    size = first.contract.height, first.contract.width
-    own, other = evaluate_sequences([first, second], HeldOut(1, 3).sequences(*size)).models
+    size = _size(first)
+    own, other = evaluate_sequences([first, second], HeldOut(1, 3).sequences(*size), "area").models
     assert own.whole == other.whole
 
 
@@ -249,10 +253,10 @@ def test_a_bidirectional_network_is_given_whole_clips(tmp_path):
     with torch.no_grad():
         expected = network(clip)[0][0, :, 0].numpy()
     np.testing.assert_allclose(predicted, expected, rtol=1e-5, atol=1e-6)
-    found = evaluate_sequences([model], [RenderedClip(3, 4, 28, 42)]).models[0]
+    found = evaluate_sequences([model], [RenderedClip(3, 4, 28, 42)], "area").models[0]
     assert found.whole.delta1 is not None and found.whole.state_rms is None
     with pytest.raises(InputError, match="sees 32 frames at once"):
-        evaluate_sequences([model], [RenderedClip(3, 33, 28, 42)])
+        evaluate_sequences([model], [RenderedClip(3, 33, 28, 42)], "area")
 
 
 def test_what_the_command_does_is_a_function_anyone_can_call(tmp_path, folder):
@@ -267,7 +271,7 @@ def margin_over_the_mean_map(held_out):
     """δ1 of the bundled model above the best map that never looks at the picture."""
     with OnnxSession(bundled.MODEL) as session:
         size = session.contract.height, session.contract.width
-        evaluation = evaluate_sequences([session], held_out.sequences(*size))
+        evaluation = evaluate_sequences([Streamed(session)], held_out.sequences(*size), "area")
     return evaluation.models[0].whole.delta1 - evaluation.mean_map.delta1
 
 
@@ -278,7 +282,7 @@ def test_the_bundled_model_looks_at_the_picture():
 def test_no_real_scene_is_below_its_parabola(shared_data):
     scenes = open_data(str(shared_data / "real"))
     with OnnxSession(bundled.MODEL) as session:
-        evaluation = evaluate_sequences([session], scenes.folders, names=scenes.names, groups=scenes.groups)
+        evaluation = evaluate_sequences([Streamed(session)], scenes.folders, "area", scenes.names, scenes.groups)
     for name, figures, blind in zip(scenes.names, evaluation.models[0].sequences, evaluation.parabolas, strict=True):
         assert figures.whole.frame_delta1 > blind.frame_delta1, name
 
@@ -287,7 +291,7 @@ def test_a_real_sequence_never_trained_on_beats_its_mean_map_by_10_points(shared
     """One fit for every fifth of 500 frames."""
     folder = RgbdFolder(shared_data / "rgbd_office_a")
     with OnnxSession(bundled.MODEL) as session:
-        evaluation = evaluate_sequences([session], [[folder[number] for number in range(0, 500, 5)]])
+        evaluation = evaluate_sequences([Streamed(session)], [[folder[number] for number in range(0, 500, 5)]], "area")
     assert evaluation.models[0].whole.delta1 >= evaluation.mean_map.delta1 + 0.1
 
 

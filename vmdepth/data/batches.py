@@ -52,12 +52,12 @@ class BatchPlan:
         # Every batch has its own range of numbers, whatever it holds.
         first = number * self.clips * self.length
         numbers = range(first + self.process, first + count, self.processes)
-        generators = [np.random.default_rng((self.seed, 1, one)) for one in numbers]
+        generators = [np.random.default_rng((self.seed, 1, n)) for n in numbers]
         videos = [draw(self.sources, generator) for generator in generators]
         made: dict[int, TrainingClips] = {}
         seeds = [HELD_OUT_SEEDS + self.seed * 10**8 + n for n, v in zip(numbers, videos, strict=True) if v is None]
         if seeds:
-            stretch = [draw_stretch(np.random.default_rng((one, 2)), self.height, self.width) for one in seeds]
+            stretch = [draw_stretch(np.random.default_rng((seed, 2)), self.height, self.width) for seed in seeds]
             clips = render_clips(
                 seeds, length, self.height, self.width, device=device, photos=self.photos, stretch=stretch
             )

@@ -142,4 +142,5 @@ def mean_map_accuracy(depths: Sequence[Sequence[Map]]) -> Accuracy:
 
 
 def mean_accuracy(accuracies: Sequence[Accuracy]) -> Accuracy:
+    """Every figure averaged over clips, each counted once."""
     return Accuracy(*(float(column) for column in np.mean([astuple(a) for a in accuracies], axis=0)))

@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vmdepth.checkpoint import load_video
-from vmdepth.data.rgbd import RgbdFolder, RgbdFrame
+from vmdepth.data.rgbd import RgbdFrame
 from vmdepth.evaluation.accuracy import FARTHEST
+from vmdepth.evaluation.drawing.plots import check_plots, write_plots
+from vmdepth.evaluation.drawing.sheet import Sheet, check_sheet
+from vmdepth.evaluation.drawing.video import check_video, write_video
 from vmdepth.evaluation.figures import BUCKET, Evaluation, evaluate_sequences
-from vmdepth.evaluation.plots import check_plots, write_plots
-from vmdepth.evaluation.recording import Model
-from vmdepth.evaluation.sequences import HeldOut, Scenes, open_data
+from vmdepth.evaluation.recording import Model, Streamed
+from vmdepth.evaluation.sequences import Data, HeldOut, Scenes, open_data
 from vmdepth.evaluation.settings import EvalSettings
-from vmdepth.evaluation.sheet import Sheet, check_sheet
-from vmdepth.evaluation.video import check_video, write_video
 from vmdepth.evaluation.whole_clip import ClipNetwork
 from vmdepth.model_files import CHECKPOINT_ENDINGS
 from vmdepth.official.preparation import network_size
@@ -25,8 +25,6 @@ from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.errors import InputError
 
 OFFICIAL_PICTURE = (480, 640)  # height and width, as of the indoor benchmarks that depth networks are compared on
-
-Data = HeldOut | RgbdFolder | Scenes
 
 
 @dataclass(frozen=True)
@@ -101,12 +99,12 @@ def _open_model(path: Path, size: tuple[int, int] | None) -> tuple[Model, tuple[
         stride = network.config.stride
         if size is None or size[0] % stride or size[1] % stride:
             size = network.config.usual_size
-        return TorchSession(network, *size) if network.can_step else ClipNetwork(network, *size), size
+        return Streamed(TorchSession(network, *size)) if network.can_step else ClipNetwork(network, *size), size
     session = open_session(path)
     contract = session.contract
     if contract.streams != 1:
         raise InputError(f"{path}: takes {contract.streams} streams at once; export it again with --streams 1")
-    return session, (contract.height, contract.width)
+    return Streamed(session), (contract.height, contract.width)
 
 
 def _open(settings: EvalSettings, data: Data) -> tuple[list[Model], tuple[int, int]]:

@@ -138,9 +138,9 @@ Seen = Callable[[int, Recording, list[SequenceFigures]], None]
 
 
 def evaluate_sequences(
-    models: list[Model],
+    models: Sequence[Model],
     sequences: Sequence[Iterable[RgbdFrame]],
-    resize: Resize = "area",
+    resize: Resize,
     names: Sequence[str] = (),
     groups: Sequence[str] = (),
     seen: Seen | None = None,

@@ -33,8 +33,8 @@ def fit_parabola(heights: Iterable[Map], depths: Iterable[Map]) -> NDArray[np.fl
 def parabola_accuracy(heights: Sequence[Map], depths: Sequence[Map]) -> tuple[Accuracy, list[Accuracy | None]]:
     """Of a sequence: with one parabola for all of its frames, and of every frame with a parabola of its own (None where
     no depth is known)."""
-    one = fit_parabola(heights, depths)
-    errors = [_errors(one, height, depth) for height, depth in zip(heights, depths, strict=True)]
+    shared = fit_parabola(heights, depths)
+    errors = [_errors(shared, height, depth) for height, depth in zip(heights, depths, strict=True)]
     whole = pooled(np.stack(errors))
     assert whole is not None  # or there would have been no fit
     frames: list[Accuracy | None] = []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,9 @@ from vmdepth.data.rgbd import RgbdFrame, at_places, depth_in_image
 from vmdepth.evaluation.accuracy import inverse_of
 from vmdepth.evaluation.array_file import ArrayFile
 from vmdepth.evaluation.consistency import warp_error
-from vmdepth.evaluation.whole_clip import ClipNetwork
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
-
-if TYPE_CHECKING:
-    from vmdepth_runtime.sessions.base import StepSession
-
-Model: TypeAlias = Union["StepSession", ClipNetwork]
+from vmdepth_runtime.sessions.base import StepSession
 
 
 @dataclass
@@ -68,6 +63,16 @@ class Predictor(Protocol):
     def state_rms(self) -> float | None: ...
 
 
+class Model(Protocol):
+    """What is evaluated: a session (`Streamed`), or a network that sees the whole sequence (`ClipNetwork`)."""
+
+    def predictor(self, frames: Iterable[RgbdFrame], resize: Resize) -> Predictor:
+        """For the pictures of `frames`, to be asked in their order, from the model's initial states on.
+
+        resize: how pictures come to the model's size and depth back to theirs, as in `vmdepth-run`.
+        """
+
+
 class Streamer:
     """A session from its initial states on, fed with pictures of any one size.
 
@@ -98,20 +103,17 @@ class Streamer:
         return (squares / count) ** 0.5 if count else None
 
 
-class ClipPredictor:
-    """A network that sees the whole sequence beforehand, asked for one picture after the other."""
+@dataclass(frozen=True)
+class Streamed:
+    """A session as a model: every sequence anew, frame by frame, nothing of it known beforehand."""
 
-    def __init__(self, network: ClipNetwork, frames: Iterable[RgbdFrame], resize: Resize) -> None:
-        self._predictions = network.predictions(frames, resize)
+    session: StepSession
 
-    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return next(self._predictions)
-
-    def state_rms(self) -> None:
-        return None
+    def predictor(self, frames: Iterable[RgbdFrame], resize: Resize) -> Predictor:
+        return Streamer(self.session, resize)
 
 
-def record(models: list[Model], frames: Iterable[RgbdFrame], resize: Resize, truths: ArrayFile) -> Recording:
+def record(models: Sequence[Model], frames: Iterable[RgbdFrame], resize: Resize, truths: ArrayFile) -> Recording:
     """Stream a sequence through every model at once, each from its initial states.
 
     frames: can be gone through more than once, which a network that sees all of them does. truths: takes the measured
@@ -119,10 +121,7 @@ def record(models: list[Model], frames: Iterable[RgbdFrame], resize: Resize, tru
     frame.
     """
     begin = len(truths)
-    predictors: list[Predictor] = [
-        ClipPredictor(model, frames, resize) if isinstance(model, ClipNetwork) else Streamer(model, resize)
-        for model in models
-    ]
+    predictors = [model.predictor(frames, resize) for model in models]
     tracks = [ModelTrack() for _ in models]
     recording = Recording(truths, tracks)
     before: RgbdFrame | None = None

@@ -40,6 +40,7 @@ class HeldOut:
     frames: int = FRAMES
 
     def sequences(self, height: int, width: int) -> list[RenderedClip]:
+        """The clips, each of height × width pixels."""
         return [RenderedClip(seed, self.frames, height, width) for seed in range(self.clips)]
 
 
@@ -55,6 +56,9 @@ class Scenes:
     names: tuple[str, ...]
     groups: tuple[str, ...]
     folders: tuple[RgbdFolder, ...]
+
+
+Data = HeldOut | RgbdFolder | Scenes
 
 
 def _open_scenes(path: Path) -> Scenes:
@@ -74,7 +78,7 @@ def _open_scenes(path: Path) -> Scenes:
     return Scenes(path, names, groups, tuple(folder for _, folder in known))
 
 
-def open_data(data: str) -> HeldOut | RgbdFolder | Scenes:
+def open_data(data: str) -> Data:
     """What "rendered", "rendered:CLIPS", "rendered:CLIPSxFRAMES", the path of an RGB-D folder or of a folder of such
     stands for.
 
@@ -99,7 +103,8 @@ def open_data(data: str) -> HeldOut | RgbdFolder | Scenes:
     return HeldOut(*numbers)
 
 
-def describe(source: HeldOut | RgbdFolder | Scenes) -> str:
+def describe(source: Data) -> str:
+    """For people: how much there is of it, and of what kind."""
     if isinstance(source, RgbdFolder):
         return f"{len(source)} frames of {source.path}"
     if isinstance(source, Scenes):

@@ -26,6 +26,10 @@ class ClipNetwork:
     height: int
     width: int
 
+    def predictor(self, frames: Iterable[RgbdFrame], resize: Resize) -> ClipPredictor:
+        """For the pictures of `frames`, to be asked in their order; raises what `predictions` does, at the first."""
+        return ClipPredictor(self.predictions(frames, resize))
+
     @torch.inference_mode()
     def predictions(self, frames: Iterable[RgbdFrame], resize: Resize) -> Iterator[NDArray[np.float32]]:
         """Inverse depth float32 [H, W] of every frame, at the frame's size; 1/m where the model is metric.
@@ -46,7 +50,20 @@ class ClipNetwork:
         clip = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)[None].float() / 255
         depths, _ = self.model(clip)
         bring_back = DepthResizer(resize)
-        for one in depths[0, :, 0].numpy():
+        for small in depths[0, :, 0].numpy():
             depth = np.empty(shape, np.float32)
-            bring_back(one, depth)
+            bring_back(small, depth)
             yield inverse_of(depth, self.model.config.depth)
+
+
+class ClipPredictor:
+    """What a network said of a whole sequence, asked for one picture after the other."""
+
+    def __init__(self, predictions: Iterator[NDArray[np.float32]]) -> None:
+        self._predictions = predictions
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return next(self._predictions)
+
+    def state_rms(self) -> None:
+        return None

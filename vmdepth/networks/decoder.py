@@ -19,6 +19,8 @@ TAPS = LAYERS + PATHS
 
 
 class ResidualUnit(nn.Module):
+    """Two 3×3 convolutions beside the identity: maps [images, features, h, w] → the same shape."""
+
     def __init__(self, features: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(features, features, 3, padding=1)
@@ -47,6 +49,9 @@ class Fusion(nn.Module):
 
 
 class Scratch(nn.Module):
+    """The convolutions after reassembly, under their official names: what brings every level to `features` channels,
+    the four fusions, and the last convolutions, of `outputs` channels."""
+
     def __init__(self, features: int, out_channels: tuple[int, int, int, int], outputs: int = 1) -> None:
         super().__init__()
         self.layer1_rn = nn.Conv2d(out_channels[0], features, 3, padding=1, bias=False)

@@ -79,6 +79,8 @@ def grid_code(rows: int, columns: int, width: int) -> Tensor:
 
 
 class PatchEmbed(nn.Module):
+    """Images [B, 3, H, W] → a token per patch [B, (H/14)·(W/14), width], row by row."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(3, width, PATCH, PATCH)
@@ -138,6 +140,8 @@ def _prepared(x: Tensor, norm: nn.LayerNorm | None, rotation: Rotation | None) -
 
 
 class Mlp(nn.Module):
+    """The feed-forward of all sizes but the giant: every token [..., width] alone, four times as wide inside."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, 4 * width)
@@ -162,6 +166,8 @@ class SwiGlu(nn.Module):
 
 
 class LayerScale(nn.Module):
+    """A learnt gain per channel of [..., width] (Touvron et al. 2021)."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.ones(width))
@@ -171,6 +177,11 @@ class LayerScale(nn.Module):
 
 
 class Block(nn.Module):
+    """Attention and feed-forward on tokens [batch, tokens, width], each normalised before and scaled after.
+
+    qk_norm, rotation, watch: as for `Attention`; eps: of the two norms.
+    """
+
     def __init__(self, size: EncoderSize, qk_norm: bool = False, eps: float = 1e-6) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(size.width, eps=eps)

@@ -7,17 +7,16 @@ from typing import Any, Literal
 
 from vmdepth.networks import mobilenet
 from vmdepth.networks.decoder import TAPS, Output
-from vmdepth.networks.encoder import ENCODERS, Encoder
+from vmdepth.networks.encoder_kinds import ENCODER_KINDS, EncoderKind
 from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.heads.base import HeadSettings
 from vmdepth.networks.heads.kinds import head_from_dict, setting_types
 from vmdepth.networks.heads.mamba_head import MambaSettings
-from vmdepth.networks.mobilenet import MobileNet
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """encoder: a name of `ENCODERS`, or "mobilenet". features, out_channels: widths of the decoder (fused maps;
+    """encoder: a name of `ENCODER_KINDS`. features, out_channels: widths of the decoder (fused maps;
     reassembled maps, which of "mobilenet" are the encoder's own).
 
     output: the last activation. depth: "relative" inverse depth or "metric", metres; max_depth: metres that a sigmoid
@@ -35,16 +34,17 @@ class NetworkConfig:
     taps: tuple[str, ...] = ("layer_2", "layer_3", "layer_4")
 
     def __post_init__(self) -> None:
-        if self.encoder not in (*ENCODERS, mobilenet.NAME):
-            raise ValueError(f"encoder '{self.encoder}': there are {', '.join(ENCODERS)}, {mobilenet.NAME}")
+        if self.encoder not in ENCODER_KINDS:
+            raise ValueError(f"encoder '{self.encoder}': there are {', '.join(ENCODER_KINDS)}")
         unknown = [tap for tap in self.taps if tap not in TAPS]
         if unknown:
             raise ValueError(f"tap '{unknown[0]}': there are {', '.join(TAPS)}")
         self.head.check_taps(self.taps)
 
     @property
-    def encoder_kind(self) -> type[Encoder] | type[MobileNet]:
-        return MobileNet if self.encoder == mobilenet.NAME else Encoder
+    def encoder_kind(self) -> EncoderKind:
+        """What the encoder needs of frames, and which decoder goes with it."""
+        return ENCODER_KINDS[self.encoder]
 
     @property
     def stride(self) -> int:

@@ -7,10 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from vmdepth.networks import mobilenet
-from vmdepth.networks.decoder import Decoder, Tap
-from vmdepth.networks.edge_decoder import EdgeDecoder
-from vmdepth.networks.encoder import Encoder, Observer, check_size
+from vmdepth.networks.decoder import Tap
+from vmdepth.networks.encoder import Observer, check_size
+from vmdepth.networks.encoder_kinds import AnyDecoder, AnyEncoder
 from vmdepth.networks.heads.base import (
     HeadSettings,
     StateTensors,
@@ -19,7 +18,6 @@ from vmdepth.networks.heads.base import (
     next_counter,
     remember,
 )
-from vmdepth.networks.mobilenet import MobileNet
 from vmdepth.networks.presets import NetworkConfig
 
 
@@ -36,9 +34,11 @@ class VideoDepth(nn.Module):
         super().__init__()
         self.config = config
         self.name = config.encoder  # what the model is called in files and reports
-        self.encoder: Encoder | MobileNet
-        self.decoder: Decoder | EdgeDecoder
-        self.encoder, self.decoder = _parts(config)
+        self.encoder: AnyEncoder
+        self.decoder: AnyDecoder
+        self.encoder, self.decoder = config.encoder_kind.build(
+            config.encoder, config.features, config.out_channels, config.output
+        )
         self.heads = nn.ModuleDict(config.head.build({tap: self.decoder.tap_channels(tap) for tap in config.taps}))
         self.ring = config.head.ring if self.heads else None
         self.cycle = config.head.cycle if self.heads else None
@@ -101,6 +101,11 @@ class VideoDepth(nn.Module):
         """Raise ValueError, saying what to do, for a network that has no `step`."""
         if not self.can_step:
             raise ValueError(self.config.head.no_step)
+
+    @property
+    def stride(self) -> int:
+        """Heights and widths of frames are multiples of it, in pixels."""
+        return self.config.stride
 
     @property
     def can_step(self) -> bool:
@@ -175,14 +180,6 @@ class VideoDepth(nn.Module):
             if tuple(states[name].shape) != shape:
                 raise ValueError(f"state '{name}' has shape {tuple(states[name].shape)}, this input needs {shape}")
         return states
-
-
-def _parts(config: NetworkConfig) -> tuple[Encoder, Decoder] | tuple[MobileNet, EdgeDecoder]:
-    """The encoder, and the decoder that reads its kind of maps."""
-    if config.encoder == mobilenet.NAME:
-        return MobileNet(), EdgeDecoder(config.features, config.output)
-    encoder = Encoder(config.encoder)
-    return encoder, Decoder(encoder.size.width, encoder.stride, config.features, config.out_channels, config.output)
 
 
 def _prefixed(watch: StateWatch, tap: str) -> StateWatch:

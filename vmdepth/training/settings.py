@@ -103,6 +103,7 @@ class TrainSettings:
 
     @property
     def height_width(self) -> tuple[int, int]:
+        """Of the clips, pixels. Raises ValueError where `size` is not HxW."""
         if not self.size:
             return self.network.usual_size
         height, _, width = self.size.partition("x")

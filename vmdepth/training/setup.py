@@ -11,8 +11,7 @@ from torch import nn
 
 from vmdepth import checkpoint
 from vmdepth.data.mixture import ClipSource, long_enough, parse_mixture
-from vmdepth.networks.encoder import Encoder
-from vmdepth.networks.mobilenet import MobileNet
+from vmdepth.networks.encoder_kinds import AnyEncoder
 from vmdepth.networks.presets import PRESETS, NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.settings import TrainSettings
@@ -21,7 +20,7 @@ from vmdepth.training.teachers import Teacher
 from vmdepth_runtime.errors import InputError
 
 
-def network(settings: TrainSettings) -> VideoDepth:
+def first_network(settings: TrainSettings) -> VideoDepth:
     """The preset's network, fresh or with the weights of `init`.
 
     A file that holds an encoder only (of DeepLabv3, `checkpoint.ENCODER_FAMILIES`) lends it. A checkpoint without
@@ -100,7 +99,7 @@ def clips_and_teacher(settings: TrainSettings, device: torch.device) -> tuple[li
     return [long_enough(source, settings.clip_length) for source in labelled], None
 
 
-def freeze(encoder: Encoder | MobileNet, blocks: int) -> None:
+def freeze(encoder: AnyEncoder, blocks: int) -> None:
     """Keep the first blocks of an encoder, and what is before them, as they are; all of it where there are no more."""
     if blocks >= len(encoder.blocks):
         encoder.requires_grad_(False)
@@ -110,7 +109,7 @@ def freeze(encoder: Encoder | MobileNet, blocks: int) -> None:
 
 
 def parameter_groups(
-    model: VideoDepth, weight_decay: float, heads_rate: float = 1.0, encoder_rate: float = 1.0
+    model: VideoDepth, weight_decay: float, heads_rate: float, encoder_rate: float
 ) -> list[dict[str, Any]]:
     """AdamW's groups of a network's parameters that learn; `rate` is a factor on the learning rate, for temporal heads
     `heads_rate`, for the encoder `encoder_rate`.

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vmdepth.checkpoint import load
-from vmdepth.networks.encoder import Encoder
 from vmdepth.networks.multiview.mono_depth import SKY_THRESHOLD
 from vmdepth.networks.multiview.views import Views
 from vmdepth.networks.video_depth import VideoDepth
@@ -35,8 +34,7 @@ class Teacher:
             self.longest_clip = network.longest_clip
         self.network = network.requires_grad_(False).eval().to(device)
         self.path = path
-        # Depth Anything 3 has the same encoder.
-        self.stride = network.config.stride if isinstance(network, VideoDepth) else Encoder.stride
+        self.stride = network.stride
 
     @torch.no_grad()
     def __call__(self, clip: Tensor) -> Tensor:

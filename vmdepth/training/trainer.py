@@ -22,7 +22,7 @@ from vmdepth.training.objective import NAMES, losses
 from vmdepth.training.preview import student_and_truth, write_picture
 from vmdepth.training.processes import Processes
 from vmdepth.training.settings import TrainSettings
-from vmdepth.training.setup import clips_and_teacher, freeze, network, parameter_groups
+from vmdepth.training.setup import clips_and_teacher, first_network, freeze, parameter_groups
 from vmdepth_runtime.errors import InputError, WorkError
 
 
@@ -50,7 +50,7 @@ class Trainer:
         self.processes = Processes(settings.device)
         run_folder.check(folder, settings, resume)
         torch.manual_seed(settings.seed)
-        self.model = network(settings)
+        self.model = first_network(settings)
         self.model.name = settings.preset
         self.sources, self.teacher = clips_and_teacher(settings, self.processes.device)
         self._check_share()
@@ -236,6 +236,37 @@ class Trainer:
         count = self.processes.count
         if self.settings.batch % count:
             raise InputError(f"batch={self.settings.batch}: {count} processes cannot share it; make it a multiple")
+
+
+def train(
+    settings: TrainSettings,
+    folder: Path,
+    *,
+    resume: bool = False,
+    begun: Callable[[Trainer], None] = lambda trainer: None,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> bool:
+    """A whole run, as `vmdepth-train` makes it. Under torchrun every process does its part.
+
+    Args:
+        settings: what is learnt, and how.
+        folder: takes the run, as `Trainer` says.
+        resume: go on with the run in the folder, exactly where it was saved.
+        begun: told of the trainer when all is ready, before the first step.
+        report: told every ten steps and at every save, in the first process.
+
+    Returns:
+        Whether the last step was reached; SIGINT and SIGTERM save and stop earlier.
+
+    Raises:
+        InputError: for settings, data, checkpoints or a folder that cannot be; for footage that cannot be read.
+        WorkError: when the loss is no longer finite or the memory does not suffice.
+    """
+    trainer = Trainer(settings, folder, resume)
+    begun(trainer)
+    finished = trainer.run(report)
+    trainer.processes.close()
+    return finished
 
 
 class _StopSignals:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from vmdepth.data.rgbd import RgbdFolder, RgbdFrame, rendered_rgbd_frames
+from vmdepth.evaluation.drawing.plots import write_plots
 from vmdepth.evaluation.figures import BUCKET, FIRST_FRAMES, evaluate_sequences, state_growth
-from vmdepth.evaluation.plots import write_plots
+from vmdepth.evaluation.recording import Streamed
 from vmdepth_runtime.errors import InputError
 
 SIZE = (12, 16)
@@ -32,9 +33,9 @@ class Scripted:
 
     def step(self):
         self._next += 1
-        return SimpleNamespace(depth=self._depths[self._next - 1][None])
+        return {"depth": self._depths[self._next - 1][None]}
 
-    def written(self):
+    def next_states(self):
         counter = {"counter": np.full(1, 1e6, np.float32)}  # a number of the frame, not a memory
         if self._rms is None:
             return counter
@@ -55,7 +56,7 @@ def depth():
 
 
 def evaluated(session, *sequences):
-    return evaluate_sequences([session], sequences).models[0]
+    return evaluate_sequences([Streamed(session)], sequences, "area").models[0]
 
 
 def test_a_perfect_prediction_up_to_scale_and_shift(depth):
@@ -160,7 +161,7 @@ def test_sequences_count_the_same_each(depth):
 def test_models_side_by_side_are_as_each_alone(depth):
     right, wrong = Scripted([1 / depth] * 3), Scripted([depth] * 3)
     frames = still_frames(3, depth)
-    both = evaluate_sequences([wrong, right], [frames]).models
+    both = evaluate_sequences([Streamed(wrong), Streamed(right)], [frames], "area").models
     assert both[0].whole == evaluated(wrong, frames).whole
     assert both[1].whole == evaluated(right, frames).whole
 
@@ -223,6 +224,6 @@ def test_a_folder_gives_the_figures_of_the_clip_it_was_written_from(rendered, tm
 
 @pytest.mark.parametrize(("rms", "more"), [(None, set()), ([1, 2], {"states.png"})])
 def test_states_are_drawn_only_where_there_are_some(depth, tmp_path, rms, more):
-    evaluation = evaluate_sequences([Scripted([1 / depth] * 2, rms)], [still_frames(2, depth)])
+    evaluation = evaluate_sequences([Streamed(Scripted([1 / depth] * 2, rms))], [still_frames(2, depth)], "area")
     write_plots(evaluation, ["model"], tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {"accuracy.png", "steadiness.png"} | more

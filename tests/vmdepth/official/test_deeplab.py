@@ -8,7 +8,7 @@ import torch
 from vmdepth.networks.mobilenet import MobileNet
 from vmdepth.official.deeplab import encoder_weights
 from vmdepth.training.settings import parse_settings
-from vmdepth.training.setup import network
+from vmdepth.training.setup import first_network
 from vmdepth_runtime.errors import InputError
 
 MAPS = (  # that the decoder reads, by their names in the file
@@ -40,10 +40,10 @@ def test_maps_are_the_files_own_to_the_error_of_its_8_bits(official, shared_data
 
     interpreter = Interpreter(str(official), experimental_preserve_all_tensors=True)
     interpreter.allocate_tensors()
-    (door,) = interpreter.get_input_details()
+    (details,) = interpreter.get_input_details()
     picture = cv2.cvtColor(cv2.imread(str(shared_data / "images" / "demo01_street.jpg")), cv2.COLOR_BGR2RGB)
-    picture = cv2.resize(picture, door["shape"][1:3], interpolation=cv2.INTER_AREA)
-    interpreter.set_tensor(door["index"], picture[None])
+    picture = cv2.resize(picture, details["shape"][1:3], interpolation=cv2.INTER_AREA)
+    interpreter.set_tensor(details["index"], picture[None])
     interpreter.invoke()
     encoder = MobileNet().eval()
     encoder.load_state_dict(encoder_weights(official))
@@ -171,8 +171,8 @@ def one_convolution(path, shape, stride=2, scales=1, bytes_of_weight=None, signe
 
 
 def test_training_starts_from_it_and_only_where_it_belongs(official):
-    model = network(parse_settings("edge", [f"init={official}", "head=none"]))
+    model = first_network(parse_settings("edge", [f"init={official}", "head=none"]))
     weights = encoder_weights(official)
     assert all(torch.equal(weights[name], weight) for name, weight in model.encoder.state_dict().items())
     with pytest.raises(InputError, match="which preset edge has, not 'tiny'"):
-        network(parse_settings("tiny", [f"init={official}"]))
+        first_network(parse_settings("tiny", [f"init={official}"]))

@@ -24,7 +24,7 @@ from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.settings import TrainSettings
 from vmdepth.training.setup import parameter_groups
-from vmdepth.training.trainer import Trainer
+from vmdepth.training.trainer import Trainer, train
 from vmdepth_runtime.errors import InputError, WorkError
 
 SMALL = TrainSettings(
@@ -38,7 +38,7 @@ def weights(folder):
 
 def test_every_parameter_is_in_one_group_and_only_kernels_decay():
     model = VideoDepth(PRESETS["tiny"])
-    groups = parameter_groups(model, weight_decay=0.1)
+    groups = parameter_groups(model, weight_decay=0.1, heads_rate=1.0, encoder_rate=1.0)
     in_groups = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(in_groups) == sorted(id(parameter) for parameter in model.parameters())
     decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
@@ -49,7 +49,7 @@ def test_every_parameter_is_in_one_group_and_only_kernels_decay():
 
 def test_temporal_heads_have_a_rate_of_their_own():
     model = VideoDepth(PRESETS["tiny"])
-    rates = {id(p): group["rate"] for group in parameter_groups(model, 0.1, 20.0) for p in group["params"]}
+    rates = {id(p): group["rate"] for group in parameter_groups(model, 0.1, 20.0, 1.0) for p in group["params"]}
     for name, parameter in model.named_parameters():
         usual = 0.1 if name == "encoder.patch_embed.proj.weight" else 1.0
         assert rates[id(parameter)] == (20.0 if name.startswith("heads.") else usual)
@@ -90,6 +90,18 @@ def test_it_learns_and_the_folder_holds_what_it_should(tmp_path):
     assert [p.name for p in sorted((tmp_path / "pictures").iterdir())] == ["step_000050.png", "step_000100.png"]
     assert list(tmp_path.glob("events.out.tfevents.*"))
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_what_the_command_does_is_a_function_anyone_can_call(tmp_path):
+    reports = []
+    assert train(replace(SMALL, steps=2), tmp_path / "run", report=reports.append)
+    assert [report.step for report in reports] == [2]
+    assert vmdepth.load(tmp_path / "run" / "last.safetensors").name == "tiny"
+    begun = []
+    assert train(
+        replace(SMALL, steps=2), tmp_path / "run", resume=True, begun=lambda trainer: begun.append(trainer.step)
+    )
+    assert begun == [2]
 
 
 def test_resumed_weights_are_bit_equal_to_uninterrupted_ones(tmp_path):

@@ -83,6 +83,7 @@ def on_wall(build: SceneBuilder, centre: Array, half: Array) -> None:
 
 
 def table(build: SceneBuilder, half: Array) -> None:
+    """A board on one round leg. half: half sizes of the room, metres."""
     rng = build.rng
     for _ in range(6):
         x, z = build.ahead(1.0, float(half.max()) * 1.2, 0.7)

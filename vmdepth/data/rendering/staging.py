@@ -88,6 +88,7 @@ def finish(build: SceneBuilder, camera: Waves, *, open_air: bool, sun: bool, lam
 
 
 def shell(build: SceneBuilder, centre: Array, half: Array, walls: tuple[str, ...], floor: tuple[str, ...]) -> None:
+    """The box around a scene and its surfaces. centre, half: [3], metres; walls, floor: patterns to choose from."""
     build.half[0], build.centre[0, :3] = half, centre
     width = float(min(half[0], half[2])) * 2
     wall = build.material(width, *walls, scale=float(build.rng.uniform(0.5, 3.0)), turn=0.0)

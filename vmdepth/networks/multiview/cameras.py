@@ -16,6 +16,8 @@ _HEADS = 16  # of the camera encoder, whatever its width
 
 
 class PoseMlp(nn.Module):
+    """Nine numbers of a camera [..., 9] → [..., width]."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(9, width // 2)

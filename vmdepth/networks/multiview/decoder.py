@@ -69,6 +69,7 @@ class ViewDecoder(Pyramid):
         self.norm = nn.LayerNorm(width, eps=1e-5)
 
     def project(self, level: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """As `Pyramid.project`, of the normalised tap, with a code of every place added."""
         return add_positions(super().project(level, self.norm(tokens), grid), grid[1] / grid[0])
 
     def forward(
@@ -89,6 +90,8 @@ class ViewDecoder(Pyramid):
 
 
 class SkyScratch(Scratch):
+    """With last convolutions of its own for the sky, beside those of depth."""
+
     def __init__(self, features: int, out_channels: tuple[int, int, int, int]) -> None:
         super().__init__(features, out_channels)
         self.sky_output_conv2 = nn.Sequential(

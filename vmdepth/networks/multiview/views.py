@@ -33,10 +33,11 @@ class Views:
 class ViewNetwork(nn.Module):
     """A network that takes clips [B, N, 3, H, W], RGB float in 0..1, and gives `Views`: depth, not its inverse.
 
-    It has no states and no step. name: what it is called.
+    It has no states and no step. name: what it is called. stride: heights and widths are multiples of it, pixels.
     """
 
     name: str
+    stride = PATCH
 
 
 def check_clip(clip: Tensor) -> tuple[int, int, int, int]:

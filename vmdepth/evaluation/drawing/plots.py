@@ -92,8 +92,8 @@ def _middles(model: ModelFigures) -> list[float]:
 def _mean_per_frame(model: ModelFigures, figure: str) -> NDArray[np.float64]:
     """Over sequences, of those long enough and with a value there; NaN where there is none."""
     values = np.full((len(model.sequences), max(one.frames for one in model.sequences)), np.nan)
-    for row, one in zip(values, model.sequences, strict=True):
-        row[: one.frames] = one.per_frame[figure]
+    for row, sequence in zip(values, model.sequences, strict=True):
+        row[: sequence.frames] = sequence.per_frame[figure]
     known = np.isfinite(values)
     counts = known.sum(axis=0)
     return np.where(counts > 0, np.where(known, values, 0).sum(axis=0) / np.maximum(counts, 1), np.nan)
