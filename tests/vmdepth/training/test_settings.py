@@ -46,7 +46,7 @@ def test_a_yaml_file_and_overrides(tmp_path):
         ("vda-small-causal", ["window=40"], "can be 2..32 frames"),
         ("vda-small-causal", ["window=8", "temporal=streaming"], "belongs to temporal=causal"),
         ("tiny", ["window=8"], "no attention over time"),
-        ("tiny", ["head=lstm"], "head 'lstm': there are none, mamba2, attention"),
+        ("tiny", ["head=lstm"], "head 'lstm': there are mamba2, attention, none"),
         ("tiny", ["d_stat=8"], "did you mean 'd_state'"),
         ("tiny", ["d_state=0"], "d_state=0: must be above 0"),
         ("tiny", ["blocks=2,1"], "there are 3 taps"),

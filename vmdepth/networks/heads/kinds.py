@@ -10,7 +10,7 @@ from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.heads.base import HeadSettings, NoHead
 from vmdepth.networks.heads.mamba_head import MambaSettings
 
-KINDS: dict[str, type[HeadSettings]] = {kind.kind: kind for kind in (NoHead, MambaSettings, AttentionSettings)}
+KINDS: dict[str, type[HeadSettings]] = {kind.kind: kind for kind in (MambaSettings, AttentionSettings, NoHead)}
 
 
 def head_kind(name: str) -> type[HeadSettings]:

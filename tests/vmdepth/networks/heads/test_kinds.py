@@ -68,12 +68,12 @@ def test_an_older_checkpoint_loads_to_the_bit(tmp_path):
 
 
 def test_an_unknown_head_is_an_error_that_names_the_known_ones(tmp_path):
-    with pytest.raises(ValueError, match="head 'lstm': there are none, mamba2, attention"):
+    with pytest.raises(ValueError, match="head 'lstm': there are mamba2, attention, none"):
         head_kind("lstm")
     weights = VideoDepth(PRESETS["tiny"]).state_dict()
     facts = {"name": "tiny", "network": {**FLAT, "head": "lstm"}, "made": {}}
     checkpoint.write_tensors(tmp_path / "lstm.safetensors", weights, facts)
-    with pytest.raises(InputError, match=r"lstm\.safetensors: .*head 'lstm': there are none, mamba2, attention"):
+    with pytest.raises(InputError, match=r"lstm\.safetensors: .*head 'lstm': there are mamba2, attention, none"):
         vmdepth.load(tmp_path / "lstm.safetensors")
 
 
@@ -85,8 +85,9 @@ def test_no_setting_of_a_head_takes_the_name_of_another_setting():
 
 
 def test_every_kind_says_what_others_have_to_know():
-    assert [kind().random_starts for kind in KINDS.values()] == [1, CYCLE, 1]
-    assert [kind().recurrent for kind in KINDS.values()] == [False, True, False]
+    starts = {name: kind().random_starts for name, kind in KINDS.items()}
+    assert starts == {"mamba2": CYCLE, "attention": 1, "none": 1}
+    assert [name for name, kind in KINDS.items() if kind().recurrent] == ["mamba2"]
     both = AttentionSettings("bidirectional")
     assert (both.cycle, both.ring, both.longest_clip) == (None, None, 32)
     assert AttentionSettings().offline == both and MambaSettings().offline == MambaSettings()
