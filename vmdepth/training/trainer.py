@@ -91,7 +91,7 @@ class Trainer:
             since: list[Tensor] = []
             clock = time.perf_counter()
             for clips in stream:
-                clips = self._labelled(clips)
+                clips = self.labelled(clips)
                 since.append(self.train_step(clips))
                 asked = processes.any(stopping.asked)
                 saving = self.step % settings.save_every == 0 or asked or self.step == settings.steps
@@ -181,7 +181,7 @@ class Trainer:
         settings = self.settings
         length = clips.rgb.shape[1]
         chunk = min(settings.chunk or length, length)
-        states, total = self._first_states(clips), torch.zeros(len(NAMES), device=clips.rgb.device)
+        states, total = self.first_states(clips), torch.zeros(len(NAMES), device=clips.rgb.device)
         for first in range(0, length, chunk):
             last = min(first + chunk, length)
             piece, share = clips.piece(first, last), (last - first) / length
@@ -200,7 +200,7 @@ class Trainer:
             total += share * terms
         return total
 
-    def _first_states(self, clips: TrainingClips) -> StateTensors:
+    def first_states(self, clips: TrainingClips) -> StateTensors:
         """Zeros, but for the counter, which begins at random where the heads ask for it."""
         count = len(clips.rgb)
         states = self.model.init_states(count, *clips.rgb.shape[-2:])
@@ -212,7 +212,7 @@ class Trainer:
             states["counter"] = every[self.processes.rank :: self.processes.count].to(states["counter"])
         return states
 
-    def _labelled(self, clips: TrainingClips) -> TrainingClips:
+    def labelled(self, clips: TrainingClips) -> TrainingClips:
         """The clips with the teacher's depth where they have none."""
         bare = ~clips.labelled
         if self.teacher is None or not bare.any():

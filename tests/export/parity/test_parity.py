@@ -69,7 +69,10 @@ def test_a_state_that_is_not_fed_back_disagrees(network, step_graph):
         def step(self):
             before = self.states()["layer_4.1.ssm"]
             output = super().step()
-            self.memory.upload(self._states.inputs[self._states.turn]["layer_4.1.ssm"], before)
+            snapshot = self.snapshot()
+            self.save(0, snapshot)
+            self.memory.upload(snapshot.addresses["layer_4.1.ssm"], before)
+            self.restore(0, snapshot)
             return output
 
     report = compare(TorchSession(network, *SIZE), Forgetful(step_graph), rendered_frames(3, *SIZE, 1))

@@ -10,6 +10,7 @@ import pytest
 from vmdepth_runtime.contract import StateSpec
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sessions.onnx import OnnxSession
+from vmdepth_runtime.sessions.state_buffers import HostMemory, StateBuffers
 
 LUMA = np.array([0.25, 0.5, 0.25], np.float32) / 256
 
@@ -66,7 +67,8 @@ def test_state_copies_are_the_callers_own(luma_model):
 def test_states_swap_between_two_buffers_and_the_frame_buffer_is_the_graphs_own(luma_model):
     session = OnnxSession(luma_model)
     frame_place = session.frame.ctypes.data
-    inputs, outputs = session._states.inputs, session._states.outputs
+    buffers = StateBuffers(session.contract, HostMemory())
+    inputs, outputs = buffers.inputs, buffers.outputs
     name = "layer_2.0.ssm"
     # What one step writes is where the next one reads: no copy in between.
     assert (outputs[0][name], outputs[1][name]) == (inputs[1][name], inputs[0][name])

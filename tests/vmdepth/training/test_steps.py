@@ -46,7 +46,7 @@ def test_a_chunk_as_long_as_the_clip_is_the_unchunked_clip(trainer, batch, tmp_p
     chunked.model.load_state_dict(trainer.model.state_dict())
     # The plain clip, without any of the trainer's loop.
     summaries = {}
-    depth, _ = trainer.model(batch.rgb, trainer._first_states(batch), summaries.__setitem__)
+    depth, _ = trainer.model(batch.rgb, trainer.first_states(batch), summaries.__setitem__)
     loss, _ = losses(SMALL, depth, batch, summaries)
     loss.backward()
     chunked.backward(batch)
@@ -60,8 +60,8 @@ def test_a_chunk_as_long_as_the_clip_is_the_unchunked_clip(trainer, batch, tmp_p
 @pytest.mark.parametrize("chunk", [1, 2, 3])
 def test_chunks_with_carried_states_see_the_same_depth(trainer, batch, chunk):
     with torch.no_grad():
-        whole, end = trainer.model(batch.rgb, trainer._first_states(batch))
-        states, parts = trainer._first_states(batch), []
+        whole, end = trainer.model(batch.rgb, trainer.first_states(batch))
+        states, parts = trainer.first_states(batch), []
         for first in range(0, 4, chunk):
             depth, states = trainer.model(batch.piece(first, first + chunk).rgb, states)
             parts.append(depth)

@@ -119,7 +119,7 @@ def test_training_leaves_the_teacher_as_it_is_and_learns_from_it(settings, offic
     assert trainer.run(lambda _: None)
     assert fingerprint(trainer.teacher) == before
     assert any(not torch.equal(tensor, weights[name]) for name, tensor in trainer.model.state_dict().items())
-    batch = trainer._labelled(trainer.plan().batch(0, CPU))
+    batch = trainer.labelled(trainer.plan().batch(0, CPU))
     assert batch.labelled.all() and not batch.metric.any()
     torch.testing.assert_close(batch.inverse_depth, trainer.teacher(batch.clean))
 
