@@ -45,7 +45,7 @@ def contract_of(model: VideoDepth, height: int, width: int, streams: int) -> Ste
 
 
 class TorchSession(StepSession):
-    """A network in PyTorch, on the CPU, one of several streams at once."""
+    """A network in PyTorch, on the CPU, for one or several streams at once."""
 
     backend = "torch"
 

@@ -15,10 +15,9 @@ from vmdepth.networks.attention import AttentionForm, use_attention
 from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.step_graph import StepGraph
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.session import contract_of
 from vmdepth_export.graph import FUSED_OPSET, OPSET, OUTSIDE, check
 from vmdepth_export.storage import store_small
-from vmdepth_runtime.contract import OUTPUTS
+from vmdepth_runtime.contract import FRAME, OUTPUTS, state_input, state_output
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
@@ -39,7 +38,6 @@ def to_onnx(model: VideoDepth, height: int, width: int, streams: int, attention:
     out. Raises ValueError for a size that is no multiple of the encoder's stride.
     """
     graph = _FlatStepGraph(model, height, width).eval()
-    contract = contract_of(model, height, width, streams)
     states = model.init_states(streams, height, width)
     frame = torch.zeros(streams, height, width, 3, dtype=torch.uint8)
     # The exporter warns of other libraries' business (no torchvision, its own deprecations).
@@ -53,8 +51,8 @@ def to_onnx(model: VideoDepth, height: int, width: int, streams: int, attention:
             kwargs={"states": states},
             dynamo=True,
             opset_version=OPSET if attention == "explicit" else FUSED_OPSET,
-            input_names=list(contract.inputs),
-            output_names=list(contract.outputs),
+            input_names=[FRAME, *map(state_input, states)],
+            output_names=[*(output.name for output in OUTPUTS), *map(state_output, states)],
             external_data=False,
             verbose=False,
         )
