@@ -89,6 +89,9 @@ def open_pipeline(settings: RunSettings, outputs: list[tuple[str, ...]], stack: 
     for source, names, colour_range in zip(sources, outputs, colours, strict=True):
         facts = _facts(settings, source, session.contract, colour_range, status)
         writers.append(_open_writer(settings, source, names, facts, colour_range, session.contract, stack))
+        for sink in writers[-1].sinks:
+            if sink.invitation:
+                reporter.say(sink.invitation)
     changed = Condition()
     for source in sources:
         size = (session.contract.height, session.contract.width)

@@ -5,25 +5,27 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from time import perf_counter
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from vmdepth_runtime.depth.stream_batch import StreamBatch
 from vmdepth_runtime.pipeline.reader import FrameReader
 from vmdepth_runtime.pipeline.statistics import RunStatistics
+from vmdepth_runtime.progress import ProgressLine
 from vmdepth_runtime.sources.base import Source
 
 _RECENT = 100  # frames that the rate is taken from
+_PREFIX = "vmdepth-run: "
 _NAMED = 10  # skipped frames told one by one on the terminal; the report has more
 
 
 class Reporter:
-    """Writes lines to stderr, and on a terminal a progress bar below them.
+    """Writes lines to stderr, and how far the run is.
 
     Args:
         sources: Of the run; live ones tell their warnings through it at once.
@@ -34,61 +36,57 @@ class Reporter:
         self._sources = sources
         self._statistics = statistics
         self._times: deque[float] = deque(maxlen=_RECENT)
-        self._bar: Progress | None = None
+        self._line: ProgressLine | None = None
         for source in sources:
             if source.live:
                 source.tell = self.say
 
     def __enter__(self) -> Reporter:
-        if not sys.stderr.isatty():
-            return self
-        counts = [source.info.frames for source in self._sources]
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
-        )
-        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        total = None if None in counts else sum(count or 0 for count in counts)
-        name = ", ".join(source.name for source in self._sources)
-        self._task = self._bar.add_task(name, total=total, figures="")
-        self._bar.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._stop()
 
     def say(self, line: str) -> None:
         """Write a line, now; from any thread."""
-        if self._bar is not None:
-            self._bar.console.print(f"vmdepth-run: {line}", markup=False, highlight=False, soft_wrap=True)
+        if self._line is not None:
+            self._line.say(line)
         else:
-            print(f"vmdepth-run: {line}", file=sys.stderr, flush=True)
+            print(f"{_PREFIX}{line}", file=sys.stderr, flush=True)
 
     def start(self, batch: StreamBatch) -> None:
-        """Tell what is worth knowing before the first frame."""
+        """Tell what runs, on a terminal at once, and begin to show how far it is."""
         for bank in batch.banks[:1]:
-            fewer = f" ({bank.settings.capacity} asked for)" if bank.capacity < bank.settings.capacity else ""
-            if fewer or len(batch.banks) > 1 or bank.mib >= 1:
+            if bank.capacity < bank.settings.capacity:
                 each = " for each source" if len(batch.banks) > 1 else ""
-                self.say(f"up to {bank.capacity} key frames{fewer}{each}, {bank.mib:.1f} MiB")
+                self.say(
+                    f"keeps {bank.capacity} of {bank.settings.capacity} key frames{each}: more take above "
+                    f"--keyframe-memory {bank.settings.memory:g}"
+                )
+        counts = [source.info.frames for source in self._sources]
+        total = None if None in counts else sum(count or 0 for count in counts)
+        name = ", ".join(source.name for source in self._sources)
+        heading = "; ".join([_network(batch), *map(_described, self._sources)])
+        self._line = ProgressLine(name, total, "frames", prefix=_PREFIX, heading=heading)
+        self._line.start()
 
     def advance(self, count: int, readers: Sequence[FrameReader], batch: StreamBatch) -> None:
         """Count so many frames as through, and show it."""
         self._times.extend([perf_counter()] * count)
-        if self._bar is None:
-            return
+        if self._line is not None:
+            skipped = sum(source.skipped_count for source in self._sources)
+            self._line.update(self._statistics.frames_out + skipped, partial(self._figures, readers, batch))
+
+    def _figures(self, readers: Sequence[FrameReader], batch: StreamBatch) -> list[str]:
         latency = self._statistics.latency
-        figures = f"{self.fps:.1f} fps, p50 {latency(50, last=100):.1f} ms, p99 {latency(99, last=100):.1f} ms"
+        figures = [f"{self.fps:.1f} fps"]
         if any(reader.source.live for reader in readers):
-            figures += f", {sum(reader.dropped for reader in readers)} dropped"
+            figures.append(f"{sum(reader.dropped for reader in readers)} dropped")
+        figures += [f"p50 {latency(50, last=100):.1f} ms", f"p99 {latency(99, last=100):.1f} ms"]
         if batch.banks:
-            figures += f", {sum(bank.count for bank in batch.banks)} key frames"
-        self._bar.update(self._task, advance=count, figures=figures)
+            kept = sum(bank.count for bank in batch.banks)
+            figures.append(f"{kept} key frame{'' if kept == 1 else 's'}")
+        return figures
 
     @property
     def fps(self) -> float:
@@ -116,10 +114,8 @@ class Reporter:
         }
 
     def finish(self, report: dict[str, Any]) -> None:
-        """Take the bar away and tell what the report says. report: of `make_report`."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        """Tell what the report says, in place of how far it is. report: of `make_report`."""
+        self._stop()
         for source in report["sources"]:
             several = f"{source['name']}: " if len(report["sources"]) > 1 else ""
             for frame in source["skipped"][:_NAMED]:
@@ -145,6 +141,24 @@ class Reporter:
             _print_table(report)
         if report["outputs"]:
             self.say(f"wrote {', '.join(report['outputs'])}")
+
+    def _stop(self) -> None:
+        if self._line is not None:
+            self._line.stop()
+            self._line = None
+
+
+def _network(batch: StreamBatch) -> str:
+    """ "edge 192x256, ONNX Runtime on 2 CPU cores": height and width, as --size takes them."""
+    contract = batch.contract
+    return f"{contract.model} {contract.height}x{contract.width}, {batch.session.runs_on}"
+
+
+def _described(source: Source) -> str:
+    """ "walk.mp4 1280x720, 30 fps, 300 frames"."""
+    info = source.info
+    length = "live" if source.live else "length unknown" if info.frames is None else f"{info.frames} frames"
+    return f"{source.name} {info.width}x{info.height}, {round(info.fps, 2):g} fps, {length}"
 
 
 def _print_table(report: dict[str, Any]) -> None:

@@ -29,6 +29,7 @@ class StepSession(ABC):
         contract: what the network says about itself.
         path: the file that was loaded; of a network made in memory, its name.
         backend: what computes, for people.
+        runs_on: the same, and on which part of this machine.
         frame: uint8 [B, H, W, 3] RGB, the writable input buffer.
         memory: where the states are.
     """
@@ -39,6 +40,10 @@ class StepSession(ABC):
     frame: NDArray[np.uint8]
     memory: Memory
     _states: StateBuffers
+
+    @property
+    def runs_on(self) -> str:
+        return self.backend
 
     @abstractmethod
     def step(self, idle: Collection[int] = ()) -> StepOutputs:

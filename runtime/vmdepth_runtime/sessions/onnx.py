@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +45,7 @@ class OnnxSession(StepSession):
     ) -> None:
         self.path = Path(path)
         self.backend = "onnxruntime" if device == "cpu" else "onnxruntime, CUDA"
+        self._threads, self._device = threads, device
         self._session = _load(self.path, threads, device, verify)
         try:
             metadata = self._session.get_modelmeta().custom_metadata_map
@@ -55,6 +58,14 @@ class OnnxSession(StepSession):
         self.frame = np.zeros(shapes[FRAME], np.uint8)
         self._outputs: StepOutputs = {o.name: np.zeros(shapes[o.name], o.dtype) for o in OUTPUTS}
         self._bindings = [self._binding(turn, device) for turn in (0, 1)]
+
+    @property
+    def runs_on(self) -> str:
+        if self._device == "cuda":
+            gpu = find_gpu()
+            return f"ONNX Runtime on {gpu.name if gpu else 'CUDA'}"
+        cores = self._threads or _own_cores()
+        return f"ONNX Runtime on {cores} CPU {'core' if cores == 1 else 'cores'}"
 
     def step(self, idle: Collection[int] = ()) -> StepOutputs:
         self._session.run_with_iobinding(self._bindings[self._states.turn])
@@ -87,6 +98,11 @@ def default_device() -> Device:
 
     has = _CUDA in onnxruntime.get_available_providers() and find_gpu() is not None
     return "cuda" if has else "cpu"
+
+
+def _own_cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _memory_of(device: Device) -> Memory:

@@ -75,6 +75,11 @@ class TensorrtSession(StepSession):
             self._graphs = [self._captured(context) for context in self._contexts]
             self._states.reset()  # the first runs were over nothing
 
+    @property
+    def runs_on(self) -> str:
+        gpu = find_gpu()
+        return f"{self.backend} on {gpu.name}" if gpu else self.backend
+
     def step(self, idle: Collection[int] = ()) -> StepOutputs:
         memory = self.memory
         memory.upload(self._addresses[FRAME], self.frame)

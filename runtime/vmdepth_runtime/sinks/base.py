@@ -73,6 +73,7 @@ class Sink(ABC):
         draws: which outputs of the network it shows, by the names of `contract.OUTPUTS`; `depth` among them is the
             network's own, at the model's size and not anchored to key frames.
         name: what it is called now, safe to print.
+        invitation: what people have to be told once it is open; empty of most.
         notes: what about the output is not as the source was, a line each.
         frames: how many it took.
         outputs: those that it `draws`, by name, of the frame that is being written, without the stream axis.
@@ -89,6 +90,7 @@ class Sink(ABC):
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         self.name = str(target)
         self.facts = facts
+        self.invitation = ""
         self.notes: list[str] = []
         self.frames = 0
         self.outputs: StepOutputs = {}

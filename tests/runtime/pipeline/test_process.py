@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -107,12 +109,14 @@ def test_an_interrupt_gets_through_to_a_pipe_that_stands_still(start_bare, luma_
         assert 100 < count_frames(tmp_path / "out.mp4") <= 200
 
 
-def test_a_terminal_gets_a_progress_bar_with_fps_and_latency(luma_model, tmp_path, make):
-    path = make.video(tmp_path / "in.mp4", make.noise(60))
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_a_terminal_gets_one_line_that_says_how_far_it_is(luma_model, tmp_path, make, columns):
+    path = make.video(tmp_path / "a_video_with_a_very_long_name.mp4", make.noise(60))
     ours, theirs = pty.openpty()
     words = [sys.executable, "-c", MAIN, str(path), "-o", "out.mp4", "--model", str(luma_model)]
+    words += ["-o", f"http://127.0.0.1:{free_port()}"]
     process = subprocess.Popen(
-        words, cwd=tmp_path, stderr=theirs, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+        words, cwd=tmp_path, stderr=theirs, env={**os.environ, "TERM": "xterm", "COLUMNS": str(columns)}
     )
     os.close(theirs)
     shown = b""
@@ -121,9 +125,25 @@ def test_a_terminal_gets_a_progress_bar_with_fps_and_latency(luma_model, tmp_pat
             shown += chunk
     os.close(ours)
     assert process.wait(timeout=60) == 0
-    assert b"60/60" in shown
-    assert b" fps, p50 " in shown
-    assert b"60 frames in, 60 out" in shown
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    lines = [line.strip() for line in re.split(r"[\r\n]+", plain) if line.strip()]
+    said = [line for line in lines if line.startswith("vmdepth-run: ")]
+    assert re.fullmatch(
+        r"vmdepth-run: luma 28x42, ONNX Runtime on \d+ CPU cores?; a_video_with_a_very_long_name.mp4 64x48, 30 fps, "
+        "60 frames",
+        said[0],
+    )
+    assert re.fullmatch(r"vmdepth-run: open http://127.0.0.1:\d+ in a browser", said[1])
+    last = [line for line in lines if "60/60" in line][-1]
+    assert len(last) <= columns
+    assert re.search(r"^a_video_.* 60/60, \d+\.\d fps, 0:00 left" + (", p50 .* ms, p99 .* ms" * (columns > 80)), last)
+    assert said[2].startswith("vmdepth-run: 60 frames in, 60 out")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def test_a_disk_that_gives_out_is_one_line_with_what_is_kept(start_bare, luma_model, tmp_path, make):

@@ -92,6 +92,7 @@ class PageSink(Sink):
             self._server = _Server((host, port), _handler(self))
         except OSError as error:
             raise InputError(f"{target}: cannot be served ({error.strerror}); choose another port") from None
+        self.invitation = _invitation(host, port, has_token=bool(self.token))
         Thread(target=self._server.serve_forever, name="page", daemon=True).start()
 
     @classmethod
@@ -200,6 +201,15 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _invitation(host: str, port: int, *, has_token: bool) -> str:
+    """The token itself is never printed: what a run says may end up in a log."""
+    everywhere = host in ("0.0.0.0", "::")
+    shown = socket.gethostname() if everywhere else f"[{host}]" if ":" in host else host
+    if has_token:
+        return f"open http://{shown}:{port}/?token=… in a browser, where … is the value of {TOKEN_VARIABLE}"
+    return f"open http://{shown}:{port} in a browser"
 
 
 def _plain(query: str) -> str:

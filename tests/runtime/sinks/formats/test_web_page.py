@@ -109,6 +109,16 @@ def test_beyond_this_machine_only_with_the_token(monkeypatch):
             assert json.load(get(f"{address}/status.json?token=s3cret"))["frames/s"] == 30.0
 
 
+def test_people_are_told_where_it_is_but_never_the_token(monkeypatch):
+    port = free_port()
+    with open_sink(f"http://127.0.0.1:{port}", SinkFacts(INFO)) as sink:
+        assert sink.invitation == f"open http://127.0.0.1:{port} in a browser"
+    monkeypatch.setenv("VMDEPTH_TOKEN", "s3cret")
+    with open_sink(f"http://0.0.0.0:{port}", SinkFacts(INFO)) as sink:
+        assert sink.invitation.startswith(f"open http://{socket.gethostname()}:{port}/?token=… in a browser")
+        assert "s3cret" not in sink.invitation
+
+
 @pytest.mark.parametrize(
     "uri", ["https://127.0.0.1:1", "http://127.0.0.1", "http://:80", "ftp://x:1", "http://h:99999"]
 )
