@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vmdepth.checkpoint import load
 
+    __version__: str
+
 __all__ = ["load"]
 
 
@@ -20,4 +22,12 @@ def __getattr__(name: str) -> Any:
         from vmdepth.checkpoint import load
 
         return load
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("vmdepth")
     raise AttributeError(f"module 'vmdepth' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

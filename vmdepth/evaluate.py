@@ -1,4 +1,4 @@
-"""`vmdepth-eval`: how right and how steady a model's depth is, on rendered clips it never saw and on measured depth."""
+"""`vmdepth-eval`: how right and how steady a model's depth is, frame by frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`vmdepth-precompute`: ask a teacher for the depth of videos once for all."""
+"""`vmdepth-precompute`: ask a teacher for the depth of videos, once for all."""
 
 from __future__ import annotations
 

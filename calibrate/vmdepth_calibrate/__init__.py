@@ -28,3 +28,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'vmdepth_calibrate' has no attribute '{name}'")
     return getattr(import_module(f"vmdepth_calibrate.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""`vmdepth-calibrate`: a float32 step graph and real video become a quantised step graph."""
+"""`vmdepth-calibrate`: a float32 step graph and video become an INT8 or FP8 graph."""
 
 from __future__ import annotations
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from vmdepth_runtime.sources.open import open_source
     from vmdepth_runtime.sources.settings import LiveSettings
 
+    __version__: str
+
 # Loaded at first use: ONNX Runtime, PyAV and OpenCV together take most of a second.
 _HOME = {
     "DepthResult": "depth.stream",
@@ -66,6 +68,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("vmdepth")
     if name not in _HOME:
         raise AttributeError(f"module 'vmdepth_runtime' has no attribute '{name}'")
     return getattr(import_module(f"vmdepth_runtime.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import MISSING, fields
-from importlib.metadata import entry_points
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points, version
 from typing import Any, NoReturn
 
 import click
 
 from vmdepth_runtime.errors import InputError, WorkError
 
-# Import name -> the extra that brings it. Only what the base install leaves out.
-_EXTRA_OF = {
-    "torch": "train",
-    "einops": "train",
-    "safetensors": "train",
-    "yaml": "train",
-    "tensorboard": "train",
-    "matplotlib": "train",
-    "onnx": "export",
-    "onnxscript": "export",
-}
+HELP = ("-h", "--help")
+
+# What the base install leaves out. One extra brings all of it, so that nobody is sent to install twice; calibration
+# alone is for boards, too, which have no torch.
+_LEFT_OUT = {"torch", "einops", "safetensors", "yaml", "tensorboard", "matplotlib", "tflite"}
+_LEFT_OUT |= {"onnx", "onnxscript", "ml_dtypes"}
+_EXTRA = "export"
+_EXTRA_OF = {("vmdepth-calibrate", "onnx"): "calibrate", ("vmdepth-calibrate", "ml_dtypes"): "calibrate"}
 
 
 class LateHelpOption(click.Option):
@@ -50,15 +50,29 @@ def defaults_of(*settings: type) -> dict[str, Any]:
     return {"default_map": values}
 
 
+def _print_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(f"vmdepth {version('vmdepth')}")
+        context.exit()
+
+
+_VERSION = click.Option(
+    ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
+
+
 def run_command(command: click.Command, arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a click command and leave the process with vmdepth's exit codes.
+    """Run a click command, with -h and --version added, and leave the process with vmdepth's exit codes.
 
     0 done; 1 the work failed or disagreed (`WorkError`); 2 bad usage or input (`InputError`, click's own usage errors,
     a missing optional dependency); 130 interrupted. Errors are one line on stderr, never a traceback.
     """
     name = command.name or "vmdepth"
+    whole = copy(command)
+    whole.params = [*command.params, _VERSION]
+    whole.context_settings = {**command.context_settings, "help_option_names": list(HELP)}
     try:
-        code = command.main(args=arguments, prog_name=name, standalone_mode=False)
+        code = whole.main(args=arguments, prog_name=name, standalone_mode=False)
     except click.exceptions.Exit as end:
         code = end.exit_code
     except click.ClickException as error:
@@ -69,9 +83,10 @@ def run_command(command: click.Command, arguments: Sequence[str] | None = None) 
         _leave(name, str(error), 1)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing not in _EXTRA_OF:
+        if missing not in _LEFT_OUT:
             raise
-        _leave(name, f"this command needs '{missing}': pip install 'vmdepth[{_EXTRA_OF[missing]}]'", 2)
+        extra = _EXTRA_OF.get((name, missing), _EXTRA)
+        _leave(name, f"this needs '{missing}': pip install 'vmdepth[{extra}]'", 2)
     except (KeyboardInterrupt, click.Abort):
         _leave(name, "interrupted", 130)
     sys.exit(code if isinstance(code, int) else 0)
@@ -91,11 +106,28 @@ def main() -> NoReturn:
         if script.name.startswith("vmdepth-")
     }
     verb = sys.argv[1] if len(sys.argv) > 1 else "--help"
-    if verb in ("--help", "-h"):
-        print("usage: vmdepth VERB ...\n\nverbs: " + ", ".join(sorted(verbs)) + "\n\n'vmdepth VERB --help' says more.")
+    if verb in HELP:
+        print(_list_verbs(verbs), end="")
+        sys.exit(0)
+    if verb == "--version":
+        print(f"vmdepth {version('vmdepth')}")
         sys.exit(0)
     if verb not in verbs:
-        _leave("vmdepth", f"no verb '{verb}'; there are: {', '.join(sorted(verbs))}", 2)
+        near = get_close_matches(verb, verbs, n=1)
+        meant = f"; did you mean '{near[0]}'?" if near else f"; there are: {', '.join(sorted(verbs))}."
+        _leave("vmdepth", f"no verb '{verb}'{meant} 'vmdepth --help' says what each does", 2)
     sys.argv = [f"vmdepth-{verb}", *sys.argv[2:]]
     verbs[verb].load()()
     sys.exit(0)
+
+
+def _list_verbs(verbs: Mapping[str, EntryPoint]) -> str:
+    """What each command does is the first line of its module, after its name; importing that takes no torch."""
+    lines = [(verb, (import_module(verbs[verb].module).__doc__ or "").split("\n")[0]) for verb in sorted(verbs)]
+    text = click.HelpFormatter(width=80)
+    text.write_usage("vmdepth", "VERB ...")
+    with text.section("Verbs"):
+        text.write_dl([(verb, line.partition(": ")[2]) for verb, line in lines])
+    text.write_paragraph()
+    text.write_text("'vmdepth VERB --help' says more of each; 'vmdepth-VERB' is the same command.")
+    return text.getvalue()

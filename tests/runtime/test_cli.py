@@ -1,26 +1,61 @@
 """The umbrella command: every verb is a console script of the distribution."""
 
+import re
 import subprocess
 import sys
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 SCRIPTS = Path(sys.executable).parent
+VERBS = ["run", "info", "train", "precompute", "eval", "export", "calibrate", "parity", "bench"]
 
 
 def run(*arguments):
     return subprocess.run([SCRIPTS / arguments[0], *arguments[1:]], capture_output=True, text=True, check=False)
 
 
-def test_help_lists_the_verbs():
-    done = run("vmdepth", "--help")
+@pytest.mark.parametrize("words", [["vmdepth"], ["vmdepth", "-h"], ["vmdepth", "--help"], ["python", "-m", "vmdepth"]])
+def test_help_says_in_a_line_what_each_verb_does(words):
+    done = run(*words)
     assert done.returncode == 0
-    for verb in ("run", "train", "eval", "export", "parity", "bench"):
-        assert verb in done.stdout
+    told = dict(re.findall(r"^  (\w+) +(\S.*)$", done.stdout, re.MULTILINE))
+    assert set(told) == set(VERBS)
+    assert all(line.endswith((".", "?")) for line in told.values())  # whole within 80 columns
 
 
-@pytest.mark.parametrize("verb", ["run", "train", "eval", "export", "parity", "bench"])
+def test_help_takes_no_library_that_is_slow_to_import():
+    code = "import sys; sys.argv[1:] = ['-h']; from vmdepth_runtime.cli import main\n"
+    code += "try: main()\nexcept SystemExit: pass\n"
+    code += "print({'torch', 'onnx', 'numpy', 'cv2', 'av', 'rich'} & set(sys.modules), file=sys.stderr)"
+    assert run("python", "-c", code).stderr == "set()\n"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_command_has_a_short_help_and_its_version(verb):
+    assert run(f"vmdepth-{verb}", "-h").stdout == run(f"vmdepth-{verb}", "--help").stdout
+    done = run("vmdepth", verb, "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"vmdepth {version('vmdepth')}\n", "")
+
+
+def test_the_version_is_known_everywhere():
+    import vmdepth
+    import vmdepth_runtime
+
+    assert run("vmdepth", "--version").stdout == f"vmdepth {version('vmdepth')}\n"
+    assert vmdepth.__version__ == vmdepth_runtime.__version__ == version("vmdepth")
+
+
+@pytest.mark.parametrize("name", ["vmdepth", "vmdepth_runtime", "vmdepth_export", "vmdepth_calibrate"])
+def test_names_that_are_loaded_late_are_seen_by_completion(name):
+    package = import_module(name)
+    assert set(package.__all__) <= set(dir(package))
+    assert "__doc__" in dir(package)
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_is_its_own_command(verb):
     umbrella, own = run("vmdepth", verb, "--help"), run(f"vmdepth-{verb}", "--help")
     assert umbrella.returncode == own.returncode == 0
@@ -31,15 +66,31 @@ def test_a_verb_is_its_own_command(verb):
 def test_an_unknown_verb_is_one_line_and_exit_2():
     done = run("vmdepth", "fly")
     assert done.returncode == 2
-    assert done.stderr.startswith("vmdepth: no verb 'fly'; there are:")
+    assert done.stderr.startswith("vmdepth: no verb 'fly'; there are: bench, calibrate, ")
+    assert len(done.stderr.strip().splitlines()) == 1
+    done = run("vmdepth", "exprot")
+    assert done.returncode == 2
+    assert done.stderr.startswith("vmdepth: no verb 'exprot'; did you mean 'export'?")
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_missing_extra_is_named_with_its_install_command():
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("vmdepth.evaluate", ["vmdepth-eval", "x.onnx", "rendered"]),
+        ("vmdepth.train", ["vmdepth-train", "tiny", "--out", "nothere"]),
+        ("vmdepth_export.conversion.cli", ["vmdepth-export", "x.safetensors", "-o", "x.onnx"]),
+        ("vmdepth_export.info.cli", ["vmdepth-info", "x.safetensors"]),
+    ],
+)
+def test_a_missing_library_is_named_with_the_one_extra_that_brings_all(module, words, tmp_path):
+    (tmp_path / "x.safetensors").write_bytes(b"")
     hide_torch = (
-        "import sys; sys.modules['torch'] = None; sys.argv = ['vmdepth-eval', 'x.onnx', 'rendered']; "
-        "from vmdepth.evaluate import main; main()"
+        f"import sys; sys.modules['torch'] = None; sys.modules['onnx'] = None; sys.argv = {words}; "
+        f"from {module} import main; main()"
     )
-    done = subprocess.run([sys.executable, "-c", hide_torch], capture_output=True, text=True, check=False)
+    words = [sys.executable, "-c", hide_torch]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.strip() == "vmdepth-eval: this command needs 'torch': pip install 'vmdepth[train]'"
+    (line,) = done.stderr.splitlines()
+    assert re.fullmatch(r"vmdepth-\w+: this needs '(torch|onnx)': pip install 'vmdepth\[export\]'", line)

@@ -1,4 +1,4 @@
-"""`vmdepth-bench`: how fast the network, its step graph and the whole stream are, side by side in one run."""
+"""`vmdepth-bench`: frames/s of the network, its step graph and the whole stream."""
 
 from __future__ import annotations
 

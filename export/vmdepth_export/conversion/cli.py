@@ -1,4 +1,4 @@
-"""`vmdepth-export`: checkpoint → step graph → engine. What is written agrees with what it was made from."""
+"""`vmdepth-export`: checkpoint → step graph → engine, proven to agree."""
 
 from __future__ import annotations
 

@@ -98,10 +98,8 @@ def _engine_facts(path: Path) -> Facts:
 
 
 def _checkpoint_facts(path: Path) -> Facts:
-    try:
-        from vmdepth.checkpoint import load
-    except ImportError:
-        raise InputError(f"{path}: reading a checkpoint needs torch: pip install 'vmdepth[train]'") from None
+    from vmdepth.checkpoint import load
+
     model = load(path)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     facts = [

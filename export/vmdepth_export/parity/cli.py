@@ -1,4 +1,4 @@
-"""`vmdepth-parity`: do two models give the same depth and remember the same, frame after frame?"""
+"""`vmdepth-parity`: do two models give the same depth and remember the same?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`vmdepth-run`: videos, folders, pipes, cameras and network streams in; depth out."""
+"""`vmdepth-run`: videos, pictures, cameras and network streams in; depth out."""
 
 from __future__ import annotations
 
