@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.resize import resize_frame
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.palettes import PALETTE, PALETTES
 
 if TYPE_CHECKING:
     from vmdepth_runtime.sessions.base import StepSession
@@ -24,30 +26,70 @@ _RANGE_FRAMES = 8  # frames the colour range of a file is chosen from
 _FLAT = 1e-6  # a span below this share of the depth's size is rounding, not relief
 
 
+NO_DEPTH = 128
+"""Gray level of a pixel without depth: of no palette but "gray" itself."""
+
+# ColorBrewer's Spectral, from near (red) to far (blue).
+_SPECTRAL = "9e0142 d53e4f f46d43 fdae61 fee08b ffffbf e6f598 abdda4 66c2a5 3288bd 5e4fa2"
+
+
 @cache
-def _palette() -> NDArray[np.uint8]:
-    """Inferno as a 256×1×3 RGB table: lightness rises evenly from far (black) to near (pale yellow)."""
+def _table(name: str) -> NDArray[np.uint8]:
+    """The colours of a palette as OpenCV wants them: uint8 [256, 1, 3] RGB."""
+    if name not in PALETTES:
+        raise InputError(f"--palette {name}: there is no such palette; there are {', '.join(PALETTES)}")
     steps = np.arange(256, dtype=np.uint8)[:, None]
-    return np.ascontiguousarray(cv2.applyColorMap(steps, cv2.COLORMAP_INFERNO)[..., ::-1])
+    if name == "gray":
+        return np.stack([steps] * 3, axis=-1)
+    if name == "spectral":
+        nodes = np.array([list(bytes.fromhex(colour)) for colour in reversed(_SPECTRAL.split())], np.float64)
+        places = np.linspace(0, 255, len(nodes))
+        channels = [np.interp(steps, places, channel) for channel in nodes.T]
+        return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+    return np.ascontiguousarray(cv2.applyColorMap(steps, getattr(cv2, f"COLORMAP_{name.upper()}"))[..., ::-1])
+
+
+def palette(name: str) -> NDArray[np.uint8]:
+    """The colours of a palette.
+
+    Args:
+        name: one of `palettes.PALETTES`.
+
+    Returns:
+        uint8 `[256, 3]` RGB, from far to near, a copy.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    return _table(name)[:, 0].copy()
 
 
 def colourise(
-    depth: NDArray[np.float32], low: float, high: float, out: NDArray[np.uint8] | None = None
+    depth: NDArray[np.float32],
+    low: float,
+    high: float,
+    out: NDArray[np.uint8] | None = None,
+    *,
+    palette: str = PALETTE,
 ) -> NDArray[np.uint8]:
     """Paint a depth map.
 
-    depth: float32 `[H, W]`. low: the depth painted darkest (far); high: the one painted brightest (near). For metric
-    depth, where larger is farther, low > high. What lies outside is clamped; a flat range gives one middle colour.
-    out: uint8 `[H, W, 3]` to write into, rows may be strided. Returns uint8 `[H, W, 3]` RGB (`out` when given).
+    depth: float32 `[H, W]`; a pixel that is NaN becomes gray (`NO_DEPTH`). low: the depth painted as far; high: the one
+    painted as near. For metric depth, where larger is farther, low > high. What lies outside is clamped; a flat range
+    gives one middle colour. out: uint8 `[H, W, 3]` to write into, rows may be strided. palette: one of
+    `palettes.PALETTES`. Returns uint8 `[H, W, 3]` RGB (`out` when given).
     """
     span = high - low
     if abs(span) <= _FLAT * max(abs(low), abs(high)) or not math.isfinite(span):
-        scale, shift = 0.0, 127.0
+        scale, shift, bounded = 0.0, 127.0, np.zeros_like(depth)
     else:
         scale, shift = 255.0 / span, -255.0 * low / span
-        depth = np.clip(depth, min(low, high), max(low, high))  # OpenCV saturates up to 2^31 only
-    levels = cv2.addWeighted(depth, scale, depth, 0.0, shift, dtype=cv2.CV_8U)
-    return cast("NDArray[np.uint8]", cv2.applyColorMap(levels, _palette(), out))
+        bounded = np.clip(depth, min(low, high), max(low, high))  # OpenCV saturates up to 2^31 only
+    levels = cv2.addWeighted(bounded, scale, bounded, 0.0, shift, dtype=cv2.CV_8U)
+    painted = cast("NDArray[np.uint8]", cv2.applyColorMap(levels, _table(palette), out))
+    if np.isnan(np.sum(depth)):  # one pass over what has none almost always
+        painted[np.isnan(depth)] = NO_DEPTH
+    return painted
 
 
 class ColourRange(Protocol):

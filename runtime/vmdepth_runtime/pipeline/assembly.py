@@ -11,7 +11,7 @@ from threading import Condition
 from typing import Any
 
 from vmdepth_runtime.contract import StepContract
-from vmdepth_runtime.depth.colour_map import ColourRange, FixedRange, choose_ranges
+from vmdepth_runtime.depth.colour_map import ColourRange, FixedRange, choose_ranges, palette
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.depth.stream_batch import StreamBatch
 from vmdepth_runtime.pipeline.checks import check_model, check_size
@@ -67,6 +67,7 @@ def open_pipeline(settings: RunSettings, outputs: list[tuple[str, ...]], stack: 
         InputError: For a model or a source that is not as it should be; nothing has been written then.
         WorkError: For an output that cannot be opened.
     """
+    palette(settings.palette)  # raises for one that is none
     session = load_session(settings.model, settings.threads, settings.device, verify=settings.verify)
     stack.callback(session.close)
     check_model(settings, session.contract)
@@ -122,7 +123,7 @@ def _open_writer(
     sinks = [stack.enter_context(open_sink(output, facts)) for output in outputs]
     shown = colours if any(sink.wants_colour for sink in sinks) else None
     size = (contract.height, contract.width)
-    writer = Writer(source.name, source.info, sinks, shown, settings.resize, size)
+    writer = Writer(source.name, source.info, sinks, shown, settings.resize, size, settings.palette)
     stack.callback(writer.stop)
     return writer
 
@@ -139,6 +140,8 @@ def _facts(
         depth_kind=contract.depth_kind,
         near=max(colours.low, colours.high) if isinstance(colours, FixedRange) else None,
         side_by_side=not settings.depth_only,
+        palette=settings.palette,
+        colour=settings.colour,
         camera=_camera(settings, source),
         status=status,
     )

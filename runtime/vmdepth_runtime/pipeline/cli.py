@@ -14,6 +14,7 @@ from vmdepth_runtime.cli import LateHelpOption, defaults_of, run_command
 from vmdepth_runtime.contract import RESIZES
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.palettes import PALETTES
 from vmdepth_runtime.pipeline.settings import BACKENDS, RunSettings
 from vmdepth_runtime.sources.settings import LiveSettings
 
@@ -47,6 +48,8 @@ def _camera_help(what: str) -> str:
 @click.option("--resize", type=click.Choice(RESIZES), show_default=True,
               help="How a frame becomes the model's size; cubic is how Depth Anything does it.")  # fmt: skip
 @click.option("--depth-only", is_flag=True, help="Videos, windows and pages without the source beside the depth.")
+@click.option("--palette", type=click.Choice(PALETTES), show_default=True,
+              help="The colours of depth, from far to near; spectral is Depth Anything's.")  # fmt: skip
 @click.option("--fov", type=click.FloatRange(1, 179), cls=LateHelpOption,
               late_help=partial(_camera_help, "Degrees that a frame is wide"))  # fmt: skip
 @click.option("--intrinsics", metavar="FX,FY,CX,CY", cls=LateHelpOption,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vmdepth_runtime import bundled
 from vmdepth_runtime.contract import Resize
+from vmdepth_runtime.palettes import PALETTE
 from vmdepth_runtime.sources.settings import LiveSettings
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class RunSettings:
         threads: Of the network on the CPU; None is all cores.
         resize: How a frame becomes the model's size.
         depth_only: Videos, windows and pages without the source beside the depth.
+        palette: The colours of depth, one of `palettes.PALETTES`.
+        colour: Pictures that could hold depth itself show it in colours instead.
         fov: Degrees that a frame is wide.
         intrinsics: fx, fy, cx, cy of the source's frames, in pixels.
         anchored: Whether states and scale go back to a key frame's where a place is seen again.
@@ -49,6 +52,8 @@ class RunSettings:
     threads: int | None = None
     resize: Resize = "area"
     depth_only: bool = False
+    palette: str = PALETTE
+    colour: bool = False
     fov: float | None = None
     intrinsics: tuple[float, float, float, float] | None = None
     anchored: bool = True

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.contract import Resize
-from vmdepth_runtime.depth.colour_map import ColourRange, colourise
+from vmdepth_runtime.depth.colour_map import NO_DEPTH, ColourRange, colourise
 from vmdepth_runtime.depth.resize import DepthResizer
 from vmdepth_runtime.depth.stream_batch import StreamDepth
 from vmdepth_runtime.errors import WorkError
@@ -28,7 +28,6 @@ _WAITING = 4  # frames that may wait for the outputs before the network has to
 _LOOK = 0.5  # seconds between two looks at whether an interrupt came
 _PATIENCE = 5.0  # seconds that outputs may stand still once one came
 _NICER = 10  # steps of priority below the network
-_NOTHING = 128  # gray level of a picture without depth: none of the colours of depth
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,7 @@ class Writer:
         colours: What gives the range of the colours; None where no sink shows any.
         resize: How frames became the model's size, which is undone.
         model_size: Height and width of the model's depth.
+        palette: The name of the colours.
 
     Attributes:
         sinks: As given.
@@ -73,12 +73,13 @@ class Writer:
         colours: ColourRange | None,
         resize: Resize,
         model_size: tuple[int, int],
+        palette: str,
     ) -> None:
         self.sinks = sinks
         self.timer = StageTimer(f"writing {name}")
         self.bounds: tuple[float, float] | None = None
         self._draws = {name for sink in sinks for name in sink.draws}
-        self._colours = colours
+        self._colours, self._palette = colours, palette
         self._bring_back = DepthResizer(resize)
         self._depth = np.empty((info.height, info.width), np.float32)
         self._picture = np.zeros((info.height, info.width, 3), np.uint8)
@@ -179,9 +180,9 @@ class Writer:
         if self._colours is not None:
             if np.isfinite(depth.flat[0]):  # where the network fails, all of it is NaN
                 self.bounds = self._colours.update(depth, frame.time)
-                colourise(self._depth, *self.bounds, out=self._picture)
+                colourise(self._depth, *self.bounds, out=self._picture, palette=self._palette)
             else:
-                self._picture.fill(_NOTHING)
+                self._picture.fill(NO_DEPTH)
         for sink in self.sinks:
             self._at = sink
             sink.write(frame, self._depth, self._picture, kept.outputs)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.palettes import PALETTE
 from vmdepth_runtime.sessions.base import StepOutputs
 from vmdepth_runtime.sources.base import SourceFrame, VideoInfo
 
@@ -44,6 +45,8 @@ class SinkFacts:
         depth_kind: of the model: "relative" inverse depth (larger is nearer), or "metric" (metres).
         near: a depth that is about as large as any to come; None where that is not known.
         side_by_side: whether pictures show the source beside its depth.
+        palette: the name of the colours that depth is shown in, one of `palettes.PALETTES`.
+        colour: whether pictures that could hold depth itself show it in colours instead.
         camera: of the source; None where it is not known.
         status: gives the run's figures at any time, for pages.
     """
@@ -52,6 +55,8 @@ class SinkFacts:
     depth_kind: Literal["relative", "metric"] | str = "relative"
     near: float | None = None
     side_by_side: bool = True
+    palette: str = PALETTE
+    colour: bool = False
     camera: PinholeCamera | None = None
     status: Callable[[], dict[str, Any]] = dict
 

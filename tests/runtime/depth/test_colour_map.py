@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vmdepth_runtime.depth.colour_map import FixedRange, RunningRange, colourise
+from vmdepth_runtime import InputError
+from vmdepth_runtime.depth.colour_map import FixedRange, RunningRange, colourise, palette
+from vmdepth_runtime.palettes import PALETTES
 
 RAMP = np.linspace(2, 6, 256, dtype=np.float32)[None].repeat(4, axis=0)
 
@@ -90,3 +92,32 @@ def test_a_running_range_survives_a_clock_set_back():
 
 def test_a_running_range_turns_metric_depth_round():
     assert RunningRange(larger_is_nearer=False).update(RAMP, 0) == RunningRange().update(RAMP, 0)[::-1]
+
+
+@pytest.mark.parametrize("name", PALETTES)
+def test_palettes_are_those_that_plots_have(name):
+    matplotlib = pytest.importorskip("matplotlib")
+    table = palette(name)
+    assert (table.shape, table.dtype) == ((256, 3), np.uint8)
+    reference = matplotlib.colormaps["Spectral_r" if name == "spectral" else name](np.arange(256), bytes=True)
+    np.testing.assert_allclose(table.astype(int), reference[:, :3], atol=1)
+    painted = colourise(RAMP, 2, 6, palette=name)
+    np.testing.assert_array_equal(painted[0], table)
+    table[:] = 0  # a copy
+    np.testing.assert_array_equal(colourise(RAMP, 2, 6, palette=name), painted)
+
+
+def test_a_palette_that_is_none_is_named_with_those_there_are():
+    with pytest.raises(InputError, match="--palette rainbow: there is no such palette; there are inferno, turbo"):
+        palette("rainbow")
+
+
+@pytest.mark.parametrize("name", PALETTES)
+def test_a_pixel_without_depth_is_neutral_gray(name):
+    depth = RAMP.copy()
+    depth[1, 7] = np.nan
+    painted = colourise(depth, 2, 6, palette=name)
+    np.testing.assert_array_equal(painted[1, 7], [128, 128, 128])
+    depth[1, 7] = 3
+    painted[1, 7] = colourise(depth, 2, 6, palette=name)[1, 7]
+    np.testing.assert_array_equal(painted, colourise(depth, 2, 6, palette=name))

@@ -49,7 +49,7 @@ def test_sinks_get_what_they_draw_of_each_frame_although_the_network_has_gone_on
         facts = SinkFacts(source.info)
         drawing, plain = DrawingSink(facts), PlainSink(facts)
         batch = StreamBatch(session)
-        writer = Writer("x", source.info, [drawing, plain], None, "area", (28, 42))
+        writer = Writer("x", source.info, [drawing, plain], None, "area", (28, 42), "inferno")
         given = []
         for index, image in enumerate(images):
             (result,) = batch.step([image])
