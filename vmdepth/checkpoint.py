@@ -66,7 +66,10 @@ def load(
     metric: bool | None = None,
     max_depth: float | None = None,
 ) -> VideoDepth | ViewNetwork:
-    """A network from its checkpoint, float32, on the CPU, in eval mode; `model.name` is set.
+    """A network from its checkpoint, ready for use: float32, on the CPU, in eval mode; `model.name` is set.
+
+    No parameter asks for gradients, so what it gives keeps nothing of how it was computed: a loop over `model.step` may
+    go on for ever. Who trains it says `model.requires_grad_()` first.
 
     Args:
         path: a checkpoint of vmdepth-train, or an official file of Depth Anything V2, Video Depth Anything or Depth
@@ -100,20 +103,22 @@ def load(
         >>> depth.shape
         torch.Size([1, 1, 28, 42])
     """
-    file = _read(Path(path))
-    return recognise(file).build(file, LoadOptions(temporal, window, metric, max_depth))
+    return _network(_read(Path(path)), LoadOptions(temporal, window, metric, max_depth))
 
 
 def load_video(path: str | Path, temporal: TemporalForm | None = None, window: int | None = None) -> VideoDepth:
     """`load` for what needs a network of videos. Raises InputError for a network of views, which has no step."""
     file = _read(Path(path))
-    family = recognise(file)
-    model = family.build(file, LoadOptions(temporal, window))
+    model = _network(file, LoadOptions(temporal, window))
     if not isinstance(model, VideoDepth):
         raise InputError(
-            f"{path}: is {family.name}, a network of views: it has no step to stream; vmdepth.load runs it"
+            f"{path}: is {recognise(file).name}, a network of views: it has no step to stream; vmdepth.load runs it"
         )
     return model
+
+
+def _network(file: CheckpointFile, options: LoadOptions) -> VideoDepth | ViewNetwork:
+    return recognise(file).build(file, options).requires_grad_(False)
 
 
 def recognise(file: CheckpointFile) -> Family:

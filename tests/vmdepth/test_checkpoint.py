@@ -1,6 +1,8 @@
 """A checkpoint is the network it was made from, or an error that says what it is instead."""
 
 import doctest
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -40,6 +42,31 @@ def test_what_is_loaded_is_what_was_saved(saved):
         torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), model.state_dict().values(), strict=True)
     )
     assert checkpoint.weights_hash(loaded) == checkpoint.weights_hash(model)
+
+
+def test_what_is_loaded_is_for_use_and_learns_when_it_is_told_to(saved):
+    model = vmdepth.load(saved[0])
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    depth, states = model(torch.rand(1, 2, 3, 28, 42))
+    frame_depth, after = model.step(torch.rand(1, 3, 28, 42), states)
+    assert not any(tensor.requires_grad for tensor in (depth, frame_depth, *states.values(), *after.values()))
+    model.requires_grad_()(torch.rand(1, 2, 3, 28, 42))[0].sum().backward()
+    assert all(parameter.grad is not None for parameter in model.encoder.parameters())
+
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_stream_of_200_frames_keeps_memory_flat(saved):
+    model = vmdepth.load(saved[0])
+    frame, states = torch.rand(1, 3, 56, 84), None
+    for number in range(210):
+        if number == 10:  # what libraries keep from the first calls is not the loop's
+            before = resident()
+        _, states = model.step(frame, states)
+    assert resident() < 1.02 * before
 
 
 def test_the_hash_tells_weights_apart(saved):

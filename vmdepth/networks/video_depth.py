@@ -118,8 +118,8 @@ class VideoDepth(nn.Module):
         return self.config.head.longest_clip if self.heads else None
 
     def with_head(self, head: HeadSettings) -> VideoDepth:
-        """The same weights with heads of other settings, for example the whole clip in sight; itself where they are
-        the same.
+        """The same weights, asking for gradients where they do here, with heads of other settings, for example the whole
+        clip in sight; itself where they are the same.
 
         Raises ValueError where the weights are not those of such heads.
         """
@@ -130,6 +130,9 @@ class VideoDepth(nn.Module):
         like = next(self.parameters())
         other = VideoDepth(replace(self.config, head=head)).to(like.device, like.dtype).train(self.training)
         other.load_state_dict(self.state_dict())
+        learns = {name: parameter.requires_grad for name, parameter in self.named_parameters()}
+        for name, parameter in other.named_parameters():
+            parameter.requires_grad_(learns[name])
         other.name = self.name
         return other
 

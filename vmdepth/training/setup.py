@@ -40,7 +40,7 @@ def first_network(settings: TrainSettings) -> VideoDepth:
         model = _built(asked, settings)
         model.encoder.load_state_dict(lender.read(Path(settings.init)))
         return model
-    given = checkpoint.load_video(settings.init)
+    given = checkpoint.load_video(settings.init).requires_grad_()
     if given.config.depth == "metric":
         raise InputError(f"{settings.init}: gives metres, and training is for relative depth")
     if given.config.head.shares_weights(asked.head):

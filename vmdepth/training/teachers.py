@@ -19,7 +19,7 @@ is as near as anything gets."""
 
 
 class Teacher:
-    """A frozen network in eval mode; it never learns.
+    """A network as it was loaded, in eval mode and without gradients: it never learns.
 
     path: a checkpoint of Depth Anything V2 (sees every frame alone), Video Depth Anything (its clip network: all frames
     of a clip see each other), Depth Anything 3 (attention over all views of the clip), or our own. Raises InputError
@@ -32,7 +32,7 @@ class Teacher:
         if isinstance(network, VideoDepth):
             network = network.with_head(network.config.head.offline)
             self.longest_clip = network.longest_clip
-        self.network = network.requires_grad_(False).eval().to(device)
+        self.network = network.to(device)
         self.path = path
         self.stride = network.stride
 

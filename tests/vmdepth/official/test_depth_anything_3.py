@@ -131,7 +131,6 @@ def test_a_tap_has_to_see_all_views():
         AnyViewConfig("huge", 64, (48, 96, 192, 384), (5, 7, 9, 11), 4)
 
 
-@torch.no_grad()
 def test_depth_anything_3_loads_from_its_published_file(tmp_path, official_weights, shared_reference):
     keys = json.loads((shared_reference / "keys_da3_small.json").read_text())["keys"]
     published = {f"model.{k}": t for k, t in official_weights("da3_small").items() if "shared_with" not in keys[k]}
@@ -143,7 +142,9 @@ def test_depth_anything_3_loads_from_its_published_file(tmp_path, official_weigh
     with pytest.raises(InputError, match=r"holds model\.head\.norm\.weight also without 'model\.'"):
         vmdepth.load(tmp_path / "twice.safetensors")
     io = np.load(shared_reference / "io_da3_small_n2.npz")
-    out = views(torch.from_numpy(io["input"]), normalised=True)
+    seen = []
+    out = views(torch.from_numpy(io["input"]), normalised=True, observe=seen.append)
+    assert not any(one.query.requires_grad or one.key.requires_grad for one in seen)
     for got, expected in ((out.depth, io["depth"]), (out.confidence, io["depth_conf"])):
         assert np.abs(got.numpy() - expected).max() <= 2e-5 * np.abs(expected).max()
     with pytest.raises(InputError, match="temporal, window and max_depth do not apply"):
