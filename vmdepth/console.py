@@ -46,26 +46,6 @@ def said_once() -> Iterator[Callable[[], None]]:
         raise
 
 
-@contextmanager
-def progress_bar(console: Console, total: int, done: int) -> Iterator[Callable[..., None]]:
-    """A bar on a terminal. Yields what moves it on: (done, text, total where that changes)."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        MofNCompleteColumn(),
-        BarColumn(),
-        TextColumn("{task.description}", markup=False),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=total, completed=done)
-
-        def advance(done: int, text: str, total: int | None = None) -> None:
-            bar.update(task, completed=done, description=text, total=total)
-
-        yield advance
-
-
 def _others() -> bool:
     """Whether this is another process than the first."""
     return int(os.environ.get("RANK", 0)) > 0

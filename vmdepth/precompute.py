@@ -7,9 +7,10 @@ from typing import Any, NoReturn
 
 import click
 
-from vmdepth.console import open_console, progress_bar, say
+from vmdepth.console import open_console, say
 from vmdepth.training.precompute_settings import PrecomputeSettings
 from vmdepth_runtime.cli import defaults_of, run_command
+from vmdepth_runtime.progress import ProgressLine
 
 
 @click.command("vmdepth-precompute", context_settings=defaults_of(PrecomputeSettings))
@@ -28,8 +29,8 @@ def command(**options: Any) -> None:
 
     settings = PrecomputeSettings(**options)
     console = open_console()
-    with progress_bar(console, 1, 0) as advance:
-        done = precompute(settings, lambda spans, total, videos: advance(spans, f"{videos} videos", total))
+    with ProgressLine("asking the teacher", unit="spans", console=console) as line:
+        done = precompute(settings, lambda spans, total, videos: line.update(spans, (f"{videos} videos",), total))
     for reason in done.left_out:
         say(console, f"left out: {reason}")
     out = settings.out

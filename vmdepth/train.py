@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from vmdepth.console import open_console, progress_bar, said_once, say
+from vmdepth.console import open_console, said_once, say
 from vmdepth_runtime.cli import run_command
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.progress import ProgressLine
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,65 +19,134 @@ if TYPE_CHECKING:
     from vmdepth.training.settings import TrainSettings
     from vmdepth.training.trainer import Progress, Trainer
 
+_LONG = 24 * 3600  # seconds; who is told that it takes days may want something shorter
 
-@click.command("vmdepth-train")
-@click.argument("start", metavar="[PRESET|config.yaml]", default="")
+
+class _TrainCommand(click.Command):
+    """Its help ends with all presets and settings."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        try:
+            from vmdepth.training.settings_help import help_tables
+        except ModuleNotFoundError:
+            formatter.write_paragraph()
+            formatter.write_text("Presets and settings are shown once pip install 'vmdepth[train]' has brought torch.")
+            return
+        for title, rows in help_tables():
+            with formatter.section(title):
+                formatter.write_dl(rows, col_max=26)
+
+
+@click.command("vmdepth-train", cls=_TrainCommand)
+@click.argument("start", metavar="[PRESET|FILE|RUN]", default="")
 @click.argument("overrides", metavar="[key=value ...]", nargs=-1)
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of the run.")
-@click.option("--resume", is_flag=True, help="Go on with the run in the folder, exactly where it was saved.")
-def command(start: str, overrides: tuple[str, ...], out: Path, resume: bool) -> int:
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run.")
+@click.option("--resume", is_flag=True, help="Go on with the run in the folder RUN, or --out, where it was saved.")
+def command(start: str, overrides: tuple[str, ...], out: Path | None, resume: bool) -> int:
     """Train a network on clips that are rendered while it learns, and on videos.
 
-    Settings (key=value) and their defaults are those of vmdepth/training/settings.py. Ctrl-C saves and stops. For
-    several processes: torchrun --nproc-per-node N -m vmdepth.train ... `vmdepth-precompute --help` says how to ask a
-    teacher for the depth of videos beforehand.
+    FILE holds settings: YAML, or the settings.json of a run. After the first steps it says how long all of them will
+    take here. Ctrl-C saves and stops; 'vmdepth-train --resume RUN' goes on with the run's own settings, of which only
+    steps= may grow. For several processes: torchrun --nproc-per-node N -m vmdepth.train ... 'vmdepth-precompute --help'
+    says how to ask a teacher for the depth of videos beforehand.
     """
-    from vmdepth.training.settings import parse_settings
     from vmdepth.training.trainer import train
 
     console = open_console()
     with said_once() as end_said_once, ExitStack() as shown:
-        settings = parse_settings(start, overrides)
+        settings, folder = _settings_and_folder(start, overrides, out, resume)
         display = _Display(console, settings, shown)
 
         def begun(trainer: Trainer) -> None:
             end_said_once()
             display.begin(trainer)
 
-        finished = train(settings, out, resume=resume, begun=begun, report=display.show)
-    say(console, f"{out / 'last.safetensors'}: step {display.step} of {settings.steps}")
+        finished = train(settings, folder, resume=resume, begun=begun, report=display.show, stepped=display.count_step)
+    display.end(folder)
     if not finished:
-        say(console, "stopped; go on with the same command and --resume")
+        say(console, f"stopped; go on with: vmdepth-train --resume {folder}")
         return 130
     return 0
 
 
+def _settings_and_folder(
+    start: str, overrides: tuple[str, ...], out: Path | None, resume: bool
+) -> tuple[TrainSettings, Path]:
+    """What to train, and where. Raises InputError for what cannot be."""
+    from vmdepth.training.presets import START_PRESETS
+    from vmdepth.training.run_folder import settings_before
+    from vmdepth.training.settings import given_values, parse_settings, settings_of
+
+    named = start and start not in START_PRESETS and "=" not in start and not Path(start).is_file()
+    if resume and named:
+        if out is not None:
+            raise InputError(f"--resume {start} --out {out}: are two runs; name one")
+        out, start = Path(start), ""
+    if out is None:
+        what = "--resume: name the folder of the run, as in 'vmdepth-train --resume runs/tiny'"
+        raise InputError(what if resume else "--out: name a folder for the run, for example --out runs/tiny")
+    if not resume:
+        return parse_settings(start, overrides), out
+    return settings_of(settings_before(out) | given_values(start, overrides)), out
+
+
 class _Display:
-    """What is seen of a run: a bar on a terminal, a line every hundred steps elsewhere. shown: closes the bar."""
+    """What is seen of a run: one line on a terminal, a line now and then elsewhere. shown: takes the line away."""
 
     def __init__(self, console: Console, settings: TrainSettings, shown: ExitStack) -> None:
         self._console, self._settings, self._shown = console, settings, shown
-        self.step = 0  # of the last report
+        self._step = 0
+        self._figures: tuple[str, ...] = ()
 
     def begin(self, trainer: Trainer) -> None:
-        """Say which videos are left out, and start the bar where the run stands."""
-        self.step = trainer.step
+        """Say what is trained and which videos are left out, and start the line where the run stands."""
+        from vmdepth.training.watch.forecast import FirstSteps
+
+        self._trainer, self._step, settings = trainer, trainer.step, self._settings
         for source in trainer.sources:
             if source.skipped:
-                shorter = f"shorter than {self._settings.clip_length} frames"
+                shorter = f"shorter than {settings.clip_length} frames"
                 say(self._console, f"{source.name}: {source.skipped} videos {shorter} skipped")
-        self._advance = self._shown.enter_context(progress_bar(self._console, self._settings.steps, trainer.step))
+        millions = sum(parameter.numel() for parameter in trainer.model.parameters()) / 1e6
+        size = "x".join(map(str, settings.height_width))
+        say(
+            self._console,
+            f"{settings.preset}, {millions:.1f} M parameters, on {trainer.processes.device}: steps of {settings.batch} "
+            f"clips of {settings.clip_length} frames, {size}",
+        )
+        self._first = FirstSteps(trainer.processes.device)
+        self._line = self._shown.enter_context(ProgressLine("training", console=self._console))
+        self._line.stage("training", settings.steps, "steps", done=self._step)
+
+    def count_step(self, step: int, seconds: float) -> None:
+        """Move on by a step; once the first ones are done, say what all will take."""
+        from vmdepth.training.watch.forecast import speed
+
+        self._step = step
+        forecast = self._first.add(seconds, self._settings.steps - step)
+        if forecast:
+            self._line.say(str(forecast))
+            if forecast.seconds > _LONG:
+                self._line.say("Ctrl-C saves and stops; for a first look: vmdepth-train quick --out runs/quick")
+        rate = self._line.rate
+        self._line.update(step, (*((speed(rate),) if rate > 0 else ()), *self._figures))
 
     def show(self, progress: Progress) -> None:
-        """Losses, speed and the time that is left."""
-        self.step, settings = progress.step, self._settings
-        terms = "  ".join(f"{name} {value:.3f}" for name, value in progress.losses.items() if value)
-        text = f"{terms}  {progress.frames_per_second:.1f} frames/s"
-        self._advance(progress.step, text)
-        if not self._console.is_terminal and progress.step % 100 == 0:
-            left = (settings.steps - progress.step) * settings.batch * settings.clip_length
-            minutes = left / progress.frames_per_second / 60
-            say(self._console, f"step {progress.step}/{settings.steps}  {text}  {minutes:.0f} min left")
+        """Take in losses, and how right the model is."""
+        held_out = progress.held_out
+        right = (f"δ1 {held_out.delta1:.1%}",) if held_out else ()
+        losses = (f"{name} {value:.3f}" for name, value in progress.losses.items() if value)
+        self._figures = (*right, *losses)
+
+    def end(self, folder: Path) -> None:
+        """Say where the run stands, and what there is of it."""
+        say(self._console, f"{folder / 'last.safetensors'}: step {self._step} of {self._settings.steps}")
+        best = self._trainer.best
+        if best:
+            figures = f"δ1 {best.delta1:.1%}, AbsRel {best.absrel:.3f} on rendered clips that it has not learnt from"
+            say(self._console, f"{folder / 'best.safetensors'}: {figures}")
+        if self._step == self._settings.steps:
+            say(self._console, f"to train on: vmdepth-train --resume {folder} steps={2 * self._step}")
 
 
 def main() -> NoReturn:

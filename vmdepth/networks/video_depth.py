@@ -118,8 +118,8 @@ class VideoDepth(nn.Module):
         return self.config.head.longest_clip if self.heads else None
 
     def with_head(self, head: HeadSettings) -> VideoDepth:
-        """The same weights, asking for gradients where they do here, with heads of other settings, for example the whole
-        clip in sight; itself where they are the same.
+        """The same weights with heads of other settings, for example the whole clip in sight; itself where they are the
+        same. They ask for gradients where they do here.
 
         Raises ValueError where the weights are not those of such heads.
         """

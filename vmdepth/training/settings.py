@@ -15,38 +15,60 @@ from vmdepth.networks.encoder import check_size
 from vmdepth.networks.heads.base import HeadSettings
 from vmdepth.networks.heads.kinds import head_kind, owner, setting_types
 from vmdepth.networks.presets import PRESETS, NetworkConfig
+from vmdepth.training.presets import START_PRESETS
 from vmdepth_runtime.errors import InputError
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Network. preset: a name of `PRESETS`. head, taps: the kind of its temporal heads (a name of `heads.kinds.KINDS`)
-    and their places (names with commas between); empty is the preset's. head_settings: settings of that kind which
-    differ from the preset's; on the command line and in files they stand among the others: `d_state=32`, `window=8`
-    (see `MambaSettings`, `AttentionSettings`). init: a checkpoint to start from: of the same network, or of one without
-    temporal heads, such as Depth Anything V2. Or, for preset edge, DeepLabv3's .tflite file, for the encoder.
-    freeze_encoder: whether the encoder stays as it is; frozen_blocks: how many of its first blocks do.
+    """What is learnt, and how.
 
-    Clips. data: `rendered`, a video, a folder of videos, frames or RGB-D, or several with weights
-    (`rendered:0.5,videos/:0.5`). teacher: a checkpoint, or a folder of `vmdepth-precompute`, that gives depth
-    where the data has none. fit: scale and shift between depth and truth, one per "clip" or one per "frame" (for a
-    teacher that sees every frame alone). textures: a folder of photographs for surfaces of the rendered world. size:
-    HxW pixels; empty is the network's usual one. clip_length: frames; batch: clips per step, over all
-    processes. stride: longest step between a clip's frames in a video. p_single_frame: share of the steps on single
-    pictures, states at their start. augment: vary colour, exposure, blur and noise.
-
-    Losses, weights beside the depth loss: metric_weight (one scale for all clips, where truth is in metres),
-    gradient_weight (edges; α), temporal_weight (changes over time; β), smoothness_weight (states while nothing moves;
-    γ).
-
-    Steps. encoder_rate, heads_rate: factors on the learning rate for the encoder and for temporal heads. Mamba heads
-    start as the identity and are few numbers: beside a decoder that has learnt already they learn to steady depth at 20
-    times its rate, and hardly at the same. An encoder that has seen the world learns at a tenth. chunk: frames per
-    backward pass, states carried on without gradient; every chunk has a fit and changes over time of its own; 0 is the
-    whole clip. ema: decay of the average of weights that is saved as the model; 0 saves the last ones. round_weights:
-    save its kernels and matrices on a grid of 8 bits, for a graph a quarter as large. precision: "fp32" or "bf16"
-    (autocast). checkpointing: recompute the encoder's blocks in the backward pass. compile: torch.compile. seed: of
-    weights and clips. device: "auto" takes a GPU where there is one.
+    Attributes:
+        preset: The network, by the name of its preset.
+        head: Kind of its temporal heads, mamba2, attention or none; empty is the preset's.
+        taps: Their places, as layer_3,layer_4,path_4; empty is the preset's.
+        head_settings: Settings of that kind which differ from the preset's. On the command line and in files they stand
+            among the others: `d_state=32`, `window=8` (see `MambaSettings`, `AttentionSettings`).
+        init: Checkpoint to start from: of the same network, or of one without temporal heads, such as Depth Anything
+            V2. Or, for preset edge, DeepLabv3's .tflite file, for the encoder.
+        freeze_encoder: Whether the encoder stays as it is.
+        frozen_blocks: How many of its first blocks stay.
+        data: `rendered`, a video, a folder of videos, frames or RGB-D, or several with weights
+            (`rendered:0.5,videos/:0.5`).
+        teacher: Checkpoint, or folder of `vmdepth-precompute`, that gives depth where the data has none.
+        fit: Scale and shift between depth and truth, one per "clip" or one per "frame" (for a teacher that sees every
+            frame alone).
+        textures: Folder of photographs for surfaces of the rendered world.
+        size: HxW of the clips, pixels; empty is the network's usual one.
+        clip_length: Frames of a clip.
+        batch: Clips per step, over all processes.
+        stride: Longest step between a clip's frames in a video.
+        p_single_frame: Share of the steps on single pictures, states at their start.
+        augment: Vary colour, exposure, blur and noise.
+        metric_weight: Of the loss that asks for one scale for all clips, where truth is in metres; depth has 1.
+        gradient_weight: Of the loss at edges (α).
+        temporal_weight: Of the loss over changes in time (β).
+        smoothness_weight: Of the loss that asks states to keep still while nothing moves (γ).
+        steps: How many there are; a run that is resumed may be given more.
+        learning_rate: At its highest, after the warm-up; half a cosine takes it to zero at the last step.
+        encoder_rate: Factor on the rate for the encoder: one that has seen the world learns at 0.1.
+        heads_rate: Factor on the rate for temporal heads. Mamba heads start as the identity and are few numbers: beside
+            a decoder that has learnt already they learn to steady depth at 20, and hardly at 1.
+        warmup: Steps over which the learning rate rises.
+        weight_decay: Of matrices and kernels, as in AdamW.
+        gradient_clip: Longest norm of all gradients together.
+        chunk: Frames per backward pass, states carried on without gradient; every chunk has a fit and changes over
+            time of its own. 0 is the whole clip.
+        ema: Decay of the average of weights that is saved as the model; 0 saves the last ones.
+        round_weights: Save its kernels and matrices on a grid of 8 bits, for a graph a quarter as large.
+        precision: "fp32" or "bf16" (autocast).
+        checkpointing: Recompute the encoder's blocks in the backward pass: less memory, more time.
+        compile: With torch.compile.
+        seed: Of weights and clips.
+        save_every: Steps between two saves.
+        picture_every: Steps between two pictures of what it sees, learns and gives.
+        validate_every: Steps between two looks at rendered clips that it never learns from; 0 is never.
+        device: "auto" takes a GPU where there is one.
     """
 
     preset: str = "tiny"
@@ -86,6 +108,7 @@ class TrainSettings:
     seed: int = 0
     save_every: int = 250
     picture_every: int = 250
+    validate_every: int = 250
     device: str = "auto"
 
     @property
@@ -116,25 +139,38 @@ class TrainSettings:
 
 
 def parse_settings(start: str, overrides: Sequence[str]) -> TrainSettings:
-    """Settings from a preset's name or a YAML file (neither: the default preset), then `key=value` overrides.
+    """Settings from a preset's name or a file (neither: the default preset), then `key=value` overrides.
 
     start: may be the first override. Raises InputError for an unknown preset, file, key (with the nearest that exists)
     or value.
     """
+    return settings_of(given_values(start, overrides))
+
+
+def given_values(start: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """What the command was told, by the names of settings, not yet looked at. Raises InputError where it is unclear."""
     values: dict[str, Any] = {}
     if "=" in start:
         start, overrides = "", [start, *overrides]
-    if start in PRESETS:
-        values["preset"] = start
-    elif start.endswith((".yaml", ".yml")):
-        values |= _read_yaml(Path(start))
+    if start in START_PRESETS:
+        values |= START_PRESETS[start].values
+    elif start.endswith((".yaml", ".yml", ".json")):
+        values |= _read_file(Path(start))
     elif start:
-        raise InputError(f"preset '{start}': there are {', '.join(PRESETS)}; or name a .yaml file")
+        way_out = (
+            "go on with it by --resume" if Path(start).is_dir() else "or name a .yaml file, or a run's settings.json"
+        )
+        raise InputError(f"preset '{start}': there are {', '.join(START_PRESETS)}; {way_out}")
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
             raise InputError(f"'{override}': settings are given as key=value")
         values[key] = text
+    return values
+
+
+def settings_of(values: Mapping[str, Any]) -> TrainSettings:
+    """The settings of such values, all others as they are by default. Raises InputError for what cannot be."""
     own = {f.name: type(f.default) for f in fields(TrainSettings) if f.name != "head_settings"}
     heads = setting_types()
     given = {key: value for key, value in values.items() if key not in heads or value != ""}  # empty: the preset's
@@ -143,8 +179,8 @@ def parse_settings(start: str, overrides: Sequence[str]) -> TrainSettings:
     return _checked(TrainSettings(**typed, head_settings=head_settings))
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    import yaml
+def _read_file(path: Path) -> dict[str, Any]:
+    import yaml  # which reads JSON, too
 
     try:
         values = yaml.safe_load(path.read_text())
@@ -265,4 +301,5 @@ _NOT_NEGATIVE = (
     "gradient_weight",
     "temporal_weight",
     "smoothness_weight",
+    "validate_every",
 )

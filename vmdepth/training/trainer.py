@@ -16,33 +16,37 @@ from torch import Tensor
 
 from vmdepth.data.batches import BatchPlan, batches
 from vmdepth.data.clips import TrainingClips
+from vmdepth.evaluation.accuracy import Accuracy
 from vmdepth.networks.heads.base import StateTensors
 from vmdepth.training import run_folder
 from vmdepth.training.objective import NAMES, losses
-from vmdepth.training.preview import student_and_truth, write_picture
 from vmdepth.training.processes import Processes
 from vmdepth.training.settings import TrainSettings
 from vmdepth.training.setup import clips_and_teacher, first_network, freeze, parameter_groups
+from vmdepth.training.watch.run_log import RunLog
+from vmdepth.training.watch.validation import Validation
 from vmdepth_runtime.errors import InputError, WorkError
 
 
 @dataclass(frozen=True)
 class Progress:
     """What a finished step reports. losses: by the names of `objective.NAMES`, unweighted means over all processes and
-    the steps since the last report."""
+    the steps since the last report. held_out: what the last validation found; None before any."""
 
     step: int
     losses: dict[str, float]
     learning_rate: float
     frames_per_second: float
+    held_out: Accuracy | None = None
 
 
 class Trainer:
     """One run in one folder, alone or as one of several processes (see `Processes`).
 
-    The folder holds `last.safetensors` (the model: the average of its weights over time), `train_state.safetensors`
-    (all that resuming needs), `settings.json`, `pictures/` and TensorBoard's event files. Raises InputError for
-    anything that is wrong with the settings, before a folder is made.
+    The folder holds `last.safetensors` (the model: the average of its weights over time), `best.safetensors` (as it was
+    when it was most right on the clips of `Validation`), `train_state.safetensors` (all that resuming needs),
+    `settings.json`, `pictures/` and TensorBoard's event files. Raises InputError for anything that is wrong with the
+    settings, before a folder is made.
     """
 
     def __init__(self, settings: TrainSettings, folder: Path, resume: bool) -> None:
@@ -72,64 +76,97 @@ class Trainer:
         self.average: dict[str, Tensor] = {}
         if settings.ema:
             self.average = {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
+        self.held_out: Accuracy | None = None  # of the last validation
+        self.best: Accuracy | None = None
         if resume:
-            self.step, self.average = run_folder.load(folder, self.model, self.optimizer)
+            self.step, self.average, self.best = run_folder.load(folder, self.model, self.optimizer)
+            if self.processes.first:
+                run_folder.claim(folder, settings)  # which may have more steps than before
+        self._validate = Validation(*settings.height_width, self.processes.device)
         self._wrapped = self.processes.wrap(torch.compile(self.model) if settings.compile else self.model)
 
-    def run(self, report: Callable[[Progress], None]) -> bool:
-        """Train to the last step, or until SIGINT or SIGTERM. Returns whether the last step was reached.
+    def run(
+        self, report: Callable[[Progress], None], stepped: Callable[[int, float], None] = lambda step, seconds: None
+    ) -> bool:
+        """Train to the last step, or until SIGINT or SIGTERM.
 
-        Raises WorkError when the loss is no longer finite or the memory does not suffice (nothing is saved then).
+        Args:
+            report: told every ten steps, at every save and at every validation, in the first process.
+            stepped: told after every step how many are done, and the seconds since the one before.
+
+        Returns:
+            Whether the last step was reached.
+
+        Raises:
+            WorkError: when the loss is no longer finite or the memory does not suffice (nothing is saved then).
         """
-        from torch.utils.tensorboard import SummaryWriter
-
         settings, processes = self.settings, self.processes
         stopping = _StopSignals()
-        writer = SummaryWriter(str(self.folder), purge_step=self.step + 1) if processes.first else None
         stream = batches(self.plan(), self.step, settings.steps, processes.device)
-        with stopping, contextlib.closing(stream):
+        with stopping, contextlib.closing(stream), contextlib.ExitStack() as logs:
+            log = logs.enter_context(contextlib.closing(RunLog(self.folder, self.step))) if processes.first else None
             since: list[Tensor] = []
             clock = time.perf_counter()
+            before: float | None = None  # the first batch may have been waited for
             for clips in stream:
+                before = before or time.perf_counter()
                 clips = self.labelled(clips)
                 since.append(self.train_step(clips))
                 asked = processes.any(stopping.asked)
-                saving = self.step % settings.save_every == 0 or asked or self.step == settings.steps
-                if self.step % 10 == 0 or saving:  # nothing is saved that has not been looked at
-                    terms = processes.mean(torch.stack(since).mean(dim=0)).tolist()
-                    if not all(map(math.isfinite, terms)):
-                        raise WorkError(
-                            f"the loss became {dict(zip(NAMES, terms, strict=True))} near step {self.step}: start "
-                            f"anew with a lower learning_rate, another --out, and perhaps "
-                            f"init={self.folder / run_folder.MODEL}"
-                        )
+                saving = self._due(settings.save_every) or asked
+                validating = self._due(settings.validate_every)
+                if self.step % 10 == 0 or saving or validating:  # nothing is saved that has not been looked at
+                    terms = self._finite_means(since)
                     speed = len(since) * settings.batch * settings.clip_length / (time.perf_counter() - clock)
-                    progress = Progress(self.step, dict(zip(NAMES, terms, strict=True)), self._learning_rate(), speed)
-                    if writer:
+                    if log:
+                        if validating:
+                            self._look(log)
+                        progress = Progress(self.step, terms, self._learning_rate(), speed, self.held_out)
                         report(progress)
-                        for name, value in progress.losses.items():
-                            writer.add_scalar(f"loss/{name}", value, self.step)
-                        writer.add_scalar("learning_rate", progress.learning_rate, self.step)
-                        writer.add_scalar("frames_per_second", speed, self.step)
+                        log.numbers(self.step, {f"loss/{name}": value for name, value in terms.items()})
+                        log.numbers(self.step, {"learning_rate": progress.learning_rate, "frames_per_second": speed})
                     since, clock = [], time.perf_counter()
-                if writer and self.step % settings.picture_every == 0:
-                    picture = student_and_truth(self.model, clips.piece(0, settings.chunk or settings.clip_length))
-                    writer.add_image("colour, truth, student", picture, self.step, dataformats="HWC")
-                    write_picture(picture, self.folder / run_folder.PICTURES / f"step_{self.step:06d}.png")
+                if log and self.step % settings.picture_every == 0:
+                    log.picture(self.step, self.model, clips.piece(0, settings.chunk or settings.clip_length))
                 if saving:
-                    if writer:
-                        writer.flush()
+                    if log:
+                        log.flush()
                     self.save()
+                now = time.perf_counter()
+                stepped(self.step, now - before)
+                before = now
                 if asked:
                     break
-        if writer:
-            writer.close()
         return self.step == settings.steps
 
     def save(self) -> None:
         """Write the model and what resuming needs, both whole or not at all."""
         if self.processes.first:
-            run_folder.save(self.folder, self.settings, self.step, self.model, self.average, self.optimizer)
+            run_folder.save(self.folder, self.settings, self.step, self.model, self.average, self.optimizer, self.best)
+
+    def _due(self, every: int) -> bool:
+        """Whether what is done every so many steps, and at the last one, is to be done now; 0 is never."""
+        return every > 0 and (self.step % every == 0 or self.step == self.settings.steps)
+
+    def _finite_means(self, terms: list[Tensor]) -> dict[str, float]:
+        """The terms of the loss by name, means over all processes. Raises WorkError where one is not finite."""
+        means = dict(zip(NAMES, self.processes.mean(torch.stack(terms).mean(dim=0)).tolist(), strict=True))
+        if not all(map(math.isfinite, means.values())):
+            raise WorkError(
+                f"the loss became {means} near step {self.step}: start anew with a lower learning_rate, another "
+                f"--out, and perhaps init={self.folder / run_folder.MODEL}"
+            )
+        return means
+
+    def _look(self, log: RunLog) -> None:
+        """See how right the model is by now, and keep it where it never was more so."""
+        weights = run_folder.final_weights(self.settings, self.model, self.average)
+        self.held_out = found = self._validate(self.model, weights)
+        log.held_out(self.step, found)
+        if self.best is None or found.delta1 > self.best.delta1:
+            self.best = found
+            path = self.folder / run_folder.BEST
+            run_folder.save_model(path, self.settings, self.step, self.model, self.average, found)
 
     def plan(self) -> BatchPlan:
         """The batches of this process."""
@@ -245,6 +282,7 @@ def train(
     resume: bool = False,
     begun: Callable[[Trainer], None] = lambda trainer: None,
     report: Callable[[Progress], None] = lambda progress: None,
+    stepped: Callable[[int, float], None] = lambda step, seconds: None,
 ) -> bool:
     """A whole run, as `vmdepth-train` makes it. Under torchrun every process does its part.
 
@@ -253,7 +291,8 @@ def train(
         folder: takes the run, as `Trainer` says.
         resume: go on with the run in the folder, exactly where it was saved.
         begun: told of the trainer when all is ready, before the first step.
-        report: told every ten steps and at every save, in the first process.
+        report: told every ten steps, at every save and at every validation, in the first process.
+        stepped: told after every step how many are done, and the seconds since the one before.
 
     Returns:
         Whether the last step was reached; SIGINT and SIGTERM save and stop earlier.
@@ -264,7 +303,7 @@ def train(
     """
     trainer = Trainer(settings, folder, resume)
     begun(trainer)
-    finished = trainer.run(report)
+    finished = trainer.run(report, stepped)
     trainer.processes.close()
     return finished
 

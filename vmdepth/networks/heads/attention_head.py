@@ -128,9 +128,11 @@ class _Block(nn.Module):
 
 @dataclass(frozen=True)
 class AttentionSettings(HeadSettings):
-    """temporal: the form, see the module's text. window: frames a causal step sees, itself included, 2..32.
+    """Which frames see each other. All forms have the same weights.
 
-    All forms have the same weights.
+    Attributes:
+        temporal: The form: "causal", "bidirectional" or "streaming".
+        window: Frames a causal step sees, itself included, 2..32.
     """
 
     kind = "attention"

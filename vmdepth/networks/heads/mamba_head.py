@@ -22,12 +22,16 @@ _COARSE = ("layer_3", "layer_4", "path_4")
 
 @dataclass(frozen=True)
 class MambaSettings(HeadSettings):
-    """temporal_width: channels of a token inside the head. head_dim, d_state, expand: sizes of a mixer, as in `Mamba2`;
-    its state is expand · temporal_width · d_state numbers per place of the map and block.
+    """Sizes of the heads. The state of a mixer is expand · temporal_width · d_state numbers per place of the map.
 
-    blocks: mixers at every tap, in the order of the taps, or one number for all; empty: two where the map is no finer
-    than the encoder's last, else one. feed_forward: inner channels per channel of the feed-forward part after every
-    mixer; 0: none.
+    Attributes:
+        temporal_width: Channels of a token inside the head.
+        head_dim: Channels of a mixer's head, as in `Mamba2`.
+        d_state: State per channel of a mixer.
+        expand: Inner channels of a mixer per channel.
+        blocks: Mixers at every tap, in the order of the taps, as 2,1,1, or one number for all; empty: two where the map
+            is no finer than the encoder's last, else one.
+        feed_forward: Inner channels per channel of the feed-forward part after every mixer; 0: none.
     """
 
     kind = "mamba2"

@@ -1,0 +1,47 @@
+"""What `vmdepth-train` can start from by name: networks, and a whole run that is over in ten minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vmdepth.networks.presets import PRESETS
+
+
+@dataclass(frozen=True)
+class StartPreset:
+    """purpose: for `--help`. values: settings that differ from their defaults, by their names."""
+
+    purpose: str
+    values: Mapping[str, Any]
+
+
+_PURPOSES = {
+    "edge": "For CPUs, INT8 and small boards: the bundled model's network.",
+    "tiny": "For trying the road of the larger ones.",
+    "small": "For GPUs; with init=depth_anything_v2_vits.pth.",
+    "base": "For GPUs; with init=depth_anything_v2_vitb.pth.",
+    "large": "For GPUs; with init=depth_anything_v2_vitl.pth.",
+    "giant": "For GPUs; with init=depth_anything_v2_vitg.pth.",
+    "vda-small-causal": "Video Depth Anything made causal; with init=video_depth_anything_vits.pth.",
+}
+
+START_PRESETS = {name: StartPreset(_PURPOSES[name], {"preset": name}) for name in PRESETS} | {
+    "quick": StartPreset(
+        "For a first look: network edge on small pictures, over in ten minutes on two quiet CPU cores.",
+        {
+            "preset": "edge",
+            "size": "96x128",
+            "clip_length": 3,
+            "p_single_frame": 0.5,
+            "steps": 1600,
+            "learning_rate": 2e-3,
+            "warmup": 50,
+            "ema": 0.99,
+            "save_every": 100,
+            "picture_every": 100,
+            "validate_every": 100,
+        },
+    )
+}
