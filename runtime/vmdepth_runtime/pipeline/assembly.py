@@ -17,7 +17,7 @@ from vmdepth_runtime.depth.stream_batch import StreamBatch
 from vmdepth_runtime.pipeline.checks import check_model, check_size
 from vmdepth_runtime.pipeline.interrupt import Interruptible
 from vmdepth_runtime.pipeline.reader import FrameReader
-from vmdepth_runtime.pipeline.reporter import Reporter
+from vmdepth_runtime.pipeline.reporter import Reporter, say
 from vmdepth_runtime.pipeline.settings import RunSettings
 from vmdepth_runtime.pipeline.statistics import RunStatistics
 from vmdepth_runtime.pipeline.watchdog import Watchdog
@@ -71,7 +71,7 @@ def open_pipeline(settings: RunSettings, outputs: list[tuple[str, ...]], stack: 
     session = load_session(settings.model, settings.threads, settings.device, verify=settings.verify)
     stack.callback(session.close)
     check_model(settings, session.contract)
-    sources = [stack.enter_context(open_source(source, settings.live)) for source in settings.sources]
+    sources = [stack.enter_context(open_source(source, settings.live, waiting=say)) for source in settings.sources]
     for source in sources:
         check_size(source)
     anchoring = _anchoring(settings, session.contract)

@@ -52,7 +52,7 @@ class Reporter:
         if self._line is not None:
             self._line.say(line)
         else:
-            print(f"{_PREFIX}{line}", file=sys.stderr, flush=True)
+            say(line)
 
     def start(self, batch: StreamBatch) -> None:
         """Tell what runs, on a terminal at once, and begin to show how far it is."""
@@ -146,6 +146,11 @@ class Reporter:
         if self._line is not None:
             self._line.stop()
             self._line = None
+
+
+def say(line: str) -> None:
+    """Write a line, now."""
+    print(f"{_PREFIX}{line}", file=sys.stderr, flush=True)
 
 
 def _network(batch: StreamBatch) -> str:

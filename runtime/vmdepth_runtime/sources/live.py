@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.base import Source, SourceFrame, VideoInfo
 from vmdepth_runtime.sources.live_readers import LostError, Reader
+from vmdepth_runtime.sources.refusals import NoAnswerError
 from vmdepth_runtime.sources.settings import LiveSettings
 from vmdepth_runtime.sources.uri import redacted
 from vmdepth_runtime.stage_timer import StageTimer
 
-_WAITS = (0.25, 0.5, 1.0, 2.0)  # seconds between attempts to open a lost source; the last one over and over
+WAITS = (0.25, 0.5, 1.0, 2.0)  # seconds between attempts to open a lost source; the last one over and over
 _TIME_BASE = Fraction(1, 90_000)
 
 
@@ -37,7 +38,7 @@ class LiveSource(Source):
         timer: of waiting for a picture; opening the source again is no part of that.
 
     Raises:
-        InputError: `first` gives no picture.
+        NoAnswerError: `first` gives no picture.
     """
 
     live: ClassVar[bool] = True
@@ -56,7 +57,7 @@ class LiveSource(Source):
             self._ahead = first.read()
         except LostError as lost:
             first.close()
-            raise InputError(f"{self.name}: opens, but gives no picture ({lost}); is the camera sending?") from None
+            raise NoAnswerError(f"{self.name}: opens, but gives no picture ({lost}); is the camera sending?") from None
         self._begin = time.perf_counter()
         height, width = self._ahead.shape[:2]
         self.info = VideoInfo(width, height, None, first.fps, _TIME_BASE)
@@ -108,7 +109,7 @@ class LiveSource(Source):
 
     def _open_again(self) -> bool:
         while self._settings.retries is None or self._attempts < self._settings.retries:
-            if self._stop.wait(_WAITS[min(self._attempts, len(_WAITS) - 1)]):
+            if self._stop.wait(WAITS[min(self._attempts, len(WAITS) - 1)]):
                 return False
             self._attempts += 1
             try:

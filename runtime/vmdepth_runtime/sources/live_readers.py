@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
+from vmdepth_runtime.sources.refusals import NoAnswerError, reason_of, refusal
 from vmdepth_runtime.sources.uri import redacted, scheme_of
 
 _OPENING = 10.0  # seconds that a source may take to open
@@ -85,7 +86,7 @@ class ContainerReader:
                 self._packets = self._container.demux(self._stream)  # which ended with the error
                 continue
             except av.FFmpegError as error:
-                raise LostError(_reason(error)) from None
+                raise LostError(reason_of(error)) from None
             if packet is None:
                 raise LostError("it ended")
             try:
@@ -105,7 +106,8 @@ class GstreamerReader:
         stall: seconds that a picture may take to come.
 
     Raises:
-        InputError: this OpenCV cannot read it, or the camera does not open.
+        InputError: this OpenCV cannot read it.
+        NoAnswerError: the camera does not open.
     """
 
     def __init__(self, number: int, stall: float) -> None:
@@ -126,7 +128,7 @@ class GstreamerReader:
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(_OPENING * 1e3), cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(stall * 1e3)]
         self._capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER, limits)
         if not self._capture.isOpened():
-            raise InputError(f"csi://{number}: does not open; is the camera connected, and nvargus-daemon running?")
+            raise NoAnswerError(f"csi://{number}: does not open; is the camera connected, and nvargus-daemon running?")
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS) or 30)
 
     def read(self) -> NDArray[np.uint8]:
@@ -177,16 +179,9 @@ def _open(location: str, uri: str, limits: tuple[float, float], **how: Any) -> t
     try:
         container = av.open(location, timeout=limits, **how)
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise InputError(f"{redacted(uri)}: cannot be opened ({_reason(error)}); check the address") from None
+        raise refusal(uri, error) from None
     stream = container.streams.best("video")
     if not isinstance(stream, VideoStream):
         container.close()
         raise InputError(f"{redacted(uri)}: there is no picture in it; check the address")
     return container, stream
-
-
-def _reason(error: BaseException) -> str:
-    """Without the address, which the error's own text may hold."""
-    if isinstance(error, av.error.ExitError):
-        return "nothing came for too long"
-    return getattr(error, "strerror", None) or type(error).__name__

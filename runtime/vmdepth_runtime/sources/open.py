@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -10,14 +12,17 @@ from vmdepth_runtime import bundled
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.base import Source
 from vmdepth_runtime.sources.folder import FolderSource, files_of_pattern
-from vmdepth_runtime.sources.live import LiveSource
+from vmdepth_runtime.sources.live import WAITS, LiveSource
 from vmdepth_runtime.sources.live_readers import ContainerReader, GstreamerReader, open_address, open_device
+from vmdepth_runtime.sources.refusals import NoAnswerError
 from vmdepth_runtime.sources.settings import LiveSettings
 from vmdepth_runtime.sources.uri import NETWORK, camera_of, redacted, scheme_of
 from vmdepth_runtime.sources.video import VideoSource
 
 
-def open_source(source: str | Path, live: LiveSettings | None = None) -> Source:
+def open_source(
+    source: str | Path, live: LiveSettings | None = None, *, waiting: Callable[[str], None] | None = None
+) -> Source:
     """Open a source and read its first frame.
 
     ```python
@@ -35,6 +40,8 @@ def open_source(source: str | Path, live: LiveSettings | None = None) -> Source:
             such as /dev/stdin; a camera ("0", "/dev/video0", "v4l2:///dev/video0", "csi://0"); a network stream (rtsp,
             rtmp, http); "demo" is the bundled clip.
         live: how a camera or network stream is held on to; None: the defaults of `LiveSettings`.
+        waiting: gets a line for each reason why a camera, or a stream by rtsp or rtmp, does not answer yet; it is then
+            tried again, as often as `live` says. None: it is an error at once.
 
     Returns:
         The open source, to be closed (`with`). Its frames come once.
@@ -43,6 +50,24 @@ def open_source(source: str | Path, live: LiveSettings | None = None) -> Source:
         InputError: nothing can be read from it; names the source, without credentials, and what to do.
     """
     uri, settings = str(source), live or LiveSettings()
+    attempts, told = 0, ""
+    while True:
+        try:
+            return _open(uri, settings)
+        except NoAnswerError as error:
+            if waiting is None:
+                raise
+            if attempts == settings.retries:
+                again = f"; given up after trying {attempts} time{'s' * (attempts > 1)} again, --retries allows more"
+                raise InputError(f"{error}{again if attempts else ''}") from None
+            if str(error) != told:
+                told = str(error)
+                waiting(f"{told}; trying again, Ctrl-C ends it")
+        time.sleep(WAITS[min(attempts, len(WAITS) - 1)])
+        attempts += 1
+
+
+def _open(uri: str, settings: LiveSettings) -> Source:
     scheme, device = scheme_of(uri), camera_of(uri)
     if scheme in NETWORK:
         return _open_network(uri, settings)
@@ -62,7 +87,9 @@ def _open_network(uri: str, settings: LiveSettings) -> Source:
     container, stream = open_address(uri, settings.stall)
     if scheme_of(uri) in ("http", "https") and container.duration:
         reopen = partial(open_address, uri, settings.stall)
-        return VideoSource(Path(redacted(uri)), seekable=True, reopen=reopen, opened=(container, stream))
+        return VideoSource(
+            Path(redacted(uri)), seekable=True, address=redacted(uri), reopen=reopen, opened=(container, stream)
+        )
     return LiveSource(
         uri,
         lambda: ContainerReader(*open_address(uri, settings.stall), settings.stall),

@@ -31,7 +31,8 @@ class VideoSource(Source):
     Args:
         path: the file.
         seekable: whether it can be opened a second time and read out of order (a pipe cannot).
-        reopen: how a file that is not on this machine is opened; None for one that is.
+        address: of a file that is not on this machine, safe to print; a `Path` would lose one of its slashes.
+        reopen: how such a file is opened; None for one on this machine.
         opened: what `reopen` gave the first time.
 
     Raises:
@@ -43,6 +44,7 @@ class VideoSource(Source):
         path: Path,
         *,
         seekable: bool,
+        address: str = "",
         reopen: Callable[[], Opened] | None = None,
         opened: Opened | None = None,
     ) -> None:
@@ -74,7 +76,9 @@ class VideoSource(Source):
             self.close()
             reason = f", the first: {self.skipped[0]}" if self.skipped else ""
             hint = "is it complete?" if seekable else "a pipe needs a format that streams, such as MPEG-TS or Matroska"
-            raise InputError(f"{path}: not one frame of it can be read{reason}; {hint}")
+            if address:
+                hint = "its server may be unable to send parts of a file: download it and give the file"
+            raise InputError(f"{address or path}: not one frame of it can be read{reason}; {hint}")
         self._first = first
 
     @property

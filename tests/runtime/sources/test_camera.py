@@ -71,6 +71,21 @@ def test_a_camera_that_opens_again_but_stays_silent_is_given_up_too(run_camera, 
     assert source["warnings"][-1].endswith("given up after opening it 2 times again; --retries allows more")
 
 
+def test_a_camera_that_is_busy_at_first_is_waited_for(run_camera, tmp_path):
+    done = run_camera("-o", "out.npz", "--stall", "0.3", "--retries", "2", SILENT="1", BUSY="2")
+    assert done.returncode == 0, done.stderr
+    waited = f"vmdepth-run: v4l2://{tmp_path}/video9: cannot be opened (Device or resource busy)"
+    lines = done.stderr.splitlines()
+    assert lines[0] == f"{waited}; is another program using it?; trying again, Ctrl-C ends it"
+    assert not any(line.startswith(waited) for line in lines[1:])
+    assert (tmp_path / "out.npz").exists()
+    done = run_camera("-o", "out.npz", "--retries", "1", BUSY="2")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[1:] == [
+        f"{waited}; is another program using it?; given up after trying 1 time again, --retries allows more"
+    ]
+
+
 def test_a_camera_that_is_not_there_gets_one_line(run_camera, tmp_path):
     (tmp_path / "video9").unlink()
     done = run_camera("-o", "out.npz")

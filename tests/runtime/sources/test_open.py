@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
 import pytest
 
 from vmdepth_runtime import InputError, LiveSettings, open_source
@@ -30,6 +35,61 @@ def test_what_cannot_be_opened_is_one_line_without_secrets():
         assert message in str(error.value)
         assert "hunter" not in str(error.value)
         assert "\n" not in str(error.value)
+
+
+@contextmanager
+def web_server() -> Iterator[str]:
+    """Pages at every address but those that end in a number, which is the status they answer with."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status = self.path[-3:]
+            if status.isdigit():
+                self.send_error(int(status))
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><html><body><p>Watch it here</p></body></html>")
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_web_address_that_is_no_video_is_told_by_what_it_is():
+    page = "is a web page, not a video; download its video first, as yt-dlp does"
+    with web_server() as host:
+        for uri, message in [
+            (f"http://{host}/watch?v=hunter2", f"http://{host}/watch?***: {page}"),
+            (f"http://me:hunter2@{host}/watch", f"http://***@{host}/watch: {page}"),
+            (f"http://{host}/@me/watch", page),
+            (f"http://{host}/404", f"http://{host}/404: cannot be opened (Server returned 404 Not Found); check the"),
+            (f"http://{host}/401", "(Server returned 401 Unauthorized (authorization failed)); check user and passw"),
+            (f"http://{host}/500", "Server Error reply); check the address"),
+            ("http://nothere.invalid/a.mp4", "(there is no host of that name); check the address"),
+            ("rtsp://nothere.invalid/a", "rtsp://nothere.invalid/a: cannot be opened (there is no host of that name)"),
+        ]:
+            told: list[str] = []
+            with pytest.raises(InputError) as error:
+                open_source(uri, QUICK, waiting=told.append)
+            assert message in str(error.value)
+            assert "hunter" not in str(error.value)
+            assert not told  # what does not come by waiting is not waited for
+
+
+def test_a_stream_that_does_not_answer_at_first_is_tried_again_and_told_once():
+    told: list[str] = []
+    uri = "rtsp://admin:hunter2@127.0.0.1:9/cam"
+    refused = "rtsp://***@127.0.0.1:9/cam: cannot be opened (Connection refused); check the address"
+    with pytest.raises(InputError) as error:
+        open_source(uri, LiveSettings(retries=2), waiting=told.append)
+    assert str(error.value) == f"{refused}; given up after trying 2 times again, --retries allows more"
+    assert told == [f"{refused}; trying again, Ctrl-C ends it"]
 
 
 def test_patterns_name_files_in_natural_order(tmp_path, make):

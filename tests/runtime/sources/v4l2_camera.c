@@ -1,8 +1,8 @@
 /* A Video4Linux camera in user space, preloaded into a process: 64x48 YUYV, 30 frames/s, each brighter than the last.
 
    The path in $CAMERA opens it. It stops sending after 40 frames; opened again it is unplugged after 40 more, and then
-   gone. With $SILENT it opens again and again, and sends nothing more. Only what FFmpeg's v4l2 input asks for is
-   answered. */
+   gone. With $SILENT it opens again and again, and sends nothing more. With $BUSY=N another program has
+   it the first N times. Only what FFmpeg's v4l2 input asks for is answered. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -18,7 +18,7 @@
 
 enum { WIDTH = 64, HEIGHT = 48, SIZE = WIDTH * HEIGHT * 2, PLACE = 8192, BUFFERS = 32, FRAMES = 40 };
 
-static int camera = -1, waits, openings, frames, silent;
+static int camera = -1, waits, openings, frames, silent, busy = -1;
 static int queue[BUFFERS], first, last;
 static unsigned char *memory;
 static double due;
@@ -38,6 +38,10 @@ static int fail(int code)
 
 static int open_camera(int flags)
 {
+    if (busy < 0)
+        busy = getenv("BUSY") ? atoi(getenv("BUSY")) : 0;
+    if (busy && busy--)
+        return fail(EBUSY);
     silent = ++openings > 1 && getenv("SILENT");
     if (openings > 2 && !silent)
         return fail(ENODEV);
