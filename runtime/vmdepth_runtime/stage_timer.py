@@ -39,6 +39,11 @@ class StageTimer:
             self.seconds += perf_counter() - self._since
         self._since = None
 
+    def lap(self) -> None:
+        """Within a long piece of work: it moves. What is done of it counts as one piece, the rest as another."""
+        self.__exit__()
+        self.__enter__()
+
     @property
     def busy(self) -> float:
         """Seconds that the work in hand has taken so far; 0 between two pieces."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.colour_map import ColourRange, FixedRange, choose_ranges, palette
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.depth.stream_batch import StreamBatch
+from vmdepth_runtime.encoding.points import PinholeCamera
 from vmdepth_runtime.pipeline.checks import check_model, check_size
 from vmdepth_runtime.pipeline.interrupt import Interruptible
 from vmdepth_runtime.pipeline.reader import FrameReader
@@ -23,8 +23,8 @@ from vmdepth_runtime.pipeline.statistics import RunStatistics
 from vmdepth_runtime.pipeline.watchdog import Watchdog
 from vmdepth_runtime.pipeline.writer import Writer
 from vmdepth_runtime.sessions.load import load_session
-from vmdepth_runtime.sinks.base import PinholeCamera, SinkFacts
-from vmdepth_runtime.sinks.open import needs_range, open_sink
+from vmdepth_runtime.sinks.base import SinkFacts
+from vmdepth_runtime.sinks.open import foretell, needs_range, open_sink
 from vmdepth_runtime.sources.base import Source
 from vmdepth_runtime.sources.open import open_source
 from vmdepth_runtime.stage_timer import StageTimer
@@ -86,13 +86,19 @@ def open_pipeline(settings: RunSettings, outputs: list[tuple[str, ...]], stack: 
     interrupt = stack.enter_context(Interruptible())
     readers: list[FrameReader] = []  # filled below: a page asks for its figures while frames come
     status = partial(reporter.status, readers, batch)
-    writers: list[Writer] = []
-    for source, names, colour_range in zip(sources, outputs, colours, strict=True):
-        facts = _facts(settings, source, session.contract, colour_range, status)
-        writers.append(_open_writer(settings, source, names, facts, colour_range, session.contract, stack))
-        for sink in writers[-1].sinks:
-            if sink.invitation:
-                reporter.say(sink.invitation)
+    facts = [
+        _facts(settings, source, session.contract, colour_range, status)
+        for source, colour_range in zip(sources, colours, strict=True)
+    ]
+    for line in [foretell(name, of) for of, names in zip(facts, outputs, strict=True) for name in names]:
+        if line is not None:
+            reporter.say(line)
+    writers = [
+        _open_writer(settings, source, names, of, colour_range, session.contract, stack)
+        for source, names, of, colour_range in zip(sources, outputs, facts, colours, strict=True)
+    ]
+    for invitation in [sink.invitation for writer in writers for sink in writer.sinks if sink.invitation]:
+        reporter.say(invitation)
     changed = Condition()
     for source in sources:
         size = (session.contract.height, session.contract.width)
@@ -143,6 +149,8 @@ def _facts(
         palette=settings.palette,
         colour=settings.colour,
         camera=_camera(settings, source),
+        cloud=settings.cloud,
+        compress=settings.compress,
         status=status,
     )
 
@@ -152,6 +160,4 @@ def _camera(settings: RunSettings, source: Source) -> PinholeCamera | None:
         return PinholeCamera(*settings.intrinsics)
     if settings.fov is None:
         return None
-    width, height = source.info.width, source.info.height
-    focal = width / 2 / math.tan(math.radians(settings.fov) / 2)
-    return PinholeCamera(focal, focal, (width - 1) / 2, (height - 1) / 2)
+    return PinholeCamera.of_fov(settings.fov, source.info.width, source.info.height)

@@ -13,6 +13,7 @@ import click
 from vmdepth_runtime.cli import LateHelpOption, defaults_of, run_command
 from vmdepth_runtime.contract import RESIZES
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
+from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.palettes import PALETTES
 from vmdepth_runtime.pipeline.settings import BACKENDS, RunSettings
@@ -34,7 +35,16 @@ def _camera_help(what: str) -> str:
     return f"{what}, for {camera_endings()}."
 
 
-@click.command("vmdepth-run", context_settings=defaults_of(RunSettings, LiveSettings))
+def _range_help() -> str:
+    from vmdepth_runtime.encoding.points import RELATIVE_RANGE
+
+    return (
+        "What is farther is left out of clouds: in metres, or for relative depth in times as far as what is nearest. "
+        f"Default: {RELATIVE_RANGE:g} for relative depth, none for metric depth."
+    )
+
+
+@click.command("vmdepth-run", context_settings=defaults_of(RunSettings, LiveSettings, CloudSettings))
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("-o", "--output", "outputs", multiple=True, cls=LateHelpOption, late_help=_output_help)
 @click.option("--model", type=click.Path(path_type=Path),
@@ -50,10 +60,18 @@ def _camera_help(what: str) -> str:
 @click.option("--depth-only", is_flag=True, help="Videos, windows and pages without the source beside the depth.")
 @click.option("--palette", type=click.Choice(PALETTES), show_default=True,
               help="The colours of depth, from far to near; spectral is Depth Anything's.")  # fmt: skip
+@click.option("--colour", is_flag=True, help="Coloured .png, 8 bit, instead of 16-bit depth; .jpg always is.")
 @click.option("--fov", type=click.FloatRange(1, 179), cls=LateHelpOption,
               late_help=partial(_camera_help, "Degrees that a frame is wide"))  # fmt: skip
 @click.option("--intrinsics", metavar="FX,FY,CX,CY", cls=LateHelpOption,
               late_help=partial(_camera_help, "Of the source's frames, in pixels"))  # fmt: skip
+@click.option("--max-points", type=click.IntRange(min=1), show_default=True,
+              help="Of a cloud: a larger frame is thinned out evenly.")  # fmt: skip
+@click.option("--max-range", type=click.FloatRange(min=0, min_open=True), cls=LateHelpOption, late_help=_range_help)
+@click.option("--max-jump", type=click.FloatRange(min=0), show_default=True, metavar="SHARE",
+              help="By which depth may change between points that are close in the picture; where it jumps by more, "
+                   "near and far would be tied by an edge that is not there. 0 leaves it in.")  # fmt: skip
+@click.option("--compress", is_flag=True, help="A smaller .npz, which takes longer to finish.")
 @click.option("--keyframes/--no-keyframes", "anchored", show_default=True,
               help="Go back to earlier states and scale when a place is seen again.")  # fmt: skip
 @click.option("--keyframe-capacity", type=int, help="Key frames at most.  [default: the model's]")
@@ -87,9 +105,12 @@ def command(intrinsics: str | None, **options: Any) -> None:
     read are skipped and named. An output that exists already is replaced when the new one is complete. Ctrl-C finishes
     what was done so far.
     """
+    cloud = CloudSettings(**{field.name: options.pop(field.name) for field in fields(CloudSettings)})
     live = LiveSettings(**{field.name: options.pop(field.name) for field in fields(LiveSettings)})
     keyframes = {f.name: options.pop(f"keyframe_{f.name}") for f in fields(KeyframeSettings)}
-    settings = RunSettings(**options, intrinsics=_parse_intrinsics(intrinsics), keyframes=keyframes, live=live)
+    settings = RunSettings(
+        **options, intrinsics=_parse_intrinsics(intrinsics), keyframes=keyframes, live=live, cloud=cloud
+    )
 
     from vmdepth_runtime.pipeline.run import run  # ONNX Runtime, PyAV and OpenCV, which bad usage need not wait for
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vmdepth_runtime import bundled
 from vmdepth_runtime.contract import Resize
+from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.palettes import PALETTE
 from vmdepth_runtime.sources.settings import LiveSettings
 
@@ -36,6 +37,8 @@ class RunSettings:
         colour: Pictures that could hold depth itself show it in colours instead.
         fov: Degrees that a frame is wide.
         intrinsics: fx, fy, cx, cy of the source's frames, in pixels.
+        cloud: Which points of a frame go into a cloud.
+        compress: Archives are compressed.
         anchored: Whether states and scale go back to a key frame's where a place is seen again.
         keyframes: Fields of `KeyframeSettings` that differ from the model's own; one that is None does not.
         live: How live sources are held on to; its `stall` is also when a stage of the pipeline counts as stalled.
@@ -56,6 +59,8 @@ class RunSettings:
     colour: bool = False
     fov: float | None = None
     intrinsics: tuple[float, float, float, float] | None = None
+    cloud: CloudSettings = field(default_factory=CloudSettings)
+    compress: bool = False
     anchored: bool = True
     keyframes: Mapping[str, float | None] = field(default_factory=dict)
     live: LiveSettings = field(default_factory=LiveSettings)

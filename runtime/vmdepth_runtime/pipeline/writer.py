@@ -77,6 +77,8 @@ class Writer:
     ) -> None:
         self.sinks = sinks
         self.timer = StageTimer(f"writing {name}")
+        for sink in sinks:
+            sink.moves = self.timer.lap
         self.bounds: tuple[float, float] | None = None
         self._draws = {name for sink in sinks for name in sink.draws}
         self._colours, self._palette = colours, palette

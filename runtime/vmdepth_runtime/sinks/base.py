@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -13,20 +13,12 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.encoding.cloud_settings import CloudSettings
+from vmdepth_runtime.encoding.points import PinholeCamera
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.palettes import PALETTE
 from vmdepth_runtime.sessions.base import StepOutputs
 from vmdepth_runtime.sources.base import SourceFrame, VideoInfo
-
-
-@dataclass(frozen=True)
-class PinholeCamera:
-    """Focal lengths and principal point, in pixels of the source's frames."""
-
-    fx: float
-    fy: float
-    cx: float
-    cy: float
 
 
 @dataclass(frozen=True)
@@ -48,6 +40,8 @@ class SinkFacts:
         palette: the name of the colours that depth is shown in, one of `palettes.PALETTES`.
         colour: whether pictures that could hold depth itself show it in colours instead.
         camera: of the source; None where it is not known.
+        cloud: which points of a frame go into a cloud.
+        compress: whether archives are compressed.
         status: gives the run's figures at any time, for pages.
     """
 
@@ -58,6 +52,8 @@ class SinkFacts:
     palette: str = PALETTE
     colour: bool = False
     camera: PinholeCamera | None = None
+    cloud: CloudSettings = field(default_factory=CloudSettings)
+    compress: bool = False
     status: Callable[[], dict[str, Any]] = dict
 
 
@@ -74,7 +70,7 @@ class Sink(ABC):
         address: of a kind that is meant by an address, what those look like; else empty.
         needs_camera: whether it can do nothing without `SinkFacts.camera`.
         needs_range: whether it shows depth on a scale of its own, so that it is worth knowing what depth there will be.
-        wants_colour: whether `write` reads its `colour`.
+        wants_colour: whether `write` reads its `colour`; a kind may leave it to the facts of each.
         draws: which outputs of the network it shows, by the names of `contract.OUTPUTS`; `depth` among them is the
             network's own, at the model's size and not anchored to key frames.
         name: what it is called now, safe to print.
@@ -82,6 +78,7 @@ class Sink(ABC):
         notes: what about the output is not as the source was, a line each.
         frames: how many it took.
         outputs: those that it `draws`, by name, of the frame that is being written, without the stream axis.
+        moves: called by what takes long in `close`, again and again, so that it is not taken to stand still.
     """
 
     example: ClassVar[str] = ""
@@ -89,7 +86,7 @@ class Sink(ABC):
     address: ClassVar[str] = ""
     needs_camera: ClassVar[bool] = False
     needs_range: ClassVar[bool] = False
-    wants_colour: ClassVar[bool] = False
+    wants_colour: bool = False
     draws: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
@@ -99,6 +96,7 @@ class Sink(ABC):
         self.notes: list[str] = []
         self.frames = 0
         self.outputs: StepOutputs = {}
+        self.moves: Callable[[], None] = _keep_quiet
 
     @classmethod
     @abstractmethod
@@ -119,6 +117,22 @@ class Sink(ABC):
         """
         if cls.needs_camera and not has_camera:
             raise InputError(f"{target}: points need the camera; give --fov DEGREES or --intrinsics FX,FY,CX,CY")
+
+    @classmethod
+    def foretell(cls, target: str, facts: SinkFacts) -> str | None:
+        """Look, before anything is written, how large the output will be.
+
+        Args:
+            target: one that the class accepts.
+            facts: of the run.
+
+        Returns:
+            A line that is worth telling; None for what is not large, or not known.
+
+        Raises:
+            InputError: there is no room for it; says what to do.
+        """
+        return None
 
     def write(
         self,
@@ -164,6 +178,10 @@ class Sink(ABC):
             self.close()
         else:
             self.abort()
+
+
+def _keep_quiet() -> None:
+    return
 
 
 @contextmanager

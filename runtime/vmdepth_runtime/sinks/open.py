@@ -53,6 +53,22 @@ def needs_range(target: str) -> bool:
     return _kind_of(target).needs_range
 
 
+def foretell(target: str, facts: SinkFacts) -> str | None:
+    """Look, once the source is known and before anything is written, how large an output will be.
+
+    Args:
+        target: as `-o` takes it.
+        facts: of the run.
+
+    Returns:
+        A line that is worth telling; None for what is not large.
+
+    Raises:
+        InputError: there is no room for it; says what to do.
+    """
+    return _kind_of(target).foretell(target, facts)
+
+
 def open_sink(target: str | Path, facts: SinkFacts) -> Sink:
     """Open an output by what it is called. Ask `check_output` before any work is done.
 

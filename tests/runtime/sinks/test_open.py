@@ -15,6 +15,8 @@ EXAMPLES = {
     "out.mp4": True,
     "out.npz": False,
     "out/%06d.exr": False,
+    "out/%06d.jpg": True,
+    "out/%06d.JPEG": True,
     "out/%06d.npy": False,
     "out/%06d.ply": True,
     "out/%06d.png": True,
@@ -76,14 +78,14 @@ def test_one_kind_is_meant_by_each_target_and_says_what_it_needs(target):
 
 
 def test_help_and_errors_name_what_there_is():
-    words = "OUT.mp4 (side by side); OUT.npz; one file per frame as DIR/%06d.exr, .npy, .ply or .png (16 bit); "
-    assert output_help() == words + "'-' (raw float32); 'display'; http://127.0.0.1:8080 (a page)"
+    words = "OUT.mp4 (side by side); OUT.npz; one file per frame as DIR/%06d.exr, .jpg (coloured), .npy, .ply or .png "
+    assert output_help() == words + "(16 bit); '-' (raw float32); 'display'; http://127.0.0.1:8080 (a page)"
     assert camera_endings() == ".ply"
     with pytest.raises(InputError) as error:
         check_output("out.avi")
     assert str(error.value) == (
-        "out.avi: unknown output ending '.avi'; there are .mp4, .npz, one file per frame as DIR/%06d.exr, .npy, .ply "
-        "or .png, '-', 'display' and http://127.0.0.1:8080"
+        "out.avi: unknown output ending '.avi'; there are .mp4, .npz, one file per frame as DIR/%06d.exr, .jpg, .npy, "
+        ".ply or .png, '-', 'display' and http://127.0.0.1:8080"
     )
 
 
@@ -118,8 +120,10 @@ def test_a_new_kind_of_output_takes_one_file(luma_model, make, tmp_path):
         code = [sys.executable, "-c", MAIN, tmp_path / "formats", "in.mp4", "--model", luma_model]
         return subprocess.run([*code, *words], cwd=tmp_path, capture_output=True, text=True)
 
-    assert "DIR/%06d.exr, .npy, .pfm (portable float map), .ply" in " ".join(run("--help").stdout.split())
-    assert "as DIR/%06d.exr, .npy, .pfm, .ply or .png" in run("-o", "out.avi").stderr
+    assert "DIR/%06d.exr, .jpg (coloured), .npy, .pfm (portable float map), .ply" in " ".join(
+        run("--help").stdout.split()
+    )
+    assert "as DIR/%06d.exr, .jpg, .npy, .pfm, .ply or .png" in run("-o", "out.avi").stderr
     assert ".pfm is one file per frame; give it a number" in run("-o", "out.pfm").stderr
     done = run("-o", "pfm/%d.pfm", "-o", "out.npz")
     assert done.returncode == 0, done.stderr

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.encoding.pictures import npy
 from vmdepth_runtime.sinks.files import PerFrameSink
 from vmdepth_runtime.sources.base import SourceFrame
 
@@ -17,6 +16,4 @@ class NpySink(PerFrameSink):
     ending = ".npy"
 
     def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32]) -> memoryview:
-        content = io.BytesIO()
-        np.save(content, np.ascontiguousarray(depth, "<f4"), allow_pickle=False)
-        return content.getbuffer()
+        return npy(depth)

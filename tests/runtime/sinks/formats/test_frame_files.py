@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import SinkFacts, SourceFrame, VideoInfo, open_sink
-from vmdepth_runtime.sinks.base import PinholeCamera
+from vmdepth_runtime.encoding.cloud_settings import CloudSettings
+from vmdepth_runtime.encoding.points import PinholeCamera
 
 HEIGHT, WIDTH = 47, 63
+ALL = CloudSettings(max_jump=0)  # of noise, where depth jumps from pixel to pixel
 CAMERA = PinholeCamera(50.0, 40.0, 31.0, 23.0)
 
 
@@ -61,7 +63,7 @@ def test_png_holds_16_bits_and_its_sidecar_says_what_they_are(tmp_path, depths, 
 def test_a_first_frame_without_depth_spoils_neither_scale_nor_points(tmp_path, depths):
     depths[0] = np.nan
     write(tmp_path / "out" / "%d.png", 10 * depths)
-    write(tmp_path / "out" / "%d.ply", depths, camera=CAMERA)
+    write(tmp_path / "out" / "%d.ply", depths, camera=CAMERA, cloud=ALL)
     step = json.loads((tmp_path / "out" / "depth.json").read_text())["depth_per_step"]
     image = cv2.imread(str(tmp_path / "out" / "7.png"), cv2.IMREAD_UNCHANGED)
     np.testing.assert_allclose(image * step, 10 * depths[2], atol=0.51 * step)
@@ -72,6 +74,22 @@ def test_a_first_frame_without_depth_spoils_neither_scale_nor_points(tmp_path, d
 def test_what_16_bits_cannot_hold_is_said(tmp_path, depths):
     sink = write(tmp_path / "out" / "%d.png", 30 * depths, depth_kind="metric")
     assert "pixels were beyond what 16 bits hold" in sink.notes[0]
+
+
+@pytest.mark.parametrize(("name", "colour"), [("%d.png", True), ("%d.jpg", False), ("%d.JPEG", True)])
+def test_coloured_pictures_show_depth_alone(tmp_path, depths, name, colour):
+    shades = np.linspace(0, 255, WIDTH).astype(np.uint8)
+    picture = np.stack(
+        [np.tile(shades, (HEIGHT, 1)), np.full((HEIGHT, WIDTH), 90), np.full((HEIGHT, WIDTH), 30)], axis=-1
+    )
+    picture = picture.astype(np.uint8)
+    with open_sink(tmp_path / "out" / name, facts(colour=colour)) as sink:
+        assert sink.wants_colour
+        sink.write(SourceFrame(3, 0.1, np.zeros_like(picture)), depths[0], picture)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == [name % 3]  # and no sidecar
+    read = cv2.imread(str(tmp_path / "out" / (name % 3)), cv2.IMREAD_UNCHANGED)[..., ::-1]
+    assert read.dtype == np.uint8
+    np.testing.assert_allclose(read.astype(int), picture, atol=0 if ".png" in name else 8)
 
 
 def test_exr_is_exact(tmp_path, depths):
@@ -98,7 +116,7 @@ def read_ply(path):
 def test_ply_points_project_onto_their_pixels(tmp_path, depths):
     image = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     depths[0, 5, 5] = np.nan
-    write(tmp_path / "out" / "%d.ply", depths, image, depth_kind="metric", camera=CAMERA)
+    write(tmp_path / "out" / "%d.ply", depths, image, depth_kind="metric", camera=CAMERA, cloud=ALL)
     points = read_ply(tmp_path / "out" / "0.ply")
     assert len(points) == HEIGHT * WIDTH - 1
     columns = points["x"] / points["z"] * CAMERA.fx + CAMERA.cx
@@ -112,7 +130,7 @@ def test_ply_points_project_onto_their_pixels(tmp_path, depths):
 def test_relative_depth_becomes_points_on_one_scale(tmp_path, depths):
     depths[1] *= 0.5  # all twice as far
     depths[2] = 0  # infinitely far
-    write(tmp_path / "out" / "%d.ply", depths, camera=CAMERA, near=4.0)
+    write(tmp_path / "out" / "%d.ply", depths, camera=CAMERA, near=4.0, cloud=ALL)
     first, second, third = (read_ply(tmp_path / "out" / f"{number}.ply") for number in (0, 1, 7))
     np.testing.assert_allclose(np.sort(first["z"]), np.sort(4.0 / depths[0].ravel()), rtol=1e-6)
     assert np.median(second["z"]) == pytest.approx(2 * np.median(first["z"]), rel=0.05)
@@ -123,9 +141,16 @@ def test_the_command_writes_them_all_at_once(vmdepth_run, tmp_path, make):
     path = make.video(tmp_path / "in.mp4", make.noise(5))
     outputs = ["-o", "d/%06d.png", "-o", "d/%06d.npy", "-o", "e/%d.exr", "-o", "p/%d.ply", "-o", "all.npz"]
     assert vmdepth_run(path, *outputs, "--fov", "60").code == 0
-    with np.load(tmp_path / "all.npz") as data:
+    with np.load(tmp_path / "all.npz") as archive:
+        data = dict(archive)
         for number, depth in enumerate(data["depth"]):
             np.testing.assert_array_equal(np.load(tmp_path / "d" / f"{number:06d}.npy"), depth)
     for folder, count in (("d", 11), ("e", 5), ("p", 5)):
         assert len(list((tmp_path / folder).iterdir())) == count
+    assert vmdepth_run(path, "-o", "c/%d.png", "-o", "c/%d.jpg", "--colour", "--palette", "gray").code == 0
+    for number, depth in enumerate(data["depth"]):
+        image = cv2.imread(str(tmp_path / "c" / f"{number}.png"))
+        assert (image == image[..., :1]).all()
+        assert np.corrcoef(image[..., 0].ravel(), depth.ravel())[0, 1] > 0.99
+    assert len(list((tmp_path / "c").iterdir())) == 10
     assert vmdepth_run(path, "-o", "p/%d.ply", "--intrinsics", "50,50,32").code == 2

@@ -1,0 +1,35 @@
+"""Which points of a depth map go into a cloud."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vmdepth_runtime.errors import InputError
+
+
+@dataclass(frozen=True)
+class CloudSettings:
+    """Which points of a depth map go into a cloud.
+
+    Attributes:
+        max_points: A larger map is thinned out: every second pixel of every second row, or every third, as it takes.
+        max_range: What is farther is left out: metres, or for relative depth how many times as far as what is nearest.
+            None is 20 times for relative depth, and no limit for metric depth.
+        max_jump: Points where depth jumps by more than this share within a 150th of the map's size are left out: there
+            a network's soft edge would hang between what is near and what is behind it. 0 keeps them.
+
+    Raises:
+        InputError: A value that cannot be meant.
+    """
+
+    max_points: int = 600_000
+    max_range: float | None = None
+    max_jump: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.max_points < 1:
+            raise InputError(f"--max-points {self.max_points}: a cloud has at least one")
+        if self.max_range is not None and not self.max_range > 0:
+            raise InputError(f"--max-range {self.max_range:g}: should be above 0")
+        if not self.max_jump >= 0:
+            raise InputError(f"--max-jump {self.max_jump:g}: should be a share of the depth, or 0 to leave all in")

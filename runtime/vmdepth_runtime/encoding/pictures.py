@@ -1,0 +1,56 @@
+"""Depth as pictures and arrays, in memory as their files are."""
+
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+DEEPEST = 65535
+"""The largest value of a 16-bit picture; 0 is no depth, as with depth cameras."""
+PER_METRE = 1000.0
+"""Steps of a 16-bit picture of metric depth: millimetres."""
+
+
+def sixteen_bits(depth: NDArray[np.float32], steps: float) -> tuple[NDArray[np.uint16], int]:
+    """Depth in whole steps.
+
+    Args:
+        depth: float32 `[H, W]`.
+        steps: how many there are to a unit of depth.
+
+    Returns:
+        uint16 `[H, W]`, 0 where depth is not finite; and how many pixels were beyond what 16 bits hold.
+    """
+    counted = np.nan_to_num(depth, nan=0.0, posinf=0.0, neginf=0.0) * np.float32(steps)
+    return np.clip(np.rint(counted), 0, DEEPEST).astype(np.uint16), int(np.count_nonzero(counted > DEEPEST))
+
+
+def picture(image: NDArray[Any], ending: str) -> bytes:
+    """A picture's file. image: uint8 `[H, W, 3]` RGB, or uint16 `[H, W]` for ".png". ending: ".png" or ".jpg"."""
+    good, content = cv2.imencode(ending, image[..., ::-1] if image.ndim == 3 else image)
+    if not good:
+        raise OSError("the image cannot be encoded")
+    return content.tobytes()
+
+
+def npy(array: NDArray[np.float32]) -> memoryview:
+    """A file for `np.load`, little-endian."""
+    content = io.BytesIO()
+    np.save(content, np.ascontiguousarray(array, "<f4"), allow_pickle=False)
+    return content.getbuffer()
+
+
+def exr(depth: NDArray[np.float32]) -> bytes:
+    """An OpenEXR file of one float32 channel. depth: float32 `[H, W]`."""
+    height, width = depth.shape
+    codec: Any = av.CodecContext.create("exr", "w")
+    codec.width, codec.height, codec.pix_fmt = width, height, "grayf32le"
+    codec.time_base = Fraction(1, 30)  # which FFmpeg wants, and the file does not hold
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(depth, "<f4"), format="grayf32le")
+    return b"".join(bytes(packet) for packet in [*codec.encode(frame), *codec.encode(None)])

@@ -1,0 +1,114 @@
+"""Depth as coloured points, and points as a PLY file."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vmdepth_runtime.encoding.cloud_settings import CloudSettings
+
+RELATIVE_RANGE = 20.0
+"""Times as far as what is nearest: beyond it relative depth is too near zero to mean a distance."""
+
+_JUMP_WINDOW = 150  # the longer side of a map has so many windows in which depth may not jump
+
+
+@dataclass(frozen=True)
+class PinholeCamera:
+    """Focal lengths and principal point, in pixels of the source's frames."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+    @classmethod
+    def of_fov(cls, degrees: float, width: int, height: int) -> PinholeCamera:
+        """One that looks through the middle of its frames. degrees: how wide they are, above 0 and below 180."""
+        focal = width / 2 / math.tan(math.radians(degrees) / 2)
+        return cls(focal, focal, (width - 1) / 2, (height - 1) / 2)
+
+
+class PointCloud(NamedTuple):
+    """Points as the camera sees them.
+
+    Attributes:
+        points: float32 `[N, 3]`: x right, y down, z forward.
+        colours: uint8 `[N, 3]` RGB.
+    """
+
+    points: NDArray[np.float32]
+    colours: NDArray[np.uint8]
+
+
+def back_project(
+    depth: NDArray[np.float32],
+    image: NDArray[np.uint8],
+    camera: PinholeCamera,
+    near: float | None,
+    settings: CloudSettings,
+) -> PointCloud:
+    """The points of a depth map.
+
+    Args:
+        depth: float32 `[H, W]`; what is not above 0 and finite has no point.
+        image: uint8 `[H, W, 3]` RGB.
+        camera: of the image.
+        near: of relative inverse depth, the depth that becomes z = 1; None means that depth is metric, which is z.
+        settings: which points are wanted.
+
+    Returns:
+        The points, row by row; in metres for metric depth.
+    """
+    height, width = depth.shape
+    there = np.isfinite(depth) & (depth > 0)
+    if settings.max_jump:
+        there &= ~_jumps(np.where(there, depth, 0), settings.max_jump)
+    step = max(1, math.ceil(math.sqrt(depth.size / settings.max_points)))
+    # From the middle of each block of pixels, so that the whole does not shift.
+    rows, columns = (np.arange(step // 2, size, step) for size in (height, width))
+    grid = np.ix_(rows, columns)
+    kept, there = depth[grid], there[grid]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        z = kept if near is None else np.float32(near) / kept
+    farthest = settings.max_range or (math.inf if near is None else RELATIVE_RANGE)
+    there &= z < farthest
+    down, across = np.nonzero(there)
+    z = z[there]
+    x = z * ((columns - camera.cx) / camera.fx).astype(np.float32)[across]
+    y = z * ((rows - camera.cy) / camera.fy).astype(np.float32)[down]
+    return PointCloud(np.stack([x, y, z], axis=1), image[rows[down], columns[across]])
+
+
+def near_of(depth: NDArray[np.float32]) -> float | None:
+    """The depth that becomes z = 1 where no other is given: the 99th percentile, which no single hot pixel moves. None
+    where there is no depth."""
+    values = depth[np.isfinite(depth) & (depth > 0)]
+    return float(np.percentile(values, 99)) if values.size else None
+
+
+def ply(cloud: PointCloud) -> bytes:
+    """A binary PLY file of coloured points."""
+    names = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("red", "u1"), ("green", "u1"), ("blue", "u1")]
+    vertices = np.empty(len(cloud.points), names)
+    for column, (name, _) in enumerate(names):
+        vertices[name] = (cloud.points if column < 3 else cloud.colours)[:, column % 3]
+    kinds = {"<f4": "float", "u1": "uchar"}
+    properties = "".join(f"property {kinds[kind]} {name}\n" for name, kind in names)
+    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n{properties}end_header\n"
+    return header.encode() + vertices.tobytes()
+
+
+def _jumps(depth: NDArray[np.float32], limit: float) -> NDArray[np.bool_]:
+    """Where the farthest depth within a window is beyond the nearest by more than a share. depth: 0 where there is
+    none. The share is the same for depth and for its inverse."""
+    side = max(3, max(depth.shape) // _JUMP_WINDOW | 1)
+    window = np.ones((side, side), np.uint8)
+    largest = cv2.dilate(depth, window)
+    smallest = cv2.erode(np.where(depth > 0, depth, np.float32(np.inf)), window)
+    return np.asarray(largest / (1 + limit) > smallest)
