@@ -60,8 +60,9 @@ def run(command, *arguments):
 def test_export_refuses_bad_input_in_one_line(arguments, message, saved, tmp_path):
     done = run("conversion", *(a.format(saved=saved, folder=tmp_path) for a in arguments))
     assert done.returncode == 2
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    *stages, error = done.stderr.strip().splitlines()
+    assert message in error
+    assert all(line.startswith("vmdepth-export: loads net.safetensors") for line in stages)
     assert not list(tmp_path.iterdir())
 
 
@@ -76,16 +77,17 @@ def test_bench_refuses_bad_input_in_one_line():
 
 def test_export_from_settings_writes_a_checked_graph_that_parity_from_settings_agrees_with(saved, tmp_path, capfd):
     lines = []
-    settings = ExportSettings(saved, tmp_path / "net.onnx", size=(42, 56))
+    settings = ExportSettings(saved, tmp_path / "net.onnx", size=(42, 56), proof_frames=33)
     written = export(settings, tell=lines.append)
     assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
     contract = OnnxSession(settings.output).contract
-    assert contract.parity["frames"] == written.frames == 200
+    assert contract.parity["frames"] == written.frames == 33
     assert contract.parity["depth"] <= 1e-4
     assert contract.parity["states"] <= 1e-4
     (line,) = lines
     assert line.startswith(f"{settings.output}: 42x56, fp32, relative inverse depth, ")
-    assert f"agrees with {saved} over 200 frames" in line
+    assert f"agrees with {saved} over 33 frames: depth" in line
+    assert "33 frames" in dict(describe(InfoSettings(settings.output)))["parity"]
     report = tmp_path / "parity.json"
     proven = compare_models(ParitySettings(saved, settings.output, frames=3, report=report))
     assert (proven.agrees, proven.frames) == (True, 3)
@@ -93,11 +95,22 @@ def test_export_from_settings_writes_a_checked_graph_that_parity_from_settings_a
     assert capfd.readouterr() == ("", "")
 
 
+def test_export_says_its_stages_on_stderr_where_there_is_no_terminal(saved, tmp_path):
+    done = run("conversion", saved, "-o", tmp_path / "net.onnx", "--size", "42x56", "--proof-frames", "3")
+    stages = ["loads net.safetensors", "traces the step at 42x56", "writes net.onnx", "proves it against PyTorch step"]
+    lines = [line.removeprefix("vmdepth-export: ") for line in done.stderr.splitlines()]
+    firsts = [next(number for number, line in enumerate(lines) if line.startswith(stage)) for stage in stages]
+    assert firsts == sorted(firsts) and firsts[0] == 0
+    assert all(any(line.startswith(stage) for stage in stages) for line in lines)
+    assert done.stdout.startswith(f"{tmp_path / 'net.onnx'}: 42x56, fp32")
+
+
 def test_export_from_settings_refuses_what_the_command_refuses(tmp_path):
     for settings, message in (
         (ExportSettings(Path("a.onnx"), tmp_path / "b.onnx"), "say in which --precision"),
         (ExportSettings(Path("a.onnx"), tmp_path / "b.engine", streams=1), "--streams: is chosen when a checkpoint"),
         (ExportSettings(Path("a.safetensors"), tmp_path / "b.plan"), "should end in .onnx or .engine"),
+        (ExportSettings(Path("a.safetensors"), tmp_path / "b.onnx", proof_frames=0), "takes at least one frame"),
     ):
         with pytest.raises(InputError, match=message):
             export(settings)

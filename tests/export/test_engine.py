@@ -9,7 +9,6 @@ import pytest
 import torch
 from click.testing import CliRunner
 from onnx import TensorProto
-from rich.progress import Progress
 
 from vmdepth.networks import encoder
 from vmdepth.networks.presets import PRESETS
@@ -42,8 +41,7 @@ RTX = BuildSettings("tensorrt-rtx", (ELSEWHERE[0],))
 
 
 def build(source, output, settings=RTX):
-    with Progress(disable=True) as progress:
-        return build_engine(source, output, settings, progress)
+    return build_engine(source, output, settings)
 
 
 CASES = [(name, precision) for name in PRESETS for precision in ("fp32", "fp16", "bf16", "int8")]

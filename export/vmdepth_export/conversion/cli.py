@@ -9,6 +9,8 @@ import click
 
 from vmdepth_export.conversion.settings import ATTENTION, LONGEST_WINDOW, PRECISION, STREAMS, ExportSettings
 from vmdepth_export.frame_size import parse_size
+from vmdepth_export.parity.settings import PARITY_FRAMES
+from vmdepth_export.stages import Stages
 from vmdepth_runtime.cli import defaults_of, run_command
 
 
@@ -40,6 +42,13 @@ from vmdepth_runtime.cli import defaults_of, run_command
 )
 @click.option("--streams", type=click.IntRange(min=1), help=f"Videos in one batch.  [default: {STREAMS}]")
 @click.option(
+    "--proof-frames",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Frames that a step graph is compared over.  "
+    f"[default: {PARITY_FRAMES}, fewer where that would take longer than the export itself]",
+)
+@click.option(
     "--target",
     type=click.Choice(["tensorrt", "tensorrt-rtx"]),
     show_default=True,
@@ -67,6 +76,7 @@ def command(size: str | None, **options: Any) -> None:
         ExportSettings(**options, size=parse_size(size)),
         tell=click.echo,
         warn=lambda line: click.echo(line, err=True),
+        stages=Stages("vmdepth-export"),
     )
 
 

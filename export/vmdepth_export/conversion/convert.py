@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from vmdepth_export.conversion.proven_graph import bake_step_graph, export_step_graph
 from vmdepth_export.conversion.settings import ATTENTION, PRECISION, STREAMS, ExportSettings
+from vmdepth_export.parity.settings import PARITY_FRAMES
+from vmdepth_export.stages import SILENT, Stages
 from vmdepth_runtime.atomic_files import check_target
 from vmdepth_runtime.errors import InputError
 
@@ -22,6 +25,7 @@ def export(
     *,
     tell: Callable[[str], None] = lambda line: None,
     warn: Callable[[str], None] = lambda line: None,
+    stages: Stages = SILENT,
 ) -> ParityReport | None:
     """Write a step graph, an engine, a Triton repository, or all of them, as `vmdepth-export` does.
 
@@ -31,6 +35,7 @@ def export(
         settings: What is made of what.
         tell: Gets a line for each file, once it is there.
         warn: Gets a line where something may go wrong later.
+        stages: Says how far it is, while it works.
 
     Returns:
         What was measured of the step graph; None where the source is the graph that is wanted.
@@ -50,11 +55,11 @@ def export(
 
     graph, report = _graph_for(settings), None
     if graph != source:
-        report = _write_graph(settings, graph)
-        tell(_told(source, graph, report))
+        report = _write_graph(settings, graph, stages)
+        tell(_told(settings, graph, report))
     if builds and output is not None:
         build = BuildSettings(settings.target, settings.capabilities, settings.workspace)
-        build_and_tell(graph, output, build, tell, warn)
+        build_and_tell(graph, output, build, settings.proof_frames or PARITY_FRAMES, tell, warn, stages)
     if settings.triton is not None:
         from vmdepth_export.triton import write_repository
 
@@ -66,10 +71,14 @@ def export(
 def _check(settings: ExportSettings) -> None:
     """Raise InputError for settings that do not go together, and an output that cannot be written."""
     source, output = settings.source, settings.output
+    if settings.proof_frames is not None and settings.proof_frames < 1:
+        raise InputError(f"--proof-frames {settings.proof_frames}: a proof takes at least one frame")
     if output is None and settings.triton is None:
         raise InputError("say where it goes: -o model.onnx, -o model.engine or --triton DIR")
     if output is not None and output.suffix not in (".onnx", ".engine"):
         raise InputError(f"{output}: the output should end in .onnx or .engine")
+    if source.suffix != ".onnx" and not source.is_file():  # not after PyTorch has been loaded
+        raise InputError(f"{source}: {'is a folder, not a checkpoint' if source.is_dir() else 'no such file'}")
     if source.suffix == ".onnx":
         given = [name for name in _OF_CHECKPOINTS if getattr(settings, name) is not None]
         if given:
@@ -95,26 +104,40 @@ def _graph_for(settings: ExportSettings) -> Path:
     return graph
 
 
-def _write_graph(settings: ExportSettings, graph: Path) -> ParityReport:
-    precision = settings.precision or PRECISION
+def _write_graph(settings: ExportSettings, graph: Path, stages: Stages) -> ParityReport:
+    begun = perf_counter()
+    precision, frames = settings.precision or PRECISION, settings.proof_frames
     if settings.source.suffix == ".onnx":
-        return bake_step_graph(settings.source, graph, precision)
+        return bake_step_graph(settings.source, graph, precision, frames=frames, stages=stages)
 
-    from vmdepth.checkpoint import load_video
+    with stages.stage(f"loads {settings.source.name}"):  # and PyTorch, which takes longer
+        from vmdepth.checkpoint import load_video
 
-    model = load_video(settings.source, settings.temporal, settings.window)
+        model = load_video(settings.source, settings.temporal, settings.window)
     height, width = settings.size or model.config.usual_size
-    streams, attention = settings.streams or STREAMS, settings.attention or ATTENTION
-    return export_step_graph(model, graph, height, width, streams=streams, precision=precision, attention=attention)
+    return export_step_graph(
+        model,
+        graph,
+        height,
+        width,
+        streams=settings.streams or STREAMS,
+        frames=frames,
+        precision=precision,
+        attention=settings.attention or ATTENTION,
+        stages=stages,
+        begun=begun,
+    )
 
 
-def _told(source: Path, graph: Path, report: ParityReport) -> str:
+def _told(settings: ExportSettings, graph: Path, report: ParityReport) -> str:
     from vmdepth_export.graph import read_step_graph
 
     _, contract = read_step_graph(graph)
     unit = "depth in metres" if contract.depth_kind == "metric" else "relative inverse depth"
+    short = settings.proof_frames is None and report.frames < PARITY_FRAMES
+    more = f" (as many as the time of the export allows; --proof-frames {PARITY_FRAMES} for all)" if short else ""
     return (
         f"{graph}: {contract.height}x{contract.width}, {report.precision}, {unit}, "
-        f"{graph.stat().st_size / 1e6:.1f} MB; agrees with {source} over {report.frames} frames: depth "
+        f"{graph.stat().st_size / 1e6:.1f} MB; agrees with {settings.source} over {report.frames} frames{more}: depth "
         f"{report.depth.largest:.1e}, states {report.states:.1e} of their range"
     )

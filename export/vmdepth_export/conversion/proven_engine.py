@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
 from vmdepth_export.engine import BuildSettings, choose_capabilities, compile_graph, find_builder
 from vmdepth_export.graph import read_step_graph
 from vmdepth_export.parity.comparison import compare, precision_of
-from vmdepth_export.parity.frames import choose_frames
+from vmdepth_export.parity.frames import choose_frames, until
 from vmdepth_export.parity.opening import open_pair
 from vmdepth_export.parity.settings import PARITY_FRAMES
+from vmdepth_export.stages import SILENT, Stages
 from vmdepth_runtime.atomic_files import part_name, write_whole
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.integrity import file_hash
@@ -27,17 +26,21 @@ _LOOK = "look for the culprit with 'vmdepth-parity --bisect', or build it as fp3
 
 
 def build_and_tell(
-    source: Path, output: Path, settings: BuildSettings, tell: Callable[[str], None], warn: Callable[[str], None]
+    source: Path,
+    output: Path,
+    settings: BuildSettings,
+    frames: int,
+    tell: Callable[[str], None],
+    warn: Callable[[str], None],
+    stages: Stages,
 ) -> None:
-    """`build_engine`, and parity where there is a GPU to run the engine on, with a bar on the terminal meanwhile.
+    """`build_engine`, and parity where there is a GPU to run the engine on.
 
-    tell: gets the lines on what came of it. warn: gets those on what is known to be bad. Raises WorkError, and leaves
+    tell: gets the lines on what came of it. warn: gets those on what is known to be bad. stages: says how far it is.
+    Raises WorkError, and leaves
     no engine behind, when the two do not agree.
     """
-    bars = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*bars, console=console, transient=True, disable=not console.is_terminal) as progress:
-        built = build_engine(source, output, settings, progress)
+    built = build_engine(source, output, settings, frames, stages)
     contract, facts = read_sidecar(output)
     told = f"{settings.target} {facts.version}, compute capability {', '.join(facts.capabilities)}"
     if not built:
@@ -57,19 +60,26 @@ def build_and_tell(
         )
 
 
-def _prove(source: Path, engine: Path) -> dict[str, Any]:
+def _prove(source: Path, engine: Path, count: int, stages: Stages) -> dict[str, Any]:
     """The figures of an engine against its step graph. Raises WorkError when they disagree."""
-    with open_pair(source, engine) as (reference, candidate):
-        report = compare(reference, candidate, choose_frames(None, PARITY_FRAMES, candidate.contract))
+    with (
+        open_pair(source, engine) as (reference, candidate),
+        stages.stage(f"proves it against {source.name}, frame") as moved,
+    ):
+        frames = choose_frames(None, count, candidate.contract)
+        report = compare(reference, candidate, until(frames, math.inf, count, count, moved))
     if not report.agrees:
         raise WorkError(f"not kept: the engine disagrees with {source} in {', '.join(report.wrong)}; {_LOOK}")
     return {**report.summary(), "reference": source.name}
 
 
-def build_engine(source: Path, output: Path, settings: BuildSettings, progress: Progress) -> bool:
+def build_engine(
+    source: Path, output: Path, settings: BuildSettings, frames: int = PARITY_FRAMES, stages: Stages = SILENT
+) -> bool:
     """Build `output` and its sidecar from a step graph; False where the two are there already and still right.
 
-    Where the engine runs on this machine's GPU it gets its name only once it agrees with the graph. Raises InputError
+    Where the engine runs on this machine's GPU it gets its name only once it agrees with the graph over `frames`
+    frames. Raises InputError
     when this machine or the library cannot build it, WorkError when the library fails or the two disagree; what was
     there before then stays.
     """
@@ -90,8 +100,8 @@ def build_engine(source: Path, output: Path, settings: BuildSettings, progress: 
     runs_here = gpu is not None and gpu.capability in capabilities
     if _is_current(output, facts, proven=runs_here):
         return False
-    progress.console.print(f"{output}: building with {settings.target}; that can take minutes")
-    engine, tensors = compile_graph(library, proto, source, settings, facts, progress)
+    with stages.stage(f"builds {output.name} with {settings.target}, which may take minutes"):
+        engine, tensors = compile_graph(library, proto, source, settings, facts, stages.bars)
     part = part_name(output).with_suffix(".engine")
     try:
         write_whole(part, memoryview(engine))
@@ -99,7 +109,7 @@ def build_engine(source: Path, output: Path, settings: BuildSettings, progress: 
         # What the graph was found to be, its engine has yet to prove.
         write_whole(sidecar_of(part), to_sidecar(replace(contract, parity={}), facts).encode())
         if runs_here:
-            proven = replace(contract, parity=_prove(source, part))
+            proven = replace(contract, parity=_prove(source, part, frames, stages))
             write_whole(sidecar_of(part), to_sidecar(proven, facts).encode())
         # The engine first: one without its sidecar is refused, and so is one beside the sidecar of another.
         part.replace(output)

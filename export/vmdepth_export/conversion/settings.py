@@ -34,6 +34,8 @@ class ExportSettings:
         window: Frames a causal step sees, 2 to `LONGEST_WINDOW`, which None is.
         attention: As plain operations or as one operator; None is `ATTENTION`.
         streams: Videos in one batch; None is `STREAMS`.
+        proof_frames: Frames that a step graph is compared over; None is `PARITY_FRAMES`, or as many as fit into the
+            time that the export itself took (see docs/engines.md).
         target: What builds an .engine.
         capabilities: Compute capabilities that an engine is built for, "8.6"; see `BuildSettings`.
         workspace: MiB of GPU memory that an engine's kernels may use besides; None leaves it to the library.
@@ -48,6 +50,7 @@ class ExportSettings:
     window: int | None = None
     attention: AttentionForm | None = None
     streams: int | None = None
+    proof_frames: int | None = None
     target: Target = "tensorrt"
     capabilities: tuple[str, ...] = ()
     workspace: int | None = None

@@ -21,7 +21,7 @@ _COLUMNS = ("largest", "mean", "p99", "cosine", "growth")
 @click.command("vmdepth-parity", context_settings=defaults_of(ParitySettings))
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
-@click.option("--source", help="Video or image folder to run both over. [default: rendered frames]")
+@click.option("--source", help="Video or image folder to run both over. [default: the bundled clip]")
 @click.option("--frames", show_default=True, type=click.IntRange(min=1), help="At most this many.")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures as JSON.")
 @click.option(

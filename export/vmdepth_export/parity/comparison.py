@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_export.parity.side_by_side import both
 from vmdepth_runtime.contract import OUTPUTS, OutputSpec, StepContract, state_input
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sessions.base import StepSession
@@ -48,6 +49,7 @@ _NAMES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int
 _GROWTH_FRAMES = 100
 _SHORTEST = 20  # frames in a share below which growth says nothing
 _NOISE = 1e-6  # of the range: growth below it is none
+_LONGEST_WINDOW = 32  # frames: the states of every network have been carried on, and its rings are full
 _OUTPUTS = {output.name for output in OUTPUTS}  # all else that is measured are states
 _PASSING = {output.name for output in OUTPUTS if not output.accumulates}
 _PIXELS = 64  # depth is compared by δ1 on a grid of so many rows and columns
@@ -57,6 +59,12 @@ def precision_of(contract: StepContract) -> str:
     """The lowest precision that a step graph computes in: a key of `TOLERANCES`."""
     order = list(TOLERANCES)
     return max((_NAMES[dtype] for dtype in contract.precision.values()), key=order.index, default="fp32")
+
+
+def least_frames(contract: StepContract) -> int:
+    """Frames that a comparison has to have at least: windows full, and growth measured where it is judged."""
+    judged = TOLERANCES[precision_of(contract)].growth is not None
+    return 3 * _SHORTEST if judged else _LONGEST_WINDOW
 
 
 @dataclass(frozen=True)
@@ -163,10 +171,7 @@ def compare(reference: StepSession, candidate: StepSession, frames: Iterable[NDA
     candidate.reset()
     history: dict[str, list[_Errors]] = {}
     depths: list[NDArray[np.float32]] = []
-    for frame in frames:
-        reference.frame[...] = frame
-        candidate.frame[...] = frame
-        expected, got = reference.step(), candidate.step()
+    for expected, got in both(reference, candidate, frames):
         for output in OUTPUTS:
             history.setdefault(output.name, []).append(_errors_of(output, expected[output.name], got[output.name]))
         # A ring is what was written into it, so comparing every entry once compares it all.

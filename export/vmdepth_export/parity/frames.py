@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from importlib.util import find_spec
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,40 +12,60 @@ from numpy.typing import NDArray
 from vmdepth_runtime import bundled
 from vmdepth_runtime.contract import StepContract
 
+_APART = 37  # frames of the clip between two streams
+
 
 def choose_frames(source: str | None, count: int, contract: StepContract) -> Iterator[NDArray[np.uint8]]:
-    """`count` frames for a model: of a source, or rendered ones where there is none.
-
-    Rendering takes torch. On a board that has none the bundled clip stands in, which is 120 frames long.
-    """
+    """`count` frames for a model: of a source, or of the bundled clip where there is none."""
     size = (contract.height, contract.width, contract.streams)
-    if source is None and find_spec("torch") is None:
-        source = str(bundled.CLIP)
     return source_frames(source, count, *size) if source else rendered_frames(count, *size)
 
 
 def rendered_frames(count: int, height: int, width: int, streams: int) -> Iterator[NDArray[np.uint8]]:
-    """`count` frames of held-out rendered clips, one clip per stream: uint8 [B, H, W, 3]."""
-    import cv2
+    """`count` frames of the bundled clip, over and over, each stream at another place of it: uint8 [B, H, W, 3].
 
-    from vmdepth.data.rendering.synthetic import render_clips
-
-    # Enlarged from a small rendering: what matters here is that the content moves, not how fine it is.
-    small, chunk = (98, 126), 20
-    for first in range(0, count, chunk):
-        clips = render_clips(range(streams), min(chunk, count - first), *small, first_frame=first)
-        images = (clips.rgb.clamp(0, 1) * 255).byte().permute(1, 0, 3, 4, 2).numpy()
-        for frame in images:
-            yield np.stack([cv2.resize(image, (width, height)) for image in frame])
+    To decode it takes a twentieth of what rendering would.
+    """
+    places = [_clip(height, width, stream * _APART) for stream in range(streams)]
+    for frames in islice(zip(*places, strict=True), count):
+        yield np.stack(frames)
 
 
 def source_frames(source: str, count: int, height: int, width: int, streams: int) -> Iterator[NDArray[np.uint8]]:
     """Up to `count` frames of a video or folder, stretched to the model's size, the same for every stream."""
+    for image in islice(_images(source, height, width), count):
+        yield np.repeat(image[None], streams, axis=0)
+
+
+def until(
+    frames: Iterable[NDArray[np.uint8]], seconds: float, least: int, count: int, moved: Callable[[int, int], None]
+) -> Iterator[NDArray[np.uint8]]:
+    """The frames, until the time is up; `least` of them at any rate.
+
+    moved: told how many are done, and how many of `count` it will be as things are.
+    """
+    begun = perf_counter()
+    for number, frame in enumerate(frames):
+        each = (perf_counter() - begun) / max(number, 1)
+        if number >= least and each * (number + 1) > seconds:
+            return
+        if number:
+            moved(number, max(least, int(min(count, seconds / max(each, 1e-9)))))
+        yield frame
+
+
+def _clip(height: int, width: int, first: int) -> Iterator[NDArray[np.uint8]]:
+    """The bundled clip without an end, from a frame on."""
+    while True:
+        yield from islice(_images(str(bundled.CLIP), height, width), first, None)
+        first = 0
+
+
+def _images(source: str, height: int, width: int) -> Iterator[NDArray[np.uint8]]:
     import cv2
 
     from vmdepth_runtime.sources.open import open_source
 
     with open_source(source) as frames:
-        for _, frame in zip(range(count), frames, strict=False):
-            image = cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA)
-            yield np.repeat(image[None], streams, axis=0)
+        for frame in frames:
+            yield np.asarray(cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

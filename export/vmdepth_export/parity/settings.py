@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PARITY_FRAMES = 200
-"""How many frames prove a graph or an engine before it is kept."""
+"""How many frames prove a graph or an engine before it is kept, where time allows."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class ParitySettings:
     Attributes:
         reference: What is right: a checkpoint, a step graph or an engine.
         candidate: What should do the same: likewise.
-        source: Video or image folder that both run over; None is rendered frames.
+        source: Video or image folder that both run over; None is the bundled clip.
         frames: At most so many.
         report: Where all figures go, as JSON.
         picture: Where the error over frames is drawn, as PNG.
