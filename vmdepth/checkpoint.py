@@ -103,22 +103,27 @@ def load(
         >>> depth.shape
         torch.Size([1, 1, 28, 42])
     """
-    return _network(_read(Path(path)), LoadOptions(temporal, window, metric, max_depth))
+    file = _read(Path(path))
+    return recognise(file).build(file, LoadOptions(temporal, window, metric, max_depth)).requires_grad_(False)
 
 
 def load_video(path: str | Path, temporal: TemporalForm | None = None, window: int | None = None) -> VideoDepth:
     """`load` for what needs a network of videos. Raises InputError for a network of views, which has no step."""
+    return load_video_of(path, temporal, window)[0]
+
+
+def load_video_of(
+    path: str | Path, temporal: TemporalForm | None = None, window: int | None = None
+) -> tuple[VideoDepth, Family]:
+    """`load_video`, and the family that the file is of."""
     file = _read(Path(path))
-    model = _network(file, LoadOptions(temporal, window))
+    family = recognise(file)
+    model = family.build(file, LoadOptions(temporal, window)).requires_grad_(False)
     if not isinstance(model, VideoDepth):
         raise InputError(
-            f"{path}: is {recognise(file).name}, a network of views: it has no step to stream; vmdepth.load runs it"
+            f"{path}: is {family.name}, a network of views: it has no step to stream; vmdepth.load runs it"
         )
-    return model
-
-
-def _network(file: CheckpointFile, options: LoadOptions) -> VideoDepth | ViewNetwork:
-    return recognise(file).build(file, options).requires_grad_(False)
+    return model, family
 
 
 def recognise(file: CheckpointFile) -> Family:

@@ -14,6 +14,7 @@ from vmdepth_runtime.depth.colour_map import ColourRange, FixedRange, choose_ran
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.depth.stream_batch import StreamBatch
 from vmdepth_runtime.encoding.points import PinholeCamera
+from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.pipeline.checks import check_model, check_size
 from vmdepth_runtime.pipeline.interrupt import Interruptible
 from vmdepth_runtime.pipeline.reader import FrameReader
@@ -22,7 +23,9 @@ from vmdepth_runtime.pipeline.settings import RunSettings
 from vmdepth_runtime.pipeline.statistics import RunStatistics
 from vmdepth_runtime.pipeline.watchdog import Watchdog
 from vmdepth_runtime.pipeline.writer import Writer
+from vmdepth_runtime.sessions.base import StepSession
 from vmdepth_runtime.sessions.load import load_session
+from vmdepth_runtime.sessions.offline import OfflineSession, load_offline_session
 from vmdepth_runtime.sinks.base import SinkFacts
 from vmdepth_runtime.sinks.open import foretell, needs_range, open_sink
 from vmdepth_runtime.sources.base import Source
@@ -68,7 +71,7 @@ def open_pipeline(settings: RunSettings, outputs: list[tuple[str, ...]], stack: 
         WorkError: For an output that cannot be opened.
     """
     palette(settings.palette)  # raises for one that is none
-    session = load_session(settings.model, settings.threads, settings.device, verify=settings.verify)
+    session = _open_session(settings)
     stack.callback(session.close)
     check_model(settings, session.contract)
     sources = [stack.enter_context(open_source(source, settings.live, waiting=say)) for source in settings.sources]
@@ -82,6 +85,11 @@ def open_pipeline(settings: RunSettings, outputs: list[tuple[str, ...]], stack: 
     statistics = RunStatistics(len(sources))
     reporter = stack.enter_context(Reporter(sources, statistics))
     reporter.start(batch)
+    if isinstance(session, OfflineSession):
+        again = stack.enter_context(open_source(settings.sources[0], settings.live))
+        session.begin((frame.image, frame.discontinuity) for frame in again)
+        if session.remark:
+            reporter.say(session.remark)
 
     interrupt = stack.enter_context(Interruptible())
     readers: list[FrameReader] = []  # filled below: a page asks for its figures while frames come
@@ -104,11 +112,23 @@ def open_pipeline(settings: RunSettings, outputs: list[tuple[str, ...]], stack: 
         size = (session.contract.height, session.contract.width)
         readers.append(FrameReader(source, size, settings.resize, changed))
         stack.callback(readers[-1].close)
-    stepping = StageTimer("the network")
+    stepping = StageTimer("the network", allowed=math.inf if settings.offline else 1.0)  # windows take their time
     reading = [reader.source.timer or reader.timer for reader in readers]
     timers = [*reading, stepping, *(writer.timer for writer in writers)]
     watchdog = stack.enter_context(Watchdog(timers, settings.live.stall, reporter.say))
     return Pipeline(batch, readers, writers, statistics, reporter, interrupt, stepping, watchdog)
+
+
+def _open_session(settings: RunSettings) -> StepSession:
+    if not settings.offline:
+        return load_session(settings.model, settings.threads, settings.device, verify=settings.verify)
+    if len(settings.sources) > 1:
+        raise InputError("--offline: takes one source at a time")
+    with open_source(settings.sources[0], settings.live) as source:  # a look at its size
+        if source.live or not source.seekable:
+            raise InputError(f"{source.name}: --offline needs the whole of it, twice; record it to a file first")
+        size = source.info.height, source.info.width
+    return load_offline_session(settings.model, size, settings.threads, settings.device)
 
 
 def _anchoring(settings: RunSettings, contract: StepContract) -> KeyframeSettings | None:

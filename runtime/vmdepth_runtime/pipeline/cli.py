@@ -49,6 +49,9 @@ def _range_help() -> str:
 @click.option("-o", "--output", "outputs", multiple=True, cls=LateHelpOption, late_help=_output_help)
 @click.option("--model", type=click.Path(path_type=Path),
               help="Step graph (.onnx) or engine (.engine). Default: the bundled one.")  # fmt: skip
+@click.option("--offline", is_flag=True,
+              help="The whole video, every frame with its future in sight: best quality, with --model CHECKPOINT "
+                   "(.safetensors, .pth); needs torch, and files.")  # fmt: skip
 @click.option("--backend", type=click.Choice(BACKENDS), show_default=True,
               help="What has to run it; auto is what the model is made for.")  # fmt: skip
 @click.option(

@@ -27,7 +27,8 @@ class RunSettings:
         sources: What `open_source` takes, one for each stream of the model.
         outputs: What `open_sink` takes; "{}" in a name is the number of the source. None at all means
             `<source>.depth.mp4` in the current folder.
-        model: A step graph or an engine.
+        model: A step graph or an engine; with `offline` a checkpoint.
+        offline: Go over the whole video with a network that sees the future, too.
         backend: What has to run the model; "auto" is what it is made for.
         device: Of a step graph; None is CUDA where there is one.
         threads: Of the network on the CPU; None is all cores.
@@ -50,6 +51,7 @@ class RunSettings:
     sources: tuple[str, ...]
     outputs: tuple[str, ...] = ()
     model: Path = bundled.MODEL
+    offline: bool = False
     backend: str = "auto"
     device: Device | None = None
     threads: int | None = None

@@ -1,0 +1,60 @@
+"""Networks that see a whole video at once, as sessions: `vmdepth-run --offline`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.sessions.base import Device, StepSession
+from vmdepth_runtime.sessions.load import MODEL_ENDINGS
+
+
+class OfflineSession(StepSession):
+    """Gives depth frame by frame like any session, but reads frames ahead by itself: `begin` says where.
+
+    Before `begin`, a step sees the picture that lies in `frame`, alone. After it, every step gives the depth of the
+    next frame that was read, whatever lies in `frame`. Frames have the contract's size.
+
+    Attributes:
+        remark: what is worth knowing of how this network goes over a video; may be empty.
+    """
+
+    remark: str
+
+    @abstractmethod
+    def begin(self, frames: Iterator[tuple[NDArray[np.uint8], bool]]) -> None:
+        """Go over a video.
+
+        Args:
+            frames: uint8 `[H, W, 3]` RGB, each with whether it has nothing to do with what came before; those that will
+                be stepped, in their order.
+        """
+
+
+def load_offline_session(
+    path: Path, frame_size: tuple[int, int], threads: int | None = None, device: Device | None = None
+) -> OfflineSession:
+    """A checkpoint, ready to go over a video, by whichever package knows checkpoints.
+
+    frame_size: height and width of the video. threads, device: as of `load_session`.
+    Raises InputError for what is no checkpoint, ModuleNotFoundError without torch.
+    """
+    if path.suffix in MODEL_ENDINGS:
+        raise InputError(
+            f"--offline: takes a checkpoint (.safetensors, .pth), given with --model; {path.name} goes frame by frame "
+            f"and never sees the future"
+        )
+    openers = entry_points(group="vmdepth.models", name="offline")
+    if not openers:
+        raise InputError(
+            "--offline: takes the package vmdepth, which is not installed here: pip install 'vmdepth[train]'"
+        )
+    session = next(iter(openers)).load()(path, frame_size, device=device, threads=threads)
+    assert isinstance(session, OfflineSession)
+    return session

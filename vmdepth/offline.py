@@ -1,0 +1,160 @@
+"""A checkpoint as a session that goes over a whole video: what `vmdepth-run --offline` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from vmdepth.checkpoint import OURS, load_video_of, weights_hash
+from vmdepth.evaluation.offline import Depth, Image, clip_depth, offline_depths
+from vmdepth.networks.encoder import check_size
+from vmdepth.networks.video_depth import VideoDepth
+from vmdepth.official.preparation import depth_at, network_size, video_size
+from vmdepth_runtime.contract import REGIONS, StepContract
+from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
+from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.sessions.base import StepOutputs
+from vmdepth_runtime.sessions.offline import OfflineSession
+from vmdepth_runtime.sessions.state_buffers import HostMemory, StateBuffers
+
+_PIECE = 8  # frames at once of a network that carries states on
+
+
+def open_offline(
+    path: Path,
+    frame_size: tuple[int, int],
+    *,
+    size: tuple[int, int] | None = None,
+    device: Literal["cpu", "cuda"] | None = None,
+    threads: int | None = None,
+) -> TorchOfflineSession:
+    """A checkpoint, its attention over time in the form that sees the whole clip.
+
+    Args:
+        path: of the checkpoint.
+        frame_size: height and width of the video, pixels.
+        size: height and width that the network sees; None is the official size of official networks, with the shorter
+            side at 518, and the usual one of others.
+        device: None takes a GPU where there is one.
+        threads: of PyTorch on the CPU; None takes all cores.
+
+    Raises:
+        InputError: for a file that is no checkpoint of a network of videos, and a size that it cannot have.
+    """
+    model, family = load_video_of(path)
+    model = model.with_head(model.config.head.offline)
+    official = family is not OURS
+    if size is None and official:
+        size = (video_size if model.heads else network_size)(*frame_size)
+    size = size or model.config.usual_size
+    try:
+        check_size(*size, model.stride)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+    if threads is not None:
+        torch.set_num_threads(threads)
+    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return TorchOfflineSession(path, model, frame_size, size, official=official)
+
+
+class TorchOfflineSession(OfflineSession):
+    """A network in PyTorch over a whole video; the contract's size is that of the video.
+
+    A bidirectional network goes in windows (see `vmdepth.evaluation.offline`), any other in pieces of clips that carry
+    states on, which is what streaming gives. official: whether pictures are prepared as Depth Anything does. size:
+    height and width that the network sees.
+    """
+
+    backend = "torch"
+
+    def __init__(
+        self, path: Path, model: VideoDepth, frame_size: tuple[int, int], size: tuple[int, int], *, official: bool
+    ) -> None:
+        self.path, self._model = path, model
+        height, width = frame_size
+        self.contract = StepContract(
+            model=f"{model.name}, offline at {size[0]}x{size[1]}",
+            weights_hash=weights_hash(model),
+            height=height,
+            width=width,
+            states=(),
+            depth_kind=model.config.depth,
+            precision=dict.fromkeys(REGIONS, "float32"),
+        )
+        self.remark = (
+            f"{model.name} never sees the future: --offline gives what streaming does" if model.can_step else ""
+        )
+        self.frame = np.zeros((1, height, width, 3), np.uint8)
+        self.memory = HostMemory()
+        self._states = StateBuffers(self.contract, self.memory)
+        self._prepare = partial(_official if official else _as_streamed, size=size)
+        self._back = partial(depth_at, height=height, width=width) if official else partial(_enlarged, size=frame_size)
+        self._depths: Iterator[Depth] | None = None
+
+    def begin(self, frames: Iterator[tuple[Image, bool]]) -> None:
+        self._depths = self._over(frames)
+
+    def step(self, idle: Collection[int] = ()) -> StepOutputs:
+        if self._depths is None:
+            small, _ = clip_depth(self._model, [self._prepare(self.frame[0])])
+            depth: Depth | None = self._back(small[0])
+        else:
+            depth = next(self._depths, None)
+        if depth is None:
+            raise WorkError("the source had more frames at the second reading than at the first; is it being written?")
+        still = np.zeros(1, np.float32)
+        return {"depth": depth[None], "descriptor": np.ones((1, 1), np.float32), "state_change": still}
+
+    def close(self) -> None:
+        self._depths = None
+
+    def _over(self, frames: Iterator[tuple[Image, bool]]) -> Iterator[Depth]:
+        """What belongs together is gone over on its own."""
+        scene = 0
+
+        def number(frame: tuple[Image, bool]) -> int:
+            nonlocal scene
+            scene += frame[1]
+            return scene
+
+        go_over: Callable[..., Iterator[Depth]] = _carried_depths if self._model.can_step else offline_depths
+        for _, together in groupby(frames, number):
+            yield from go_over(self._model, (image for image, _ in together), self._prepare, self._back)
+
+
+def _carried_depths(
+    model: VideoDepth, frames: Iterable[Image], prepare: Callable[[Image], Depth], bring_back: Callable[[Depth], Depth]
+) -> Iterator[Depth]:
+    """As `offline_depths`, of a network that sees no future: pieces of clips, states carried on."""
+    states: dict[str, Tensor] | None = None
+    prepared = map(prepare, frames)
+    while piece := list(islice(prepared, _PIECE)):
+        depth, states = clip_depth(model, piece, states)
+        yield from map(bring_back, depth)
+
+
+def _official(image: Image, size: tuple[int, int]) -> Depth:
+    """As Depth Anything prepares it: float32 [h, w, 3]; values may lie a little outside of 0..1."""
+    pixels = image.astype(np.float32) / np.float32(255)
+    return np.asarray(cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+def _as_streamed(image: Image, size: tuple[int, int]) -> Depth:
+    """As `vmdepth-run` hands it to a step graph: float32 [h, w, 3]."""
+    small = np.empty((*size, 3), np.uint8)
+    resize_frame(image, small, "area")
+    return small.astype(np.float32) / np.float32(255)
+
+
+def _enlarged(depth: Depth, size: tuple[int, int]) -> Depth:
+    out = np.empty(size, np.float32)
+    DepthResizer("area")(depth, out)
+    return out
