@@ -1,7 +1,8 @@
 """vmdepth: streaming video depth, learnt on clips.
 
 `vmdepth.load(path)` gives a `VideoDepth`: `model(clip, states)` and `model.step(frame, states)`; or, of Depth
-Anything 3, a network of views: `views(clip)`.
+Anything 3, a network of views: `views(clip)`. `vmdepth.predict("photo.jpg")` gives the depth of a picture with the
+bundled model, or another step graph, without torch.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vmdepth.checkpoint import load
+    from vmdepth_runtime.depth.predict import predict
 
-__all__ = ["load"]
+__all__ = ["load", "predict"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,4 +22,8 @@ def __getattr__(name: str) -> Any:
         from vmdepth.checkpoint import load
 
         return load
+    if name == "predict":
+        from vmdepth_runtime.depth.predict import predict
+
+        return predict
     raise AttributeError(f"module 'vmdepth' has no attribute '{name}'")
