@@ -7,6 +7,7 @@ bundled model, or another step graph, without torch.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,3 +28,9 @@ def __getattr__(name: str) -> Any:
 
         return predict
     raise AttributeError(f"module 'vmdepth' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    # `help` looks at all that is listed: without torch `load` would end it.
+    usable = __all__ if find_spec("torch") else [name for name in __all__ if name != "load"]
+    return sorted({*globals(), *usable})

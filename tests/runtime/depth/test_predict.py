@@ -70,7 +70,16 @@ def test_it_is_there_where_people_look():
     assert vmdepth.predict is vmdepth_runtime.predict
     for package in (vmdepth, vmdepth_runtime):
         assert "predict" in package.__all__
-    assert "order" in predict.__doc__
+    assert "predict" in dir(vmdepth)
+
+
+@pytest.mark.parametrize("torch", [True, False])
+def test_help_shows_it_with_torch_and_without(tmp_path, torch):
+    missing = "" if torch else "sys.modules['torch'] = None\n"  # as if it were not installed
+    code = f"import pydoc, sys\n{missing}import vmdepth\nprint(pydoc.plain(pydoc.render_doc(vmdepth)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "    predict(pictures: " in done.stdout
+    assert ("    load(path: " in done.stdout) == torch
 
 
 def test_a_file_is_read_as_a_run_reads_it(stream, vmdepth_run, image, make, tmp_path):
