@@ -19,7 +19,10 @@ from vmdepth_runtime.errors import InputError, WorkError
 if TYPE_CHECKING:
     from vmdepth_runtime.contract import StepContract
     from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
+    from vmdepth_runtime.depth.predict import predict
+    from vmdepth_runtime.depth.prediction import Prediction
     from vmdepth_runtime.depth.stream import DepthResult, DepthStream
+    from vmdepth_runtime.encoding.cloud_settings import CloudSettings
     from vmdepth_runtime.pipeline.run import run
     from vmdepth_runtime.pipeline.settings import RunSettings
     from vmdepth_runtime.sessions.onnx import OnnxSession
@@ -33,11 +36,13 @@ if TYPE_CHECKING:
 
 # Loaded at first use: ONNX Runtime, PyAV and OpenCV together take most of a second.
 _HOME = {
+    "CloudSettings": "encoding.cloud_settings",
     "DepthResult": "depth.stream",
     "DepthStream": "depth.stream",
     "KeyframeSettings": "depth.keyframe_settings",
     "LiveSettings": "sources.settings",
     "OnnxSession": "sessions.onnx",
+    "Prediction": "depth.prediction",
     "RunSettings": "pipeline.settings",
     "SinkFacts": "sinks.base",
     "SourceFrame": "sources.base",
@@ -45,16 +50,19 @@ _HOME = {
     "VideoInfo": "sources.base",
     "open_sink": "sinks.open",
     "open_source": "sources.open",
+    "predict": "depth.predict",
     "run": "pipeline.run",
 }
 
 __all__ = [
+    "CloudSettings",
     "DepthResult",
     "DepthStream",
     "InputError",
     "KeyframeSettings",
     "LiveSettings",
     "OnnxSession",
+    "Prediction",
     "RunSettings",
     "SinkFacts",
     "SourceFrame",
@@ -63,6 +71,7 @@ __all__ = [
     "WorkError",
     "open_sink",
     "open_source",
+    "predict",
     "run",
 ]
 

@@ -37,7 +37,7 @@ _SPECTRAL = "9e0142 d53e4f f46d43 fdae61 fee08b ffffbf e6f598 abdda4 66c2a5 3288
 def _table(name: str) -> NDArray[np.uint8]:
     """The colours of a palette as OpenCV wants them: uint8 [256, 1, 3] RGB."""
     if name not in PALETTES:
-        raise InputError(f"--palette {name}: there is no such palette; there are {', '.join(PALETTES)}")
+        raise InputError(f"there is no palette '{name}'; there are {', '.join(PALETTES)}")
     steps = np.arange(256, dtype=np.uint8)[:, None]
     if name == "gray":
         return np.stack([steps] * 3, axis=-1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +13,14 @@ from numpy.typing import NDArray
 from vmdepth_runtime import bundled
 from vmdepth_runtime.contract import Resize, StepContract
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
-from vmdepth_runtime.depth.resize import DepthResizer
+from vmdepth_runtime.depth.picture_input import Order, Picture, as_frame, is_several
+from vmdepth_runtime.depth.prediction import Prediction
+from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
 from vmdepth_runtime.depth.stream_batch import StreamBatch
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sessions.base import Device, StepOutputs
 from vmdepth_runtime.sessions.load import load_session
+from vmdepth_runtime.sessions.state_buffers import Snapshot
 
 MIN_SIDE = 14  # pixels; in a smaller frame there is nothing to see
 
@@ -99,7 +104,9 @@ class DepthStream:
         if keyframes is True:
             keyframes = KeyframeSettings.of(self.contract.keyframes)
         self._batch = StreamBatch(self._session, resize=resize, keyframes=keyframes or None)
+        self._resize: Resize = resize
         self._bring_back = DepthResizer(resize)
+        self._aside: Snapshot | None = None
         self._size: tuple[int, int] | None = None
         self._depth = np.empty((0, 0), np.float32)
 
@@ -123,13 +130,11 @@ class DepthStream:
             Its depth and what else the network gave, in buffers that the next call overwrites.
 
         Raises:
-            ValueError: the frame is anything else.
+            TypeError: the frame is no array.
+            ValueError: it is another array.
         """
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-            raise ValueError(f"a frame is uint8 [H, W, 3] RGB, not {frame.dtype} {list(frame.shape)}")
+        _check_frame(frame)
         height, width = frame.shape[:2]
-        if min(height, width) < MIN_SIDE:
-            raise ValueError(f"a frame has at least {MIN_SIDE}x{MIN_SIDE} pixels, not {width}x{height}")
         if (height, width) != self._size:
             if self._size is not None:
                 self._batch.restart(0)
@@ -139,6 +144,39 @@ class DepthStream:
         assert result is not None
         self._bring_back(result.depth, self._depth)
         return DepthResult(self._depth, result.depth, result.outputs, result.finite, self._batch.step_ms)
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # a path that is a str can be gone over, too
+        self, pictures: Picture, *, order: Order = "rgb"
+    ) -> Prediction: ...
+    @overload
+    def predict(self, pictures: Iterable[Picture], *, order: Order = "rgb") -> list[Prediction]: ...
+    def predict(self, pictures: Picture | Iterable[Picture], *, order: Order = "rgb") -> Prediction | list[Prediction]:
+        """Depth of a picture, or of several that have nothing to do with each other.
+
+        Each starts from initial states, and the stream does not remember it: its next frame goes on from the one
+        before. `outputs` of the latest `DepthResult` are overwritten, as by a frame.
+
+        Arguments, result and errors are those of `vmdepth_runtime.predict`.
+        """
+        if is_several(pictures):
+            return [self._predict(picture, order) for picture in cast("Iterable[Picture]", pictures)]
+        return self._predict(cast("Picture", pictures), order)
+
+    def _predict(self, picture: Picture, order: Order) -> Prediction:
+        frame = as_frame(picture, order)
+        _check_frame(frame)
+        resize_frame(frame, self._session.frame[0], self._resize)
+        self._aside = self._aside or self._session.snapshot()
+        self._session.save(0, self._aside)
+        self._session.reset(0)
+        outputs = self._session.step()
+        self._session.restore(0, self._aside)
+        depth = np.empty(frame.shape[:2], np.float32)
+        DepthResizer(self._resize)(outputs["depth"][0], depth)
+        if not np.isfinite(depth.sum(dtype=np.float64)):
+            depth.fill(np.nan)
+        return Prediction(depth, frame, self.contract.depth_kind)
 
     def reset(self) -> None:
         """Start anew: every state back to its initial value. Key frames stay."""
@@ -153,3 +191,14 @@ class DepthStream:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _check_frame(frame: Any) -> None:
+    if not isinstance(frame, np.ndarray):
+        way_out = "; predict() takes paths and images, open_source() videos" if not hasattr(frame, "__array__") else ""
+        raise TypeError(f"a frame is a NumPy array, uint8 [H, W, 3] RGB, not {type(frame).__name__}{way_out}")
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        raise ValueError(f"a frame is uint8 [H, W, 3] RGB, not {frame.dtype} {list(frame.shape)}")
+    height, width = frame.shape[:2]
+    if min(height, width) < MIN_SIDE:
+        raise ValueError(f"a frame has at least {MIN_SIDE}x{MIN_SIDE} pixels, not {width}x{height}")

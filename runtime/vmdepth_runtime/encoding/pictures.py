@@ -46,6 +46,13 @@ def npy(array: NDArray[np.float32]) -> memoryview:
     return content.getbuffer()
 
 
+def npz(**arrays: NDArray[Any]) -> memoryview:
+    """An archive of arrays for `np.load`, compressed."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # NumPy's own keyword is none of them
+    return content.getbuffer()
+
+
 def exr(depth: NDArray[np.float32]) -> bytes:
     """An OpenEXR file of one float32 channel. depth: float32 `[H, W]`."""
     height, width = depth.shape

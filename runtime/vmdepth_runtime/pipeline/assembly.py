@@ -85,6 +85,7 @@ def open_pipeline(settings: RunSettings, outputs: list[tuple[str, ...]], stack: 
     statistics = RunStatistics(len(sources))
     reporter = stack.enter_context(Reporter(sources, statistics))
     reporter.start(batch)
+    _tell_sizes(settings, sources, outputs, reporter)
     if isinstance(session, OfflineSession):
         again = stack.enter_context(open_source(settings.sources[0], settings.live))
         session.begin((frame.image, frame.discontinuity) for frame in again)
@@ -94,17 +95,10 @@ def open_pipeline(settings: RunSettings, outputs: list[tuple[str, ...]], stack: 
     interrupt = stack.enter_context(Interruptible())
     readers: list[FrameReader] = []  # filled below: a page asks for its figures while frames come
     status = partial(reporter.status, readers, batch)
-    facts = [
-        _facts(settings, source, session.contract, colour_range, status)
-        for source, colour_range in zip(sources, colours, strict=True)
-    ]
-    for line in [foretell(name, of) for of, names in zip(facts, outputs, strict=True) for name in names]:
-        if line is not None:
-            reporter.say(line)
-    writers = [
-        _open_writer(settings, source, names, of, colour_range, session.contract, stack)
-        for source, names, of, colour_range in zip(sources, outputs, facts, colours, strict=True)
-    ]
+    writers: list[Writer] = []
+    for source, names, colour_range in zip(sources, outputs, colours, strict=True):
+        facts = _facts(settings, source, session.contract, colour_range, status)
+        writers.append(_open_writer(settings, source, names, facts, colour_range, session.contract, stack))
     for invitation in [sink.invitation for writer in writers for sink in writer.sinks if sink.invitation]:
         reporter.say(invitation)
     changed = Condition()
@@ -135,6 +129,16 @@ def _anchoring(settings: RunSettings, contract: StepContract) -> KeyframeSetting
     if not settings.anchored or not contract.states:
         return None
     return KeyframeSettings.of(contract.keyframes, **settings.keyframes)
+
+
+def _tell_sizes(
+    settings: RunSettings, sources: list[Source], outputs: list[tuple[str, ...]], reporter: Reporter
+) -> None:
+    """Tell which outputs will be large. Raises InputError for one that there is no room for."""
+    for source, names in zip(sources, outputs, strict=True):
+        facts = SinkFacts(source.info, compress=settings.compress)
+        for line in filter(None, (foretell(name, facts) for name in names)):
+            reporter.say(line)
 
 
 def _open_writer(

@@ -8,13 +8,13 @@ from fnmatch import fnmatch
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.base import Source, SourceFrame, VideoInfo
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
+from vmdepth_runtime.sources.image_file import load_image
 
 FOLDER_FPS = 30  # image files carry no times
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -57,14 +57,14 @@ class FolderSource(Source):
         total = len(self._files)
         images = []
         for index in sorted({(2 * k + 1) * total // (2 * count) for k in range(count)}):
-            image = self._load(self._files[index])
+            image = load_image(self._files[index], self._to_rgb)
             if not isinstance(image, str) and image.shape == self._first.image.shape:
                 images.append(image)
         return images
 
     def _read(self) -> Iterator[SourceFrame]:
         for index, file in enumerate(self._files):
-            image = self._load(file)
+            image = load_image(file, self._to_rgb)
             if isinstance(image, str):
                 self._skip(index, file.name, image)
                 continue
@@ -78,18 +78,6 @@ class FolderSource(Source):
                 )
                 continue
             yield SourceFrame(index, index / FOLDER_FPS, image)
-
-    def _load(self, file: Path) -> NDArray[np.uint8] | str:
-        """The image, or what is wrong with the file."""
-        try:
-            # As a file object: a name such as frame_%d.jpg would be taken for a pattern.
-            with file.open("rb") as data, av.open(data) as container:
-                frame = next(container.decode(video=0), None)
-        except (av.FFmpegError, OSError, IndexError) as error:
-            return f"not a readable image ({getattr(error, 'strerror', None) or error})"
-        if frame is None or frame.is_corrupt:
-            return "not a readable image (broken off or damaged)"
-        return self._to_rgb(frame)
 
 
 def files_of_pattern(pattern: Path) -> list[Path] | None:

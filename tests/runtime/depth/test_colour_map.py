@@ -108,7 +108,7 @@ def test_palettes_are_those_that_plots_have(name):
 
 
 def test_a_palette_that_is_none_is_named_with_those_there_are():
-    with pytest.raises(InputError, match="--palette rainbow: there is no such palette; there are inferno, turbo"):
+    with pytest.raises(InputError, match="there is no palette 'rainbow'; there are inferno, turbo"):
         palette("rainbow")
 
 

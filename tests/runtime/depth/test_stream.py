@@ -98,6 +98,14 @@ def test_what_is_no_frame_is_refused(stream, frame, message):
         stream(frame)
 
 
+@pytest.mark.parametrize("frame", ["a.jpg", None, [[0, 1]]])
+def test_what_is_no_array_is_refused_with_what_takes_it(stream, frame):
+    with pytest.raises(
+        TypeError, match=r"not (str|NoneType|list); predict\(\) takes paths and images, open_source\(\)"
+    ):
+        stream(frame)
+
+
 def test_a_model_for_several_streams_is_refused_with_the_way_out(build_graph):
     with pytest.raises(InputError, match=r"made for 2 streams.*'--streams 1'"):
         DepthStream(build_graph(streams=2))

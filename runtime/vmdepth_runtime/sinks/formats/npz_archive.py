@@ -47,7 +47,7 @@ class NpzSink(OneFileSink):
             )
         if size < _LARGE:
             return None
-        less = "--compress saves about a fifth" if not facts.compress else "compressed about a fifth less"
+        less = "--compress saves about a sixth" if not facts.compress else "compressed about a sixth less"
         return f"{target}: {what}; {less}, 16-bit images are smaller"
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:

@@ -52,8 +52,10 @@ class PngSink(PerFrameSink):
 
     def _choose(self, depth: NDArray[np.float32]) -> float:
         metric = self.facts.depth_kind == "metric"
-        near = self.facts.near or float(depth[np.isfinite(depth)].max()) or 1.0
-        steps = PER_METRE if metric else DEEPEST / (_ROOM * near)
+        nearest = float(depth[np.isfinite(depth)].max()) or 1.0
+        # What comes alone can have all of the steps.
+        largest = nearest if self.facts.info.frames == 1 else _ROOM * (self.facts.near or nearest)
+        steps = PER_METRE if metric else DEEPEST / largest
         sidecar: dict[str, Any] = {
             "depth_kind": self.facts.depth_kind,
             "unit": "m" if metric else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -58,6 +59,17 @@ def test_png_holds_16_bits_and_its_sidecar_says_what_they_are(tmp_path, depths, 
         np.testing.assert_allclose(image * step, depth, atol=0.51 * step)
     assert not cv2.imread(str(tmp_path / "out" / "d0007.png"), cv2.IMREAD_UNCHANGED).any()
     assert sink.notes == []
+
+
+def test_png_of_a_single_frame_has_all_of_the_16_bits(tmp_path, depths):
+    alone = replace(facts(near=1.5), info=replace(facts().info, frames=1))
+    with open_sink(tmp_path / "out" / "%d.png", alone) as sink:
+        sink.write(SourceFrame(0, 0.0, np.zeros((HEIGHT, WIDTH, 3), np.uint8)), depths[0], None)
+    assert sink.notes == []
+    image = cv2.imread(str(tmp_path / "out" / "0.png"), cv2.IMREAD_UNCHANGED)
+    assert image.max() == 65535
+    step = json.loads((tmp_path / "out" / "depth.json").read_text())["depth_per_step"]
+    np.testing.assert_allclose(image * step, depths[0], atol=0.51 * step)
 
 
 def test_a_first_frame_without_depth_spoils_neither_scale_nor_points(tmp_path, depths):

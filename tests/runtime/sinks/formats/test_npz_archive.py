@@ -64,11 +64,11 @@ def test_a_large_npz_is_foretold_and_one_without_room_refused(tmp_path, facts, m
     assert foretell(target, long_facts(facts, 1700)) is None
     line = foretell(target, long_facts(facts, 2000))
     assert line == (
-        f"{target}: 2000 frames of 640x480 are 2.3 GiB; --compress saves about a fifth, 16-bit images are smaller"
+        f"{target}: 2000 frames of 640x480 are 2.3 GiB; --compress saves about a sixth, 16-bit images are smaller"
     )
     with pytest.raises(InputError, match=r"out.npz: 3000 .* 3.4 GiB, twice that .* the disk has 5.0 GiB; take fewer"):
         foretell(target, long_facts(facts, 3000))
-    assert "compressed about a fifth less" in foretell(target, long_facts(facts, 3000, compress=True))
+    assert "compressed about a sixth less" in foretell(target, long_facts(facts, 3000, compress=True))
     with pytest.raises(InputError, match="the disk has"):
         foretell(target, long_facts(facts, 6000, compress=True))
     assert foretell("out.mp4", long_facts(facts, 10**9)) is None

@@ -1,0 +1,76 @@
+"""`predict`: depth of pictures in one line, with a model that is kept open for the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import overload
+
+from vmdepth_runtime import bundled
+from vmdepth_runtime.contract import Resize
+from vmdepth_runtime.depth.picture_input import Order, Picture
+from vmdepth_runtime.depth.prediction import Prediction
+from vmdepth_runtime.depth.stream import DepthStream
+
+_ONE_AT_A_TIME = Lock()
+
+
+@overload
+def predict(  # type: ignore[overload-overlap]  # a path that is a str can be gone over, too
+    pictures: Picture, *, order: Order = "rgb", model: str | Path | None = None, resize: Resize = "area"
+) -> Prediction: ...
+@overload
+def predict(
+    pictures: Iterable[Picture], *, order: Order = "rgb", model: str | Path | None = None, resize: Resize = "area"
+) -> list[Prediction]: ...
+def predict(
+    pictures: Picture | Iterable[Picture],
+    *,
+    order: Order = "rgb",
+    model: str | Path | None = None,
+    resize: Resize = "area",
+) -> Prediction | list[Prediction]:
+    """Depth of a picture, or of several that have nothing to do with each other.
+
+    ```python
+    from vmdepth_runtime import open_source, predict
+
+    with open_source("demo") as source:
+        images = [frame.image for frame in source][:2]
+    prediction = predict(images[0])  # or predict("photo.jpg")
+    prediction.depth  # float32 [H, W], at the picture's size
+    prediction.save("depth.png", colour=True)
+    first, second = predict(images)
+    ```
+
+    The model stays open for the next call, until one asks for another. Calls from several threads wait for each other.
+    Of frames that follow each other a `DepthStream` makes steadier depth, as it remembers what it has seen.
+
+    Args:
+        pictures: a path; a NumPy array `[H, W]` or `[H, W, C]`, uint8, uint16 or float from 0 to 1; an image of Pillow;
+            or several of these. Files and Pillow's images are turned upright, as their Exif data says.
+        order: of the channels of arrays: "rgb", or "bgr" as OpenCV reads them.
+        model: a step graph or an engine, made with `vmdepth-export`; None takes the bundled one.
+        resize: how a picture becomes the model's size, one of `vmdepth_runtime.contract.RESIZES`; "cubic" is how Depth
+            Anything does it.
+
+    Returns:
+        The depth, with ways to look at it and to save it; of several pictures a list, in their order.
+
+    Raises:
+        InputError: a file that is missing or no picture, or a model that cannot be used.
+        TypeError: what is no picture.
+        ValueError: an array of another shape, or floats beyond 0 and 1.
+    """
+    path = bundled.MODEL if model is None else Path(model)
+    # A model that was made again under the same name is another one.
+    made = path.stat().st_mtime_ns if path.is_file() else 0
+    with _ONE_AT_A_TIME:
+        return _open(path, made, resize).predict(pictures, order=order)
+
+
+@lru_cache(maxsize=1)
+def _open(path: Path, made: int, resize: Resize) -> DepthStream:
+    return DepthStream(path, resize=resize, keyframes=False)
