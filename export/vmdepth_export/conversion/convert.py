@@ -71,6 +71,9 @@ def _check(settings: ExportSettings) -> None:
     if output is not None and output.suffix not in (".onnx", ".engine"):
         raise InputError(f"{output}: the output should end in .onnx or .engine")
     if source.suffix == ".onnx":
+        if not source.is_file():
+            what = "is a folder, not a step graph" if source.is_dir() else "no such file"
+            raise InputError(f"{source}: {what}; make one with 'vmdepth-export CHECKPOINT -o model.onnx'")
         given = [name for name in _OF_CHECKPOINTS if getattr(settings, name) is not None]
         if given:
             raise InputError(f"--{given[0]}: is chosen when a checkpoint is exported; {source} is a graph already")
