@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vmdepth.model_files import PICKLED_ENDINGS
+from vmdepth.model_files import CHECKPOINT_ENDINGS, PICKLED_ENDINGS
 from vmdepth.networks.heads.attention_head import TemporalForm
 from vmdepth.networks.multiview.views import ViewNetwork
 from vmdepth.networks.presets import NetworkConfig
@@ -136,6 +136,11 @@ def recognise(file: CheckpointFile) -> Family:
     raise InputError(f"{file.path}: not a checkpoint of a network we know; {some}. There are: {families}")
 
 
+def family_of(path: str | Path) -> Family:
+    """The family of a file on disk. Raises InputError as `load` does."""
+    return recognise(_read(Path(path)))
+
+
 def encoder_family(path: Path) -> EncoderFamily | None:
     """The family of a file that holds an encoder and no network; None where it is of none, as checkpoints are."""
     return next((family for family in ENCODER_FAMILIES if path.suffix == family.ending), None)
@@ -149,6 +154,8 @@ def _read(path: Path) -> CheckpointFile:
         raise InputError(
             f"{path}: holds the encoder of {encoder.name} and no network; vmdepth-train starts from it: init={path}"
         )
+    if path.suffix not in CHECKPOINT_ENDINGS:
+        raise InputError(f"{path}: not a readable checkpoint; those end in .safetensors, .pth or .pt")
     if path.suffix not in PICKLED_ENDINGS:
         try:
             with safe_open(path, framework="pt") as file:

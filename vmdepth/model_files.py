@@ -13,7 +13,8 @@ CHECKPOINT_ENDINGS = (".safetensors", *PICKLED_ENDINGS)
 
 
 def no_model(path: Path) -> InputError:
-    """What to raise for a file whose ending is that of no model."""
-    return InputError(
-        f"{path}: should be a checkpoint (.safetensors, .pth), a step graph (.onnx) or an engine (.engine)"
-    )
+    """What to raise for a path that is no file, or whose ending is that of no model."""
+    known = "a checkpoint (.safetensors, .pth), a step graph (.onnx) or an engine (.engine)"
+    if path.is_dir():
+        return InputError(f"{path}: is a folder; name {known}")
+    return InputError(f"{path}: should be {known}" if path.exists() else f"{path}: no such file; name {known}")

@@ -61,6 +61,20 @@ _VERSION = click.Option(
 )
 
 
+class _FileHere(click.ParamType):
+    """A path, which an address is not: as one it would lose a slash, and be told as a file that is not there."""
+
+    def __init__(self, path: click.Path) -> None:
+        self.name = path.name
+        self._path = path
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        scheme, mark, _ = str(value).partition("://")
+        if mark and scheme.isalnum():
+            self.fail(f"is an address ({scheme}://…), and has to be a file of this machine.", param, ctx)
+        return self._path.convert(value, param, ctx)
+
+
 def run_command(command: click.Command, arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a click command, with -h and --version added, and leave the process with vmdepth's exit codes.
 
@@ -69,7 +83,7 @@ def run_command(command: click.Command, arguments: Sequence[str] | None = None) 
     """
     name = command.name or "vmdepth"
     whole = copy(command)
-    whole.params = [*command.params, _VERSION]
+    whole.params = [*map(_of_files_here, command.params), _VERSION]
     whole.context_settings = {**command.context_settings, "help_option_names": list(HELP)}
     try:
         code = whole.main(args=arguments, prog_name=name, standalone_mode=False)
@@ -90,6 +104,14 @@ def run_command(command: click.Command, arguments: Sequence[str] | None = None) 
     except (KeyboardInterrupt, click.Abort):
         _leave(name, "interrupted", 130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _of_files_here(parameter: click.Parameter) -> click.Parameter:
+    if not isinstance(parameter.type, click.Path):
+        return parameter
+    own = copy(parameter)
+    own.type = _FileHere(parameter.type)
+    return own
 
 
 def _leave(name: str, message: str, code: int) -> NoReturn:

@@ -55,6 +55,8 @@ def run(command, *arguments):
         (["{saved}", "-o", "{folder}/no/a.onnx"], "is not there; make it first"),
         (["{saved}", "-o", "{folder}/a.onnx", "--streams", "0"], "--streams"),
         (["{folder}", "-o", "{folder}/a.onnx"], "is a folder"),
+        (["none.onnx", "-o", "{folder}/a.onnx"], "none.onnx: no such file; make one"),
+        (["https://x/net.pth", "-o", "{folder}/a.onnx"], "is an address (https://…)"),
     ],
 )
 def test_export_refuses_bad_input_in_one_line(arguments, message, saved, tmp_path):
@@ -106,9 +108,11 @@ def test_export_says_its_stages_on_stderr_where_there_is_no_terminal(saved, tmp_
 
 
 def test_export_from_settings_refuses_what_the_command_refuses(tmp_path):
+    graph = tmp_path / "a.onnx"
+    graph.touch()
     for settings, message in (
-        (ExportSettings(Path("a.onnx"), tmp_path / "b.onnx"), "say in which --precision"),
-        (ExportSettings(Path("a.onnx"), tmp_path / "b.engine", streams=1), "--streams: is chosen when a checkpoint"),
+        (ExportSettings(graph, tmp_path / "b.onnx"), "say in which --precision"),
+        (ExportSettings(graph, tmp_path / "b.engine", streams=1), "--streams: is chosen when a checkpoint"),
         (ExportSettings(Path("a.safetensors"), tmp_path / "b.plan"), "should end in .onnx or .engine"),
         (ExportSettings(Path("a.safetensors"), tmp_path / "b.onnx", proof_frames=0), "takes at least one frame"),
     ):

@@ -1,11 +1,14 @@
 """vmdepth-info says what is here, and what a model is."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 
-from vmdepth_export.info import environment
+from vmdepth import checkpoint
+from vmdepth.training import run_folder
+from vmdepth_export.info import environment, runs
 from vmdepth_runtime import bundled
 
 
@@ -71,3 +74,61 @@ def test_bad_input_in_one_line(tmp_path):
         assert done.returncode == 2
         assert len(done.stderr.strip().splitlines()) == 1
         assert str(path) in done.stderr
+
+
+def test_a_checkpoint_is_told_by_its_name_and_family(network, tmp_path):
+    checkpoint.save(tmp_path / "net.safetensors", network, "edge")
+    done = vmdepth_info(tmp_path / "net.safetensors")
+    assert done.returncode == 0, done.stderr
+    assert "network       edge, vmdepth-train's own\n" in done.stdout
+
+
+def test_a_run_is_told_by_what_it_reached_and_what_comes_next(network, tmp_path):
+    assert (runs.SETTINGS, runs.STATE) == (run_folder.SETTINGS, run_folder.STATE)
+    assert runs.CHECKPOINTS["last"] == run_folder.MODEL
+    folder = tmp_path / "my run"
+    folder.mkdir()
+    (folder / runs.SETTINGS).write_text(json.dumps({"preset": "edge", "data": "rendered", "steps": 2000}))
+    done = vmdepth_info(folder)
+    assert done.returncode == 0
+    assert "steps   none saved yet, of 2,000\nnext    start it again" in done.stdout
+    found = {"delta1": 0.91, "absrel": 0.083, "rmse": 2.0}
+    checkpoint.save(folder / "best.safetensors", network, "edge", {"steps_done": 900, "held_out": found})
+    checkpoint.save(folder / run_folder.MODEL, network, "edge", {"steps_done": 1200})
+    (folder / run_folder.STATE).touch()
+    done = vmdepth_info(folder)
+    assert done.stdout.splitlines() == [
+        f"run     {folder}",
+        "preset  edge",
+        "data    rendered",
+        "steps   1,200 of 2,000",
+        f"best    {folder}/best.safetensors, step 900; on held-out clips δ1 0.910, AbsRel 0.083",
+        f"last    {folder}/last.safetensors, step 1,200",
+        f"next    vmdepth-train --out '{folder}' --resume",
+        f"        vmdepth-eval '{folder}/best.safetensors' rendered",
+        f"        vmdepth-export '{folder}/best.safetensors' -o 'my run.onnx'",
+    ]
+
+
+def test_a_run_is_told_without_torch(network, tmp_path):
+    (tmp_path / runs.SETTINGS).write_text("{}")
+    checkpoint.save(tmp_path / run_folder.MODEL, network, "edge", {"steps_done": 1200})
+    code = "import sys; sys.modules['torch'] = None; from vmdepth_export import InfoSettings, describe; "
+    code += "from pathlib import Path; print(describe(InfoSettings(Path(sys.argv[1]))))"
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert "step 1,200" in done.stdout, done.stderr
+
+
+def test_a_folder_of_no_run_and_one_that_is_damaged_get_one_line(tmp_path):
+    for name, content in ((None, None), (runs.SETTINGS, "no JSON"), (runs.SETTINGS, "[1]")):
+        if name:
+            (tmp_path / name).write_text(content)
+        done = vmdepth_info(tmp_path)
+        assert done.returncode == 2
+        assert len(done.stderr.strip().splitlines()) == 1
+    (tmp_path / runs.SETTINGS).write_text("{}")
+    (tmp_path / run_folder.MODEL).write_bytes(b"damaged")
+    done = vmdepth_info(tmp_path)
+    assert done.returncode == 2
+    assert "last.safetensors: not a checkpoint of vmdepth-train, or damaged" in done.stderr

@@ -88,7 +88,7 @@ def open_data(data: str) -> Data:
     if data.partition(":")[0] != "rendered":
         path = Path(data)
         if not path.is_dir():
-            raise InputError(f"{path}: no such folder; name one with rgb/, depth/ and intrinsics.json, or '{_EXAMPLE}'")
+            raise InputError(f"{data}: no such folder; name one with rgb/, depth/ and intrinsics.json, or '{_EXAMPLE}'")
         is_one = any((path / part).exists() for part in (CAMERAS, "rgb", "depth"))
         return RgbdFolder(path) if is_one else _open_scenes(path)
     match = re.fullmatch(r"rendered(?::(\d+)(?:x(\d+))?)?", data)

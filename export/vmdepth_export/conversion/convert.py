@@ -80,6 +80,9 @@ def _check(settings: ExportSettings) -> None:
     if source.suffix != ".onnx" and not source.is_file():  # not after PyTorch has been loaded
         raise InputError(f"{source}: {'is a folder, not a checkpoint' if source.is_dir() else 'no such file'}")
     if source.suffix == ".onnx":
+        if not source.is_file():
+            what = "is a folder, not a step graph" if source.is_dir() else "no such file"
+            raise InputError(f"{source}: {what}; make one with 'vmdepth-export CHECKPOINT -o model.onnx'")
         given = [name for name in _OF_CHECKPOINTS if getattr(settings, name) is not None]
         if given:
             raise InputError(f"--{given[0]}: is chosen when a checkpoint is exported; {source} is a graph already")

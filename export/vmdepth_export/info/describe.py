@@ -1,4 +1,4 @@
-"""What this machine can run, or what a model is and where it runs.
+"""What this machine can run, what a model is and where it runs, or how far a run of training is.
 
 Works with the runtime's libraries alone; torch and onnx are asked only where a model needs them.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from vmdepth_export.info.environment import environment_facts
 from vmdepth_export.info.facts import Facts
 from vmdepth_export.info.models import model_facts
+from vmdepth_export.info.runs import run_facts
 from vmdepth_export.info.settings import InfoSettings
 
 
@@ -18,9 +19,12 @@ def describe(settings: InfoSettings) -> Facts:
         settings: What is described.
 
     Returns:
-        Of a model what it is and whether it runs here; of this machine versions, GPU, and what can run.
+        Of a model what it is and whether it runs here; of a run what it reached and what comes next; of this machine
+        versions, GPU, and what can run.
 
     Raises:
-        InputError: For a file that is no model.
+        InputError: For a file that is no model, and a folder that is of no run.
     """
-    return environment_facts() if settings.model is None else model_facts(settings.model)
+    if settings.model is None:
+        return environment_facts()
+    return run_facts(settings.model) if settings.model.is_dir() else model_facts(settings.model)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def model_facts(path: Path) -> Facts:
     """Name and value of everything that says what a model is. Raises InputError, naming the file, for what is none."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file; name a checkpoint, an .onnx step graph or an .engine")
+        raise no_model(path)
     if path.suffix == ".onnx":
         # First: the contract of a damaged graph would be told as a broken one.
         digest = "as written" if check_digest(path) else "has none, so damage would not be noticed"
@@ -98,13 +98,13 @@ def _engine_facts(path: Path) -> Facts:
 
 
 def _checkpoint_facts(path: Path) -> Facts:
-    from vmdepth.checkpoint import load
+    from vmdepth.checkpoint import family_of, load
 
     model = load(path)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     facts = [
         ("checkpoint", _size_of(path)),
-        ("network", type(model).__name__),
+        ("network", f"{model.name}, {family_of(path).name}"),
         ("parameters", f"{parameters / 1e6:.1f} M"),
     ]
     config = getattr(model, "config", None)

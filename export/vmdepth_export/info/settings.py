@@ -8,6 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class InfoSettings:
-    """Settings of one description. model: a checkpoint, a step graph or an engine; None is this machine."""
+    """Settings of one description. model: a checkpoint, a step graph, an engine, or the folder of a run of
+    vmdepth-train; None is this machine."""
 
     model: Path | None = None

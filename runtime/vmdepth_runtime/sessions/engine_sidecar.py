@@ -79,6 +79,8 @@ def read_sidecar(engine: Path) -> tuple[StepContract, EngineFacts]:
         if facts.target not in MODULES:
             raise ValueError(facts.target)
     except FileNotFoundError:
+        if not engine.exists():
+            raise InputError(f"{engine}: no such file; make it with 'vmdepth-export model.onnx -o {engine}'") from None
         raise InputError(f"{path}: the engine's sidecar is missing; {rebuild}") from None
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
         raise InputError(f"{path}: not the sidecar of an engine, or damaged; {rebuild}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -115,7 +116,8 @@ def _memory_of(device: Device) -> Memory:
 
 def _load(path: Path, threads: int | None, device: Device, verify: bool) -> onnxruntime.InferenceSession:
     if not path.is_file():
-        raise InputError(f"{path}: no such model file; make one with 'vmdepth-export CHECKPOINT -o model.onnx'")
+        what = "is a folder, not a model" if path.is_dir() else "no such model file"
+        raise InputError(f"{path}: {what}; make one with 'vmdepth-export CHECKPOINT -o model.onnx'")
     if verify:
         check_digest(path)
     import onnxruntime
@@ -137,18 +139,27 @@ def _load(path: Path, threads: int | None, device: Device, verify: bool) -> onnx
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # its exception classes share no base but Exception
-        if "NOT_IMPLEMENTED" in str(error) or "float8" in str(error):
-            raise InputError(
-                f"{path}: computes in types that ONNX Runtime has no CPU kernels for (bfloat16 or float8); build an "
-                f"engine of it with 'vmdepth-export {path} -o model.engine'"
-            ) from None
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path}: ONNX Runtime cannot load it as a step graph ({reason}); {REBUILD}") from None
+        raise _refusal(path, str(error).strip() or type(error).__name__) from None
     if session.get_providers()[0] != providers[0]:  # it falls back without a word when a CUDA library is missing
         raise InputError(
             "ONNX Runtime cannot start CUDA here ('vmdepth-info' says why); run on the CPU with '--device cpu'"
         )
     return session
+
+
+def _refusal(path: Path, reason: str) -> InputError:
+    """What to raise for a file that ONNX Runtime does not load. reason: as it says."""
+    if "NOT_IMPLEMENTED" in reason or "float8" in reason:
+        return InputError(
+            f"{path}: computes in types that ONNX Runtime has no CPU kernels for (bfloat16 or float8); build an "
+            f"engine of it with 'vmdepth-export {path} -o model.engine'"
+        )
+    if "INVALID_PROTOBUF" in reason or "No graph was found" in reason:
+        if path.suffix != ".onnx":
+            return InputError(f"{path}: is no model; name a step graph (.onnx) or an engine (.engine)")
+        return InputError(f"{path}: not an ONNX file, or broken off; {REBUILD}")
+    plain = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", reason.splitlines()[0])[:200]
+    return InputError(f"{path}: ONNX Runtime cannot load it as a step graph ({plain}); {REBUILD}")
 
 
 def _checked_shapes(

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from vmdepth_runtime import open_source
+from vmdepth_runtime import bundled, open_source
 
 
 def times_of(path):
@@ -175,11 +175,28 @@ def test_bad_models(refused, tmp_path, make, build_graph):
     path = make.video(tmp_path / "in.mp4", make.noise(2))
     (tmp_path / "text.onnx").write_text("hello")
     assert "tiny: no such model file" in refused(path, "--model", "tiny")
-    assert "text.onnx: ONNX Runtime cannot load it" in refused(path, "--model", tmp_path / "text.onnx")
+    assert "text.onnx: not an ONNX file, or broken off; export it" in refused(path, "--model", tmp_path / "text.onnx")
+    assert f"{tmp_path}: is a folder, not a model; make one" in refused(path, "--model", tmp_path)
+    assert "a.engine: no such file; make it with" in refused(path, "--model", "a.engine")
+    assert "'--model': is an address (https://…)" in refused(path, "--model", "https://x/model.onnx?key=hunter2")
     odd = build_graph(height=30)
     assert f"{odd}: " in (line := refused(path, "--model", odd))
     assert "its contract says uint8 [1, 30, 42, 3]" in line
     assert "--streams 1" in refused(path, "--model", build_graph(streams=2))
+
+
+def test_whatever_file_is_given_as_a_model_one_line_says_that_it_is_none(refused, tmp_path, make):
+    path = make.video(tmp_path / "in.mp4", make.noise(2))
+    make.image(tmp_path / "a.png", make.noise(1)[0])
+    np.savez(tmp_path / "a.npz", depth=np.zeros(3))
+    (tmp_path / "a.txt").write_text("hello")
+    (tmp_path / "a.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(100))
+    for name in ("a.png", "a.npz", "a.txt", "a.tflite", "in.mp4"):
+        line = refused(path, "--model", tmp_path / name)
+        assert line == f"vmdepth-run: {tmp_path / name}: is no model; name a step graph (.onnx) or an engine (.engine)"
+    for name in ("cut.onnx", "empty.onnx"):
+        (tmp_path / name).write_bytes(bundled.MODEL.read_bytes()[: 300_000 * (name == "cut.onnx")])
+        assert f"{name}: not an ONNX file, or broken off" in refused(path, "--model", tmp_path / name)
 
 
 def test_bad_outputs(refused, tmp_path, make):
