@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vmdepth_runtime.sinks.open import open_sink
     from vmdepth_runtime.sources.base import SourceFrame, VideoInfo
     from vmdepth_runtime.sources.open import open_source
-    from vmdepth_runtime.sources.settings import LiveSettings
+    from vmdepth_runtime.sources.settings import LiveSettings, ReadSettings
 
 # Loaded at first use: ONNX Runtime, PyAV and OpenCV together take most of a second.
 _HOME = {
@@ -36,6 +36,7 @@ _HOME = {
     "KeyframeSettings": "depth.keyframe_settings",
     "LiveSettings": "sources.settings",
     "OnnxSession": "sessions.onnx",
+    "ReadSettings": "sources.settings",
     "RunSettings": "pipeline.settings",
     "SinkFacts": "sinks.base",
     "SourceFrame": "sources.base",
@@ -53,6 +54,7 @@ __all__ = [
     "KeyframeSettings",
     "LiveSettings",
     "OnnxSession",
+    "ReadSettings",
     "RunSettings",
     "SinkFacts",
     "SourceFrame",

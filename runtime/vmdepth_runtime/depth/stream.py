@@ -16,8 +16,7 @@ from vmdepth_runtime.depth.stream_batch import StreamBatch
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sessions.base import Device, StepOutputs
 from vmdepth_runtime.sessions.load import load_session
-
-MIN_SIDE = 14  # pixels; in a smaller frame there is nothing to see
+from vmdepth_runtime.sources.base import MIN_SIDE
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Condition
 from typing import Any
@@ -14,19 +14,21 @@ from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.colour_map import ColourRange, FixedRange, choose_ranges
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.depth.stream_batch import StreamBatch
-from vmdepth_runtime.pipeline.checks import check_model, check_size
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.pipeline.checks import check_model, check_source
 from vmdepth_runtime.pipeline.interrupt import Interruptible
+from vmdepth_runtime.pipeline.jobs import Job
 from vmdepth_runtime.pipeline.reader import FrameReader
 from vmdepth_runtime.pipeline.reporter import Reporter
 from vmdepth_runtime.pipeline.settings import RunSettings
 from vmdepth_runtime.pipeline.statistics import RunStatistics
 from vmdepth_runtime.pipeline.watchdog import Watchdog
 from vmdepth_runtime.pipeline.writer import Writer
+from vmdepth_runtime.sessions.base import StepSession
 from vmdepth_runtime.sessions.load import load_session
 from vmdepth_runtime.sinks.base import PinholeCamera, SinkFacts
-from vmdepth_runtime.sinks.open import needs_range, open_sink
+from vmdepth_runtime.sinks.open import needs_range, open_picture_sink, open_sink
 from vmdepth_runtime.sources.base import Source
-from vmdepth_runtime.sources.open import open_source
 from vmdepth_runtime.stage_timer import StageTimer
 
 
@@ -55,40 +57,51 @@ class Pipeline:
     watchdog: Watchdog
 
 
-def open_pipeline(settings: RunSettings, outputs: list[tuple[str, ...]], stack: ExitStack) -> Pipeline:
-    """Open and start everything.
+def open_model(settings: RunSettings, streams: int, stack: ExitStack) -> StepSession:
+    """Load the model of a run for so many streams at once. stack: closes it. Raises InputError."""
+    session = load_session(settings.model, settings.threads, settings.device, verify=settings.verify)
+    stack.callback(session.close)
+    check_model(settings, session.contract, streams)
+    return session
+
+
+def open_pipeline(
+    settings: RunSettings, session: StepSession, jobs: Sequence[Job], place: tuple[int, int], stack: ExitStack
+) -> Pipeline:
+    """Open and start everything but the model.
 
     Args:
         settings: Of the run.
-        outputs: Of each source.
+        session: The model; its states are reset.
+        jobs: Whose sources go through it at once.
+        place: The number of this pipeline, from 1, and how many there will be one after the other.
         stack: Closes what is opened.
 
     Raises:
-        InputError: For a model or a source that is not as it should be; nothing has been written then.
+        InputError: For a source that is not as it should be; nothing has been written then.
         WorkError: For an output that cannot be opened.
     """
-    session = load_session(settings.model, settings.threads, settings.device, verify=settings.verify)
-    stack.callback(session.close)
-    check_model(settings, session.contract)
-    sources = [stack.enter_context(open_source(source, settings.live)) for source in settings.sources]
-    for source in sources:
-        check_size(source)
-    anchoring = _anchoring(settings, session.contract)
-    pairs = zip(sources, outputs, strict=True)
-    sampled = [source if any(map(needs_range, names)) else None for source, names in pairs]
+    sources = [stack.enter_context(job.open(settings)) for job in jobs]
+    for source, job in zip(sources, jobs, strict=True):
+        check_source(source, job.outputs)
+        if source.live and place[1] > 1:
+            raise InputError(f"{source.name}: is live and has no end; give it alone, or --streams")
+    anchoring = None if any(source.pictures for source in sources) else _anchoring(settings, session.contract)
+    pairs = zip(sources, jobs, strict=True)
+    sampled = [source if source.pictures or any(map(needs_range, job.outputs)) else None for source, job in pairs]
     colours = choose_ranges(session, sampled, settings.resize)
     batch = StreamBatch(session, resize=settings.resize, keyframes=anchoring)
     statistics = RunStatistics(len(sources))
-    reporter = stack.enter_context(Reporter(sources, statistics))
+    reporter = stack.enter_context(Reporter(sources, statistics, place))
     reporter.start(batch)
 
     interrupt = stack.enter_context(Interruptible())
     readers: list[FrameReader] = []  # filled below: a page asks for its figures while frames come
     status = partial(reporter.status, readers, batch)
     writers: list[Writer] = []
-    for source, names, colour_range in zip(sources, outputs, colours, strict=True):
-        facts = _facts(settings, source, session.contract, colour_range, status)
-        writers.append(_open_writer(settings, source, names, facts, colour_range, session.contract, stack))
+    for source, job, colour_range in zip(sources, jobs, colours, strict=True):
+        facts = replace(_facts(settings, source, session.contract, colour_range, status), colour=job.colour)
+        writers.append(_open_writer(settings, source, job.outputs, facts, colour_range, session.contract, stack))
     changed = Condition()
     for source in sources:
         size = (session.contract.height, session.contract.width)
@@ -116,7 +129,8 @@ def _open_writer(
     contract: StepContract,
     stack: ExitStack,
 ) -> Writer:
-    sinks = [stack.enter_context(open_sink(output, facts)) for output in outputs]
+    opened = open_picture_sink if source.pictures else open_sink
+    sinks = [stack.enter_context(opened(output, facts)) for output in outputs]
     shown = colours if any(sink.wants_colour for sink in sinks) else None
     size = (contract.height, contract.width)
     writer = Writer(source.name, source.info, sinks, shown, settings.resize, size)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vmdepth_runtime import bundled
 from vmdepth_runtime.contract import Resize
-from vmdepth_runtime.sources.settings import LiveSettings
+from vmdepth_runtime.sources.settings import LiveSettings, ReadSettings
 
 if TYPE_CHECKING:
     from vmdepth_runtime.sessions.base import Device
@@ -22,19 +22,23 @@ class RunSettings:
     """Settings of one run. Its defaults are those of the command.
 
     Attributes:
-        sources: What `open_source` takes, one for each stream of the model.
-        outputs: What `open_sink` takes; "{}" in a name is the number of the source. None at all means
-            `<source>.depth.mp4` in the current folder.
+        sources: What `open_source` takes, folders of videos, and patterns of them: one after the other.
+        outputs: What `open_sink` takes; "{name}" in a name is what the source is called, or a picture, and "{}" the
+            number of the source, from 0. None at all means, in the current folder, `<name>.depth.mp4`, of a picture
+            `<name>.depth.png` and of a folder of them `<folder>.depth/<name>.png`, in colours.
         model: A step graph or an engine.
         backend: What has to run the model; "auto" is what it is made for.
         device: Of a step graph; None is CUDA where there is one.
         threads: Of the network on the CPU; None is all cores.
         resize: How a frame becomes the model's size.
+        colour: Pictures that could hold depth itself show it in colours instead.
         depth_only: Videos, windows and pages without the source beside the depth.
         fov: Degrees that a frame is wide.
         intrinsics: fx, fy, cx, cy of the source's frames, in pixels.
         anchored: Whether states and scale go back to a key frame's where a place is seen again.
         keyframes: Fields of `KeyframeSettings` that differ from the model's own; one that is None does not.
+        streams: All sources are taken at once, one for each stream of the model.
+        read: Which frames are taken, and what a folder of images is.
         live: How live sources are held on to; its `stall` is also when a stage of the pipeline counts as stalled.
         strict: Stop when the network gives what is not finite.
         verify: Compare the model's file with its digest before it runs.
@@ -48,11 +52,14 @@ class RunSettings:
     device: Device | None = None
     threads: int | None = None
     resize: Resize = "area"
+    colour: bool = False
     depth_only: bool = False
     fov: float | None = None
     intrinsics: tuple[float, float, float, float] | None = None
     anchored: bool = True
     keyframes: Mapping[str, float | None] = field(default_factory=dict)
+    streams: bool = False
+    read: ReadSettings = field(default_factory=ReadSettings)
     live: LiveSettings = field(default_factory=LiveSettings)
     strict: bool = False
     verify: bool = True

@@ -44,6 +44,7 @@ class SinkFacts:
         depth_kind: of the model: "relative" inverse depth (larger is nearer), or "metric" (metres).
         near: a depth that is about as large as any to come; None where that is not known.
         side_by_side: whether pictures show the source beside its depth.
+        colour: whether pictures that could hold depth itself show it in colours instead.
         camera: of the source; None where it is not known.
         status: gives the run's figures at any time, for pages.
     """
@@ -52,6 +53,7 @@ class SinkFacts:
     depth_kind: Literal["relative", "metric"] | str = "relative"
     near: float | None = None
     side_by_side: bool = True
+    colour: bool = False
     camera: PinholeCamera | None = None
     status: Callable[[], dict[str, Any]] = dict
 
@@ -69,7 +71,7 @@ class Sink(ABC):
         address: of a kind that is meant by an address, what those look like; else empty.
         needs_camera: whether it can do nothing without `SinkFacts.camera`.
         needs_range: whether it shows depth on a scale of its own, so that it is worth knowing what depth there will be.
-        wants_colour: whether `write` reads its `colour`.
+        wants_colour: whether `write` reads its `colour`; a kind may leave it to the facts of each.
         draws: which outputs of the network it shows, by the names of `contract.OUTPUTS`; `depth` among them is the
             network's own, at the model's size and not anchored to key frames.
         name: what it is called now, safe to print.
@@ -83,8 +85,8 @@ class Sink(ABC):
     address: ClassVar[str] = ""
     needs_camera: ClassVar[bool] = False
     needs_range: ClassVar[bool] = False
-    wants_colour: ClassVar[bool] = False
-    draws: ClassVar[tuple[str, ...]] = ()
+    wants_colour: bool = False
+    draws: tuple[str, ...] = ()
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         self.name = str(target)
