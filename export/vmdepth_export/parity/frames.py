@@ -20,7 +20,9 @@ def choose_frames(source: str | None, count: int, contract: StepContract) -> Ite
     size = (contract.height, contract.width, contract.streams)
     if source is None and find_spec("torch") is None:
         source = str(bundled.CLIP)
-    return source_frames(source, count, *size) if source else rendered_frames(count, *size)
+    if source is None:
+        return rendered_frames(count, *size)
+    return source_frames(source, count, *size, remembers=bool(contract.states))
 
 
 def rendered_frames(count: int, height: int, width: int, streams: int) -> Iterator[NDArray[np.uint8]]:
@@ -38,13 +40,34 @@ def rendered_frames(count: int, height: int, width: int, streams: int) -> Iterat
             yield np.stack([cv2.resize(image, (width, height)) for image in frame])
 
 
-def source_frames(source: str, count: int, height: int, width: int, streams: int) -> Iterator[NDArray[np.uint8]]:
-    """Up to `count` frames of a video or folder, stretched to the model's size, the same for every stream."""
+def source_frames(
+    source: str, count: int, height: int, width: int, streams: int, *, remembers: bool = True
+) -> Iterator[NDArray[np.uint8]]:
+    """Up to `count` frames of a video or folder, stretched to the model's size, the same for every stream.
+
+    Args:
+        source: as `open_source` takes it.
+        count: how many frames at most.
+        height: of the model.
+        width: likewise.
+        streams: of the model.
+        remembers: whether the model carries states from frame to frame, so that they have to be those of one video.
+
+    Raises:
+        InputError: the source cannot be read, or holds pictures that have nothing to do with each other, and the model
+            remembers.
+    """
     import cv2
 
+    from vmdepth_runtime.errors import InputError
     from vmdepth_runtime.sources.open import open_source
 
     with open_source(source) as frames:
+        if remembers and frames.pictures and frames.info.frames != 1:
+            raise InputError(
+                f"{source}: its images differ in size, so they are no video, and the model's states go on from one frame "
+                "to the next; give a video, or the frames of one"
+            )
         for _, frame in zip(range(count), frames, strict=False):
             image = cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA)
             yield np.repeat(image[None], streams, axis=0)

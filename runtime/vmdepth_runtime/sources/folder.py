@@ -15,7 +15,7 @@ from vmdepth_runtime.sources.base import MIN_SIDE, Source, SourceFrame, VideoInf
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
 from vmdepth_runtime.sources.image_file import differing, load_image
 from vmdepth_runtime.sources.listing import names_of
-from vmdepth_runtime.sources.selection import Selection
+from vmdepth_runtime.sources.ranges.selection import Selection
 from vmdepth_runtime.sources.settings import ReadSettings
 
 FOLDER_FPS = 30.0  # image files carry no times

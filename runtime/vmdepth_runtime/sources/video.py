@@ -17,9 +17,9 @@ from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.base import Source, SourceFrame, VideoInfo
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
 from vmdepth_runtime.sources.pipe import Pipe
-from vmdepth_runtime.sources.selection import Selection
+from vmdepth_runtime.sources.ranges.selection import Selection
+from vmdepth_runtime.sources.ranges.video_places import find_start, packet_times, spread_frames
 from vmdepth_runtime.sources.settings import ReadSettings
-from vmdepth_runtime.sources.video_places import find_start, packet_times, spread_frames
 
 # Codecs where each packet is one picture (unless interlaced), so that a picture which fails to come is lost even when
 # the decoder says nothing. Elsewhere packets may be meant not to show anything.

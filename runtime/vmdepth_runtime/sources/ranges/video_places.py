@@ -11,7 +11,7 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from vmdepth_runtime.sources.selection import TIME_SLACK, Selection
+from vmdepth_runtime.sources.ranges.selection import TIME_SLACK, Selection
 
 # Each packet of these is one picture that is shown (unless interlaced), so that packets can be counted for frames.
 _COUNTABLE = ("h264", "hevc", "vp9", "av1", "mjpeg", "prores", "ffv1")
