@@ -65,8 +65,8 @@ def source_frames(
     with open_source(source) as frames:
         if remembers and frames.pictures and frames.info.frames != 1:
             raise InputError(
-                f"{source}: its images differ in size, so they are no video, and the model's states go on from one frame "
-                "to the next; give a video, or the frames of one"
+                f"{source}: its images differ in size, so they are no video, and the model's states go on from one "
+                "frame to the next; give a video, or the frames of one"
             )
         for _, frame in zip(range(count), frames, strict=False):
             image = cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA)

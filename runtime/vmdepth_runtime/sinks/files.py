@@ -6,6 +6,7 @@ import os
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -43,13 +44,15 @@ class FileSink(Sink):
 
 
 class OneFileSink(FileSink):
-    """One file. `close` gives it its name, in place of what was there; `abort` leaves nothing behind, as does a sink
-    that was given no frame. Where it cannot be finished, what can be read of it is kept under another name."""
+    """One file, in a folder that is made where it is not there. `close` gives it its name, in place of what was there;
+    `abort` leaves nothing behind, as does a sink that was given no frame. Where it cannot be finished, what can be read
+    of it is kept under another name."""
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         super().__init__(target, facts)
         self._part = part_name(self.path)
         self._open = True
+        self._made_folder = not self.path.parent.exists()
         self.path.parent.mkdir(exist_ok=True)
 
     @classmethod
@@ -93,6 +96,9 @@ class OneFileSink(FileSink):
             self._open = False
             self._drop()
             self._part.unlink(missing_ok=True)
+            if self._made_folder:
+                with suppress(OSError):  # others may have put something there
+                    self.path.parent.rmdir()
 
     def _salvage(self) -> Path:
         """Keep what is there, though it could not be finished, where nobody takes it for the whole."""

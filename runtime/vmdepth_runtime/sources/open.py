@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -96,6 +97,7 @@ def _refuse_range(uri: str, read: ReadSettings) -> None:
 
 def _limited(live: Source, read: ReadSettings) -> Source:
     live.wanted = read.frames
+    live.info = replace(live.info, frames=read.frames)
     return live
 
 

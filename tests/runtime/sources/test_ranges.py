@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import InputError, LiveSettings, ReadSettings, open_source
+from vmdepth_runtime.pipeline.reader import FrameReader
 from vmdepth_runtime.sources import video
 from vmdepth_runtime.sources.live import LiveSource
 from vmdepth_runtime.sources.settings import start_of
@@ -179,6 +180,22 @@ class Clock:
 
     def close(self):
         return
+
+
+def test_what_is_dropped_of_a_live_source_does_not_count():
+    source = LiveSource("rtsp://camera", Clock, LiveSettings(), Clock())
+    source.wanted = 3
+    reader = FrameReader(source, (28, 42))
+    levels: list[int] = []
+    while not reader.ended:
+        with reader.changed:
+            reader.changed.wait_for(lambda: reader.ready)
+            reader.changed.wait_for(lambda before=reader.dropped: reader.dropped > before + 2)  # nobody is so fast
+        levels.append(int(reader.take().frame.image[0, 0, 0]))
+    reader.close()
+    assert len(levels) == 3
+    assert reader.take() is None
+    assert reader.dropped >= 9
 
 
 def test_of_a_live_source_so_many_frames_are_taken_as_were_asked_for():
