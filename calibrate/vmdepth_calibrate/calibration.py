@@ -80,7 +80,8 @@ def calibrate(
     if settings.report:
         check_target(settings.report)
     proto, contract = read_step_graph(model)
-    frames = list(source_frames(data, settings.frames, contract.height, contract.width, contract.streams))
+    size = (contract.height, contract.width, contract.streams)
+    frames = list(source_frames(data, settings.frames, *size, remembers=bool(contract.states)))
     if not frames:
         raise InputError(f"{data}: has no readable frame; choose another --data")
     if len(frames) < ENOUGH:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from vmdepth_runtime.sinks.open import open_sink
     from vmdepth_runtime.sources.base import SourceFrame, VideoInfo
     from vmdepth_runtime.sources.open import open_source
-    from vmdepth_runtime.sources.settings import LiveSettings
+    from vmdepth_runtime.sources.settings import LiveSettings, ReadSettings
 
     __version__: str
 
@@ -43,6 +43,7 @@ _HOME = {
     "LiveSettings": "sources.settings",
     "OnnxSession": "sessions.onnx",
     "Prediction": "depth.prediction",
+    "ReadSettings": "sources.settings",
     "RunSettings": "pipeline.settings",
     "SinkFacts": "sinks.base",
     "SourceFrame": "sources.base",
@@ -63,6 +64,7 @@ __all__ = [
     "LiveSettings",
     "OnnxSession",
     "Prediction",
+    "ReadSettings",
     "RunSettings",
     "SinkFacts",
     "SourceFrame",

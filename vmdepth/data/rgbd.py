@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.sources.folder import IMAGE_ENDINGS, natural
+from vmdepth_runtime.sources.listing import IMAGE_ENDINGS, natural
 
 CAMERAS = "intrinsics.json"
 _POSES = "poses.txt"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vmdepth.data.rgbd import CAMERAS, RgbdFolder, depth_in_image
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
-from vmdepth_runtime.sources.folder import IMAGE_ENDINGS, natural
+from vmdepth_runtime.sources.listing import IMAGE_ENDINGS, natural
 
 VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts")
 

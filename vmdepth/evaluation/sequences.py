@@ -11,7 +11,7 @@ from vmdepth.data.batches import HELD_OUT_SEEDS
 from vmdepth.data.rgbd import CAMERAS, RgbdFolder, RgbdFrame, rendered_rgbd_frames
 from vmdepth.evaluation.settings import CLIPS, FRAMES
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.sources.folder import natural
+from vmdepth_runtime.sources.listing import natural
 
 _EXAMPLE = f"rendered:{CLIPS}x{FRAMES}"
 

@@ -18,7 +18,9 @@ _APART = 37  # frames of the clip between two streams
 def choose_frames(source: str | None, count: int, contract: StepContract) -> Iterator[NDArray[np.uint8]]:
     """`count` frames for a model: of a source, or of the bundled clip where there is none."""
     size = (contract.height, contract.width, contract.streams)
-    return source_frames(source, count, *size) if source else rendered_frames(count, *size)
+    if source is None:
+        return rendered_frames(count, *size)
+    return source_frames(source, count, *size, remembers=bool(contract.states))
 
 
 def rendered_frames(count: int, height: int, width: int, streams: int) -> Iterator[NDArray[np.uint8]]:
@@ -31,9 +33,24 @@ def rendered_frames(count: int, height: int, width: int, streams: int) -> Iterat
         yield np.stack(frames)
 
 
-def source_frames(source: str, count: int, height: int, width: int, streams: int) -> Iterator[NDArray[np.uint8]]:
-    """Up to `count` frames of a video or folder, stretched to the model's size, the same for every stream."""
-    for image in islice(_images(source, height, width), count):
+def source_frames(
+    source: str, count: int, height: int, width: int, streams: int, *, remembers: bool = True
+) -> Iterator[NDArray[np.uint8]]:
+    """Up to `count` frames of a video or folder, stretched to the model's size, the same for every stream.
+
+    Args:
+        source: as `open_source` takes it.
+        count: how many frames at most.
+        height: of the model.
+        width: likewise.
+        streams: of the model.
+        remembers: whether the model carries states from frame to frame, so that they have to be those of one video.
+
+    Raises:
+        InputError: the source cannot be read, or holds pictures that have nothing to do with each other, and the model
+            remembers.
+    """
+    for image in islice(_images(source, height, width, remembers=remembers), count):
         yield np.repeat(image[None], streams, axis=0)
 
 
@@ -61,11 +78,17 @@ def _clip(height: int, width: int, first: int) -> Iterator[NDArray[np.uint8]]:
         first = 0
 
 
-def _images(source: str, height: int, width: int) -> Iterator[NDArray[np.uint8]]:
+def _images(source: str, height: int, width: int, *, remembers: bool = True) -> Iterator[NDArray[np.uint8]]:
     import cv2
 
+    from vmdepth_runtime.errors import InputError
     from vmdepth_runtime.sources.open import open_source
 
     with open_source(source) as frames:
+        if remembers and frames.pictures and frames.info.frames != 1:
+            raise InputError(
+                f"{source}: its images differ in size, so they are no video, and the model's states go on from one "
+                "frame to the next; give a video, or the frames of one"
+            )
         for frame in frames:
             yield np.asarray(cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

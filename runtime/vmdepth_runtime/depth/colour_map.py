@@ -115,6 +115,17 @@ class FixedRange:
         return cls(far, near) if larger_is_nearer else cls(near, far)
 
 
+class OwnRange:
+    """The percentiles of each depth map for itself, as of pictures that have nothing to do with each other."""
+
+    def __init__(self, *, larger_is_nearer: bool = True) -> None:
+        self._larger_is_nearer = larger_is_nearer
+
+    def update(self, depth: NDArray[np.float32], time: float) -> tuple[float, float]:
+        far, near = _percentiles(_some_pixels(depth))
+        return (far, near) if self._larger_is_nearer else (near, far)
+
+
 class RunningRange:
     """Percentiles that follow the scene slowly, for a source that cannot be looked at beforehand.
 
@@ -138,8 +149,9 @@ class RunningRange:
 
 
 def choose_ranges(session: StepSession, sources: Sequence[Source | None], resize: Resize) -> list[ColourRange]:
-    """One colour range for each whole source, from a few frames spread over it; a slowly running one where a source
-    cannot be looked at beforehand, or need not be (None). Leaves the session reset."""
+    """One colour range for what is taken of each source, from a few frames spread over it; for pictures on their own
+    one each; a slowly running one where a source cannot be looked at beforehand, or need not be (None). Leaves the
+    session reset."""
     larger_is_nearer = session.contract.depth_kind == "relative"
     samples = [[] if source is None else source.sample(_RANGE_FRAMES) for source in sources]
     depths: list[list[Any]] = [[] for _ in sources]
@@ -154,7 +166,13 @@ def choose_ranges(session: StepSession, sources: Sequence[Source | None], resize
             depths[stream].append(output["depth"][stream].copy())
     session.reset()
     near = {"larger_is_nearer": larger_is_nearer}
-    return [FixedRange.of(maps, **near) if maps else RunningRange(**near) for maps in depths]
+    ranges: list[ColourRange] = []
+    for source, maps in zip(sources, depths, strict=True):
+        if source is not None and source.pictures:
+            ranges.append(OwnRange(**near))
+        else:
+            ranges.append(FixedRange.of(maps, **near) if maps else RunningRange(**near))
+    return ranges
 
 
 def _some_pixels(depth: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -21,8 +21,7 @@ from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sessions.base import Device, StepOutputs
 from vmdepth_runtime.sessions.load import load_session
 from vmdepth_runtime.sessions.state_buffers import Snapshot
-
-MIN_SIDE = 14  # pixels; in a smaller frame there is nothing to see
+from vmdepth_runtime.sources.base import MIN_SIDE
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Condition
 from typing import Any
@@ -16,10 +16,11 @@ from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.depth.stream_batch import StreamBatch
 from vmdepth_runtime.encoding.points import PinholeCamera
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.pipeline.checks import check_model, check_size
+from vmdepth_runtime.pipeline.checks import check_model, check_source
 from vmdepth_runtime.pipeline.interrupt import Interruptible
+from vmdepth_runtime.pipeline.jobs import Job
 from vmdepth_runtime.pipeline.reader import FrameReader
-from vmdepth_runtime.pipeline.reporter import Reporter, say
+from vmdepth_runtime.pipeline.reporter import Reporter
 from vmdepth_runtime.pipeline.settings import RunSettings
 from vmdepth_runtime.pipeline.statistics import RunStatistics
 from vmdepth_runtime.pipeline.watchdog import Watchdog
@@ -28,9 +29,8 @@ from vmdepth_runtime.sessions.base import StepSession
 from vmdepth_runtime.sessions.load import load_session
 from vmdepth_runtime.sessions.offline import OfflineSession, load_offline_session
 from vmdepth_runtime.sinks.base import SinkFacts
-from vmdepth_runtime.sinks.open import foretell, needs_range, open_sink
+from vmdepth_runtime.sinks.open import foretell, needs_range, open_picture_sink, open_sink
 from vmdepth_runtime.sources.base import Source
-from vmdepth_runtime.sources.open import open_source
 from vmdepth_runtime.stage_timer import StageTimer
 
 
@@ -59,36 +59,56 @@ class Pipeline:
     watchdog: Watchdog
 
 
-def open_pipeline(settings: RunSettings, outputs: list[tuple[str, ...]], stack: ExitStack) -> Pipeline:
-    """Open and start everything.
+def open_model(settings: RunSettings, jobs: Sequence[Job], stack: ExitStack) -> StepSession:
+    """Load the model of a run.
 
     Args:
         settings: Of the run.
-        outputs: Of each source.
+        jobs: All of the run; with `settings.streams` they go through the model at once.
+        stack: Closes it.
+
+    Raises:
+        InputError: For a model that cannot be run, or not so.
+    """
+    palette(settings.palette)  # raises for one that is none
+    session = _open_offline(settings, jobs) if settings.offline else _open_streaming(settings)
+    stack.callback(session.close)
+    check_model(settings, session.contract, len(jobs) if settings.streams else 1)
+    return session
+
+
+def open_pipeline(
+    settings: RunSettings, session: StepSession, jobs: Sequence[Job], place: tuple[int, int], stack: ExitStack
+) -> Pipeline:
+    """Open and start everything but the model.
+
+    Args:
+        settings: Of the run.
+        session: The model; its states are reset.
+        jobs: Whose sources go through it at once.
+        place: The number of this pipeline, from 1, and how many there will be one after the other.
         stack: Closes what is opened.
 
     Raises:
-        InputError: For a model or a source that is not as it should be; nothing has been written then.
+        InputError: For a source that is not as it should be; nothing has been written then.
         WorkError: For an output that cannot be opened.
     """
-    palette(settings.palette)  # raises for one that is none
-    session = _open_session(settings)
-    stack.callback(session.close)
-    check_model(settings, session.contract)
-    sources = [stack.enter_context(open_source(source, settings.live, waiting=say)) for source in settings.sources]
-    for source in sources:
-        check_size(source)
-    anchoring = _anchoring(settings, session.contract)
-    pairs = zip(sources, outputs, strict=True)
-    sampled = [source if any(map(needs_range, names)) else None for source, names in pairs]
+    sources = [stack.enter_context(job.open(settings)) for job in jobs]
+    for source, job in zip(sources, jobs, strict=True):
+        check_source(source, job.outputs)
+        if source.live and place[1] > 1:
+            raise InputError(f"{source.name}: is live and has no end; give it alone, or --streams")
+    anchoring = None if any(source.pictures for source in sources) else _anchoring(settings, session.contract)
+    pairs = zip(sources, jobs, strict=True)
+    sampled = [source if source.pictures or any(map(needs_range, job.outputs)) else None for source, job in pairs]
     colours = choose_ranges(session, sampled, settings.resize)
     batch = StreamBatch(session, resize=settings.resize, keyframes=anchoring)
     statistics = RunStatistics(len(sources))
-    reporter = stack.enter_context(Reporter(sources, statistics))
+    reporter = stack.enter_context(Reporter(sources, statistics, place))
     reporter.start(batch)
-    _tell_sizes(settings, sources, outputs, reporter)
+    _tell_sizes(settings, sources, jobs, reporter)
     if isinstance(session, OfflineSession):
-        again = stack.enter_context(open_source(settings.sources[0], settings.live))
+        again = stack.enter_context(jobs[0].open(settings))
         session.begin((frame.image, frame.discontinuity) for frame in again)
         if session.remark:
             reporter.say(session.remark)
@@ -97,9 +117,9 @@ def open_pipeline(settings: RunSettings, outputs: list[tuple[str, ...]], stack: 
     readers: list[FrameReader] = []  # filled below: a page asks for its figures while frames come
     status = partial(reporter.status, readers, batch)
     writers: list[Writer] = []
-    for source, names, colour_range in zip(sources, outputs, colours, strict=True):
-        facts = _facts(settings, source, session.contract, colour_range, status)
-        writers.append(_open_writer(settings, source, names, facts, colour_range, session.contract, stack))
+    for source, job, colour_range in zip(sources, jobs, colours, strict=True):
+        facts = replace(_facts(settings, source, session.contract, colour_range, status), colour=job.colour)
+        writers.append(_open_writer(settings, source, job.outputs, facts, colour_range, session.contract, stack))
     for invitation in [sink.invitation for writer in writers for sink in writer.sinks if sink.invitation]:
         reporter.say(invitation)
     changed = Condition()
@@ -114,12 +134,14 @@ def open_pipeline(settings: RunSettings, outputs: list[tuple[str, ...]], stack: 
     return Pipeline(batch, readers, writers, statistics, reporter, interrupt, stepping, watchdog)
 
 
-def _open_session(settings: RunSettings) -> StepSession:
-    if not settings.offline:
-        return load_session(settings.model, settings.threads, settings.device, verify=settings.verify)
-    if len(settings.sources) > 1:
+def _open_streaming(settings: RunSettings) -> StepSession:
+    return load_session(settings.model, settings.threads, settings.device, verify=settings.verify)
+
+
+def _open_offline(settings: RunSettings, jobs: Sequence[Job]) -> StepSession:
+    if len(jobs) > 1:
         raise InputError("--offline: takes one source at a time")
-    with open_source(settings.sources[0], settings.live) as source:  # a look at its size
+    with jobs[0].open(settings) as source:  # a look at its size
         if source.live or not source.seekable:
             raise InputError(f"{source.name}: --offline needs the whole of it, twice; record it to a file first")
         size = source.info.height, source.info.width
@@ -132,13 +154,11 @@ def _anchoring(settings: RunSettings, contract: StepContract) -> KeyframeSetting
     return KeyframeSettings.of(contract.keyframes, **settings.keyframes)
 
 
-def _tell_sizes(
-    settings: RunSettings, sources: list[Source], outputs: list[tuple[str, ...]], reporter: Reporter
-) -> None:
+def _tell_sizes(settings: RunSettings, sources: Sequence[Source], jobs: Sequence[Job], reporter: Reporter) -> None:
     """Tell which outputs will be large. Raises InputError for one that there is no room for."""
-    for source, names in zip(sources, outputs, strict=True):
+    for source, job in zip(sources, jobs, strict=True):
         facts = SinkFacts(source.info, compress=settings.compress)
-        for line in filter(None, (foretell(name, facts) for name in names)):
+        for line in filter(None, (foretell(name, facts) for name in job.outputs)):
             reporter.say(line)
 
 
@@ -151,7 +171,8 @@ def _open_writer(
     contract: StepContract,
     stack: ExitStack,
 ) -> Writer:
-    sinks = [stack.enter_context(open_sink(output, facts)) for output in outputs]
+    opened = open_picture_sink if source.pictures else open_sink
+    sinks = [stack.enter_context(opened(output, facts)) for output in outputs]
     shown = colours if any(sink.wants_colour for sink in sinks) else None
     size = (contract.height, contract.width)
     writer = Writer(source.name, source.info, sinks, shown, settings.resize, size, settings.palette)

@@ -2,72 +2,135 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vmdepth_runtime.atomic_files import check_target
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.stream import MIN_SIDE
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.pipeline.jobs import Job
 from vmdepth_runtime.pipeline.settings import RunSettings
 from vmdepth_runtime.sessions.engine_sidecar import read_sidecar
-from vmdepth_runtime.sinks.open import check_output
+from vmdepth_runtime.sinks.files import NAME, numbered
+from vmdepth_runtime.sinks.files import is_pattern as is_numbered
+from vmdepth_runtime.sinks.open import check_frames, check_output, is_file, is_one_file
 from vmdepth_runtime.sources.base import Source
-from vmdepth_runtime.sources.uri import local_path, short_name
+from vmdepth_runtime.sources.listing import names_of
+from vmdepth_runtime.sources.uri import NETWORK, camera_of, redacted, scheme_of
+
+_LIVE = ("csi", *(scheme for scheme in NETWORK if not scheme.startswith("http")))  # http may be a file
 
 
-def outputs_of(settings: RunSettings) -> list[tuple[str, ...]]:
-    """The outputs of each source."""
-    if not settings.outputs:
-        return [(f"{short_name(source)}.depth.mp4",) for source in settings.sources]
-    return [
-        tuple(output.replace("{}", str(number)) for output in settings.outputs)
-        for number in range(len(settings.sources))
-    ]
-
-
-def check_outputs(settings: RunSettings, outputs: list[tuple[str, ...]]) -> None:
+def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
     """Raise InputError unless all outputs and the report can be written without harm to the sources or each other.
 
-    outputs: those of each source. Touches nothing.
+    Touches nothing.
     """
     has_camera = settings.fov is not None or settings.intrinsics is not None
-    sources = [path for source in settings.sources if (path := local_path(source)) is not None]
-    for of_source in outputs:
-        for output in of_source:
-            check_output(output, sources, has_camera=has_camera)
+    shared = [path for job in jobs if job.listed for path in job.paths]
+    for job in jobs:
+        for output in job.outputs:
+            check_output(output, [*job.paths[:1], *shared], has_camera=has_camera)
+            if job.pictures:
+                _check_pictures(output, job, settings)
     if settings.report is not None:
         check_target(settings.report)
-        for source in sources:
-            check_target(settings.report, source)
-    names = [output for of_source in outputs for output in of_source]
-    names += [str(settings.report)] if settings.report is not None else []
-    paths = [Path(name).resolve() for name in names]
-    for name, path in zip(names, paths, strict=True):
-        if paths.count(path) > 1:
+    _check_clashes(settings, jobs)
+
+
+def _check_pictures(output: str, job: Job, settings: RunSettings) -> None:
+    """Raise InputError where an output has no room for pictures that each stand on their own."""
+    count = len(job.files) if settings.read.frames is None else min(len(job.files), settings.read.frames)
+    if count == 1:
+        return
+    if output == "-" or (is_file(output) and NAME not in output and not is_numbered(Path(output))):
+        ending = Path(output).suffix if is_file(output) and not is_one_file(output) else ".png"
+        instead = f"-o '{Path(output).stem.strip('-') or 'depth'}/{NAME}{ending}' gives each a file of its own"
+        if job.listed:
+            instead += ", --no-images takes them as the frames of one video"
+        raise InputError(f"{output}: {job.source} is {count} pictures, each on its own; {instead}")
+    if settings.intrinsics is not None:
+        raise InputError(f"--intrinsics: {job.source} is {count} pictures, of any size; give --fov DEGREES instead")
+
+
+def _check_clashes(settings: RunSettings, jobs: Sequence[Job]) -> None:
+    """Raise InputError where two outputs, or an output and a source, are the same file."""
+    targets = [(output, path) for job in jobs for output in job.outputs for path in _targets(job, output, settings)]
+    if settings.report is not None:
+        targets.append((str(settings.report), str(settings.report)))
+    folders: dict[str, str] = {}  # as named → as they are: there may be very many files in each
+
+    def real(path: str | Path) -> str:
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder or ".")
+        return os.path.join(folders[folder], name)  # noqa: PTH118 (a hundred thousand times)
+
+    sources = {real(path) for job in jobs for path in (job.files if job.pictures else job.paths)}
+    seen: set[str] = set()
+    for output, path in targets:
+        place = path if scheme_of(path) else real(path)
+        if place in sources:
+            raise InputError(f"{path}: is the source itself; choose another output")
+        if place in seen:
             way_out = "give each its own name"
-            if len(settings.sources) > 1 and settings.outputs.count(name) == 1:
-                way_out = "with several sources put {} where their number goes, as in cam{}.mp4"
-            raise InputError(f"{name}: is named as an output twice; {way_out}")
+            if len(jobs) > 1 and settings.outputs.count(output) <= 1:
+                way_out = "with several sources put {name} or {} where their name or number goes, as in '{name}.mp4'"
+            raise InputError(f"{path}: is named as an output twice; {way_out}")
+        seen.add(place)
 
 
-def check_model(settings: RunSettings, contract: StepContract) -> None:
-    """Raise InputError unless the model takes as many streams as there are sources, and is made for the back end."""
-    model, count = settings.model, len(settings.sources)
+def _targets(job: Job, output: str, settings: RunSettings) -> Iterator[str]:
+    """The files of an output: of pictures one each, else its own name, also where that is a pattern. Another kind of
+    output, such as a page, may be used again by the next source, but not by two at once."""
+    if not is_file(output):
+        yield from [output] if settings.streams or len(set(job.outputs)) < len(job.outputs) else []
+    elif job.pictures and (NAME in output or is_numbered(Path(output))):
+        for index, name in enumerate(names_of(job.files)):
+            target = output.replace(NAME, name)
+            yield str(numbered(Path(target), index)) if is_numbered(Path(output)) else target
+    else:
+        yield output
+
+
+def check_live(jobs: Sequence[Job]) -> None:
+    """Raise InputError where a live source, which has no end, has others after it."""
+    for job in jobs:
+        if len(jobs) > 1 and (camera_of(job.source) or scheme_of(job.source) in _LIVE):
+            raise InputError(
+                f"{redacted(job.source)}: is live and has no end; --streams takes all {len(jobs)} sources at once, by "
+                f"a model made with 'vmdepth-export --streams {len(jobs)}'"
+            )
+
+
+def check_model(settings: RunSettings, contract: StepContract, count: int) -> None:
+    """Raise InputError unless the model takes as many streams at once as there are, and is made for the back end."""
+    model = settings.model
     if contract.streams != count:
+        way_out, at_a_time = f"export it again with '--streams {count}'", ""
+        if not settings.streams and len(settings.sources) > 1:
+            at_a_time = " at a time"
+            if len(settings.sources) == contract.streams:
+                way_out = "--streams takes all sources at once"
         raise InputError(
-            f"{model}: made for {_number(contract.streams, 'stream')} at once, and given {_number(count, 'source')}; "
-            f"export it again with '--streams {count}'"
+            f"{model}: made for {_number(contract.streams, 'stream')} at once, and given {_number(count, 'source')}"
+            f"{at_a_time}; {way_out}"
         )
     backend = read_sidecar(model)[1].target if model.suffix == ".engine" else "onnxruntime"
     if settings.backend not in ("auto", backend):
         raise InputError(f"--backend {settings.backend}: {model} is made for {backend}; 'vmdepth-export' makes others")
 
 
-def check_size(source: Source) -> None:
-    """Raise InputError for frames that are too small for any network."""
+def check_source(source: Source, outputs: Sequence[str]) -> None:
+    """Raise InputError for frames that are too small for any network, and more of them than an output has room for."""
     width, height = source.info.width, source.info.height
     if min(width, height) < MIN_SIDE:
         raise InputError(f"{source.name}: its frames are {width}x{height}; at least {MIN_SIDE}x{MIN_SIDE} is needed")
+    if not source.pictures:
+        for output in outputs:
+            check_frames(output, source.name, source.wanted if source.live else source.info.frames)
 
 
 def _number(count: int, what: str) -> str:

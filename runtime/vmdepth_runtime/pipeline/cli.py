@@ -17,15 +17,16 @@ from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.palettes import PALETTES
 from vmdepth_runtime.pipeline.settings import BACKENDS, RunSettings
-from vmdepth_runtime.sources.settings import LiveSettings
+from vmdepth_runtime.sources.settings import LiveSettings, ReadSettings
 
 
 def _output_help() -> str:
     from vmdepth_runtime.sinks.open import output_help
 
     return (
-        f"Where depth goes; may be given several times. {output_help()}. '{{}}' is the source's number. Default: "
-        "SOURCE's name with .depth.mp4, here."
+        f"Where depth goes; may be given several times. {output_help()}. '{{name}}' is what the source, or the "
+        "picture, is called, '{}' the source's number; an image's name without a number is that of one frame. Default: "
+        "SOURCE's name with .depth.mp4, of pictures .depth.png, here."
     )
 
 
@@ -44,7 +45,7 @@ def _range_help() -> str:
     )
 
 
-@click.command("vmdepth-run", context_settings=defaults_of(RunSettings, LiveSettings, CloudSettings))
+@click.command("vmdepth-run", context_settings=defaults_of(RunSettings, ReadSettings, LiveSettings, CloudSettings))
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("-o", "--output", "outputs", multiple=True, cls=LateHelpOption, late_help=_output_help)
 @click.option("--model", type=click.Path(path_type=Path),
@@ -89,6 +90,17 @@ def _range_help() -> str:
 @click.option("--keyframe-drift", type=float,
               help="Share of the depth that may be off before it is touched.  "
                    f"[{KeyframeSettings.drift:g}]")  # fmt: skip
+@click.option("--start", metavar="FRAME|TIME", show_default=True,
+              help="First frame that is taken: its number, or a time as 12.5s or 1:30. For files.")  # fmt: skip
+@click.option("--frames", type=click.IntRange(min=1), help="How many frames are taken. Default: all.")
+@click.option("--every", type=click.IntRange(min=1), show_default=True, help="One of so many is taken. For files.")
+@click.option("--fps", type=click.FloatRange(0, 1000, min_open=True),
+              help="Of images, and of streams without times. Default: 30; what the stream says.")  # fmt: skip
+@click.option("--images/--no-images", default=None,
+              help="Whether a folder or pattern of images holds pictures, each on its own and of any size, or the "
+                   "frames of one video. Default: pictures where sizes differ.")  # fmt: skip
+@click.option("--streams", is_flag=True,
+              help="All sources at once, through one model made with vmdepth-export --streams.")  # fmt: skip
 @click.option("--retries", type=click.IntRange(min=0),
               help="How often in a row a lost live source is opened again. Default: for ever.")  # fmt: skip
 @click.option("--max-gap", type=click.FloatRange(min=0), show_default=True, metavar="SECONDS",
@@ -100,9 +112,9 @@ def _range_help() -> str:
               help="Check first that the model's file is as it was written.")  # fmt: skip
 @click.option("--report", type=click.Path(path_type=Path), help="Write counts, times and decisions there, as JSON.")
 def command(intrinsics: str | None, **options: Any) -> None:
-    """Depth for every frame of SOURCE: a video, a folder of images, a pattern (frames/%06d.png, 'frames/*.png'), a pipe
-    (/dev/stdin), a camera (0, /dev/video0, csi://0), an address (rtsp://, rtmp://, http://), or "demo", the bundled
-    clip. Several sources go through one model made with vmdepth-export --streams.
+    """Depth for every frame of SOURCE: a video, a picture, a folder of images or of videos, a pattern
+    (frames/%06d.png, 'videos/*.mp4'), a pipe (/dev/stdin), a camera (0, /dev/video0, csi://0), an address (rtsp://,
+    rtmp://, http://), or "demo", the bundled clip. Several are done one after the other.
 
     Every frame of a file is used; of a live source the newest, and a lost one is opened again. Frames that cannot be
     read are skipped and named. An output that exists already is replaced when the new one is complete. Ctrl-C finishes
@@ -110,9 +122,10 @@ def command(intrinsics: str | None, **options: Any) -> None:
     """
     cloud = CloudSettings(**{field.name: options.pop(field.name) for field in fields(CloudSettings)})
     live = LiveSettings(**{field.name: options.pop(field.name) for field in fields(LiveSettings)})
+    read = ReadSettings(**{field.name: options.pop(field.name) for field in fields(ReadSettings)})
     keyframes = {f.name: options.pop(f"keyframe_{f.name}") for f in fields(KeyframeSettings)}
     settings = RunSettings(
-        **options, intrinsics=_parse_intrinsics(intrinsics), keyframes=keyframes, live=live, cloud=cloud
+        **options, intrinsics=_parse_intrinsics(intrinsics), keyframes=keyframes, read=read, live=live, cloud=cloud
     )
 
     from vmdepth_runtime.pipeline.run import run  # ONNX Runtime, PyAV and OpenCV, which bad usage need not wait for

@@ -56,6 +56,9 @@ class FrameReader:
         self._model_size, self._resize = model_size, resize
         self._frames: deque[PreparedFrame] = deque()
         self._stopped = False
+        # Of a live source so many are to come out as were asked for, whatever is dropped.
+        self._wanted = source.wanted
+        source.wanted = None
         self._error: BaseException | None = None
         self._thread = Thread(target=self._run, name=self.timer.name, daemon=True)
         self._thread.start()
@@ -70,6 +73,9 @@ class FrameReader:
         with self.changed:
             if self._frames:
                 taken = self._frames.popleft()
+                if self._wanted is not None:
+                    self._wanted -= 1
+                    self.ended = self._stopped = self._wanted == 0
                 self.changed.notify_all()
                 return taken
             if self._error is not None:
@@ -108,6 +114,8 @@ class FrameReader:
 
     def _hand_over(self, frame: SourceFrame, resized: NDArray[np.uint8]) -> None:
         with self.changed:
+            if self._stopped:
+                return
             if self.source.live:
                 # A discontinuity must not get lost with the frame that said so.
                 discontinuity = any(dropped.frame.discontinuity for dropped in self._frames)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.pipeline.assembly import Pipeline
+from vmdepth_runtime.sources.uri import redacted
 
 
 def make_report(pipeline: Pipeline, resize: Resize, failure: Exception | None) -> dict[str, Any]:
@@ -39,6 +41,38 @@ def make_report(pipeline: Pipeline, resize: Resize, failure: Exception | None) -
         "sources": [_of_source(pipeline, stream) for stream in range(len(readers))],
         "notes": [note for writer in writers for sink in writer.sinks for note in sink.notes],
         "outputs": [sink.name for writer in writers for sink in writer.sinks if sink.frames],
+    }
+
+
+# What the whole of several runs one after the other has the sum or the list of.
+_SUMS = ("stalls", "frames_out", "seconds")
+_LISTS = ("notes", "outputs")
+
+
+def join_reports(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The report of runs one after the other. What is of all together stands where it does in a report of one; each
+    source's entry has under "run" what its own run measured, and what it failed of."""
+    whole: dict[str, Any] = {key: next((r[key] for r in reports if key in r), None) for key in ("model", "backend")}
+    whole["interrupted"] = any(report["interrupted"] for report in reports)
+    whole["failure"] = next((report["failure"] for report in reports if report["failure"]), None)
+    whole |= {key: sum(report.get(key, 0) for report in reports) for key in _SUMS}
+    whole["seconds"] = round(whole["seconds"], 3)
+    whole["fps"] = round(whole["frames_out"] / whole["seconds"], 2) if whole["seconds"] else 0.0
+    whole |= {key: [entry for report in reports for entry in report.get(key, [])] for key in _LISTS}
+    whole["sources"] = [
+        {**source, "run": {key: value for key, value in report.items() if key not in ("model", "backend", "sources")}}
+        for report in reports
+        for source in report["sources"]
+    ]
+    return whole
+
+
+def unread_report(source: str, failure: Exception | None) -> dict[str, Any]:
+    """The part of a joined report that is of a source which gave no frame. source: may hold credentials."""
+    return {
+        "interrupted": False,
+        "failure": None if failure is None else str(failure),
+        "sources": [{"name": redacted(source), "frames_in": 0, "frames_out": 0}],
     }
 
 

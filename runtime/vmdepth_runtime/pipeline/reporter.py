@@ -30,10 +30,12 @@ class Reporter:
     Args:
         sources: Of the run; live ones tell their warnings through it at once.
         statistics: Of the run, which the figures are taken from.
+        place: The number of these sources, from 1, and how many come one after the other.
     """
 
-    def __init__(self, sources: Sequence[Source], statistics: RunStatistics) -> None:
+    def __init__(self, sources: Sequence[Source], statistics: RunStatistics, place: tuple[int, int]) -> None:
         self._sources = sources
+        self._place = place
         self._statistics = statistics
         self._times: deque[float] = deque(maxlen=_RECENT)
         self._line: ProgressLine | None = None
@@ -66,6 +68,8 @@ class Reporter:
         counts = [source.info.frames for source in self._sources]
         total = None if None in counts else sum(count or 0 for count in counts)
         name = ", ".join(source.name for source in self._sources)
+        if self._place[1] > 1:
+            name = f"{self._place[0]}/{self._place[1]} {name}"
         heading = "; ".join([_network(batch), *map(_described, self._sources)])
         self._line = ProgressLine(name, total, "frames", prefix=_PREFIX, heading=heading)
         self._line.start()

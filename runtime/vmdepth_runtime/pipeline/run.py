@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 
 from vmdepth_runtime.atomic_files import write_report
 from vmdepth_runtime.errors import InputError, WorkError
-from vmdepth_runtime.pipeline.assembly import Pipeline, open_pipeline
-from vmdepth_runtime.pipeline.checks import check_outputs, outputs_of
+from vmdepth_runtime.pipeline.assembly import Pipeline, open_model, open_pipeline
+from vmdepth_runtime.pipeline.checks import check_live, check_outputs
+from vmdepth_runtime.pipeline.jobs import Job, plan_jobs
 from vmdepth_runtime.pipeline.loop import run_pipeline
-from vmdepth_runtime.pipeline.report import make_report
-from vmdepth_runtime.pipeline.reporter import Reporter
+from vmdepth_runtime.pipeline.report import join_reports, make_report, unread_report
+from vmdepth_runtime.pipeline.reporter import say
 from vmdepth_runtime.pipeline.settings import RunSettings
+from vmdepth_runtime.sessions.base import StepSession
 
 
 def run(settings: RunSettings) -> dict[str, Any]:
@@ -28,7 +31,9 @@ def run(settings: RunSettings) -> dict[str, Any]:
     report["frames_out"]
     ```
 
-    While it runs, Ctrl-C and SIGTERM end the sources, so what was done is finished: `report["interrupted"]`.
+    Several sources go one after the other through one model, each with its states anew: one that cannot be read, or
+    whose output cannot be written, is told, and the others are done. While it runs, Ctrl-C and SIGTERM end the sources,
+    so what was done is finished: `report["interrupted"]`.
 
     Args:
         settings: What is streamed where, and how.
@@ -38,19 +43,75 @@ def run(settings: RunSettings) -> dict[str, Any]:
 
     Raises:
         InputError: For bad input, before anything is written; a source may turn out bad later.
-        WorkError: When an output cannot be written, or the run broke off. What was done is kept, the report written.
+        WorkError: When an output cannot be written, a run broke off, or some of several sources or pictures failed.
+            What was done is kept, the report written.
     """
-    outputs = outputs_of(settings)
-    check_outputs(settings, outputs)
+    jobs, remarks = plan_jobs(settings)
+    check_outputs(settings, jobs)
+    together = [jobs] if settings.streams else [[job] for job in jobs]
+    if len(together) > 1:
+        check_live(jobs)
     with ExitStack() as stack:
-        pipeline = open_pipeline(settings, outputs, stack)
+        session = open_model(settings, jobs, stack)
+        for line in remarks:
+            say(line)
+        if len(together) == 1:
+            report, failure = _run_jobs(settings, session, jobs, (1, 1))
+        else:
+            report, failure = _run_queue(settings, session, jobs)
+    _keep_report(report, settings.report, failure)
+    if failure is not None:
+        raise failure
+    return report
+
+
+_Outcome = tuple[dict[str, Any], InputError | WorkError | None]  # a report, and what went wrong
+
+
+def _run_queue(settings: RunSettings, session: StepSession, jobs: Sequence[Job]) -> _Outcome:
+    """One job after the other, until an interrupt comes. What goes wrong with one is told at once."""
+    reports: list[dict[str, Any]] = []
+    failures: list[InputError | WorkError] = []
+    for number, job in enumerate(jobs, 1):
+        try:
+            report, failure = _run_jobs(settings, session, [job], (number, len(jobs)))
+        except (InputError, WorkError) as error:
+            report, failure = unread_report(job.source, error), error
+        except KeyboardInterrupt:  # between two
+            report, failure = {**unread_report(job.source, None), "interrupted": True}, None
+        reports.append(report)
+        if failure is not None:
+            failures.append(failure)
+            say(str(failure))
+        if report["interrupted"]:
+            return join_reports(reports), None
+    whole = join_reports(reports)
+    if not failures:
+        return whole, None
+    line = f"{len(failures)} of {len(jobs)} sources failed, as told above; what was done of the others is kept"
+    nothing = all(isinstance(failure, InputError) for failure in failures) and len(failures) == len(jobs)
+    return whole, InputError(f"none of the {len(jobs)} sources can be read") if nothing else WorkError(line)
+
+
+def _run_jobs(settings: RunSettings, session: StepSession, jobs: Sequence[Job], place: tuple[int, int]) -> _Outcome:
+    """Jobs whose sources go through the model at once. Raises InputError and WorkError of what cannot be opened."""
+    with ExitStack() as stack:
+        pipeline = open_pipeline(settings, session, jobs, place, stack)
         failure = _stream(pipeline, strict=settings.strict)
         report = make_report(pipeline, settings.resize, failure)
-        _keep_report(report, settings.report, failure, pipeline.reporter)
-        if failure is not None:
-            raise failure
-        pipeline.reporter.finish(report)
-    return report
+        if failure is None:
+            pipeline.reporter.finish(report)
+            failure = _missing_pictures(pipeline)
+    return report, failure
+
+
+def _missing_pictures(pipeline: Pipeline) -> WorkError | None:
+    """Of pictures each is a file of its own: one that is not there is a failure, whatever became of the others."""
+    for source in (reader.source for reader in pipeline.readers):
+        if source.pictures and source.skipped_count:
+            line = f"{source.name}: {source.skipped_count} of {source.info.frames} pictures could not be read"
+            return WorkError(f"{line}, as told above; the others are done")
+    return None
 
 
 def _stream(pipeline: Pipeline, *, strict: bool) -> InputError | WorkError | None:
@@ -92,7 +153,7 @@ def _broken_off(error: Exception) -> WorkError:
     return failure
 
 
-def _keep_report(report: dict[str, Any], path: Path | None, failure: Exception | None, reporter: Reporter) -> None:
+def _keep_report(report: dict[str, Any], path: Path | None, failure: Exception | None) -> None:
     if path is None:
         return
     try:
@@ -100,4 +161,4 @@ def _keep_report(report: dict[str, Any], path: Path | None, failure: Exception |
     except WorkError as error:
         if failure is None:
             raise
-        reporter.say(str(error))  # the failure comes first
+        say(str(error))  # the failure comes first

@@ -11,7 +11,7 @@ from vmdepth_runtime import bundled
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.palettes import PALETTE
-from vmdepth_runtime.sources.settings import LiveSettings
+from vmdepth_runtime.sources.settings import LiveSettings, ReadSettings
 
 if TYPE_CHECKING:
     from vmdepth_runtime.sessions.base import Device
@@ -24,9 +24,10 @@ class RunSettings:
     """Settings of one run. Its defaults are those of the command.
 
     Attributes:
-        sources: What `open_source` takes, one for each stream of the model.
-        outputs: What `open_sink` takes; "{}" in a name is the number of the source. None at all means
-            `<source>.depth.mp4` in the current folder.
+        sources: What `open_source` takes, folders of videos, and patterns of them: one after the other.
+        outputs: What `open_sink` takes; "{name}" in a name is what the source is called, or a picture, and "{}" the
+            number of the source, from 0. None at all means, in the current folder, `<name>.depth.mp4`, of a picture
+            `<name>.depth.png` and of a folder of them `<folder>.depth/<name>.png`, in colours.
         model: A step graph or an engine; with `offline` a checkpoint.
         offline: Go over the whole video with a network that sees the future, too.
         backend: What has to run the model; "auto" is what it is made for.
@@ -42,6 +43,8 @@ class RunSettings:
         compress: Archives are compressed.
         anchored: Whether states and scale go back to a key frame's where a place is seen again.
         keyframes: Fields of `KeyframeSettings` that differ from the model's own; one that is None does not.
+        streams: All sources are taken at once, one for each stream of the model.
+        read: Which frames are taken, and what a folder of images is.
         live: How live sources are held on to; its `stall` is also when a stage of the pipeline counts as stalled.
         strict: Stop when the network gives what is not finite.
         verify: Compare the model's file with its digest before it runs.
@@ -65,6 +68,8 @@ class RunSettings:
     compress: bool = False
     anchored: bool = True
     keyframes: Mapping[str, float | None] = field(default_factory=dict)
+    streams: bool = False
+    read: ReadSettings = field(default_factory=ReadSettings)
     live: LiveSettings = field(default_factory=LiveSettings)
     strict: bool = False
     verify: bool = True

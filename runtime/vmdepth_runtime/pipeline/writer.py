@@ -178,6 +178,9 @@ class Writer:
 
     def _write(self, frame: SourceFrame, kept: _Kept) -> None:
         depth = kept.depth
+        if self._depth.shape != frame.image.shape[:2]:  # pictures have each their own size
+            self._depth = np.empty(frame.image.shape[:2], np.float32)
+            self._picture = np.zeros(frame.image.shape, np.uint8)
         self._bring_back(depth, self._depth)
         if self._colours is not None:
             if np.isfinite(depth.flat[0]):  # where the network fails, all of it is NaN

@@ -87,7 +87,7 @@ class Sink(ABC):
     needs_camera: ClassVar[bool] = False
     needs_range: ClassVar[bool] = False
     wants_colour: bool = False
-    draws: ClassVar[tuple[str, ...]] = ()
+    draws: tuple[str, ...] = ()
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         self.name = str(target)

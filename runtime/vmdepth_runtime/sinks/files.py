@@ -1,4 +1,4 @@
-"""Outputs that are files: one for all frames, or one per frame."""
+"""Outputs that are files: one for all frames, or one per frame; and how those are named."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,9 +17,11 @@ from vmdepth_runtime.atomic_files import check_target, part_name, write_whole
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sinks.base import Sink, SinkFacts, writing
 from vmdepth_runtime.sources.base import SourceFrame
+from vmdepth_runtime.sources.listing import would_read
 from vmdepth_runtime.sources.uri import scheme_of
 
 _NUMBER = re.compile(r"%0?\d*d")
+NAME = "{name}"  # stands in a target for what the source, or a picture, is called
 
 
 class FileSink(Sink):
@@ -41,13 +44,16 @@ class FileSink(Sink):
 
 
 class OneFileSink(FileSink):
-    """One file. `close` gives it its name, in place of what was there; `abort` leaves nothing behind, as does a sink
-    that was given no frame. Where it cannot be finished, what can be read of it is kept under another name."""
+    """One file, in a folder that is made where it is not there. `close` gives it its name, in place of what was there;
+    `abort` leaves nothing behind, as does a sink that was given no frame. Where it cannot be finished, what can be read
+    of it is kept under another name."""
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         super().__init__(target, facts)
         self._part = part_name(self.path)
         self._open = True
+        self._made_folder = not self.path.parent.exists()
+        self.path.parent.mkdir(exist_ok=True)
 
     @classmethod
     def check(cls, target: str, sources: Sequence[Path], *, has_camera: bool) -> None:
@@ -55,9 +61,10 @@ class OneFileSink(FileSink):
         if is_pattern(path):
             raise InputError(f"{target}: {cls.ending} is one file for all frames; leave out the number")
         super().check(target, sources, has_camera=has_camera)
-        check_target(path)
+        _check_place(path)
         for source in sources:
-            check_target(path, source)
+            if path.parent.is_dir():
+                check_target(path, source)
 
     def close(self) -> None:
         if not self._open:
@@ -89,6 +96,9 @@ class OneFileSink(FileSink):
             self._open = False
             self._drop()
             self._part.unlink(missing_ok=True)
+            if self._made_folder:
+                with suppress(OSError):  # others may have put something there
+                    self.path.parent.rmdir()
 
     def _salvage(self) -> Path:
         """Keep what is there, though it could not be finished, where nobody takes it for the whole."""
@@ -105,7 +115,8 @@ class OneFileSink(FileSink):
 
 
 class PerFrameSink(FileSink):
-    """A file per frame, in a folder that is made where it is not there; each file appears whole."""
+    """A file per frame, in a folder that is made where it is not there; each file appears whole. A target without a
+    number is the file of the only frame."""
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         super().__init__(target, facts)
@@ -114,27 +125,60 @@ class PerFrameSink(FileSink):
     @classmethod
     def check(cls, target: str, sources: Sequence[Path], *, has_camera: bool) -> None:
         path = Path(target)
-        if not is_pattern(path):
-            name = f"{path.stem}/%06d{cls.ending}"
-            raise InputError(f"{target}: {cls.ending} is one file per frame; give it a number, as in {name}")
+        if len(_NUMBER.findall(path.name)) > 1:
+            raise InputError(f"{target}: has more than one place for the frame's number; leave one")
         super().check(target, sources, has_camera=has_camera)
-        folder = path.parent if os.path.exists(path.parent) else path.parent.parent  # noqa: PTH110 (which never raises)
-        if not os.path.isdir(folder):  # noqa: PTH112 (which never raises)
-            raise InputError(f"{target}: the folder {folder} is not there; make it first")
-        check_target(folder / "depth")
+        _check_place(path)
+        examples = [numbered(path, number) for number in (0, 10**6)]
         for source in sources:
-            if path.parent.resolve() in (source.resolve(), source.parent.resolve()):
+            if any(would_read(source, example) for example in examples) or _may_be(path, source):
                 raise InputError(f"{target}: would be written among the source's own files; choose another folder")
 
     def close(self) -> None:
         return
 
     def _write(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> None:
+        if self.frames and not is_pattern(self.path):
+            raise WorkError(f"{self.path}: is one file, and a second frame came; {_instead(self.path)}")
         write_whole(numbered(self.path, frame.index), self._encoded(frame, depth))
 
     @abstractmethod
     def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32]) -> bytes | memoryview:
         """The content of a frame's file. depth: float32 `[H, W]`, all NaN where there is none."""
+
+
+def check_one_frame(target: str, source: str, frames: int | None) -> None:
+    """Raise InputError where a source gives more frames than a target without a number has room for.
+
+    target: of a `PerFrameSink`. source: its name, for people. frames: how many it gives; None: nobody knows.
+    """
+    path = Path(target)
+    if not is_pattern(path) and frames != 1:
+        several = "an unknown number of" if frames is None else str(frames)
+        raise InputError(f"{target}: is one file, and {source} has {several} frames; {_instead(path)}")
+
+
+def _instead(path: Path) -> str:
+    return f"-o '{path.with_name(path.stem) / f'%06d{path.suffix}'}' is one per frame, --frames 1 takes one"
+
+
+def _check_place(path: Path) -> None:
+    """Raise InputError unless files can be put where `path` is, in a folder that may have to be made."""
+    parent = path.parent
+    if os.path.exists(parent):  # noqa: PTH110 (which never raises)
+        check_target(path)
+    elif not os.path.isdir(parent.parent):  # noqa: PTH112 (which never raises)
+        raise InputError(f"{path}: the folder {parent.parent} is not there; make it first")
+    else:
+        check_target(parent)
+
+
+def _may_be(path: Path, source: Path) -> bool:
+    """Whether a number makes the name of a source's file."""
+    before, _, after = _NUMBER.sub("\0", path.name).partition("\0")
+    middle = r"\d+" if is_pattern(path) else ""
+    named = re.fullmatch(f"{re.escape(before)}{middle}{re.escape(after)}", source.name)
+    return named is not None and path.parent.resolve() == source.parent.resolve()
 
 
 def is_pattern(path: Path) -> bool:
@@ -148,7 +192,8 @@ def numbered(path: Path, number: int) -> Path:
 
 
 def depth_sidecar(path: Path) -> Path:
-    """The file beside those of a pattern that says what they hold: "depth" for the number, and JSON."""
+    """The file beside those of a pattern that says what they hold: "depth" for the number, and JSON; beside a file
+    without a number its own name."""
     return path.with_name(_NUMBER.sub("depth", path.name)).with_suffix(".json")
 
 

@@ -11,7 +11,8 @@ from pkgutil import iter_modules
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sinks import formats
 from vmdepth_runtime.sinks.base import Sink, SinkFacts, writing
-from vmdepth_runtime.sinks.files import FileSink, OneFileSink, PerFrameSink
+from vmdepth_runtime.sinks.files import FileSink, OneFileSink, PerFrameSink, check_one_frame
+from vmdepth_runtime.sinks.pictures import PictureSink
 from vmdepth_runtime.sources.uri import scheme_of
 
 
@@ -46,6 +47,25 @@ def check_output(target: str, sources: Sequence[Path] = (), *, has_camera: bool 
         InputError: there is no sink for the target, or it cannot be opened there; says what to do.
     """
     _kind_of(target).check(target, sources, has_camera=has_camera)
+
+
+def check_frames(target: str, source: str, frames: int | None) -> None:
+    """Raise InputError where a source has more frames than an output has room for.
+
+    target: as `-o` takes it. source: its name, for people. frames: how many it gives; None: nobody knows.
+    """
+    if issubclass(_kind_of(target), PerFrameSink):
+        check_one_frame(target, source, frames)
+
+
+def is_file(target: str) -> bool:
+    """Whether an output is a file, or several."""
+    return issubclass(_kind_of(target), FileSink)
+
+
+def is_one_file(target: str) -> bool:
+    """Whether an output is one file for all frames, which have one size then."""
+    return issubclass(_kind_of(target), OneFileSink)
 
 
 def needs_range(target: str) -> bool:
@@ -96,6 +116,15 @@ def open_sink(target: str | Path, facts: SinkFacts) -> Sink:
     kind = _kind_of(str(target))
     with writing(target):
         return kind(target, facts)
+
+
+def open_picture_sink(target: str, facts: SinkFacts) -> Sink:
+    """Open an output for pictures that each stand on their own: of files one for each picture; another kind is opened
+    as ever. Arguments and errors as of `open_sink`."""
+    kind = _kind_of(target)
+    if not issubclass(kind, FileSink):
+        return open_sink(target, facts)
+    return PictureSink(target, facts, kind)
 
 
 def output_help() -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.stage_timer import StageTimer
 
+MIN_SIDE = 14  # pixels; in a smaller frame there is nothing to see
 _KEPT = 1000  # warnings and skipped frames that are told one by one: a camera may run for weeks
 
 
@@ -33,8 +34,11 @@ class SourceFrame:
         index: its place in the source, counting skipped frames too.
         time: seconds after the first frame, as the source says.
         image: uint8 `[H, W, 3]` RGB, contiguous, upright.
-        discontinuity: it does not continue the frames before (a gap, another size): the stream's states restart.
+        discontinuity: it does not continue the frames before (a gap, another size, a picture on its own): the stream's
+            states restart.
         arrived: `perf_counter` when it was in memory.
+        name: of a picture on its own, what its outputs are named after, unlike that of any other of its source; of
+            other frames empty.
     """
 
     index: int
@@ -42,11 +46,12 @@ class SourceFrame:
     image: NDArray[np.uint8]
     discontinuity: bool = False
     arrived: float = field(default_factory=perf_counter, compare=False)
+    name: str = ""
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is known of a source before it is read.
+    """What is known of a source before it is read, or of those frames of it that are taken.
 
     ```python
     from fractions import Fraction
@@ -61,6 +66,8 @@ class VideoInfo:
         frames: how many the source promises; None when it does not say.
         fps: nominal frames per second.
         time_base: seconds; every frame time is a multiple of it.
+        begin: time of the first frame in seconds, where frames before it are left out as was asked for. A video of
+            what is taken begins there.
     """
 
     width: int
@@ -68,6 +75,7 @@ class VideoInfo:
     frames: int | None
     fps: float
     time_base: Fraction
+    begin: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,7 @@ class Skipped:
 
 
 class Source(ABC):
-    """Frames in order, once. All have the size that `info` says.
+    """Frames in order, once. All have the size that `info` says, unless they are `pictures`.
 
     Args:
         name: of the source, safe to print.
@@ -97,7 +105,9 @@ class Source(ABC):
     Attributes:
         name: likewise.
         live: whether frames come by themselves, and are lost if nobody takes them.
-        info: known once the source is open.
+        pictures: whether each frame stands on its own: of any size, with a name, and a discontinuity.
+        wanted: of a live source, how many frames it gives at most; None: no limit. Who drops some counts by himself.
+        info: known once the source is open; of pictures it is the first one's.
         skipped: the first thousand frames left out.
         skipped_count: how many were left out.
         warnings: what else went wrong, a line each, the first thousand.
@@ -111,6 +121,8 @@ class Source(ABC):
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.pictures = False
+        self.wanted: int | None = None
         self.info: VideoInfo  # known once the first frame has been read
         self.skipped: list[Skipped] = []
         self.skipped_count = 0
@@ -131,13 +143,13 @@ class Source(ABC):
         """The frames that can be read; what is wrong with the others goes to `skipped` and `warnings`."""
 
     def sample(self, count: int) -> list[NDArray[np.uint8]]:
-        """Look at frames spread evenly over the whole source, without disturbing the iteration.
+        """Look at frames spread evenly over what is taken of the source, without disturbing the iteration.
 
         Args:
             count: how many.
 
         Returns:
-            uint8 `[H, W, 3]` RGB each. Fewer where some cannot be read; none when the source is not seekable.
+            uint8 `[H, W, 3]` RGB each. Fewer where some cannot be read; none of pictures and of what is not seekable.
         """
         return []
 

@@ -23,13 +23,17 @@ class RgbConverter:
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
 
-    def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+    def __call__(self, frame: av.VideoFrame, *, turn: bool = True) -> NDArray[np.uint8]:
         """Convert a frame of any pixel format, gray to three equal channels.
 
+        Args:
+            frame: as decoded.
+            turn: turn it upright, as the file says; else it is left as it is stored.
+
         Returns:
-            uint8 `[H, W, 3]` RGB, contiguous, turned upright.
+            uint8 `[H, W, 3]` RGB, contiguous.
         """
         image = self._reformatter.reformat(frame, format="rgb24").to_ndarray()
-        turn = _TURNS.get(round(frame.rotation))
-        upright = image if turn is None else cv2.rotate(image, turn)
+        how = _TURNS.get(round(frame.rotation)) if turn else None
+        upright = image if how is None else cv2.rotate(image, how)
         return np.ascontiguousarray(upright, np.uint8)  # drops row padding, where the width made some necessary

@@ -1,121 +1,132 @@
-"""A folder of images as a source."""
+"""Image files as a source: the frames of one video, or pictures that have nothing to do with each other."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from fnmatch import fnmatch
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.sources.base import Source, SourceFrame, VideoInfo
+from vmdepth_runtime.sources.base import MIN_SIDE, Source, SourceFrame, VideoInfo
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
-from vmdepth_runtime.sources.image_file import load_image
+from vmdepth_runtime.sources.image_file import differing, load_image
+from vmdepth_runtime.sources.listing import names_of
+from vmdepth_runtime.sources.ranges.selection import Selection
+from vmdepth_runtime.sources.settings import ReadSettings
 
-FOLDER_FPS = 30  # image files carry no times
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+FOLDER_FPS = 30.0  # image files carry no times
+_LOOKS = 1000  # headers that are read to see whether sizes differ: a tenth of a second, however many files there are
+
+
+def are_pictures(files: Sequence[Path], images: bool | None) -> bool:
+    """Whether several image files are pictures, each on its own, rather than the frames of one video.
+
+    images: what was asked for; None: they are where their sizes differ, as far as their headers are looked at, and
+        where there is only one.
+    """
+    if images is not None:
+        return images
+    return len(files) == 1 or differing(files, _LOOKS) is not None
 
 
 class FolderSource(Source):
-    """The images of one folder, in natural order (frame 2 before frame 10), 30 to the second.
+    """Image files, in the order given.
 
-    The first one that can be read sets the size; an image of another size is skipped, as the states of one size cannot
-    go on with another.
+    As frames of a video they have one size, the first one's: one of another size is scaled to it, and the stream starts
+    anew there and after it. As pictures each has its own size and name, and is a discontinuity.
 
     Args:
-        path: the folder, or the pattern.
-        files: those of a pattern, in order; None: all of the folder.
+        path: the folder or pattern they are of, or the only one.
+        files: the image files.
+        pictures: whether each stands on its own.
+        read: which are taken, and how many are a second.
 
     Raises:
         InputError: there is none that can be read.
     """
 
-    def __init__(self, path: Path, files: list[Path] | None = None) -> None:
+    def __init__(self, path: Path, files: Sequence[Path], *, pictures: bool, read: ReadSettings) -> None:
         super().__init__(path.name)
-        self._files = _images_in(path) if files is None else files
+        self.pictures = pictures
+        self._files = files
+        self._names = names_of(files) if pictures else [""] * len(files)
+        self._fps = read.fps or FOLDER_FPS
+        selection = Selection(read)
+        selection.starts_at(self._fps)
+        self._places = selection.places(len(files))
+        if not self._places:
+            raise selection.beyond(str(path), len(files), len(files) / self._fps)
+        self._scaled = 0
         self._to_rgb = RgbConverter()
         self._ahead = self._read()
         first = next(self._ahead, None)
         if first is None:
             reason = self.skipped[0]
-            raise InputError(f"{path}: none of its {len(self._files)} images can be read, the first: {reason}")
+            alone = f"{path}: {reason.reason}; give another picture"
+            several = f"{path}: none of its {len(self._places)} images can be read, the first: {reason}"
+            raise InputError(alone if [path] == list(files) else several)
         self._first = first
 
     @property
     def seekable(self) -> bool:
-        return True
+        return not self.pictures
 
     def __iter__(self) -> Iterator[SourceFrame]:
         yield self._first
         yield from self._ahead
 
     def sample(self, count: int) -> list[NDArray[np.uint8]]:
-        total = len(self._files)
+        if self.pictures:
+            return []
+        total = len(self._places)
         images = []
-        for index in sorted({(2 * k + 1) * total // (2 * count) for k in range(count)}):
-            image = load_image(self._files[index], self._to_rgb)
+        for number in sorted({(2 * k + 1) * total // (2 * count) for k in range(count)}):
+            image = load_image(self._files[self._places[number]], self._to_rgb)
             if not isinstance(image, str) and image.shape == self._first.image.shape:
                 images.append(image)
         return images
 
     def _read(self) -> Iterator[SourceFrame]:
-        for index, file in enumerate(self._files):
+        before: tuple[int, ...] | None = None
+        for index in self._places:
+            file = self._files[index]
             image = load_image(file, self._to_rgb)
             if isinstance(image, str):
                 self._skip(index, file.name, image)
                 continue
-            if not hasattr(self, "info"):
-                height, width = image.shape[:2]
-                self.info = VideoInfo(width, height, len(self._files), float(FOLDER_FPS), Fraction(1, FOLDER_FPS))
-            height, width = image.shape[:2]
-            if (width, height) != (self.info.width, self.info.height):
-                self._skip(
-                    index, file.name, f"is {width}x{height}, the first frame was {self.info.width}x{self.info.height}"
-                )
+            size = image.shape[:2]
+            if self.pictures and min(size) < MIN_SIDE:
+                self._skip(index, file.name, f"is {size[1]}x{size[0]}, at least {MIN_SIDE}x{MIN_SIDE} is needed")
                 continue
-            yield SourceFrame(index, index / FOLDER_FPS, image)
+            if not hasattr(self, "info"):
+                time_base = 1 / Fraction(self._fps).limit_denominator(100_000)
+                fps = self._fps / self._places.step
+                begin = float(index * time_base) if self._places.start else 0.0
+                self.info = VideoInfo(size[1], size[0], len(self._places), fps, time_base, begin)
+            changed, before = before not in (None, size), size
+            yield SourceFrame(
+                index,
+                index / self._fps,
+                image if self.pictures else self._at_first_size(image, file),
+                discontinuity=self.pictures or changed,
+                name=self._names[index],
+            )
+        if self._scaled > 1:
+            self._warn(f"{self.name}: {self._scaled} images in all were scaled")
 
-
-def files_of_pattern(pattern: Path) -> list[Path] | None:
-    """The files that "frames/*.png" or "frames/%06d.png" mean, in natural order; None where it is no pattern.
-
-    Raises:
-        InputError: no file is meant by it.
-    """
-    number = re.search(r"%(0?)(\d*)d", pattern.name)
-    if number is None and not any(c in pattern.name for c in "*?["):
-        return None
-    try:
-        names = [entry.name for entry in pattern.parent.iterdir() if entry.is_file()]
-    except OSError:
-        names = []
-    if number is not None:
-        width = f"{{{number[2]},}}" if number[1] and number[2] else "+"
-        before, after = (re.escape(part) for part in re.split(r"%0?\d*d", pattern.name, maxsplit=1))
-        names = [name for name in names if re.fullmatch(f"{before}\\d{width}{after}", name)]
-    else:
-        names = [name for name in names if fnmatch(name, pattern.name)]
-    if not names:
-        raise InputError(f"{pattern}: there is no such file; check the pattern")
-    return [pattern.parent / name for name in sorted(names, key=natural)]
-
-
-def _images_in(folder: Path) -> list[Path]:
-    try:
-        names = sorted((entry.name for entry in folder.iterdir() if entry.is_file()), key=natural)
-    except OSError as error:
-        raise InputError(f"{folder}: the folder cannot be read ({error.strerror}); check its permissions") from None
-    images = [folder / n for n in names if n.lower().endswith(IMAGE_ENDINGS) and not n.startswith(".")]
-    if not images:
-        what = f"none of its {len(names)} files is an image" if names else "the folder is empty"
-        raise InputError(f"{folder}: {what}; give a folder with {', '.join(IMAGE_ENDINGS)} files")
-    return images
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """Sorting key of a file's name by the numbers in it: frame 2 before frame 10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    def _at_first_size(self, image: NDArray[np.uint8], file: Path) -> NDArray[np.uint8]:
+        height, width = image.shape[:2]
+        wanted = (self.info.width, self.info.height)
+        if (width, height) == wanted:
+            return image
+        self._scaled += 1
+        if self._scaled == 1:
+            self._warn(
+                f"{self.name}: {file.name} is {width}x{height}, the first image {wanted[0]}x{wanted[1]}: scaled to it, "
+                "the stream starts anew; --images takes each picture on its own, at its own size"
+            )
+        return np.asarray(cv2.resize(image, wanted, interpolation=cv2.INTER_AREA), np.uint8)

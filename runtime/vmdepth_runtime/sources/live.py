@@ -70,7 +70,7 @@ class LiveSource(Source):
         image, _ = self._at_one_size(self._ahead)
         yield SourceFrame(0, 0.0, image, arrived=self._begin)
         index, last = 0, time.perf_counter()  # what else took time since it was opened is no gap
-        while (picture := self._next()) is not None:
+        while (self.wanted is None or index + 1 < self.wanted) and (picture := self._next()) is not None:
             now = time.perf_counter()
             image, changed = self._at_one_size(picture)
             index += 1

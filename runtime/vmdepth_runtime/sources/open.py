@@ -5,23 +5,29 @@ from __future__ import annotations
 import stat
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from vmdepth_runtime import bundled
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.base import Source
-from vmdepth_runtime.sources.folder import FolderSource, files_of_pattern
+from vmdepth_runtime.sources.folder import FolderSource, are_pictures
+from vmdepth_runtime.sources.listing import is_pattern, is_picture, list_files
 from vmdepth_runtime.sources.live import WAITS, LiveSource
 from vmdepth_runtime.sources.live_readers import ContainerReader, GstreamerReader, open_address, open_device
 from vmdepth_runtime.sources.refusals import NoAnswerError
-from vmdepth_runtime.sources.settings import LiveSettings
+from vmdepth_runtime.sources.settings import LiveSettings, ReadSettings
 from vmdepth_runtime.sources.uri import NETWORK, camera_of, redacted, scheme_of
 from vmdepth_runtime.sources.video import VideoSource
 
 
 def open_source(
-    source: str | Path, live: LiveSettings | None = None, *, waiting: Callable[[str], None] | None = None
+    source: str | Path,
+    live: LiveSettings | None = None,
+    *,
+    read: ReadSettings | None = None,
+    waiting: Callable[[str], None] | None = None,
 ) -> Source:
     """Open a source and read its first frame.
 
@@ -36,10 +42,11 @@ def open_source(
     ```
 
     Args:
-        source: a video file, a folder of images, a pattern of image files ("frames/*.png", "frames/%06d.png"), a pipe
-            such as /dev/stdin; a camera ("0", "/dev/video0", "v4l2:///dev/video0", "csi://0"); a network stream (rtsp,
-            rtmp, http); "demo" is the bundled clip.
+        source: a video file, a picture, a folder of images, a pattern of image files ("frames/*.png",
+            "frames/%06d.png"), a pipe such as /dev/stdin; a camera ("0", "/dev/video0", "v4l2:///dev/video0",
+            "csi://0"); a network stream (rtsp, rtmp, http); "demo" is the bundled clip.
         live: how a camera or network stream is held on to; None: the defaults of `LiveSettings`.
+        read: which frames are taken, and what a folder of images is; None: the defaults of `ReadSettings`.
         waiting: gets a line for each reason why a camera, or a stream by rtsp or rtmp, does not answer yet; it is then
             tried again, as often as `live` says. None: it is an error at once.
 
@@ -49,11 +56,11 @@ def open_source(
     Raises:
         InputError: nothing can be read from it; names the source, without credentials, and what to do.
     """
-    uri, settings = str(source), live or LiveSettings()
+    uri, settings, read = str(source), live or LiveSettings(), read or ReadSettings()
     attempts, told = 0, ""
     while True:
         try:
-            return _open(uri, settings)
+            return _open(uri, settings, read)
         except NoAnswerError as error:
             if waiting is None:
                 raise
@@ -67,35 +74,44 @@ def open_source(
         attempts += 1
 
 
-def _open(uri: str, settings: LiveSettings) -> Source:
+def _open(uri: str, settings: LiveSettings, read: ReadSettings) -> Source:
     scheme, device = scheme_of(uri), camera_of(uri)
+    if device is not None or scheme == "csi":
+        _refuse_range(uri, read)
     if scheme in NETWORK:
-        return _open_network(uri, settings)
+        return _open_network(uri, settings, read)
     if device is not None:
         reopen = partial(open_device, device, uri, settings.stall)
-        return LiveSource(uri, reopen, settings, first=reopen())
+        return _limited(LiveSource(uri, reopen, settings, first=reopen()), read)
     if scheme == "csi":
-        return _open_csi(uri, settings)
+        return _limited(_open_csi(uri, settings), read)
     if scheme is not None and scheme != "file":
         known = ", ".join(f"{name}://" for name in (*NETWORK, "v4l2", "csi", "file"))
         raise InputError(f"{redacted(uri)}: unknown scheme '{scheme}://'; there are {known}, and plain paths")
-    return _open_path(bundled.CLIP if uri == "demo" else Path(uri.removeprefix("file://")))
+    return _open_path(bundled.CLIP if uri == "demo" else Path(uri.removeprefix("file://")), read)
 
 
-def _open_network(uri: str, settings: LiveSettings) -> Source:
+def _open_network(uri: str, settings: LiveSettings, read: ReadSettings) -> Source:
     """Live, unless it is a file on a web server, which says how long it is."""
     container, stream = open_address(uri, settings.stall)
     if scheme_of(uri) in ("http", "https") and container.duration:
         reopen = partial(open_address, uri, settings.stall)
         return VideoSource(
-            Path(redacted(uri)), seekable=True, address=redacted(uri), reopen=reopen, opened=(container, stream)
+            Path(redacted(uri)),
+            seekable=True,
+            address=redacted(uri),
+            reopen=reopen,
+            opened=(container, stream),
+            read=read,
         )
-    return LiveSource(
+    _refuse_range(uri, read)
+    live = LiveSource(
         uri,
         lambda: ContainerReader(*open_address(uri, settings.stall), settings.stall),
         settings,
         first=ContainerReader(container, stream, settings.stall),
     )
+    return _limited(live, read)
 
 
 def _open_csi(uri: str, settings: LiveSettings) -> Source:
@@ -106,19 +122,49 @@ def _open_csi(uri: str, settings: LiveSettings) -> Source:
     return LiveSource(uri, reopen, settings, first=reopen())
 
 
-def _open_path(path: Path) -> Source:
+def _refuse_range(uri: str, read: ReadSettings) -> None:
+    """A live source is taken as it comes."""
+    for option, value, default in (("start", read.start, "0"), ("every", read.every, 1), ("fps", read.fps, None)):
+        if str(value) != str(default):
+            raise InputError(
+                f"{redacted(uri)}: is live, and --{option} is for files; --frames {read.frames or 100} works"
+            )
+
+
+def _limited(live: Source, read: ReadSettings) -> Source:
+    live.wanted = read.frames
+    live.info = replace(live.info, frames=read.frames)
+    return live
+
+
+def _open_path(path: Path, read: ReadSettings) -> Source:
     """A file, folder, pattern or pipe."""
     try:
         status = path.stat()
     except OSError as error:
-        files = files_of_pattern(path)
-        if files is not None:
-            return FolderSource(path, files)
+        if is_pattern(path):
+            return _open_listed(path, read)
         missing = isinstance(error, FileNotFoundError)
         what = "no such file or folder" if missing else f"cannot be read ({error.strerror})"
         raise InputError(f"{path}: {what}; give a video, a folder of images, a camera or an address") from None
     if stat.S_ISDIR(status.st_mode):
-        return FolderSource(path)
+        return _open_listed(path, read)
     if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         raise InputError(f"{path}: the file is empty; copy or record it again")
-    return VideoSource(path, seekable=stat.S_ISREG(status.st_mode))
+    if is_picture(path):
+        return FolderSource(path, [path], pictures=True, read=read)
+    return VideoSource(path, seekable=stat.S_ISREG(status.st_mode), read=read)
+
+
+def _open_listed(path: Path, read: ReadSettings) -> Source:
+    """A folder or pattern: its images, or its only video."""
+    listing = list_files(path)
+    if listing.images:
+        pictures = are_pictures(listing.images, read.images)
+        return FolderSource(path, listing.images, pictures=pictures, read=read)
+    if len(listing.videos) > 1:
+        raise InputError(
+            f"{path}: holds {len(listing.videos)} videos, and one source is one of them; name it, for example "
+            f"{listing.videos[0]}"
+        )
+    return VideoSource(listing.videos[0], seekable=True, read=read)

@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from vmdepth_runtime.sources.listing import is_pattern, plain
+
 NETWORK = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
@@ -44,11 +46,12 @@ def camera_of(uri: str) -> str | None:
 
 
 def short_name(uri: str) -> str:
-    """What files that belong to a source are named after: the last part of its path without the ending, or its host."""
-    if scheme_of(uri) is not None:
+    """What files that belong to a source are named after: the last part of its path without the ending, or its host; of
+    a pattern its folder."""
+    if scheme_of(uri) not in (None, "file"):
         parts = urlsplit(redacted(uri))
-        name = Path(parts.path).stem or parts.hostname or ""
-    else:
-        path = Path(uri)
-        name = path.resolve().name if os.path.isdir(path) else path.stem  # noqa: PTH112 (which never raises)
-    return re.sub(r"[*?%\[\]@:]+", "_", name) or "source"
+        return plain(Path(parts.path).stem or parts.hostname or "")
+    path = Path(uri.removeprefix("file://"))
+    if is_pattern(path):
+        path = path.parent
+    return plain(path.resolve().name if os.path.isdir(path) else path.stem)  # noqa: PTH112 (which never raises)

@@ -17,6 +17,9 @@ from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.base import Source, SourceFrame, VideoInfo
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
 from vmdepth_runtime.sources.pipe import Pipe
+from vmdepth_runtime.sources.ranges.selection import Selection
+from vmdepth_runtime.sources.ranges.video_places import find_start, packet_times, spread_frames
+from vmdepth_runtime.sources.settings import ReadSettings
 
 # Codecs where each packet is one picture (unless interlaced), so that a picture which fails to come is lost even when
 # the decoder says nothing. Elsewhere packets may be meant not to show anything.
@@ -34,9 +37,10 @@ class VideoSource(Source):
         address: of a file that is not on this machine, safe to print; a `Path` would lose one of its slashes.
         reopen: how such a file is opened; None for one on this machine.
         opened: what `reopen` gave the first time.
+        read: which frames are taken; None: all.
 
     Raises:
-        InputError: no frame can be read.
+        InputError: no frame of what is taken can be read.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class VideoSource(Source):
         address: str = "",
         reopen: Callable[[], Opened] | None = None,
         opened: Opened | None = None,
+        read: ReadSettings | None = None,
     ) -> None:
         super().__init__(path.name)
         self.path = path
@@ -57,6 +62,8 @@ class VideoSource(Source):
         self._is_file = seekable
         self._time_base = self._stream.time_base or Fraction(1, 90_000)
         self._fps = float(self._stream.average_rate or self._stream.guessed_rate or 30)
+        self._read_settings = read or ReadSettings()
+        self._selection = Selection(self._read_settings)
         self._to_rgb = RgbConverter()
         self._packets = 0  # read so far
         self._pending: set[int] = set()  # times of packets whose frames have not come out yet
@@ -66,6 +73,8 @@ class VideoSource(Source):
         self._origin: int | None = None  # pts of the first frame
         self._last_pts: int | None = None
         self._next_index = 0
+        self._begin: int | None = None  # pts of the first frame taken, where reading began just before it
+        self._timed = True  # until a frame comes without a time
         self._ahead = self._read()
         try:
             first = next(self._ahead, None)
@@ -74,6 +83,8 @@ class VideoSource(Source):
             raise
         if first is None:
             self.close()
+            if self._next_index > 0 and not self._selection.from_the_start and not self.skipped:
+                raise self._selection.beyond(str(path), self._next_index, self._reached)
             reason = f", the first: {self.skipped[0]}" if self.skipped else ""
             hint = "is it complete?" if seekable else "a pipe needs a format that streams, such as MPEG-TS or Matroska"
             if address:
@@ -95,31 +106,80 @@ class VideoSource(Source):
             self._pipe.close()
 
     def _read(self) -> Iterator[SourceFrame]:
-        interval = max(1, round(1 / (self._fps * self._time_base)))
+        if not self._selection.from_the_start and self._is_file:
+            self._go_to_start()
         for frame in self._decode(self._container, self._stream):
             pts = frame.pts
             if pts is None:  # raw streams carry no times: the nominal rate is all there is
-                pts = 0 if self._last_pts is None else self._last_pts + interval
+                self._give_rate()
+                pts = 0 if self._last_pts is None else self._last_pts + self._interval
+            if self._begin is not None and pts < self._begin:
+                continue
             self._each_shows &= not frame.interlaced_frame
             self._name_missing(before=pts)
             if self._origin is None:
                 self._origin = pts
             self._last_pts = pts
             index, self._next_index = self._next_index, self._next_index + 1
-            if frame.is_corrupt:
+            time = float((pts - self._origin) * self._time_base)
+            if self._selection.is_over(index):
+                return
+            taken = self._selection.takes(index, time)
+            if frame.is_corrupt and taken:
                 self._lose(index, pts, "damaged, the decoder had to guess parts of it")
+            if frame.is_corrupt or not taken:
                 continue
             image = self._to_rgb(frame)
             if not hasattr(self, "info"):
-                height, width = image.shape[:2]
-                self.info = VideoInfo(width, height, self._stream.frames or None, self._fps, self._time_base)
+                self.info = self._describe(image, time)
             image, discontinuity = self._at_one_size(image)
-            yield SourceFrame(index, float((pts - self._origin) * self._time_base), image, discontinuity)
-        ended_early = self._ended_early(interval)
+            yield SourceFrame(index, time, image, discontinuity)
+            if self._selection.is_over(index + 1):
+                return
+        ended_early = self._ended_early()
         if ended_early is not None:
             self._warn(ended_early)
         else:
             self._name_missing(before=None)
+
+    def _go_to_start(self) -> None:
+        """Go to the key frame before the first frame that is taken, where packets tell where that is; else all is
+        decoded from the first frame of the file on."""
+        container, stream = self._reopen()
+        with container:
+            start = find_start(container, stream, self._selection, str(self.path))
+        if start is not None:
+            self._container.seek(start.key, stream=self._stream)
+            self._selection.first = self._next_index = start.first
+            self._origin, self._begin, self._packets = start.origin, start.begin, start.before
+
+    def _describe(self, image: NDArray[np.uint8], time: float) -> VideoInfo:
+        if self._timed and self._read_settings.fps is not None:
+            raise InputError(
+                f"{self.path}: has times of its own; --fps is for images and streams without times, --every takes fewer"
+            )
+        height, width = image.shape[:2]
+        frames = self._selection.count(self._stream.frames or None)
+        begin = 0.0 if self._selection.from_the_start else time
+        return VideoInfo(width, height, frames, self._fps / self._selection.every, self._time_base, begin)
+
+    def _give_rate(self) -> None:
+        """The stream carries no times: take the rate that was asked for."""
+        if self._timed:
+            self._timed = False
+            self._fps = self._read_settings.fps or self._fps
+
+    @property
+    def _interval(self) -> int:
+        """What a frame lasts, in time bases, by the nominal rate."""
+        return max(1, round(1 / (self._fps * self._time_base)))
+
+    @property
+    def _reached(self) -> float:
+        """Seconds until the end of the last frame."""
+        if self._last_pts is None or self._origin is None:
+            return 0.0
+        return float((self._last_pts - self._origin + self._interval) * self._time_base)
 
     def _decode(
         self, container: InputContainer, stream: VideoStream, after: int | None = None
@@ -140,7 +200,8 @@ class VideoSource(Source):
                 return
             flushing = packet.size == 0 and packet.dts is None
             self._packets += after is None and not flushing
-            if packet.pts is not None and not packet.is_discard and (after is None or packet.pts > after):
+            earliest = after + 1 if after is not None else self._begin
+            if packet.pts is not None and not packet.is_discard and (earliest is None or packet.pts >= earliest):
                 self._pending.add(packet.pts)
             try:
                 frames = packet.decode()
@@ -183,23 +244,25 @@ class VideoSource(Source):
             self._next_index += 1
 
     def _lose(self, index: int, pts: int | None, reason: str) -> None:
-        self._skip(index, self._at(pts), reason)
+        time = 0.0 if pts is None or self._origin is None else float((pts - self._origin) * self._time_base)
+        if self._selection.takes(index, time):
+            self._skip(index, self._at(pts), reason)
 
     def _at(self, pts: int | None) -> str:
         if pts is None or self._origin is None:
             return self.path.name
         return f"{self.path.name} at {float((pts - self._origin) * self._time_base):.3f} s"
 
-    def _ended_early(self, interval: int) -> str | None:
+    def _ended_early(self) -> str | None:
         """What is missing at the end, if anything is. A promised count alone is not believed: headers miscount."""
         read = self._next_index
         if self._break is not None:
             return f"{self.path.name} ended early: reading failed after {read} frames ({self._break})"
         if self._last_pts is None or self._origin is None:
             return None
-        reached = float((self._last_pts - self._origin + interval) * self._time_base)
+        reached = self._reached
         promised = _seconds(self._container)
-        if promised is None or reached + _SLACK * interval * float(self._time_base) >= promised:
+        if promised is None or reached + _SLACK * self._interval * float(self._time_base) >= promised:
             return None
         if self._stream.frames:
             if self._packets >= self._stream.frames:
@@ -214,34 +277,29 @@ class VideoSource(Source):
             return []
         images: list[NDArray[np.uint8]] = []
         to_rgb = RgbConverter()
-        for frame in self._sample_frames(count):
-            image = to_rgb(frame)
-            if image.shape == self._first.image.shape:
-                images.append(image)
+        (walker, stream), scout = self._reopen(), self._reopen()
+        with walker, scout[0]:
+            for frame in spread_frames((walker, stream), scout, *self._stretch(), count):
+                image = to_rgb(frame)
+                if image.shape == self._first.image.shape:
+                    images.append(image)
         return images
 
-    def _sample_frames(self, count: int) -> Iterator[av.VideoFrame]:
-        """The first frame that a decoder reaches in each of `count` equal parts of the video.
-
-        A file with few key frames is decoded once at most, however many parts there are: a second container looks
-        where a seek would land, and the first one jumps only when that is ahead of where it is.
-        """
-        total = (_seconds(self._container) or 0.0) / float(self._time_base)
-        start = self._origin or 0
-        (walker, stream), (scout, scouted) = self._reopen(), self._reopen()
-        with walker, scout:
-            frames = _readable(walker, stream)
-            position = start - 1
-            for part in range(count):
-                begin, middle = start + int(total * part / count), start + int(total * (part + 0.5) / count)
-                key = _landing(scout, scouted, middle)
-                if key is not None and key > position:
-                    walker.seek(middle, stream=stream)
-                    frames = _readable(walker, stream)
-                for position, frame in frames:
-                    if position >= begin:
-                        yield frame
-                        break
+    def _stretch(self) -> tuple[int, int]:
+        """Times of the first frame that is taken, and of the end of the last one, in time bases."""
+        origin = self._origin or 0
+        begin = origin + round(self.info.begin / self._time_base)
+        end = origin + int((_seconds(self._container) or 0.0) / self._time_base)
+        last = self._selection.last
+        if last is None:
+            return begin, end
+        container, stream = self._reopen()
+        with container:
+            times = packet_times(container, stream, frames=last + 1)
+        assert self._selection.first is not None
+        if times is None:  # as far as the nominal rate tells
+            return begin, min(end, begin + (last + 1 - self._selection.first) * self._interval)
+        return begin, times.shown[last] + 1 if last < len(times.shown) else end
 
 
 def _open(path: Path, pipe: Pipe | None) -> Opened:
@@ -273,26 +331,3 @@ def _why_closed(path: Path, error: av.FFmpegError) -> str:
 def _seconds(container: InputContainer) -> float | None:
     """How long the file says it is; None where it does not say."""
     return container.duration / av.time_base if container.duration else None
-
-
-def _readable(container: InputContainer, stream: VideoStream) -> Iterator[tuple[int, av.VideoFrame]]:
-    """Frames with their times, past all damage, from where the container stands."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-            if packet is None:
-                return
-            frames = packet.decode()
-        except av.FFmpegError:
-            continue  # a generator that raised is at its end, so this comes to an end as well
-        yield from ((frame.pts, frame) for frame in frames if frame.pts is not None and not frame.is_corrupt)
-
-
-def _landing(container: InputContainer, stream: VideoStream, pts: int) -> int | None:
-    """The time of the packet that a seek to `pts` leads to; None where seeking fails."""
-    try:
-        container.seek(pts, stream=stream)
-        return next((p.pts for p in container.demux(stream) if p.pts is not None), None)
-    except av.FFmpegError:
-        return None

@@ -237,7 +237,9 @@ def test_several_sources_go_through_one_graph_each_with_its_own_states(build_gra
     make.video(tmp_path / "a.mp4", make.noise(50, seed=1))
     make.video(tmp_path / "b.mp4", make.noise(30, 96, 128, seed=2))
     two = build_graph(streams=2)
-    assert vmdepth_run("a.mp4", "b.mp4", "-o", "both{}.npz", "--model", two, "--report", "r.json").code == 0
+    assert (
+        vmdepth_run("a.mp4", "b.mp4", "-o", "both{}.npz", "--streams", "--model", two, "--report", "r.json").code == 0
+    )
     for number, name in enumerate("ab"):
         assert vmdepth_run(f"{name}.mp4", "-o", f"{name}.npz").code == 0
         with np.load(tmp_path / f"both{number}.npz") as both, np.load(tmp_path / f"{name}.npz") as alone:
@@ -246,12 +248,16 @@ def test_several_sources_go_through_one_graph_each_with_its_own_states(build_gra
     report = json.loads((tmp_path / "r.json").read_text())
     assert [source["frames_out"] for source in report["sources"]] == [50, 30]
     make.video(tmp_path / "0.mp4", make.noise(3))
-    refusal = vmdepth_run("b.mp4", "0.mp4", "-o", "{}.mp4", "--model", two)
+    refusal = vmdepth_run("b.mp4", "0.mp4", "-o", "{}.mp4", "--streams", "--model", two)
     assert refusal.code == 2
     assert "0.mp4: is the source itself" in refusal.lines[0]
-    refusal = vmdepth_run("a.mp4", "b.mp4", "-o", "out.npz", "--model", two)
+    refusal = vmdepth_run("a.mp4", "b.mp4", "-o", "out.npz", "--streams", "--model", two)
     assert refusal.code == 2
-    assert "put {} where their number goes" in refusal.lines[0]
+    assert "put {name} or {} where their name or number goes" in refusal.lines[0]
+    refusal = vmdepth_run("a.mp4", "b.mp4", "-o", "http://127.0.0.1:0", "--streams", "--model", two)
+    assert "http://127.0.0.1:0: is named as an output twice" in refusal.lines[0]
+    refusal = vmdepth_run("a.mp4", "b.mp4", "-o", "{}.npz", "--model", two)
+    assert "given 1 source at a time; --streams takes all sources at once" in refusal.lines[0]
     refusal = vmdepth_run("a.mp4", "-o", "out.npz", "--model", two)
     assert "made for 2 streams at once, and given 1 source; export it again with '--streams 1'" in refusal.lines[0]
 

@@ -35,9 +35,17 @@ def test_an_error_leaves_nothing(tmp_path, make, ending, count, facts, fill):
 
 @pytest.mark.parametrize("ending", [".mp4", ".npz"])
 def test_no_frame_leaves_no_file(tmp_path, ending, facts):
-    with open_sink(tmp_path / f"out{ending}", facts()):
-        pass
+    with open_sink(tmp_path / f"out{ending}", facts()), open_sink(tmp_path / "new" / f"out{ending}", facts()):
+        assert (tmp_path / "new").is_dir()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_without_a_number_takes_one_frame(tmp_path, make, facts, fill):
+    with open_sink(tmp_path / "out.npy", facts()) as sink:
+        fill(sink, make.noise(1), [0.0])
+        with pytest.raises(WorkError, match=r"-o '.*/out/%06d.npy' is one per frame, --frames 1 takes one"):
+            fill(sink, make.noise(1), [1.0])
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), np.full((48, 64), 0.5, np.float32))
 
 
 def test_a_disk_that_gives_out_is_one_line_and_keeps_what_can_be_read(tmp_path):

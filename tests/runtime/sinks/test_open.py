@@ -35,7 +35,7 @@ def test_targets_that_cannot_be_are_refused_before_any_work(tmp_path):
         ("out.avi", "unknown output ending '.avi'; there are .mp4, .npz, one file per frame"),
         ("out", "unknown output ending ''"),
         ("folder.mp4", "is a folder; name a file in it"),
-        ("nowhere/out.mp4", "nowhere is not there; make it first"),
+        ("nowhere/nor/here/out.mp4", "nor is not there; make it first"),
         ("source.mp4", "is the source itself"),
         ("link.mp4", "is the source itself"),
     ]:
@@ -44,6 +44,35 @@ def test_targets_that_cannot_be_are_refused_before_any_work(tmp_path):
         assert str(error.value).startswith(f"{tmp_path / name}: ")
         assert message in str(error.value)
     check_output(str(tmp_path / "out.MP4"), [source])
+    check_output(str(tmp_path / "new" / "out.mp4"), [source])
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "fine"),
+    [
+        ("walk.mp4", "out_%06d.png", True),
+        ("walk.mp4", "%06d.png", True),
+        ("1.png", "%d.png", False),
+        ("1.png", "out_%d.png", True),
+        (".", "%d.png", False),
+        (".", "%d.npy", True),
+        (".", "{name}.depth.png", True),
+        ("f%06d.png", "%06d.png", True),
+        ("f%06d.png", "f%d.png", False),
+        ("f*.png", "f_%d.png", False),
+        ("f*.png", "d_%d.png", True),
+        ("f*.png", "../d_%d.png", True),
+    ],
+)
+def test_files_may_lie_beside_the_source_unless_it_would_read_them(tmp_path, make, source, target, fine):
+    for name in ("1.png", "f000001.png", "walk.mp4"):
+        (tmp_path / name).write_bytes(b"x")
+    if fine:
+        check_output(str(tmp_path / target), [tmp_path / source])
+        return
+    with pytest.raises(InputError, match="among the source's own files"):
+        check_output(str(tmp_path / target), [tmp_path / source])
 
 
 def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
@@ -55,11 +84,10 @@ def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("out.png", ".png is one file per frame; give it a number, as in out/%06d.png"),
         ("a/b/%06d.png", "is not there; make it first"),
         ("%06d.mp4", ".mp4 is one file for all frames"),
         ("%06d.ply", "points need the camera; give --fov DEGREES or --intrinsics FX,FY,CX,CY"),
-        ("%06d_%06d.npy", "give it a number"),
+        ("%06d_%06d.npy", "has more than one place for the frame's number"),
     ],
 )
 def test_names_that_cannot_be_are_refused(tmp_path, monkeypatch, name, message):
@@ -124,7 +152,7 @@ def test_a_new_kind_of_output_takes_one_file(luma_model, make, tmp_path):
         run("--help").stdout.split()
     )
     assert "as DIR/%06d.exr, .jpg, .npy, .pfm, .ply or .png" in run("-o", "out.avi").stderr
-    assert ".pfm is one file per frame; give it a number" in run("-o", "out.pfm").stderr
+    assert "-o 'out/%06d.pfm' is one per frame, --frames 1 takes one" in run("-o", "out.pfm").stderr
     done = run("-o", "pfm/%d.pfm", "-o", "out.npz")
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "out.npz") as data:

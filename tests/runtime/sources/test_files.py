@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from vmdepth_runtime import InputError, open_source
+from vmdepth_runtime import InputError, ReadSettings, open_source
 
 
 def read(path):
@@ -193,16 +193,21 @@ def test_gray_and_palette_and_alpha_images_become_rgb(tmp_path):
         assert np.abs(frame.image.astype(int) - gray[..., None]).max() <= 1
 
 
-def test_folder_frames_that_do_not_fit_are_skipped_and_named(tmp_path, make):
+def test_frames_of_another_size_are_scaled_and_unreadable_ones_named(tmp_path, make):
     for k, image in enumerate(make.noise(6)):
         make.image(tmp_path / f"{k}.png", image)
     (tmp_path / "1.png").write_bytes(b"garbage")
     (tmp_path / "2.png").write_bytes(b"")
     make.image(tmp_path / "4.png", make.noise(1, 20, 30)[0])
-    source, frames = read(tmp_path)
-    assert [f.index for f in frames] == [0, 3, 5]
-    assert [(s.index, s.name) for s in source.skipped] == [(1, "1.png"), (2, "2.png"), (4, "4.png")]
-    assert source.skipped[2].reason == "is 30x20, the first frame was 64x48"
+    with open_source(tmp_path, read=ReadSettings(images=False)) as source:
+        frames = list(source)
+    assert_in_step(source, frames)
+    assert [(f.index, f.discontinuity) for f in frames] == [(0, False), (3, False), (4, True), (5, True)]
+    assert [(s.index, s.name) for s in source.skipped] == [(1, "1.png"), (2, "2.png")]
+    assert source.warnings == [
+        f"{tmp_path.name}: 4.png is 30x20, the first image 64x48: scaled to it, the stream starts anew; --images takes "
+        "each picture on its own, at its own size"
+    ]
     assert len(source.sample(8)) == 3
 
 
@@ -224,7 +229,7 @@ BAD = {
     "an empty folder": (lambda p: p.mkdir(), "the folder is empty"),
     "a folder of other things": (
         lambda p: (p.mkdir(), (p / "a.txt").write_text("x")),
-        "none of its 1 files is an image",
+        "none of its 1 files is an image or a video",
     ),
     "a folder of broken images": (
         lambda p: (p.mkdir(), (p / "a.png").write_text("x")),
@@ -314,11 +319,12 @@ def test_a_header_that_counts_one_too_many_is_no_alarm(shared_data):
     assert source.skipped == source.warnings == []
 
 
-def test_the_broken_sequence_loses_two_frames(shared_data):
-    source, frames = read(shared_data / "broken" / "seq_corrupt")
-    assert [f.index for f in frames] == [0, 1, 2, 3, 4, 6, 7, 9, 10]
-    assert [s.name for s in source.skipped] == ["000005.jpg", "000008.jpg"]
-    assert "is 240x180" in source.skipped[1].reason
+def test_the_broken_sequence_loses_one_frame(shared_data):
+    with open_source(shared_data / "broken" / "seq_corrupt", read=ReadSettings(images=False)) as source:
+        frames = list(source)
+    assert [f.index for f in frames] == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
+    assert [s.name for s in source.skipped] == ["000005.jpg"]
+    assert "000008.jpg is 240x180" in source.warnings[0]
 
 
 @pytest.mark.parametrize("name", ["Tokyo-Walk_rgb.mp4", "davis_rollercoaster.mp4", "robot_unitree.mp4"])

@@ -11,7 +11,7 @@ def test_names_without_secrets():
     assert redacted("a/b@c?d=e.mp4") == "a/b@c?d=e.mp4"
     assert short_name("rtsp://u:p@cam.local:554/front") == "front"
     assert short_name("rtsp://u:p@cam.local") == "cam.local"
-    assert short_name("frames/%06d.png") == "_06d"
+    assert short_name("frames/%06d.png") == "frames"
     assert [camera_of(uri) for uri in ("0", "v4l2://1", "v4l2:///dev/video2", "/dev/video3", "12.mp4", "rtsp://0")] == [
         "/dev/video0",
         "/dev/video1",

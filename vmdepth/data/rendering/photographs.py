@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vmdepth.data.rendering.textures import SIZE, TEXELS, TILES, bank, with_levels
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.sources.folder import IMAGE_ENDINGS
+from vmdepth_runtime.sources.listing import IMAGE_ENDINGS
 
 _CUTS = 2**24 // TEXELS - TILES
 """Parts cut from all photographs together: as many as there are numbers for their texels (see `textures.sample`)."""

@@ -79,7 +79,7 @@ class Mp4Sink(OneFileSink):
 
     def _tick(self, frame: SourceFrame) -> int:
         """The frame's time in time bases. A video must have them rising, which a damaged or restarted source breaks."""
-        tick = round(frame.time / self.facts.info.time_base) + self._shift
+        tick = round((frame.time - self.facts.info.begin) / self.facts.info.time_base) + self._shift
         if tick <= self._last_tick:
             moved = self._last_tick + (1 if tick == self._last_tick else self._ticks_per_frame)
             if tick < self._last_tick:  # the clock was set back: what follows keeps its spacing, later

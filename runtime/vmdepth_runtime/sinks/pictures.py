@@ -1,0 +1,55 @@
+"""A file of its own for each picture of a set, whatever its size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmdepth_runtime.sinks.base import PinholeCamera, Sink, SinkFacts
+from vmdepth_runtime.sinks.files import NAME, FileSink, numbered
+from vmdepth_runtime.sources.base import SourceFrame
+
+
+class PictureSink(Sink):
+    """Opens the output of each picture anew: under its name, with its size, and with what belongs to that.
+
+    Args:
+        target: of that kind, with "{name}" or a number where it is not of a single picture.
+        facts: of the run; `camera` is that of a picture of the size that `info` says.
+        kind: of the files.
+    """
+
+    def __init__(self, target: str, facts: SinkFacts, kind: type[FileSink]) -> None:
+        super().__init__(target, facts)
+        self.wants_colour = kind.wants_colour or facts.colour
+        self.draws = kind.draws
+        self._target, self._kind = target, kind
+
+    @classmethod
+    def accepts(cls, target: str) -> bool:
+        """None by itself: it stands for others."""
+        return False
+
+    def _write(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> None:
+        height, width = depth.shape
+        info = replace(self.facts.info, width=width, height=height, frames=1)
+        facts = replace(self.facts, info=info, camera=self._camera(width, height))
+        target = str(numbered(Path(self._target.replace(NAME, frame.name)), frame.index))
+        with self._kind(target, facts) as sink:
+            sink.write(frame, depth, colour, self.outputs)
+        self.notes += sink.notes
+        self.name = sink.name if self.frames == 0 else self._target
+
+    def _camera(self, width: int, height: int) -> PinholeCamera | None:
+        """One that sees as far to the sides in a picture of another size."""
+        camera, info = self.facts.camera, self.facts.info
+        if camera is None or (width, height) == (info.width, info.height):
+            return camera
+        focal = camera.fx * width / info.width
+        return replace(camera, fx=focal, fy=focal, cx=(width - 1) / 2, cy=(height - 1) / 2)
+
+    def close(self) -> None:
+        return

@@ -1,0 +1,157 @@
+"""What folders and patterns hold: the images and videos of them, in natural order, and names to tell them apart."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from vmdepth_runtime.errors import InputError
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+PICTURE_ENDINGS = (*IMAGE_ENDINGS, ".avif", ".heic", ".heif")  # what this room reads beside them
+VIDEO_ENDINGS = (
+    *(".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv"),
+    *(".3gp", ".ogv", ".mxf", ".y4m", ".h264", ".hevc", ".mjpeg", ".gif"),
+)
+_PLACE = re.compile(r"%0?\d*d")
+_OUTPUT = ".depth"  # what ends the stems of default outputs
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a folder or pattern, each kind in natural order.
+
+    Attributes:
+        images: with an image's ending; of a pattern also those with an ending that says nothing.
+        videos: with a video's ending.
+        outputs: how many of a folder's files are left out, as they are named like outputs of an earlier run.
+    """
+
+    images: list[Path]
+    videos: list[Path]
+    outputs: int = 0
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file's name says that it is one picture."""
+    return path.suffix.lower() in PICTURE_ENDINGS
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether a name means files by a number or by wildcards, as it is no file itself."""
+    return bool(_PLACE.search(path.name) or any(c in path.name for c in "*?[")) and not os.path.exists(path)  # noqa: PTH110 (which never raises)
+
+
+def list_files(path: Path) -> Listing:
+    """The files of a folder, or those that a pattern such as "frames/*.png" or "frames/%06d.png" means.
+
+    Raises:
+        InputError: the folder cannot be read, or holds neither image nor video; or no file is meant by the pattern.
+    """
+    return _of_pattern(path) if is_pattern(path) else _of_folder(path)
+
+
+def _of_folder(folder: Path) -> Listing:
+    try:
+        found = [entry.name for entry in os.scandir(folder) if entry.is_file()]
+    except OSError as error:
+        raise InputError(f"{folder}: the folder cannot be read ({error.strerror}); check its permissions") from None
+    names = [name for name in found if not name.startswith(".")]
+    fresh = [name for name in names if not _is_output(name)] or names
+    images = _chosen(fresh, PICTURE_ENDINGS)
+    videos = _chosen(fresh, VIDEO_ENDINGS)
+    if not images and not videos:
+        what = f"none of its {len(found)} files is an image or a video" if found else "the folder is empty"
+        raise InputError(f"{folder}: {what}; give a folder with {', '.join(PICTURE_ENDINGS)} files, or with videos")
+    return Listing([folder / n for n in images], [folder / n for n in videos], len(names) - len(fresh))
+
+
+def _of_pattern(pattern: Path) -> Listing:
+    try:
+        names = [entry.name for entry in os.scandir(pattern.parent) if entry.is_file() and means(pattern, entry.name)]
+    except OSError:
+        names = []
+    if not names:
+        raise InputError(f"{pattern}: there is no such file; check the pattern")
+    videos = _chosen(names, VIDEO_ENDINGS)
+    images = sorted(set(names) - set(videos), key=natural)
+    return Listing([pattern.parent / n for n in images], [pattern.parent / n for n in videos])
+
+
+def _chosen(names: Sequence[str], endings: tuple[str, ...]) -> list[str]:
+    return sorted((name for name in names if name.lower().endswith(endings)), key=natural)
+
+
+def _is_output(name: str) -> bool:
+    return os.path.splitext(name)[0].endswith(_OUTPUT)  # noqa: PTH122 (a hundred thousand times)
+
+
+def means(pattern: Path, name: str) -> bool:
+    """Whether a pattern means a file of that name in its folder."""
+    number = re.search(r"%(0?)(\d*)d", pattern.name)
+    if number is None:
+        return fnmatch(name, pattern.name)
+    width = f"{{{number[2]},}}" if number[1] and number[2] else "+"
+    before, after = (re.escape(part) for part in _PLACE.split(pattern.name, maxsplit=1))
+    return re.fullmatch(f"{before}\\d{width}{after}", name) is not None
+
+
+def would_read(source: Path, file: Path) -> bool:
+    """Whether a source that is a file, folder or pattern reads a file, were it there."""
+    if source.is_dir():
+        return file.parent.resolve() == source.resolve() and is_picture(file) and not _is_output(file.name)
+    if file.parent.resolve() != source.parent.resolve():
+        return False
+    return means(source, file.name) if is_pattern(source) else source.name == file.name
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Sorting key of a file's name by the numbers in it: frame 2 before frame 10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def plain(name: str) -> str:
+    """A name without the signs that mean something in a pattern or an address."""
+    return re.sub(r"[*?%\[\]{}@:/]+", "_", name) or "source"
+
+
+def names_of(files: Sequence[Path]) -> list[str]:
+    """A name for each of several files, unlike all others, and as short as that allows."""
+    stems = [plain(file.stem) for file in files]
+    return stems if len({stem.casefold() for stem in stems}) == len(stems) else distinct([choices(f) for f in files])
+
+
+def choices(file: Path) -> tuple[str, ...]:
+    """What a file may be called among others, the shortest first."""
+    folder = file.absolute().parent.name
+    return file.stem, file.name, f"{folder}_{file.stem}", f"{folder}_{file.name}"
+
+
+def distinct(wanted: Sequence[Sequence[str]]) -> list[str]:
+    """A name for each of several things, unlike all others: the first of its choices that no other has, or the last one
+    with a number behind it. Capitals make no difference, as on some disks.
+
+    wanted: the choices of each; all have equally many.
+    """
+    names = [""] * len(wanted)
+    taken: set[str] = set()
+    for level in range(len(wanted[0]) if wanted else 0):
+        left = [(place, plain(wanted[place][level])) for place, name in enumerate(names) if not name]
+        counts = Counter(name.casefold() for _, name in left)
+        for place, name in left:
+            if counts[name.casefold()] == 1 and name.casefold() not in taken:
+                names[place] = name
+                taken.add(name.casefold())
+    for place, name in enumerate(names):
+        if not name:
+            stem = plain(wanted[place][-1])
+            tries = (f"{stem}-{number}" if number > 1 else stem for number in itertools.count(1))
+            names[place] = next(name for name in tries if name.casefold() not in taken)
+            taken.add(names[place].casefold())
+    return names
