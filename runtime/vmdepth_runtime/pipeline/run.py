@@ -136,6 +136,7 @@ def _rescue(pipeline: Pipeline, error: BaseException) -> InputError | WorkError 
     """Finish the outputs that can be finished, and tell which cannot. Returns the error as users are told it; None for
     one that is not about the work, such as a second Ctrl-C."""
     failure: InputError | WorkError | None = None
+    pipeline.reporter.stop()
     if isinstance(error, Exception):
         failure = error if isinstance(error, (InputError, WorkError)) else _broken_off(error)
     for line in [line for writer in pipeline.writers for line in writer.rescue()]:

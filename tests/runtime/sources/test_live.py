@@ -239,7 +239,7 @@ def test_a_network_slower_than_its_camera_gets_new_frames_and_every_drop_is_coun
         size = (session.contract.height, session.contract.width)
         reader = FrameReader(open_source(server.uri, LiveSettings(retries=0, stall=2.0)), size)
         statistics = RunStatistics()
-        writer = Writer("x", reader.source.info, [], None, "area", size)
+        writer = Writer("x", reader.source.info, [], None, "area", size, "inferno")
         run_pipeline(
             [reader], StreamBatch(session), [writer], statistics, Interruptible(), StageTimer("step"), lambda _: None
         )
@@ -273,7 +273,7 @@ def test_a_camera_that_is_away_does_not_hold_up_the_others(tmp_path, make, build
             sources = [open_source(one.uri, settings) for one in (server, other)]
             readers = [FrameReader(source, size, changed=changed) for source in sources]
             other.still.set()
-            writers = [Writer("x", reader.source.info, [], None, "area", size) for reader in readers]
+            writers = [Writer("x", reader.source.info, [], None, "area", size, "inferno") for reader in readers]
             run_pipeline(
                 readers[:2],
                 StreamBatch(session),
