@@ -85,7 +85,7 @@ def _found(path: Path, images: bool | None, remarks: list[str]) -> list[Job]:
     except InputError:
         return [Job(str(path))]
     if listing.outputs:
-        remarks.append(f"{path}: {_number(listing.outputs, 'file')} named *.depth.* by an earlier run not taken")
+        remarks.append(f"{path}: {_number(listing.outputs, 'file')} not taken, as named *.depth.* by an earlier run")
     if not listing.images:
         return [Job(str(video)) for video in listing.videos]
     if listing.videos:
