@@ -1,4 +1,4 @@
-"""Frames to compare and calibrate on: those of one video, where a model remembers."""
+"""Sources to compare and calibrate on: the frames of one video, where a model remembers."""
 
 from __future__ import annotations
 
