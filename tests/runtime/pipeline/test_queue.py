@@ -263,6 +263,22 @@ def test_of_pictures_and_videos_in_one_folder_it_is_said_which_are_taken(vmdepth
     assert vmdepth_run("photos/*.mov", "-o", "out.npz").code == 0
 
 
+def test_images_of_one_size_that_are_not_counted_may_be_meant_as_pictures(vmdepth_run, tmp_path, make):
+    (tmp_path / "photos").mkdir()
+    for number, image in zip((12, 15, 31), make.noise(3), strict=True):
+        make.image(tmp_path / "photos" / f"IMG_{number}.png", image)
+    line = (
+        "vmdepth-run: photos: its 3 images are of one size and taken as the frames of a video; --images takes each on "
+        "its own"
+    )
+    assert vmdepth_run("photos", "-o", "out.npz").lines[0] == line
+    assert line not in vmdepth_run("photos", "-o", "out.npz", "--no-images").lines
+    assert line not in vmdepth_run("photos", "-o", "out/{name}.npy", "--images").lines
+    (tmp_path / "photos" / "IMG_15.png").rename(tmp_path / "photos" / "IMG_00.png")
+    (tmp_path / "photos" / "IMG_31.png").rename(tmp_path / "photos" / "IMG_24.png")
+    assert line not in vmdepth_run("photos", "-o", "out.npz").lines
+
+
 # -- ranges --------------------------------------------------------------------------------------------------------
 
 
