@@ -76,7 +76,9 @@ def _check_clashes(settings: RunSettings, jobs: Sequence[Job]) -> None:
             raise InputError(f"{path}: is the source itself; choose another output")
         if place in seen:
             way_out = "give each its own name"
-            if len(jobs) > 1 and settings.outputs.count(output) <= 1:
+            if len(jobs) > 1 and NAME in output:
+                way_out = f"put the source's number {{}} there, too, as in '{{}}_{NAME}{Path(output).suffix}'"
+            elif len(jobs) > 1 and settings.outputs.count(output) <= 1:
                 way_out = "with several sources put {name} or {} where their name or number goes, as in '{name}.mp4'"
             raise InputError(f"{path}: is named as an output twice; {way_out}")
         seen.add(place)

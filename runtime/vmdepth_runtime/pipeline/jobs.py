@@ -12,7 +12,7 @@ from vmdepth_runtime.pipeline.settings import RunSettings
 from vmdepth_runtime.sinks.files import NAME
 from vmdepth_runtime.sources.base import Source
 from vmdepth_runtime.sources.folder import FolderSource, are_pictures
-from vmdepth_runtime.sources.listing import Listing, choices, distinct, is_pattern, is_picture, list_files
+from vmdepth_runtime.sources.listing import Listing, are_counted, choices, distinct, is_pattern, is_picture, list_files
 from vmdepth_runtime.sources.open import open_source
 from vmdepth_runtime.sources.uri import local_path, short_name
 
@@ -56,7 +56,7 @@ def plan_jobs(settings: RunSettings) -> tuple[list[Job], list[str]]:
     """The jobs of a run, in the order of its sources. Looks at folders and headers of images, and touches nothing.
 
     Returns:
-        The jobs, and a line for each thing that was found and is not taken.
+        The jobs, and a line for each thing that was found and is not taken, or may be meant otherwise.
     """
     jobs: list[Job] = []
     remarks: list[str] = []
@@ -86,13 +86,19 @@ def _found(path: Path, images: bool | None, remarks: list[str]) -> list[Job]:
     except InputError:
         return [Job(str(path))]
     if listing.outputs:
-        remarks.append(f"{path}: {_number(listing.outputs, 'file')} named *.depth.* by an earlier run not taken")
+        remarks.append(f"{path}: {_number(listing.outputs, 'file')} not taken, as named *.depth.* by an earlier run")
     if not listing.images:
         return [Job(str(video)) for video in listing.videos]
     if listing.videos:
         remarks.append(_not_taken(path, listing))
     files = tuple(listing.images)
-    return [Job(str(path), files=files, listed=True, pictures=are_pictures(files, images))]
+    pictures = are_pictures(files, images)
+    if images is None and not pictures and not are_counted(files):
+        remarks.append(
+            f"{path}: its {len(files)} images are of one size and taken as the frames of a video; --images takes each "
+            "on its own"
+        )
+    return [Job(str(path), files=files, listed=True, pictures=pictures)]
 
 
 def _not_taken(path: Path, listing: Listing) -> str:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from itertools import pairwise
 from pathlib import Path
 
 from vmdepth_runtime.errors import InputError
@@ -109,6 +110,15 @@ def would_read(source: Path, file: Path) -> bool:
     if file.parent.resolve() != source.parent.resolve():
         return False
     return means(source, file.name) if is_pattern(source) else source.name == file.name
+
+
+def are_counted(files: Sequence[Path]) -> bool:
+    """Whether the last number in files' names rises evenly and the rest is the same, as with the frames of a video."""
+    parts = [re.fullmatch(r"(.*?)(\d+)(\D*)", file.name) for file in files]
+    if not all(parts):
+        return False
+    steps = {int(after[2]) - int(before[2]) for before, after in pairwise(part for part in parts if part)}
+    return len({(part[1], part[3]) for part in parts if part}) <= 1 and len(steps) <= 1
 
 
 def natural(name: str) -> list[tuple[int, str]]:

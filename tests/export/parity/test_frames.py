@@ -1,17 +1,15 @@
-"""The frames of a proof or a calibration: which, how many, and of one video where a model remembers."""
+"""The frames of a proof: which, and how many."""
 
 import math
 from dataclasses import replace
 
-import cv2
 import numpy as np
-import pytest
 
 from vmdepth_export.conversion.proven_graph import ProofLength
 from vmdepth_export.parity.comparison import least_frames
-from vmdepth_export.parity.frames import rendered_frames, source_frames, until
+from vmdepth_export.parity.frames import rendered_frames, until
 from vmdepth_export.parity.settings import PARITY_FRAMES
-from vmdepth_runtime import InputError, bundled
+from vmdepth_runtime import bundled
 from vmdepth_runtime.sessions.onnx import OnnxSession
 
 
@@ -40,13 +38,3 @@ def test_a_number_of_frames_that_was_asked_for_is_kept_to_and_else_200_are_aimed
     assert (seconds, least, most) == (math.inf, 32, PARITY_FRAMES)
     half = {**contract.precision, "encoder": "float16"}
     assert least_frames(replace(contract, precision=half)) == 60  # growth is judged from there on
-
-
-def test_pictures_of_different_sizes_are_no_stream_for_a_model_that_remembers(tmp_path):
-    for k, width in enumerate((64, 64, 80)):
-        cv2.imwrite(str(tmp_path / f"{k}.png"), np.full((48, width, 3), 40 * k, np.uint8))
-    with pytest.raises(InputError, match="its images differ in size, so they are no video"):
-        list(source_frames(str(tmp_path), 10, 28, 42, 2))
-    frames = list(source_frames(str(tmp_path), 10, 28, 42, 2, remembers=False))
-    assert [(frame.shape, frame[1, 0, 0, 0]) for frame in frames] == [((2, 28, 42, 3), 40 * k) for k in range(3)]
-    assert len(list(source_frames(str(tmp_path / "2.png"), 10, 28, 42, 1))) == 1

@@ -194,6 +194,25 @@ def test_default_outputs_of_pictures(vmdepth_run, photos, tmp_path):
     assert {path.name for path in tmp_path.glob("*.png")} == {f"p{k}.depth.png" for k in (1, 2, 3)}
 
 
+def test_two_sets_with_pictures_of_one_name_are_kept_apart(vmdepth_run, photos, tmp_path):
+    photos.joinpath("../other").resolve().symlink_to(photos)
+    outcome = vmdepth_run("photos", "other", "-o", "out/{name}.npy")
+    assert outcome.code == 2
+    assert (
+        "p0.npy: is named as an output twice; put the source's number {} there, too, as in '{}_{name}.npy'"
+        in (outcome.lines[0])
+    )
+    assert vmdepth_run("photos", "other", "-o", "out/{}_{name}.npy").code == 0
+    assert len(list((tmp_path / "out").iterdir())) == 8
+    assert vmdepth_run("photos/p0.png", "other/p0.png", "-o", "out2/{name}.npy").code == 0
+    assert {path.name for path in (tmp_path / "out2").iterdir()} == {"photos_p0.npy", "other_p0.npy"}
+    outcome = vmdepth_run("photos", "-o", "photos.npy", "--no-images")
+    assert "-o 'photos/%06d.npy' is one per frame" in outcome.lines[0]
+    (photos / "p9.depth.png").write_bytes((photos / "p0.png").read_bytes())
+    line = vmdepth_run("photos", "-o", "out3/{name}.npy").lines[0]
+    assert line == "vmdepth-run: photos: 1 file is not taken, as named *.depth.* by an earlier run"
+
+
 def test_one_picture_is_one_file(vmdepth_run, photos, videos, tmp_path):
     for output in ("depth.png", "depth.npy", "depth.exr", "new/depth.npz", "depth.mp4"):
         assert vmdepth_run(photos / "p0.png", "-o", output).code == 0
@@ -242,6 +261,22 @@ def test_of_pictures_and_videos_in_one_folder_it_is_said_which_are_taken(vmdepth
     assert outcome.code == 0
     assert outcome.lines[0] == "vmdepth-run: photos: its 4 images are taken, 1 video is not; 'photos/*.mov' takes those"
     assert vmdepth_run("photos/*.mov", "-o", "out.npz").code == 0
+
+
+def test_images_of_one_size_that_are_not_counted_may_be_meant_as_pictures(vmdepth_run, tmp_path, make):
+    (tmp_path / "photos").mkdir()
+    for number, image in zip((12, 15, 31), make.noise(3), strict=True):
+        make.image(tmp_path / "photos" / f"IMG_{number}.png", image)
+    line = (
+        "vmdepth-run: photos: its 3 images are of one size and taken as the frames of a video; --images takes each on "
+        "its own"
+    )
+    assert vmdepth_run("photos", "-o", "out.npz").lines[0] == line
+    assert line not in vmdepth_run("photos", "-o", "out.npz", "--no-images").lines
+    assert line not in vmdepth_run("photos", "-o", "out/{name}.npy", "--images").lines
+    (tmp_path / "photos" / "IMG_15.png").rename(tmp_path / "photos" / "IMG_00.png")
+    (tmp_path / "photos" / "IMG_31.png").rename(tmp_path / "photos" / "IMG_24.png")
+    assert line not in vmdepth_run("photos", "-o", "out.npz").lines
 
 
 # -- ranges --------------------------------------------------------------------------------------------------------
