@@ -22,7 +22,7 @@ from vmdepth_runtime.pipeline.settings import RunSettings
 from vmdepth_runtime.pipeline.statistics import RunStatistics
 from vmdepth_runtime.pipeline.watchdog import Watchdog
 from vmdepth_runtime.pipeline.writer import Writer
-from vmdepth_runtime.sessions.load import load_session
+from vmdepth_runtime.sessions.given_model import open_model
 from vmdepth_runtime.sinks.base import PinholeCamera, SinkFacts
 from vmdepth_runtime.sinks.open import needs_range, open_sink
 from vmdepth_runtime.sources.base import Source
@@ -67,7 +67,14 @@ def open_pipeline(settings: RunSettings, outputs: list[tuple[str, ...]], stack: 
         InputError: For a model or a source that is not as it should be; nothing has been written then.
         WorkError: For an output that cannot be opened.
     """
-    session = load_session(settings.model, settings.threads, settings.device, verify=settings.verify)
+    session = open_model(
+        settings.model,
+        settings.input_size,
+        len(settings.sources),
+        threads=settings.threads,
+        device=settings.device,
+        verify=settings.verify,
+    )
     stack.callback(session.close)
     check_model(settings, session.contract)
     sources = [stack.enter_context(open_source(source, settings.live)) for source in settings.sources]

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from vmdepth_runtime.cli import LateHelpOption, defaults_of, run_command
+from vmdepth_runtime.cli import LateHelpOption, defaults_of, parse_size, run_command
 from vmdepth_runtime.contract import RESIZES
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.errors import InputError
@@ -37,7 +37,8 @@ def _camera_help(what: str) -> str:
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("-o", "--output", "outputs", multiple=True, cls=LateHelpOption, late_help=_output_help)
 @click.option("--model", type=click.Path(path_type=Path),
-              help="Step graph (.onnx) or engine (.engine). Default: the bundled one.")  # fmt: skip
+              help="Step graph (.onnx), engine (.engine) or checkpoint. Default: the bundled one.")  # fmt: skip
+@click.option("--input-size", metavar="HxW", help="Pixels that frames are brought to.  [default: the model's]")
 @click.option("--backend", type=click.Choice(BACKENDS), show_default=True,
               help="What has to run it; auto is what the model is made for.")  # fmt: skip
 @click.option(
@@ -75,7 +76,7 @@ def _camera_help(what: str) -> str:
 @click.option("--verify/--no-verify", show_default=True,
               help="Check first that the model's file is as it was written.")  # fmt: skip
 @click.option("--report", type=click.Path(path_type=Path), help="Write counts, times and decisions there, as JSON.")
-def command(intrinsics: str | None, **options: Any) -> None:
+def command(intrinsics: str | None, input_size: str | None, **options: Any) -> None:
     """Depth for every frame of SOURCE: a video, a folder of images, a pattern (frames/%06d.png, 'frames/*.png'), a pipe
     (/dev/stdin), a camera (0, /dev/video0, csi://0), an address (rtsp://, rtmp://, http://), or "demo", the bundled
     clip. Several sources go through one model made with vmdepth-export --streams.
@@ -86,7 +87,13 @@ def command(intrinsics: str | None, **options: Any) -> None:
     """
     live = LiveSettings(**{field.name: options.pop(field.name) for field in fields(LiveSettings)})
     keyframes = {f.name: options.pop(f"keyframe_{f.name}") for f in fields(KeyframeSettings)}
-    settings = RunSettings(**options, intrinsics=_parse_intrinsics(intrinsics), keyframes=keyframes, live=live)
+    settings = RunSettings(
+        **options,
+        input_size=parse_size(input_size, "--input-size"),
+        intrinsics=_parse_intrinsics(intrinsics),
+        keyframes=keyframes,
+        live=live,
+    )
 
     from vmdepth_runtime.pipeline.run import run  # ONNX Runtime, PyAV and OpenCV, which bad usage need not wait for
 

@@ -25,7 +25,8 @@ class RunSettings:
         sources: What `open_source` takes, one for each stream of the model.
         outputs: What `open_sink` takes; "{}" in a name is the number of the source. None at all means
             `<source>.depth.mp4` in the current folder.
-        model: A step graph or an engine.
+        model: A step graph, an engine, or a checkpoint, of which a step graph is made once and kept.
+        input_size: Height and width that frames are brought to, pixels; None is the model's own.
         backend: What has to run the model; "auto" is what it is made for.
         device: Of a step graph; None is CUDA where there is one.
         threads: Of the network on the CPU; None is all cores.
@@ -44,6 +45,7 @@ class RunSettings:
     sources: tuple[str, ...]
     outputs: tuple[str, ...] = ()
     model: Path = bundled.MODEL
+    input_size: tuple[int, int] | None = None
     backend: str = "auto"
     device: Device | None = None
     threads: int | None = None
