@@ -6,7 +6,6 @@ the GPU that the engine is for. TensorRT-RTX builds ahead of time for chosen com
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 import onnx
 from rich.progress import Progress
 
+from vmdepth_export.cache_folder import cache_folder
 from vmdepth_export.graph import expand
 from vmdepth_runtime.atomic_files import write_whole
 from vmdepth_runtime.contract import StepContract
@@ -153,14 +153,7 @@ def _timing_cache(library: ModuleType, config: Any, facts: EngineFacts) -> Path:
 
     Kernel timings hold for one version of the library, one kind of GPU and one CUDA.
     """
-    root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vmdepth"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{root}: no timing cache can be kept there ({error.strerror}); set XDG_CACHE_HOME to a folder that can be "
-            "written to"
-        ) from None
+    root = cache_folder("timing cache")
     cache = root / f"timing-{library.__name__}-{facts.version}-sm{facts.capabilities[0]}-cuda{facts.cuda}.cache"
     config.set_timing_cache(config.create_timing_cache(cache.read_bytes() if cache.exists() else b""), False)
     return cache

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from threading import Event, Thread
 from time import perf_counter
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
-_PULSE = 4.0  # seconds between two lines of one stage, where there is no terminal
+_PULSE = 3.0  # seconds between two lines of one stage, where there is no terminal
 
 Moved = Callable[[int, int], None]
 """Told how much of a stage is done, and of how much."""
@@ -26,14 +28,16 @@ class Stages:
 
     def __init__(self, command: str | None = None) -> None:
         self._command = command
-        console = Console(stderr=True)
+        self._file = sys.stderr  # whoever takes stderr away meanwhile does not mean these lines
+        console = Console(file=self._file)
         self._terminal = console.is_terminal
+        whole = partial(Column, no_wrap=True)  # the text gives way, not the times
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(compact=True),
+            BarColumn(bar_width=12, table_column=whole()),
+            TimeElapsedColumn(table_column=whole()),
+            TimeRemainingColumn(compact=True, table_column=whole()),
         )
         self.bars = Progress(
             *columns,
@@ -91,7 +95,7 @@ class Stages:
             thread.join()
 
     def _say(self, line: str) -> None:
-        print(f"{self._command}: {line}", file=sys.stderr, flush=True)
+        print(f"{self._command}: {line}", file=self._file, flush=True)
 
 
 SILENT = Stages()

@@ -75,6 +75,16 @@ class _FileHere(click.ParamType):
         return self._path.convert(value, param, ctx)
 
 
+def parse_size(size: str | None, option: str = "--size") -> tuple[int, int] | None:
+    """Height and width of "HxW"; None of None. Raises InputError, naming the option, for anything else."""
+    if size is None:
+        return None
+    height, x, width = size.partition("x")
+    if not (x and height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise InputError(f"{option} {size}: should be HxW, for example 192x272")
+    return int(height), int(width)
+
+
 def run_command(command: click.Command, arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a click command, with -h and --version added, and leave the process with vmdepth's exit codes.
 

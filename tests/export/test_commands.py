@@ -99,7 +99,12 @@ def test_export_from_settings_writes_a_checked_graph_that_parity_from_settings_a
 
 def test_export_says_its_stages_on_stderr_where_there_is_no_terminal(saved, tmp_path):
     done = run("conversion", saved, "-o", tmp_path / "net.onnx", "--size", "42x56", "--proof-frames", "3")
-    stages = ["loads net.safetensors", "traces the step at 42x56", "writes net.onnx", "proves it against PyTorch step"]
+    stages = [
+        "loads net.safetensors",
+        "traces the step at 42x56",
+        "writes and opens it",
+        "proves it against PyTorch step",
+    ]
     lines = [line.removeprefix("vmdepth-export: ") for line in done.stderr.splitlines()]
     firsts = [next(number for number, line in enumerate(lines) if line.startswith(stage)) for stage in stages]
     assert firsts == sorted(firsts) and firsts[0] == 0
@@ -123,15 +128,29 @@ def test_export_from_settings_refuses_what_the_command_refuses(tmp_path):
 def test_bench_from_settings_reports_rates_and_shares(saved, tmp_path, capfd):
     report = tmp_path / "bench.json"
     figures = benchmark(BenchSettings(saved, frames=10, report=report))
-    assert capfd.readouterr().out == ""
+    assert capfd.readouterr() == ("", "")  # the runs in it do not speak for themselves
     assert figures == json.loads(report.read_text())
-    assert figures["frames_per_second"].keys() == {"torch step", "onnx step", "vmdepth-run"}
+    assert figures["frames_per_second"].keys() == {"PyTorch step", "ONNX step", "vmdepth-run"}
     assert figures["step_shares"].keys() == {"encoder", "heads", "decoder", "other"}
     assert sum(figures["step_shares"].values()) == pytest.approx(1)
     assert figures["step_shares"]["other"] < 0.2  # nearly every operation is known by its module
     assert figures["run_shares"].keys() == {"read", "step", "anchor", "write"}
     assert 0 < figures["run_shares"]["step"] <= 1
-    assert figures["run_over_session"] > 0
+
+
+def test_bench_prints_one_table_whose_ratios_are_those_of_its_figures(capsys):
+    from vmdepth_export.bench.cli import _print
+
+    rates = {"PyTorch step": 20.0, "ONNX step": 40.0, "vmdepth-run": 30.0}
+    shares = {"encoder": 0.6, "other": 0.4}
+    figures = {"model": "tiny", "size": [42, 56], "frames_per_second": rates, "step_shares": shares}
+    _print({**figures, "run_shares": {"step": 0.9}, "state_bytes": 3_400_000, "temporal_heads_ms": {}})
+    out = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in out.splitlines())
+    rows = {line.split("│")[1].strip(): line.split("│")[2:5] for line in out.splitlines() if line.startswith("│")}
+    assert [cell.strip() for cell in rows["vmdepth-run"]] == ["30.0", "33.3", "0.75"]
+    assert [cell.strip() for cell in rows["ONNX step"]] == ["40.0", "25.0", "1.00"]
+    assert "time of an ONNX step: encoder 60 %, other 40 %" in out
 
 
 def test_info_from_settings_describes(step_graph):

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import click
 
 from vmdepth_export.bench.settings import BenchSettings
-from vmdepth_export.frame_size import parse_size
-from vmdepth_runtime.cli import defaults_of, run_command
+from vmdepth_export.stages import Stages
+from vmdepth_runtime.cli import defaults_of, parse_size, run_command
 
 
 @click.command("vmdepth-bench", context_settings=defaults_of(BenchSettings))
@@ -24,33 +24,44 @@ from vmdepth_runtime.cli import defaults_of, run_command
 )
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures as JSON.")
 def command(size: str | None, **options: Any) -> None:
-    """Frames per second of MODEL on this machine: PyTorch step (checkpoints), ONNX step, and the whole vmdepth-run."""
+    """Frames per second of MODEL on this machine: PyTorch step (checkpoints), ONNX step, and the whole vmdepth-run over
+    the bundled clip, an mp4 written. All take turns; each figure is the median over the rounds."""
     from vmdepth_export.bench.measure import benchmark
 
-    _print(benchmark(BenchSettings(**options, size=parse_size(size))))
+    settings = BenchSettings(**options, size=parse_size(size))
+    _print(benchmark(settings, stages=Stages("vmdepth-bench")))
 
 
 def _print(figures: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
+
+    from vmdepth_export.bench.measure import ONNX_STEP
 
     height, width = figures["size"]
     rates = figures["frames_per_second"]
-    table = Table(f"{figures['model']}, {height}x{width}", "frames/s", "against the ONNX step")
+    columns = [Column(name, justify="right") for name in ("frames/s", "ms a frame", "× ONNX step")]
+    table = Table(f"{figures['model']}, {height}x{width}", *columns)
     for name, rate in rates.items():
-        table.add_row(name, f"{rate:.1f}", f"{rate / rates['onnx step']:.2f}×")
+        table.add_row(name, f"{rate:.1f}", f"{1e3 / rate:.1f}", f"{rate / rates[ONNX_STEP]:.2f}")
     console = Console()
     console.print(table)
-    for title, shares in (("ONNX step", figures["step_shares"]), ("vmdepth-run, overlapping", figures["run_shares"])):
-        console.print(f"{title}: " + ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items()))
-    console.print(f"vmdepth-run takes {figures['run_over_session']:.2f}× the time of the ONNX steps alone")
-    console.print(f"States: {figures['state_bytes'] / 1e6:.1f} MB")
+    lines = [
+        f"time of an ONNX step: {_told(figures['step_shares'])}",
+        f"time of vmdepth-run, overlapping: {_told(figures['run_shares'])}",
+        f"states: {figures['state_bytes'] / 1e6:.1f} MB",
+    ]
     if times := figures["temporal_heads_ms"]:
-        ratio = times["re-projected"] / times["step"]
-        console.print(
-            f"Temporal heads: {times['step']:.1f} ms per frame; projecting the window again, as official code does, "
-            f"{times['re-projected']:.1f} ms ({ratio:.1f}×)"
+        lines.append(
+            f"temporal heads: {times['step']:.1f} ms a frame; projecting the window again, as official code does: "
+            f"{times['re-projected']:.1f} ms"
         )
+    for line in lines:
+        console.print(line, highlight=False)
+
+
+def _told(shares: dict[str, float]) -> str:
+    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
 
 
 def main() -> NoReturn:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from collections import defaultdict
+from contextlib import redirect_stderr
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -12,33 +14,55 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vmdepth_export.bench.settings import BenchSettings
+from vmdepth_export.stages import SILENT, Stages
 from vmdepth_runtime.atomic_files import check_target, write_report
 from vmdepth_runtime.contract import FRAME, state_input
 from vmdepth_runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from vmdepth.session import TorchSession
     from vmdepth_runtime.sessions.base import StepSession
 
 PARTS = ("encoder", "heads", "decoder")
-_ROUND = 10  # frames a session runs before the next one has its turn
-_RUNS = 5  # of the whole command, each between two looks at how fast the machine is just then
+ONNX_STEP = "ONNX step"  # what all else is compared with
+WHOLE_RUN = "vmdepth-run"
+ROUNDS = 5  # in each of which everything has its turn, so that a busy machine slows all alike
 
 
-def step_rates(sessions: dict[str, StepSession], frames: int) -> dict[str, float]:
-    """Frames per second of each session, stepping over noise; they take turns, so that a busy machine slows all alike.
+def rates(
+    sessions: dict[str, StepSession], model: Path, folder: Path, frames: int, stages: Stages
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Frames per second of each session, stepping over noise, and of the whole `vmdepth-run`; medians over rounds.
 
-    The median over rounds, after one round that does not count.
+    Also the reports of the runs. A round of steps that does not count comes first.
     """
     noise = np.random.default_rng(0)
-    seconds: dict[str, list[float]] = {name: [] for name in sessions}
-    for _ in range(1 + max(1, frames // _ROUND)):
-        for name, session in sessions.items():
-            session.frame[...] = noise.integers(0, 256, session.frame.shape, np.uint8)
-            start = perf_counter()
-            for _ in range(_ROUND):
-                session.step()
-            seconds[name].append((perf_counter() - start) / _ROUND)
-    return {name: 1 / float(np.median(times[1:])) for name, times in seconds.items()}
+    steps = -(-frames // ROUNDS)
+    found: dict[str, list[float]] = {name: [] for name in (*sessions, WHOLE_RUN)}
+    reports = []
+    with stages.stage("times them by turns, round") as moved:
+        for number in range(1 + ROUNDS):
+            for name, session in sessions.items():
+                session.frame[...] = noise.integers(0, 256, session.frame.shape, np.uint8)
+                start = perf_counter()
+                for _ in range(steps):
+                    session.step()
+                found[name].append(steps / (perf_counter() - start))
+            moved(number, ROUNDS)
+            if number:
+                reports.append(_whole_run(model, folder))
+                found[WHOLE_RUN].append(reports[-1]["fps"])
+    medians = {name: float(np.median(of_rounds[-ROUNDS:])) for name, of_rounds in found.items()}
+    return medians, reports
+
+
+def _whole_run(model: Path, folder: Path) -> dict[str, Any]:
+    """The report of a `vmdepth-run` over the bundled clip, mp4 written."""
+    from vmdepth_runtime.pipeline.run import run
+    from vmdepth_runtime.pipeline.settings import RunSettings
+
+    with redirect_stderr(io.StringIO()):  # what it says is for who wants the video
+        return run(RunSettings(("demo",), (str(folder / "bench.mp4"),), model, anchored=False))
 
 
 def part_shares(model: Path, frames: int) -> dict[str, float]:
@@ -73,81 +97,75 @@ def part_shares(model: Path, frames: int) -> dict[str, float]:
     return {part: spent[part] / total for part in (*PARTS, "other")}
 
 
-def whole_runs(session: StepSession, model: Path, folder: Path, frames: int) -> tuple[list[dict[str, Any]], float]:
-    """Reports of `vmdepth-run` over the bundled clip with this model, mp4 written; and how many times as long as the
-    steps alone it takes: the median over runs, each against steps of the session just before and after it."""
-    from vmdepth_runtime.pipeline.run import run
-    from vmdepth_runtime.pipeline.settings import RunSettings
-
-    reports, ratios = [], []
-    before = step_rates({"": session}, frames)[""]
-    for _ in range(_RUNS):
-        report = run(RunSettings(("demo",), (str(folder / "bench.mp4"),), model, anchored=False))
-        after = step_rates({"": session}, frames)[""]
-        reports.append(report)
-        ratios.append((before + after) / 2 / report["fps"])
-        before = after
-    return reports, float(np.median(ratios))
-
-
-def benchmark(settings: BenchSettings) -> dict[str, Any]:
+def benchmark(settings: BenchSettings, *, stages: Stages = SILENT) -> dict[str, Any]:
     """Measure frames per second and shares of time on this machine, as `vmdepth-bench` does.
 
     Args:
         settings: What is measured, and where the report goes.
+        stages: Says how far it is, while it works.
 
     Returns:
         The figures as `--report` writes them: frames_per_second of each session and of the whole vmdepth-run,
-        step_shares and run_shares (0..1), run_over_session, state_bytes, temporal_heads_ms.
+        step_shares and run_shares (0..1), state_bytes, temporal_heads_ms.
 
     Raises:
         InputError: For a model that cannot be read, and one that takes several streams.
     """
     if settings.report:
         check_target(settings.report)
-    figures = _measure(settings.model, settings.frames, settings.size, settings.against)
+    figures = _measure(settings, stages)
     if settings.report:
         write_report(figures, settings.report)
     return figures
 
 
-def _measure(model: Path, frames: int, size: tuple[int, int] | None, against: tuple[Path, ...]) -> dict[str, Any]:
-    from vmdepth.session import TorchSession, open_session
-    from vmdepth_export.bench.heads import head_times
-    from vmdepth_export.conversion.settings import ATTENTION
-    from vmdepth_export.graph import save_step_graph, with_contract
-    from vmdepth_export.step_graph import to_onnx
-    from vmdepth_runtime.sessions.load import load_session
-    from vmdepth_runtime.sessions.onnx import OnnxSession
+def _measure(settings: BenchSettings, stages: Stages) -> dict[str, Any]:
+    model, frames = settings.model, settings.frames
+    for file in (model, *settings.against):  # not after PyTorch has been loaded
+        if not file.is_file():
+            raise InputError(f"{file}: no such file; name a checkpoint, a step graph or an engine")
+    with stages.stage(f"loads {model.name}"):  # and PyTorch, which takes longer
+        from vmdepth.session import TorchSession, open_session
+        from vmdepth_export.bench.heads import head_times
+        from vmdepth_runtime.sessions.load import load_session
+        from vmdepth_runtime.sessions.onnx import OnnxSession
 
+        session = open_session(model, size=settings.size)
+    contract = session.contract
+    if contract.streams != 1:
+        raise InputError(f"{model}: takes {contract.streams} streams at once; bench one exported with --streams 1")
     with tempfile.TemporaryDirectory() as folder_name:
         folder = Path(folder_name)
         sessions: dict[str, StepSession] = {}
-        session = open_session(model, size=size)
         graph = model
         if isinstance(session, TorchSession):
             graph = folder / "step.onnx"
-            c = session.contract
-            proto = to_onnx(session.model, c.height, c.width, c.streams, ATTENTION)
-            save_step_graph(with_contract(proto, c), graph)
-            sessions["torch step"] = session
-        sessions["onnx step"] = OnnxSession(graph)
-        contract = session.contract
-        if contract.streams != 1:
-            raise InputError(f"{model}: takes {contract.streams} streams at once; bench one exported with --streams 1")
-        sessions |= {other.name: load_session(other) for other in against}
-        rates = step_rates(sessions, frames)
-        runs, ratio = whole_runs(sessions["onnx step"], graph, folder, frames)
+            with stages.stage(f"traces the step at {contract.height}x{contract.width}"):
+                _export(session, graph)
+            sessions["PyTorch step"] = session
+        sessions[ONNX_STEP] = OnnxSession(graph)
+        sessions |= {other.name: load_session(other) for other in settings.against}
+        per_second, runs = rates(sessions, graph, folder, frames, stages)
         heads = {}
-        if isinstance(session, TorchSession) and session.model.ring is not None:
-            heads = head_times(session.model, contract.height, contract.width, frames)
+        with stages.stage("looks into the step"):
+            if isinstance(session, TorchSession) and session.model.ring is not None:
+                heads = head_times(session.model, contract.height, contract.width, frames)
+            shares = part_shares(graph, frames)
         return {
             "model": contract.model,
             "size": [contract.height, contract.width],
-            "frames_per_second": {**rates, "vmdepth-run": float(np.median([run["fps"] for run in runs]))},
-            "step_shares": part_shares(graph, frames),
+            "frames_per_second": per_second,
+            "step_shares": shares,
             "run_shares": sorted(runs, key=lambda run: run["fps"])[len(runs) // 2]["stage_shares"],
-            "run_over_session": ratio,
             "state_bytes": contract.state_bytes,
             "temporal_heads_ms": heads,
         }
+
+
+def _export(session: TorchSession, graph: Path) -> None:
+    from vmdepth_export.conversion.settings import ATTENTION
+    from vmdepth_export.graph import save_step_graph, with_contract
+    from vmdepth_export.step_graph import to_onnx
+
+    c = session.contract
+    save_step_graph(with_contract(to_onnx(session.model, c.height, c.width, c.streams, ATTENTION), c), graph)

@@ -8,10 +8,9 @@ from typing import Any, NoReturn
 import click
 
 from vmdepth_export.conversion.settings import ATTENTION, LONGEST_WINDOW, PRECISION, STREAMS, ExportSettings
-from vmdepth_export.frame_size import parse_size
 from vmdepth_export.parity.settings import PARITY_FRAMES
 from vmdepth_export.stages import Stages
-from vmdepth_runtime.cli import defaults_of, run_command
+from vmdepth_runtime.cli import defaults_of, parse_size, run_command
 
 
 @click.command("vmdepth-export", context_settings=defaults_of(ExportSettings))

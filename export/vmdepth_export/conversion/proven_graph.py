@@ -125,7 +125,7 @@ def _write_proven(
     contract = replace(contract, producer=f"vmdepth {version('vmdepth')}")
     part = part_name(output).with_suffix(".part.onnx")
     with being_written(output, part):
-        with stages.stage(f"writes {output.name}"):
+        with stages.stage("writes and opens it"):
             save_step_graph(with_contract(proto, contract), part)
             candidate = open_model(part)
         seconds, least, most = length.limits(contract)

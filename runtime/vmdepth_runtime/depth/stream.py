@@ -19,7 +19,7 @@ from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
 from vmdepth_runtime.depth.stream_batch import StreamBatch
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sessions.base import Device, StepOutputs
-from vmdepth_runtime.sessions.load import load_session
+from vmdepth_runtime.sessions.given_model import open_model
 from vmdepth_runtime.sessions.state_buffers import Snapshot
 from vmdepth_runtime.sources.base import MIN_SIDE
 
@@ -73,7 +73,9 @@ class DepthStream:
     A frame of another size than the one before starts the stream anew: every state back to its initial value.
 
     Args:
-        model: a step graph or an engine, made with `vmdepth-export`; None takes the bundled one.
+        model: a step graph or an engine, made with `vmdepth-export`, or a checkpoint, of which a step graph is made
+            once and kept; None takes the bundled one.
+        input_size: height and width that frames are brought to, pixels; None is the model's own.
         threads: for one step on the CPU; None takes all cores.
         device: of ONNX Runtime, "cpu" or "cuda"; None takes CUDA where it can.
         resize: one of `vmdepth_runtime.contract.RESIZES`.
@@ -87,13 +89,14 @@ class DepthStream:
         self,
         model: str | Path | None = None,
         *,
+        input_size: tuple[int, int] | None = None,
         threads: int | None = None,
         device: Device | None = None,
         resize: Resize = "area",
         keyframes: KeyframeSettings | bool = True,
     ) -> None:
         path = bundled.MODEL if model is None else Path(model)
-        self._session = load_session(path, threads, device)
+        self._session = open_model(path, input_size, threads=threads, device=device)
         if self.contract.streams != 1:
             streams = self.contract.streams
             self.close()

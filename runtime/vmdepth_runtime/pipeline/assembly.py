@@ -26,7 +26,7 @@ from vmdepth_runtime.pipeline.statistics import RunStatistics
 from vmdepth_runtime.pipeline.watchdog import Watchdog
 from vmdepth_runtime.pipeline.writer import Writer
 from vmdepth_runtime.sessions.base import StepSession
-from vmdepth_runtime.sessions.load import load_session
+from vmdepth_runtime.sessions.given_model import open_model
 from vmdepth_runtime.sessions.offline import OfflineSession, load_offline_session
 from vmdepth_runtime.sinks.base import SinkFacts
 from vmdepth_runtime.sinks.open import foretell, needs_range, open_picture_sink, open_sink
@@ -59,7 +59,7 @@ class Pipeline:
     watchdog: Watchdog
 
 
-def open_model(settings: RunSettings, jobs: Sequence[Job], stack: ExitStack) -> StepSession:
+def open_session(settings: RunSettings, jobs: Sequence[Job], stack: ExitStack) -> StepSession:
     """Load the model of a run.
 
     Args:
@@ -71,9 +71,20 @@ def open_model(settings: RunSettings, jobs: Sequence[Job], stack: ExitStack) -> 
         InputError: For a model that cannot be run, or not so.
     """
     palette(settings.palette)  # raises for one that is none
-    session = _open_offline(settings, jobs) if settings.offline else _open_streaming(settings)
+    streams = len(jobs) if settings.streams else 1
+    if settings.offline:
+        session: StepSession = _open_offline(settings, jobs)
+    else:
+        session = open_model(
+            settings.model,
+            settings.input_size,
+            streams,
+            threads=settings.threads,
+            device=settings.device,
+            verify=settings.verify,
+        )
     stack.callback(session.close)
-    check_model(settings, session.contract, len(jobs) if settings.streams else 1)
+    check_model(settings, session.contract, streams)
     return session
 
 
@@ -134,13 +145,11 @@ def open_pipeline(
     return Pipeline(batch, readers, writers, statistics, reporter, interrupt, stepping, watchdog)
 
 
-def _open_streaming(settings: RunSettings) -> StepSession:
-    return load_session(settings.model, settings.threads, settings.device, verify=settings.verify)
-
-
 def _open_offline(settings: RunSettings, jobs: Sequence[Job]) -> StepSession:
     if len(jobs) > 1:
         raise InputError("--offline: takes one source at a time")
+    if settings.input_size is not None:
+        raise InputError("--offline: sees frames at its network's own size; leave out --input-size")
     with jobs[0].open(settings) as source:  # a look at its size
         if source.live or not source.seekable:
             raise InputError(f"{source.name}: --offline needs the whole of it, twice; record it to a file first")

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from vmdepth_runtime.cli import LateHelpOption, defaults_of, run_command
+from vmdepth_runtime.cli import LateHelpOption, defaults_of, parse_size, run_command
 from vmdepth_runtime.contract import RESIZES
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
@@ -49,7 +49,8 @@ def _range_help() -> str:
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("-o", "--output", "outputs", multiple=True, cls=LateHelpOption, late_help=_output_help)
 @click.option("--model", type=click.Path(path_type=Path),
-              help="Step graph (.onnx) or engine (.engine). Default: the bundled one.")  # fmt: skip
+              help="Step graph (.onnx), engine (.engine) or checkpoint. Default: the bundled one.")  # fmt: skip
+@click.option("--input-size", metavar="HxW", help="Pixels that frames are brought to.  [default: the model's]")
 @click.option("--offline", is_flag=True,
               help="The whole video, every frame with its future in sight: best quality, with --model CHECKPOINT "
                    "(.safetensors, .pth); needs torch, and files.")  # fmt: skip
@@ -111,7 +112,7 @@ def _range_help() -> str:
 @click.option("--verify/--no-verify", show_default=True,
               help="Check first that the model's file is as it was written.")  # fmt: skip
 @click.option("--report", type=click.Path(path_type=Path), help="Write counts, times and decisions there, as JSON.")
-def command(intrinsics: str | None, **options: Any) -> None:
+def command(intrinsics: str | None, input_size: str | None, **options: Any) -> None:
     """Depth for every frame of SOURCE: a video, a picture, a folder of images or of videos, a pattern
     (frames/%06d.png, 'videos/*.mp4'), a pipe (/dev/stdin), a camera (0, /dev/video0, csi://0), an address (rtsp://,
     rtmp://, http://), or "demo", the bundled clip. Several are done one after the other.
@@ -125,7 +126,13 @@ def command(intrinsics: str | None, **options: Any) -> None:
     read = ReadSettings(**{field.name: options.pop(field.name) for field in fields(ReadSettings)})
     keyframes = {f.name: options.pop(f"keyframe_{f.name}") for f in fields(KeyframeSettings)}
     settings = RunSettings(
-        **options, intrinsics=_parse_intrinsics(intrinsics), keyframes=keyframes, read=read, live=live, cloud=cloud
+        **options,
+        input_size=parse_size(input_size, "--input-size"),
+        intrinsics=_parse_intrinsics(intrinsics),
+        keyframes=keyframes,
+        read=read,
+        live=live,
+        cloud=cloud,
     )
 
     from vmdepth_runtime.pipeline.run import run  # ONNX Runtime, PyAV and OpenCV, which bad usage need not wait for

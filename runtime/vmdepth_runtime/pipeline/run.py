@@ -11,7 +11,7 @@ from typing import Any
 
 from vmdepth_runtime.atomic_files import write_report
 from vmdepth_runtime.errors import InputError, WorkError
-from vmdepth_runtime.pipeline.assembly import Pipeline, open_model, open_pipeline
+from vmdepth_runtime.pipeline.assembly import Pipeline, open_pipeline, open_session
 from vmdepth_runtime.pipeline.checks import check_live, check_outputs
 from vmdepth_runtime.pipeline.jobs import Job, plan_jobs
 from vmdepth_runtime.pipeline.loop import run_pipeline
@@ -52,7 +52,7 @@ def run(settings: RunSettings) -> dict[str, Any]:
     if len(together) > 1:
         check_live(jobs)
     with ExitStack() as stack:
-        session = open_model(settings, jobs, stack)
+        session = open_session(settings, jobs, stack)
         for line in remarks:
             say(line)
         if len(together) == 1:

@@ -28,8 +28,9 @@ class RunSettings:
         outputs: What `open_sink` takes; "{name}" in a name is what the source is called, or a picture, and "{}" the
             number of the source, from 0. None at all means, in the current folder, `<name>.depth.mp4`, of a picture
             `<name>.depth.png` and of a folder of them `<folder>.depth/<name>.png`, in colours.
-        model: A step graph or an engine; with `offline` a checkpoint.
-        offline: Go over the whole video with a network that sees the future, too.
+        model: A step graph, an engine, or a checkpoint, of which a step graph is made once and kept.
+        input_size: Height and width that frames are brought to, pixels; None is the model's own.
+        offline: Go over the whole video with a checkpoint of a network that sees the future, too.
         backend: What has to run the model; "auto" is what it is made for.
         device: Of a step graph; None is CUDA where there is one.
         threads: Of the network on the CPU; None is all cores.
@@ -54,6 +55,7 @@ class RunSettings:
     sources: tuple[str, ...]
     outputs: tuple[str, ...] = ()
     model: Path = bundled.MODEL
+    input_size: tuple[int, int] | None = None
     offline: bool = False
     backend: str = "auto"
     device: Device | None = None

@@ -1,0 +1,79 @@
+"""A model as people give it: a step graph, an engine, or a checkpoint, of which a step graph is made once and kept.
+
+The packages that know checkpoints register themselves as entry points of the group "vmdepth.models", and nothing here
+imports them: the runtime works without.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from vmdepth_runtime import bundled
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.sessions.base import Device, StepSession
+from vmdepth_runtime.sessions.load import MODEL_ENDINGS, load_session
+
+GROUP = "vmdepth.models"
+
+Size = tuple[int, int]
+"""Height and width of the frames that a model takes, pixels."""
+
+
+def open_model(
+    model: str | Path,
+    size: Size | None = None,
+    streams: int = 1,
+    *,
+    threads: int | None = None,
+    device: Device | None = None,
+    verify: bool = True,
+) -> StepSession:
+    """A model that is ready to step.
+
+    Args:
+        model: A step graph, an engine, or a checkpoint, of which a step graph is made and kept in the user's cache; the
+            next time it is there.
+        size: That frames are brought to; None is the model's own.
+        streams: That a step graph of a checkpoint is made for.
+        threads: For one step on the CPU; None takes all cores.
+        device: Of ONNX Runtime; None takes CUDA where it can.
+        verify: Compare the model's file with its digest first.
+
+    Raises:
+        InputError: It cannot run here, is of another size and cannot be had at this one, or is a checkpoint and what
+            reads it is not installed.
+        WorkError: The step graph that was made of a checkpoint does not agree with it, or cannot be written.
+    """
+    path = Path(model)
+    if path.suffix in MODEL_ENDINGS or not path.exists():
+        session = load_session(path, threads, device, verify=verify)
+        own = session.contract
+        if size is None or size == (own.height, own.width):
+            return session
+        session.close()
+        if path == bundled.MODEL:
+            raise InputError(
+                f"the bundled model takes frames of {own.height}x{own.width}, and its checkpoint is not part of the "
+                f"package; for {size[0]}x{size[1]} give a checkpoint, or a step graph of that size, as the model"
+            )
+    graph = registered("step-graph", path, size, streams)
+    return load_session(graph, threads, device, verify=verify)
+
+
+def registered(name: str, model: Path, *arguments: Any) -> Any:
+    """What the function that a package has registered under a name returns for a model.
+
+    Raises InputError where there is none, or it lacks a library, with the line that installs it; and what it raises.
+    """
+    entries = list(entry_points(group=GROUP, name=name))
+    missing: str | None = "vmdepth"
+    try:
+        if entries:
+            return entries[0].load()(model, *arguments)
+    except ModuleNotFoundError as error:
+        missing = error.name
+    raise InputError(
+        f"{model}: what runs checkpoints needs '{missing}', which is not here: pip install 'vmdepth[export]'"
+    )
