@@ -68,6 +68,8 @@ def open_source(
 
 
 def _open(uri: str, settings: LiveSettings) -> Source:
+    if not uri:
+        raise InputError("a source is empty; give a video, a folder of images, a camera or an address")
     scheme, device = scheme_of(uri), camera_of(uri)
     if scheme in NETWORK:
         return _open_network(uri, settings)
