@@ -85,7 +85,8 @@ def calibrate(
     if not frames:
         raise InputError(f"{data}: has no readable frame; choose another --data")
     if len(frames) < ENOUGH:
-        warn(f"{data}: has only {len(frames)} frames; ranges from fewer than {ENOUGH} often miss some")
+        count = f"--frames {settings.frames}" if len(frames) == settings.frames else f"{data} has {len(frames)} frames"
+        warn(f"{count}: ranges from fewer than {ENOUGH} often miss some")
     result = calibrate_on(proto, contract, frames, settings, track)
     if settings.report:
         figures: dict[str, Any] = {**result.parity.to_dict(), "layers": [asdict(cost) for cost in result.costs]}

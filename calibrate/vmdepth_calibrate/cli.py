@@ -61,12 +61,13 @@ def _print_costs(costs: list[LayerCost], keep_above: float | None) -> None:
 
 
 def _with_bar(items: Iterable[_T], what: str, total: int) -> Iterable[_T]:
-    """The items, with a bar on the terminal while they are gone through."""
-    from rich.console import Console
-    from rich.progress import track
+    """The items, while a line tells how many have been gone through."""
+    from vmdepth_runtime.progress import ProgressLine
 
-    console = Console(stderr=True)
-    return track(items, what, total, console=console, transient=True, disable=not console.is_terminal)
+    with ProgressLine(what, total, prefix="vmdepth-calibrate: ") as line:
+        for done, item in enumerate(items, start=1):
+            yield item
+            line.update(done)
 
 
 def main() -> NoReturn:

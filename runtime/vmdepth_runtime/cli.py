@@ -62,13 +62,16 @@ _VERSION = click.Option(
 
 
 class _FileHere(click.ParamType):
-    """A path, which an address is not: as one it would lose a slash, and be told as a file that is not there."""
+    """A path; an address is none (it would lose a slash, and be told as a file that is not there), nor is nothing (it
+    would be the current folder, which a script with an unset variable does not mean)."""
 
     def __init__(self, path: click.Path) -> None:
         self.name = path.name
         self._path = path
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("is empty; name a file.", param, ctx)
         scheme, mark, _ = str(value).partition("://")
         if mark and scheme.isalnum():
             self.fail(f"is an address ({scheme}://…), and has to be a file of this machine.", param, ctx)

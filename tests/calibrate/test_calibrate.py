@@ -238,7 +238,7 @@ def test_the_library_function_calibrates_from_settings_quiet_but_for_what_it_war
     assert result.parity.agrees
     assert json.loads(report.read_text())["agrees"]
     assert read_step_graph(chosen.output)[1].precision["encoder"] == "int8"
-    assert warned == [f"{bundled.CLIP}: has only 20 frames; ranges from fewer than {ENOUGH} often miss some"]
+    assert warned == [f"--frames 20: ranges from fewer than {ENOUGH} often miss some"]
     assert capfd.readouterr() == ("", "")
 
 

@@ -200,6 +200,8 @@ def _typed(key: str, value: Any, types: dict[str, type]) -> Any:
         return _numbers(key, value)
     if kind is bool and str(value).lower() in ("true", "false"):
         return str(value).lower() == "true"
+    if kind is str and "://" in str(value):
+        raise InputError(f"{key}={value}: is an address; download what is there, and name the file or folder")
     try:
         if kind is bool:
             raise ValueError

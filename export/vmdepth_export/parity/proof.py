@@ -9,7 +9,7 @@ from vmdepth_export.parity.opening import open_pair
 from vmdepth_export.parity.picture import draw
 from vmdepth_export.parity.settings import ParitySettings
 from vmdepth_runtime.atomic_files import check_target, write_report
-from vmdepth_runtime.errors import WorkError
+from vmdepth_runtime.errors import InputError, WorkError
 
 
 def compare_models(settings: ParitySettings) -> ParityReport:
@@ -28,6 +28,8 @@ def compare_models(settings: ParitySettings) -> ParityReport:
     for target in (settings.report, settings.picture):
         if target:
             check_target(target)
+    if settings.picture and settings.picture.suffix != ".png":
+        raise InputError(f"{settings.picture}: unknown picture ending '{settings.picture.suffix}'; use .png")
     with open_pair(settings.reference, settings.candidate) as (reference, candidate):
         frames = choose_frames(settings.source, settings.frames, candidate.contract)
         try:

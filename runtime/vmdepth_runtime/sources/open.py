@@ -75,6 +75,8 @@ def open_source(
 
 
 def _open(uri: str, settings: LiveSettings, read: ReadSettings) -> Source:
+    if not uri:
+        raise InputError("a source is empty; give a video, a folder of images, a camera or an address")
     scheme, device = scheme_of(uri), camera_of(uri)
     if device is not None or scheme == "csi":
         _refuse_range(uri, read)

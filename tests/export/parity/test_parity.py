@@ -125,8 +125,12 @@ def test_command_refuses_bad_input_in_one_line(step_graph, tmp_path):
         (text, step_graph),
         (step_graph, step_graph, "--source", tmp_path / "none.mp4"),
         (step_graph, step_graph, "--frames", 0),
+        (step_graph, step_graph, "--frames", 2, "--picture", text),
+        ("nothere", step_graph),
+        (tmp_path, step_graph),
     ):
         done = vmdepth_parity(*arguments)
         assert done.returncode == 2
         assert len(done.stderr.strip().splitlines()) == 1
         assert done.stderr.startswith("vmdepth-parity: ")
+    assert text.read_text() == "hello"

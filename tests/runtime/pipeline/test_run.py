@@ -222,6 +222,8 @@ def test_bad_usage(refused, tmp_path, make):
     assert "'tpu' is not one of 'auto', 'onnxruntime', 'tensorrt', 'tensorrt-rtx'" in refused(path, "--backend", "tpu")
     assert "--threads" in refused(path, "--threads", "0")
     assert "Missing argument 'SOURCE" in refused()
+    assert "a source is empty; give a video" in refused("")
+    assert "'--model': is empty; name a file" in refused(path, "--model", "")
 
 
 def test_frames_smaller_than_a_patch(refused, tmp_path, make):

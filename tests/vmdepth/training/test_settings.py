@@ -35,6 +35,8 @@ def test_a_yaml_file_and_overrides(tmp_path):
         ("tiny", ["steps"], "key=value"),
         ("tiny", ["steps=many"], "should be int"),
         ("tiny", ["steps=1.5"], "should be int"),
+        ("tiny", ["init=https://host/net.pth"], "init=https://host/net.pth: is an address; download"),
+        ("tiny", ["data=https://host/walk.mp4"], "data=https://host/walk.mp4: is an address; download"),
         ("tiny", ["steps=0"], "above 0"),
         ("tiny", ["size=200x250"], "no multiple of 14; the nearest are 196x238 and 210x252"),
         ("edge", ["size=196x252"], "no multiple of 16; the nearest are 192x240 and 208x256"),
