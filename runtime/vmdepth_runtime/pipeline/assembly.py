@@ -10,6 +10,8 @@ from functools import partial
 from threading import Condition
 from typing import Any
 
+import cv2
+
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.colour_map import ColourRange, FixedRange, choose_ranges
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
@@ -67,6 +69,8 @@ def open_pipeline(settings: RunSettings, outputs: list[tuple[str, ...]], stack: 
         InputError: For a model or a source that is not as it should be; nothing has been written then.
         WorkError: For an output that cannot be opened.
     """
+    stack.callback(cv2.setNumThreads, cv2.getNumThreads())
+    cv2.setNumThreads(1)  # reading and writing have a thread each; more would only take cores from the network
     session = load_session(settings.model, settings.threads, settings.device, verify=settings.verify)
     stack.callback(session.close)
     check_model(settings, session.contract)
@@ -136,8 +140,10 @@ def _facts(
         depth_kind=contract.depth_kind,
         near=max(colours.low, colours.high) if isinstance(colours, FixedRange) else None,
         side_by_side=not settings.depth_only,
+        max_height=settings.max_height,
         camera=_camera(settings, source),
         status=status,
+        sound=source.sound,
     )
 
 

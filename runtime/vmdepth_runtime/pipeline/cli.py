@@ -47,6 +47,8 @@ def _camera_help(what: str) -> str:
 @click.option("--resize", type=click.Choice(RESIZES), show_default=True,
               help="How a frame becomes the model's size; cubic is how Depth Anything does it.")  # fmt: skip
 @click.option("--depth-only", is_flag=True, help="Videos, windows and pages without the source beside the depth.")
+@click.option("--max-height", type=click.IntRange(min=0), show_default=True, metavar="ROWS",
+              help="Of videos, windows and pages; the aspect is kept. 0: as high as the source.")  # fmt: skip
 @click.option("--fov", type=click.FloatRange(1, 179), cls=LateHelpOption,
               late_help=partial(_camera_help, "Degrees that a frame is wide"))  # fmt: skip
 @click.option("--intrinsics", metavar="FX,FY,CX,CY", cls=LateHelpOption,

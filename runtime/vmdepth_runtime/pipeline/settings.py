@@ -31,6 +31,7 @@ class RunSettings:
         threads: Of the network on the CPU; None is all cores.
         resize: How a frame becomes the model's size.
         depth_only: Videos, windows and pages without the source beside the depth.
+        max_height: Rows that videos, windows and pages have at most, the aspect kept; 0: as many as the source.
         fov: Degrees that a frame is wide.
         intrinsics: fx, fy, cx, cy of the source's frames, in pixels.
         anchored: Whether states and scale go back to a key frame's where a place is seen again.
@@ -49,6 +50,7 @@ class RunSettings:
     threads: int | None = None
     resize: Resize = "area"
     depth_only: bool = False
+    max_height: int = 720
     fov: float | None = None
     intrinsics: tuple[float, float, float, float] | None = None
     anchored: bool = True

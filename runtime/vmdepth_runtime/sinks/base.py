@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sessions.base import StepOutputs
 from vmdepth_runtime.sources.base import SourceFrame, VideoInfo
+from vmdepth_runtime.sources.sound import Sound
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,20 @@ class SinkFacts:
         depth_kind: of the model: "relative" inverse depth (larger is nearer), or "metric" (metres).
         near: a depth that is about as large as any to come; None where that is not known.
         side_by_side: whether pictures show the source beside its depth.
+        max_height: rows that videos, windows and pages have at most; 0: as many as the source.
         camera: of the source; None where it is not known.
         status: gives the run's figures at any time, for pages.
+        sound: of the source; None where it has none.
     """
 
     info: VideoInfo
     depth_kind: Literal["relative", "metric"] | str = "relative"
     near: float | None = None
     side_by_side: bool = True
+    max_height: int = 0
     camera: PinholeCamera | None = None
     status: Callable[[], dict[str, Any]] = dict
+    sound: Sound | None = None
 
 
 class Sink(ABC):
@@ -69,11 +75,14 @@ class Sink(ABC):
         address: of a kind that is meant by an address, what those look like; else empty.
         needs_camera: whether it can do nothing without `SinkFacts.camera`.
         needs_range: whether it shows depth on a scale of its own, so that it is worth knowing what depth there will be.
+        wants_depth: whether `write` reads its `depth`.
         wants_colour: whether `write` reads its `colour`.
+        for_eyes: whether it is a picture to look at, which `SinkFacts.max_height` limits.
         draws: which outputs of the network it shows, by the names of `contract.OUTPUTS`; `depth` among them is the
             network's own, at the model's size and not anchored to key frames.
         name: what it is called now, safe to print.
         notes: what about the output is not as the source was, a line each.
+        encoder: what encodes it, of a video; else empty.
         frames: how many it took.
         outputs: those that it `draws`, by name, of the frame that is being written, without the stream axis.
     """
@@ -83,15 +92,27 @@ class Sink(ABC):
     address: ClassVar[str] = ""
     needs_camera: ClassVar[bool] = False
     needs_range: ClassVar[bool] = False
+    wants_depth: ClassVar[bool] = True
     wants_colour: ClassVar[bool] = False
+    for_eyes: ClassVar[bool] = False
     draws: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         self.name = str(target)
         self.facts = facts
         self.notes: list[str] = []
+        self.encoder = ""
         self.frames = 0
         self.outputs: StepOutputs = {}
+
+    def colour_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the `colour` that `write` takes with a frame of that size: the same, or of a picture for
+        eyes no more rows than `SinkFacts.max_height`, and then both even, as videos have to be."""
+        limit = self.facts.max_height
+        if not self.for_eyes or limit == 0 or height <= limit:
+            return height, width
+        rows = max(2, limit // 2 * 2)
+        return rows, max(2, round(width * rows / height / 2) * 2)
 
     @classmethod
     @abstractmethod
@@ -124,8 +145,8 @@ class Sink(ABC):
 
         Args:
             frame: of the size that the source's info says.
-            depth: float32 `[H, W]`, all NaN where there is none.
-            colour: uint8 `[H, W, 3]` RGB, read only where the sink `wants_colour`.
+            depth: float32 `[H, W]`, all NaN where there is none; read only where the sink `wants_depth`.
+            colour: uint8 `[h, w, 3]` RGB of `colour_size`, read only where the sink `wants_colour`.
             outputs: what the network gave for the frame, at least what the sink `draws`.
 
         Raises:
@@ -148,6 +169,16 @@ class Sink(ABC):
 
     @abstractmethod
     def _write(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> None: ...
+
+    def _beside_source(self, frame: SourceFrame, colour: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The source's picture at the colour's size, and the colour to its right; the colour alone where the run says
+        so. A copy."""
+        if not self.facts.side_by_side:
+            return colour.copy()
+        image = frame.image
+        if image.shape != colour.shape:
+            image = np.asarray(cv2.resize(image, colour.shape[1::-1], interpolation=cv2.INTER_AREA), np.uint8)
+        return np.hstack([image, colour])
 
     def __enter__(self) -> Sink:
         return self
