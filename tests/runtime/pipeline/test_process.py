@@ -124,6 +124,8 @@ def test_a_terminal_gets_a_progress_bar_with_fps_and_latency(luma_model, tmp_pat
     assert b"60/60" in shown
     assert b" fps, p50 " in shown
     assert b"60 frames in, 60 out" in shown
+    assert b"CPU, ms a frame" in shown
+    assert b"limited by " in shown
 
 
 def test_a_disk_that_gives_out_is_one_line_with_what_is_kept(start_bare, luma_model, tmp_path, make):
