@@ -1,8 +1,8 @@
-"""How long a stage of a run has been busy: with the work in hand, and altogether."""
+"""How long a stage of a run has been busy, with the work in hand and altogether, and how much of a core that took."""
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import perf_counter, thread_time
 
 
 class StageTimer:
@@ -23,20 +23,23 @@ class StageTimer:
 
     Attributes:
         seconds: busy so far, without waiting for other stages; finished pieces of work only.
+        cpu_seconds: of them, those on a core; of the stage's own thread, without those that libraries start.
     """
 
     def __init__(self, name: str, allowed: float = 1.0) -> None:
         self.name = name
         self.allowed = allowed
-        self.seconds = 0.0
+        self.seconds = self.cpu_seconds = self._cpu_since = 0.0
         self._since: float | None = None
 
     def __enter__(self) -> None:
+        self._cpu_since = thread_time()
         self._since = perf_counter()
 
     def __exit__(self, *_: object) -> None:
         if self._since is not None:
             self.seconds += perf_counter() - self._since
+            self.cpu_seconds += thread_time() - self._cpu_since
         self._since = None
 
     def lap(self) -> None:

@@ -79,6 +79,8 @@ class DepthStream:
         threads: for one step on the CPU; None takes all cores.
         device: of ONNX Runtime, "cpu" or "cuda"; None takes CUDA where it can.
         resize: one of `vmdepth_runtime.contract.RESIZES`.
+        spin: let the threads of a step on the CPU keep their cores busy while they wait for the next one. Steps are
+            faster on cores that nothing else uses, and much slower on cores that are shared, a decoder's included.
         keyframes: how the stream is anchored; True is as the model says, False not at all.
 
     Raises:
@@ -93,10 +95,11 @@ class DepthStream:
         threads: int | None = None,
         device: Device | None = None,
         resize: Resize = "area",
+        spin: bool = False,
         keyframes: KeyframeSettings | bool = True,
     ) -> None:
         path = bundled.MODEL if model is None else Path(model)
-        self._session = open_model(path, input_size, threads=threads, device=device)
+        self._session = open_model(path, input_size, threads=threads, device=device, spin=spin)
         if self.contract.streams != 1:
             streams = self.contract.streams
             self.close()

@@ -10,6 +10,8 @@ from functools import partial
 from threading import Condition
 from typing import Any
 
+import cv2
+
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.colour_map import ColourRange, FixedRange, choose_ranges, palette
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
@@ -104,6 +106,8 @@ def open_pipeline(
         InputError: For a source that is not as it should be; nothing has been written then.
         WorkError: For an output that cannot be opened.
     """
+    stack.callback(cv2.setNumThreads, cv2.getNumThreads())
+    cv2.setNumThreads(1)  # reading and writing have a thread each; more would only take cores from the network
     sources = [stack.enter_context(job.open(settings)) for job in jobs]
     for source, job in zip(sources, jobs, strict=True):
         check_source(source, job.outputs)
@@ -203,10 +207,12 @@ def _facts(
         side_by_side=not settings.depth_only,
         palette=settings.palette,
         colour=settings.colour,
+        max_height=settings.max_height,
         camera=_camera(settings, source),
         cloud=settings.cloud,
         compress=settings.compress,
         status=status,
+        sound=source.sound,
     )
 
 

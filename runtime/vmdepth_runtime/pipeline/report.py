@@ -38,6 +38,9 @@ def make_report(pipeline: Pipeline, resize: Resize, failure: Exception | None) -
         # Stages overlap: together they may be busy for longer than the run took.
         "stage_seconds": {stage: round(seconds, 3) for stage, seconds in stages.items()},
         "stage_shares": {stage: round(seconds / statistics.seconds, 4) for stage, seconds in stages.items()},
+        "cpu_seconds": _cpu_seconds(pipeline),
+        "limited_by": _limited_by(pipeline),
+        "encoder": next((sink.encoder for writer in writers for sink in writer.sinks if sink.encoder), None),
         "sources": [_of_source(pipeline, stream) for stream in range(len(readers))],
         "notes": [note for writer in writers for sink in writer.sinks for note in sink.notes],
         "outputs": [sink.name for writer in writers for sink in writer.sinks if sink.frames],
@@ -74,6 +77,35 @@ def unread_report(source: str, failure: Exception | None) -> dict[str, Any]:
         "failure": None if failure is None else str(failure),
         "sources": [{"name": redacted(source), "frames_in": 0, "frames_out": 0}],
     }
+
+
+def _cpu_seconds(pipeline: Pipeline) -> dict[str, Any]:
+    """Time on a core: of each stage that of its own thread, of a step with what is done around it; of the process that
+    of all threads, those of decoder and network included."""
+    statistics = pipeline.statistics
+    seconds = {
+        "read": sum(reader.timer.cpu_seconds for reader in pipeline.readers),
+        "step": pipeline.stepping.cpu_seconds,
+        "write": sum(writer.timer.cpu_seconds for writer in pipeline.writers),
+        "process": statistics.cpu_seconds,
+    }
+    frames = max(statistics.frames_out, 1)
+    return {
+        **{stage: round(busy, 3) for stage, busy in seconds.items()},
+        "per_frame": {stage: round(busy / frames, 5) for stage, busy in seconds.items()},
+    }
+
+
+def _limited_by(pipeline: Pipeline) -> str:
+    """The stage that the others waited for: the one that was busy for longest. Waiting for a live source counts as
+    reading, unless frames of it were dropped."""
+    reading = [r.timer.seconds for r in pipeline.readers if not (r.source.live and r.dropped)]
+    busy = {
+        "reading": max(reading, default=0.0),
+        "network": pipeline.stepping.seconds,
+        "writing": max(writer.timer.seconds for writer in pipeline.writers),
+    }
+    return max(busy, key=busy.__getitem__)
 
 
 def _of_source(pipeline: Pipeline, stream: int) -> dict[str, Any]:

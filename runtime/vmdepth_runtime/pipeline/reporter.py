@@ -23,6 +23,12 @@ _RECENT = 100  # frames that the rate is taken from
 _PREFIX = "vmdepth-run: "
 _NAMED = 10  # skipped frames told one by one on the terminal; the report has more
 
+_LIMITS = {
+    "reading": "reading: the network had to wait for frames",
+    "network": "the network",
+    "writing": "writing: --depth-only, a smaller --max-height or another output is faster",
+}
+
 
 class Reporter:
     """Writes lines to stderr, and how far the run is.
@@ -172,7 +178,12 @@ def _described(source: Source) -> str:
 
 
 def _print_table(report: dict[str, Any]) -> None:
-    table = Table("stage", "busy, s", "of the run", box=None)
+    table = Table("stage", "busy, s", "of the run", "CPU, ms a frame", box=None)
+    cpu = {stage: f"{seconds * 1e3:.1f}" for stage, seconds in report["cpu_seconds"]["per_frame"].items()}
     for stage, seconds in report["stage_seconds"].items():
-        table.add_row(stage, f"{seconds:.2f}", f"{report['stage_shares'][stage]:.0%}")
-    Console(stderr=True).print(table)
+        table.add_row(stage, f"{seconds:.2f}", f"{report['stage_shares'][stage]:.0%}", cpu.get(stage, ""))
+    cores = report["cpu_seconds"]["process"] / report["seconds"]
+    table.add_row("whole run", f"{report['seconds']:.2f}", f"{cores:.1f} cores", cpu["process"])
+    console = Console(stderr=True)
+    console.print(table)
+    console.print(f"limited by {_LIMITS[report['limited_by']]}", highlight=False)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from vmdepth_runtime.atomic_files import write_report
@@ -117,7 +117,7 @@ def _missing_pictures(pipeline: Pipeline) -> WorkError | None:
 def _stream(pipeline: Pipeline, *, strict: bool) -> InputError | WorkError | None:
     """Until the sources end or an interrupt comes, and all outputs are finished. Returns what broke it off."""
     p, failure = pipeline, None
-    start = perf_counter()
+    start, cpu_start = perf_counter(), process_time()
     try:
         advance = partial(p.reporter.advance, readers=p.readers, batch=p.batch)
         run_pipeline(p.readers, p.batch, p.writers, p.statistics, p.interrupt, p.stepping, advance, strict=strict)
@@ -128,7 +128,7 @@ def _stream(pipeline: Pipeline, *, strict: bool) -> InputError | WorkError | Non
         failure = _rescue(p, error)
         if failure is None:
             raise
-    p.statistics.seconds = perf_counter() - start
+    p.statistics.seconds, p.statistics.cpu_seconds = perf_counter() - start, process_time() - cpu_start
     return failure
 
 

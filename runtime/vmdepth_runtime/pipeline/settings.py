@@ -38,6 +38,7 @@ class RunSettings:
         depth_only: Videos, windows and pages without the source beside the depth.
         palette: The colours of depth, one of `palettes.PALETTES`.
         colour: Pictures that could hold depth itself show it in colours instead.
+        max_height: Rows that videos, windows and pages have at most, the aspect kept; 0: as many as the source.
         fov: Degrees that a frame is wide.
         intrinsics: fx, fy, cx, cy of the source's frames, in pixels.
         cloud: Which points of a frame go into a cloud.
@@ -64,6 +65,7 @@ class RunSettings:
     depth_only: bool = False
     palette: str = PALETTE
     colour: bool = False
+    max_height: int = 720
     fov: float | None = None
     intrinsics: tuple[float, float, float, float] | None = None
     cloud: CloudSettings = field(default_factory=CloudSettings)

@@ -26,6 +26,7 @@ class RunStatistics:
     Attributes:
         frames: Of each stream, how many came out.
         seconds: Of the run, finishing the outputs included; 0 until it is over.
+        cpu_seconds: Likewise, that all threads of the process were on a core.
         step_seconds: In the network alone.
         anchor_seconds: In what goes on around it, mostly key frames.
         broken: Of each stream, the first frames for which the network gave what is not finite.
@@ -34,6 +35,7 @@ class RunStatistics:
     def __init__(self, streams: int = 1) -> None:
         self.frames = [0] * streams
         self.seconds = 0.0
+        self.cpu_seconds = 0.0
         self.step_seconds = 0.0
         self.anchor_seconds = 0.0
         self.broken: list[list[int]] = [[] for _ in range(streams)]

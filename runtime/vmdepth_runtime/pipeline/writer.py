@@ -27,7 +27,8 @@ from vmdepth_runtime.stage_timer import StageTimer
 _WAITING = 4  # frames that may wait for the outputs before the network has to
 _LOOK = 0.5  # seconds between two looks at whether an interrupt came
 _PATIENCE = 5.0  # seconds that outputs may stand still once one came
-_NICER = 10  # steps of priority below the network
+_NICER = 3  # steps of priority below the network
+_UNREAD_DEPTH, _UNREAD_COLOUR = np.empty((0, 0), np.float32), np.empty((0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Writer:
 
     Args:
         name: Of the source, for people.
-        info: Of the source; depth and colours get its size.
+        info: Of the source.
         sinks: Where all of it goes. They are closed by `finish` or `rescue`.
         colours: What gives the range of the colours; None where no sink shows any.
         resize: How frames became the model's size, which is undone.
@@ -82,9 +83,8 @@ class Writer:
         self.bounds: tuple[float, float] | None = None
         self._draws = {name for sink in sinks for name in sink.draws}
         self._colours, self._palette = colours, palette
-        self._bring_back = DepthResizer(resize)
-        self._depth = np.empty((info.height, info.width), np.float32)
-        self._picture = np.zeros((info.height, info.width, 3), np.uint8)
+        self._resize: Resize = resize
+        self._prepare(info.height, info.width)
         self._free = [_Kept(np.empty(model_size, np.float32), {}) for _ in range(_WAITING + 1)]
         self._queue: deque[tuple[SourceFrame, _Kept]] = deque()
         self._changed = Condition()
@@ -176,21 +176,35 @@ class Writer:
                 self._over = True
                 self._changed.notify_all()
 
+    def _prepare(self, height: int, width: int) -> None:
+        """Make room for depth and colour of frames of that size, at the sizes that the sinks read: no other is made."""
+        self._size = height, width
+        depths = {self._size for sink in self.sinks if sink.wants_depth}
+        colours = {sink.colour_size(height, width) for sink in self.sinks if sink.wants_colour}
+        self._depths = {size: np.empty(size, np.float32) for size in depths | colours}
+        self._pictures = {size: np.empty((*size, 3), np.uint8) for size in colours}
+        self._bring_back = {size: DepthResizer(self._resize) for size in self._depths}
+
     def _write(self, frame: SourceFrame, kept: _Kept) -> None:
-        depth = kept.depth
-        if self._depth.shape != frame.image.shape[:2]:  # pictures have each their own size
-            self._depth = np.empty(frame.image.shape[:2], np.float32)
-            self._picture = np.zeros(frame.image.shape, np.uint8)
-        self._bring_back(depth, self._depth)
+        size = frame.image.shape[:2]
+        if size != self._size:
+            self._prepare(*size)
+        for at, depth in self._depths.items():
+            self._bring_back[at](kept.depth, depth)
         if self._colours is not None:
-            if np.isfinite(depth.flat[0]):  # where the network fails, all of it is NaN
-                self.bounds = self._colours.update(depth, frame.time)
-                colourise(self._depth, *self.bounds, out=self._picture, palette=self._palette)
-            else:
-                self._picture.fill(NO_DEPTH)
+            finite = bool(np.isfinite(kept.depth.flat[0]))  # where the network fails, all of it is NaN
+            if finite:
+                self.bounds = self._colours.update(kept.depth, frame.time)
+            for at, picture in self._pictures.items():
+                if finite and self.bounds is not None:
+                    colourise(self._depths[at], *self.bounds, out=picture, palette=self._palette)
+                else:
+                    picture.fill(NO_DEPTH)
         for sink in self.sinks:
             self._at = sink
-            sink.write(frame, self._depth, self._picture, kept.outputs)
+            depth = self._depths[size] if sink.wants_depth else _UNREAD_DEPTH
+            colour = self._pictures[sink.colour_size(*size)] if sink.wants_colour else _UNREAD_COLOUR
+            sink.write(frame, depth, colour, kept.outputs)
         self._at = None
 
 
@@ -198,7 +212,8 @@ def _give_way() -> None:
     """Let this thread, and those that an encoder starts from it, have what the network leaves of the cores.
 
     A step waits for its slowest thread: one that has to share its core holds up all of them. What waits here is bounded
-    all the same: once the queue is full the network stands still.
+    all the same: once the queue is full the network stands still. So this is no more than a step aside: much lower, any
+    other process on the machine would hold up the writing, and with it the network.
     """
     if sys.platform == "linux":  # elsewhere priorities are of whole processes
         thread = get_native_id()

@@ -28,6 +28,7 @@ def open_model(
     *,
     threads: int | None = None,
     device: Device | None = None,
+    spin: bool = False,
     verify: bool = True,
 ) -> StepSession:
     """A model that is ready to step.
@@ -39,6 +40,7 @@ def open_model(
         streams: That a step graph of a checkpoint is made for.
         threads: For one step on the CPU; None takes all cores.
         device: Of ONNX Runtime; None takes CUDA where it can.
+        spin: Whether threads of ONNX Runtime that wait for work keep their cores busy.
         verify: Compare the model's file with its digest first.
 
     Raises:
@@ -48,7 +50,7 @@ def open_model(
     """
     path = Path(model)
     if path.suffix in MODEL_ENDINGS or not path.exists():
-        session = load_session(path, threads, device, verify=verify)
+        session = load_session(path, threads, device, spin=spin, verify=verify)
         own = session.contract
         if size is None or size == (own.height, own.width):
             return session
@@ -59,7 +61,7 @@ def open_model(
                 f"package; for {size[0]}x{size[1]} give a checkpoint, or a step graph of that size, as the model"
             )
     graph = registered("step-graph", path, size, streams)
-    return load_session(graph, threads, device, verify=verify)
+    return load_session(graph, threads, device, spin=spin, verify=verify)
 
 
 def registered(name: str, model: Path, *arguments: Any) -> Any:

@@ -12,14 +12,20 @@ MODEL_ENDINGS = (".onnx", ".engine")
 
 
 def load_session(
-    path: str | Path, threads: int | None = None, device: Device | None = None, *, verify: bool = True
+    path: str | Path,
+    threads: int | None = None,
+    device: Device | None = None,
+    *,
+    spin: bool = False,
+    verify: bool = True,
 ) -> StepSession:
     """By its ending: `.engine` on TensorRT, all else on ONNX Runtime.
 
     threads: for one step on the CPU; None takes all cores. device: of ONNX Runtime; None takes CUDA where it can.
-    verify: compare the file with its digest first.
+    spin: whether threads of ONNX Runtime that wait for work keep their cores busy. verify: compare the file with its
+    digest first.
     Raises InputError, naming the file, when it cannot run here.
     """
     if Path(path).suffix == ".engine":
         return TensorrtSession(path, verify=verify)
-    return OnnxSession(path, threads=threads, device=device or default_device(), verify=verify)
+    return OnnxSession(path, threads=threads, device=device or default_device(), spin=spin, verify=verify)

@@ -34,6 +34,7 @@ class OnnxSession(StepSession):
         path: the `.onnx` file.
         threads: how many threads one step may use on the CPU; None leaves it to ONNX Runtime (all cores).
         device: "cpu" or "cuda".
+        spin: whether threads that wait for work keep their cores busy.
         verify: compare the file with its digest first.
 
     Raises:
@@ -42,12 +43,18 @@ class OnnxSession(StepSession):
     """
 
     def __init__(
-        self, path: str | Path, *, threads: int | None = None, device: Device = "cpu", verify: bool = True
+        self,
+        path: str | Path,
+        *,
+        threads: int | None = None,
+        device: Device = "cpu",
+        spin: bool = False,
+        verify: bool = True,
     ) -> None:
         self.path = Path(path)
         self.backend = "onnxruntime" if device == "cpu" else "onnxruntime, CUDA"
         self._threads, self._device = threads, device
-        self._session = _load(self.path, threads, device, verify)
+        self._session = _load(self.path, threads, device, spin=spin, verify=verify)
         try:
             metadata = self._session.get_modelmeta().custom_metadata_map
             self.contract = StepContract.from_json(metadata.get(METADATA_KEY), str(path))
@@ -114,7 +121,7 @@ def _memory_of(device: Device) -> Memory:
     return CudaMemory()
 
 
-def _load(path: Path, threads: int | None, device: Device, verify: bool) -> onnxruntime.InferenceSession:
+def _load(path: Path, threads: int | None, device: Device, *, spin: bool, verify: bool) -> onnxruntime.InferenceSession:
     if not path.is_file():
         what = "is a folder, not a model" if path.is_dir() else "no such model file"
         raise InputError(f"{path}: {what}; make one with 'vmdepth-export CHECKPOINT -o model.onnx'")
@@ -125,9 +132,9 @@ def _load(path: Path, threads: int | None, device: Device, verify: bool) -> onnx
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # its warnings about graph clean-up would break up the command's own stderr
     options.inter_op_num_threads = 1  # the graph is a chain; parallel branches would only fight for cores
-    # Waiting threads would otherwise burn the cores that decoder and encoder need; where those are busy, a step takes
-    # half as long again.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Spinning threads burn the cores that decoder and encoder need; where those are busy, a step takes half as long
+    # again, and more.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     if threads is not None:
         options.intra_op_num_threads = threads
     if device == "cuda" and _CUDA not in onnxruntime.get_available_providers():

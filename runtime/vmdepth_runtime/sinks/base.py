@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +20,7 @@ from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.palettes import PALETTE
 from vmdepth_runtime.sessions.base import StepOutputs
 from vmdepth_runtime.sources.base import SourceFrame, VideoInfo
+from vmdepth_runtime.sources.sound import Sound
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,12 @@ class SinkFacts:
         side_by_side: whether pictures show the source beside its depth.
         palette: the name of the colours that depth is shown in, one of `palettes.PALETTES`.
         colour: whether pictures that could hold depth itself show it in colours instead.
+        max_height: rows that videos, windows and pages have at most; 0: as many as the source.
         camera: of the source; None where it is not known.
         cloud: which points of a frame go into a cloud.
         compress: whether archives are compressed.
         status: gives the run's figures at any time, for pages.
+        sound: of the source; None where it has none.
     """
 
     info: VideoInfo
@@ -51,10 +55,12 @@ class SinkFacts:
     side_by_side: bool = True
     palette: str = PALETTE
     colour: bool = False
+    max_height: int = 0
     camera: PinholeCamera | None = None
     cloud: CloudSettings = field(default_factory=CloudSettings)
     compress: bool = False
     status: Callable[[], dict[str, Any]] = dict
+    sound: Sound | None = None
 
 
 class Sink(ABC):
@@ -70,12 +76,15 @@ class Sink(ABC):
         address: of a kind that is meant by an address, what those look like; else empty.
         needs_camera: whether it can do nothing without `SinkFacts.camera`.
         needs_range: whether it shows depth on a scale of its own, so that it is worth knowing what depth there will be.
-        wants_colour: whether `write` reads its `colour`; a kind may leave it to the facts of each.
+        wants_depth: whether `write` reads its `depth`; a kind may leave it to the facts of each, as the next.
+        wants_colour: whether `write` reads its `colour`.
+        for_eyes: whether it is a picture to look at, which `SinkFacts.max_height` limits.
         draws: which outputs of the network it shows, by the names of `contract.OUTPUTS`; `depth` among them is the
             network's own, at the model's size and not anchored to key frames.
         name: what it is called now, safe to print.
         invitation: what people have to be told once it is open; empty of most.
         notes: what about the output is not as the source was, a line each.
+        encoder: what encodes it, of a video; else empty.
         frames: how many it took.
         outputs: those that it `draws`, by name, of the frame that is being written, without the stream axis.
         moves: called by what takes long in `close`, again and again, so that it is not taken to stand still.
@@ -86,7 +95,9 @@ class Sink(ABC):
     address: ClassVar[str] = ""
     needs_camera: ClassVar[bool] = False
     needs_range: ClassVar[bool] = False
+    wants_depth: bool = True
     wants_colour: bool = False
+    for_eyes: bool = False
     draws: tuple[str, ...] = ()
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
@@ -94,9 +105,19 @@ class Sink(ABC):
         self.facts = facts
         self.invitation = ""
         self.notes: list[str] = []
+        self.encoder = ""
         self.frames = 0
         self.outputs: StepOutputs = {}
         self.moves: Callable[[], None] = _keep_quiet
+
+    def colour_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the `colour` that `write` takes with a frame of that size: the same, or of a picture for
+        eyes no more rows than `SinkFacts.max_height`, and then both even, as videos have to be."""
+        limit = self.facts.max_height
+        if not self.for_eyes or limit == 0 or height <= limit:
+            return height, width
+        rows = max(2, limit // 2 * 2)
+        return rows, max(2, round(width * rows / height / 2) * 2)
 
     @classmethod
     @abstractmethod
@@ -145,8 +166,8 @@ class Sink(ABC):
 
         Args:
             frame: of the size that the source's info says.
-            depth: float32 `[H, W]`, all NaN where there is none.
-            colour: uint8 `[H, W, 3]` RGB, read only where the sink `wants_colour`.
+            depth: float32 `[H, W]`, all NaN where there is none; read only where the sink `wants_depth`.
+            colour: uint8 `[h, w, 3]` RGB of `colour_size`, read only where the sink `wants_colour`.
             outputs: what the network gave for the frame, at least what the sink `draws`.
 
         Raises:
@@ -169,6 +190,16 @@ class Sink(ABC):
 
     @abstractmethod
     def _write(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> None: ...
+
+    def _beside_source(self, frame: SourceFrame, colour: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The source's picture at the colour's size, and the colour to its right; the colour alone where the run says
+        so. A copy."""
+        if not self.facts.side_by_side:
+            return colour.copy()
+        image = frame.image
+        if image.shape != colour.shape:
+            image = np.asarray(cv2.resize(image, colour.shape[1::-1], interpolation=cv2.INTER_AREA), np.uint8)
+        return np.hstack([image, colour])
 
     def __enter__(self) -> Sink:
         return self

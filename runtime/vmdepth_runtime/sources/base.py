@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.sources.sound import Sound
 from vmdepth_runtime.stage_timer import StageTimer
 
 MIN_SIDE = 14  # pixels; in a smaller frame there is nothing to see
@@ -137,6 +138,11 @@ class Source(ABC):
     @abstractmethod
     def seekable(self) -> bool:
         """Whether frames can be looked at out of order, as `sample` does."""
+
+    @property
+    def sound(self) -> Sound | None:
+        """What is heard beside the pictures, for outputs that can keep it; None where there is none."""
+        return None
 
     @abstractmethod
     def __iter__(self) -> Iterator[SourceFrame]:

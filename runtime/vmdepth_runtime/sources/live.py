@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.base import Source, SourceFrame, VideoInfo
-from vmdepth_runtime.sources.live_readers import LostError, Reader
+from vmdepth_runtime.sources.live_readers import ContainerReader, LostError, Reader
 from vmdepth_runtime.sources.refusals import NoAnswerError
 from vmdepth_runtime.sources.settings import LiveSettings
+from vmdepth_runtime.sources.sound import Sound
 from vmdepth_runtime.sources.uri import redacted
 from vmdepth_runtime.stage_timer import StageTimer
 
@@ -52,6 +53,7 @@ class LiveSource(Source):
         self._attempts = 0  # to open it again, since the last picture
         self._refusal = ""  # why the latest of them failed
         self._reader: Reader | None = first
+        self._has_sound = isinstance(first, ContainerReader) and first.has_sound
         self._stop = Event()
         try:
             self._ahead = first.read()
@@ -65,6 +67,10 @@ class LiveSource(Source):
     @property
     def seekable(self) -> bool:
         return False
+
+    @property
+    def sound(self) -> Sound | None:
+        return Sound(None) if self._has_sound else None
 
     def __iter__(self) -> Iterator[SourceFrame]:
         image, _ = self._at_one_size(self._ahead)

@@ -59,12 +59,16 @@ class ContainerReader:
         container: where they come from.
         stream: of that container.
         stall: seconds that a picture may take to come before the source counts as lost.
+
+    Attributes:
+        has_sound: whether the container holds sound, too.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream, stall: float) -> None:
         self._stall = stall
         stream.thread_type = "SLICE"  # threads by frame would hold frames back
         self.fps = float(stream.average_rate or stream.guessed_rate or 30)
+        self.has_sound = bool(container.streams.audio)
         self._container, self._stream = container, stream
         self._packets = container.demux(stream)
         self._decoded: list[av.VideoFrame] = []

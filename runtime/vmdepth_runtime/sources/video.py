@@ -20,6 +20,7 @@ from vmdepth_runtime.sources.pipe import Pipe
 from vmdepth_runtime.sources.ranges.selection import Selection
 from vmdepth_runtime.sources.ranges.video_places import find_start, packet_times, spread_frames
 from vmdepth_runtime.sources.settings import ReadSettings
+from vmdepth_runtime.sources.sound import Sound
 
 # Codecs where each packet is one picture (unless interlaced), so that a picture which fails to come is lost even when
 # the decoder says nothing. Elsewhere packets may be meant not to show anything.
@@ -95,6 +96,13 @@ class VideoSource(Source):
     @property
     def seekable(self) -> bool:
         return self._is_file and _seconds(self._container) is not None
+
+    @property
+    def sound(self) -> Sound | None:
+        if not self._container.streams.audio:
+            return None
+        origin = float((self._origin or 0) * self._time_base)
+        return Sound((lambda: self._reopen()[0]) if self._is_file else None, origin)
 
     def __iter__(self) -> Iterator[SourceFrame]:
         yield self._first

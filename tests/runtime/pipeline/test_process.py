@@ -138,6 +138,8 @@ def test_a_terminal_gets_one_line_that_says_how_far_it_is(luma_model, tmp_path, 
     assert len(last) <= columns
     assert re.search(r"^a_video_.* 60/60, \d+\.\d fps, 0:00 left" + (", p50 .* ms, p99 .* ms" * (columns > 80)), last)
     assert said[2].startswith("vmdepth-run: 60 frames in, 60 out")
+    assert "CPU, ms a frame" in plain
+    assert "limited by " in plain
 
 
 def free_port():

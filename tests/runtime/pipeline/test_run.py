@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import pkgutil
+import time
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -48,6 +51,12 @@ def test_video_and_raw_depth_in_one_run_with_a_report(vmdepth_run, tmp_path, mak
     assert 0 < report["step_ms"]["p50"] <= report["latency_ms"]["p50"] <= report["latency_ms"]["p99"]
     assert report["stage_seconds"].keys() == {"read", "step", "anchor", "write"}
     assert report["stage_seconds"]["step"] <= report["seconds"]
+    cpu = report["cpu_seconds"]
+    assert cpu.keys() - {"per_frame"} == cpu["per_frame"].keys() == {"read", "step", "write", "process"}
+    assert cpu["process"] > cpu["write"] > 0
+    assert cpu["per_frame"]["process"] == pytest.approx(cpu["process"] / 30, abs=1e-4)
+    assert report["limited_by"] in ("reading", "network", "writing")
+    assert report["encoder"] in ("libx264", "h264_nvenc", "h264_v4l2m2m")
     assert one["colour_range"]["low"] < one["colour_range"]["high"]
     assert one["keyframes"]["kept"] == []  # the clip is shorter than the interval between two
     assert {p.name for p in tmp_path.iterdir()} == {"in.mp4", "a.mp4", "b.npz", "run.json"}
@@ -73,6 +82,50 @@ def test_the_default_output_is_named_after_the_source(vmdepth_run, tmp_path, mak
     make.video(tmp_path / "in.mp4", make.noise(3))
     assert vmdepth_run("in.mp4").code == 0
     assert len(times_of(tmp_path / "in.depth.mp4")) == 3
+
+
+def test_pictures_to_look_at_are_no_higher_than_asked_for_and_depth_is_as_large_as_the_source(
+    vmdepth_run, tmp_path, make
+):
+    images = make.noise(6, 96, 160)
+    path = make.video(tmp_path / "in.mp4", images)
+    words = ("-o", "out.mp4", "-o", "out.npz", "--max-height")
+    with open_source(path) as source:
+        pictures = [frame.image for frame in source]
+    for limit, (height, width) in (("49", (48, 80)), ("720", (96, 160)), ("0", (96, 160))):
+        assert vmdepth_run(path, *words, limit).code == 0
+        with np.load(tmp_path / "out.npz") as data:
+            assert data["depth"].shape == (6, 96, 160)
+        with av.open(str(tmp_path / "out.mp4")) as container:
+            shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        assert {picture.shape for picture in shown} == {(height, 2 * width, 3)}
+        for picture, image in zip(shown, pictures, strict=True):
+            left = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+            error = (picture[:, :width].astype(int) - left) @ [0.2126, 0.7152, 0.0722]  # 4:2:0 blurs the colours
+            assert np.abs(error).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("stage", "slow"),
+    [
+        ("writing", "vmdepth_runtime.sinks.formats.npz_archive.NpzSink._write"),
+        ("network", "vmdepth_runtime.sessions.onnx.OnnxSession.step"),
+        ("reading", "vmdepth_runtime.sources.colour_conversion.RgbConverter.__call__"),
+    ],
+)
+def test_the_report_says_what_limited_the_run(vmdepth_run, tmp_path, make, monkeypatch, stage, slow):
+    path = make.video(tmp_path / "in.mp4", make.noise(20))
+    work = pkgutil.resolve_name(slow)
+
+    def slowly(*arguments, **options):
+        time.sleep(0.02)
+        return work(*arguments, **options)
+
+    monkeypatch.setattr(slow, slowly)
+    assert vmdepth_run(path, "-o", "out.npz", "--report", "run.json").code == 0
+    report = json.loads((tmp_path / "run.json").read_text())
+    assert report["limited_by"] == stage
+    assert report["encoder"] is None
 
 
 def test_metric_models_are_painted_near_bright_too(build_graph, vmdepth_run, tmp_path, make):

@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from vmdepth_runtime import DepthStream
 from vmdepth_runtime.contract import StateSpec
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sessions.onnx import OnnxSession
@@ -32,6 +33,25 @@ def test_states_feed_back_exactly_over_50_frames(luma_model):
             change = np.linalg.norm(state - before) / (np.linalg.norm(before) + 1e-6)
             np.testing.assert_allclose(output["state_change"], [change], rtol=1e-4)
             np.testing.assert_allclose(np.linalg.norm(output["descriptor"], axis=1), 1, rtol=1e-5)
+
+
+def test_spinning_threads_are_for_those_who_ask_for_them(luma_model):
+    with (
+        OnnxSession(luma_model) as plain,
+        OnnxSession(luma_model, spin=True) as spinning,
+        DepthStream(luma_model) as at,
+    ):
+        settings = [
+            session._session.get_session_options().get_session_config_entry("session.intra_op.allow_spinning")
+            for session in (plain, spinning, at._session)
+        ]
+        assert settings == ["0", "1", "0"]
+        for frame in frames(5):
+            plain.frame[:] = spinning.frame[:] = frame
+            np.testing.assert_array_equal(plain.step()["depth"], spinning.step()["depth"])
+    with DepthStream(luma_model, spin=True) as stream:
+        options = stream._session._session.get_session_options()
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "1"
 
 
 def test_reset_and_restore_bring_a_stream_to_where_it_was(luma_model):

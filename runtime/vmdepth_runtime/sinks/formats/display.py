@@ -22,7 +22,9 @@ class DisplaySink(Sink):
 
     example = "'display'"
     needs_range = True
+    wants_depth = False
     wants_colour = True
+    for_eyes = True
 
     @classmethod
     def accepts(cls, target: str) -> bool:
@@ -40,8 +42,7 @@ class DisplaySink(Sink):
             raise InputError("display: there is no screen here (DISPLAY is not set); use -o http://127.0.0.1:8080")
 
     def _write(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> None:
-        picture = np.hstack([frame.image, colour]) if self.facts.side_by_side else colour
-        cv2.imshow(_TITLE, picture[..., ::-1])
+        cv2.imshow(_TITLE, self._beside_source(frame, colour)[..., ::-1])
         cv2.waitKey(1)
 
     def close(self) -> None:

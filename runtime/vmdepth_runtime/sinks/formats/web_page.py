@@ -77,7 +77,9 @@ class PageSink(Sink):
     remark = "a page"
     address = f"a page is http://HOST:PORT, for example {example}"
     needs_range = True
+    wants_depth = False
     wants_colour = True
+    for_eyes = True
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         super().__init__(target, facts)
@@ -117,7 +119,7 @@ class PageSink(Sink):
         self._server.server_close()
 
     def _write(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> None:
-        picture = np.hstack([frame.image, colour]) if self.facts.side_by_side else colour.copy()
+        picture = self._beside_source(frame, colour)
         with self._changed:
             self._picture = picture
             self._number += 1

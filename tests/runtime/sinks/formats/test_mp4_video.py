@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -63,6 +64,24 @@ def test_an_odd_height_gets_one_more_row_and_says_so(tmp_path, make, facts, fill
     assert picture.shape == (48, 126, 3)
     assert np.abs(picture[47] - picture[46]).mean() < 6
     assert sink.notes == ["out.mp4: 47 rows are odd, the last one is there twice"]
+
+
+@pytest.mark.parametrize(("height", "width", "limit"), [(101, 151, 50), (99, 33, 98), (60, 400, 31)])
+def test_a_picture_that_is_too_high_is_shrunk_to_even_sizes(tmp_path, make, facts, fill, height, width, limit):
+    sink = open_sink(tmp_path / "out.mp4", facts(height, width, max_height=limit))
+    rows, columns = sink.colour_size(height, width)
+    assert (rows, columns % 2) == (limit - limit % 2, 0)
+    assert columns == pytest.approx(width * rows / height, abs=1)
+    with sink:
+        fill(sink, make.noise(3, height, width), [0.0, 0.1, 0.2], make.noise(3, rows, columns, seed=1))
+    picture = read_back(tmp_path / "out.mp4")[0][1].to_ndarray(format="rgb24")
+    assert picture.shape == (rows, 2 * columns, 3)
+    assert sink.notes == []
+    left = cv2.resize(make.noise(3, height, width)[1], (columns, rows), interpolation=cv2.INTER_AREA)
+    wanted = np.hstack([left, make.noise(3, rows, columns, seed=1)[1]])
+    error = (picture.astype(int) - wanted) @ [0.2126, 0.7152, 0.0722]  # in luma: 4:2:0 blurs the colours
+    assert np.abs(error[:, :columns]).mean() < 3
+    assert np.abs(error[:, columns:]).mean() < 3
 
 
 def test_a_repeated_time_and_a_clock_set_back_still_make_a_video(tmp_path, make, facts, fill):
