@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Event, Thread
 from time import perf_counter
+from typing import TypeAlias
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -21,6 +22,8 @@ _RECENT, _FEWEST = 10.0, 10  # seconds that the rate is taken over, or so many u
 _NAME, _INITIALS = 12, 4  # cells that a name is shortened to, beside a bar and without one
 _BAR, _LONGEST_BAR = 8, 40  # cells that a bar is shortened to, and that it grows to
 _MATTERS = 3  # parts that stay for longer than the bar: count, rate, time left
+
+Figures: TypeAlias = Sequence[str] | Callable[[], Sequence[str]]
 
 
 class ProgressLine:
@@ -45,6 +48,7 @@ class ProgressLine:
         total: how much there is to do; None where nobody knows.
         unit: of what is counted; "" where nothing is, and the line tells the time alone.
         prefix: begins every line that stays, as "vmdepth-run: " does.
+        heading: what is said before anything is drawn or told; where there is no terminal, a short run says it not.
         console: where the line goes; None is stderr.
 
     Attributes:
@@ -53,10 +57,17 @@ class ProgressLine:
     """
 
     def __init__(
-        self, name: str, total: int | None = None, unit: str = "", *, prefix: str = "", console: Console | None = None
+        self,
+        name: str,
+        total: int | None = None,
+        unit: str = "",
+        *,
+        prefix: str = "",
+        heading: str = "",
+        console: Console | None = None,
     ) -> None:
         self._console = console or Console(stderr=True)
-        self._prefix = prefix
+        self._prefix, self._heading = prefix, heading
         self._begun = perf_counter()
         self._live: Live | None = None
         self._end = Event()
@@ -64,17 +75,22 @@ class ProgressLine:
         self.stage(name, total, unit)
 
     def __enter__(self) -> ProgressLine:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Begin to show it."""
         if self.drawn:
+            self._say_heading()
             # Else what is printed while stdout is a file would go to the terminal.
             both = sys.stdout.isatty()
             self._live = Live(_Drawing(self), console=self._console, transient=True, redirect_stdout=both)
             self._live.start(refresh=True)
         else:
             self._teller.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     @property
     def drawn(self) -> bool:
@@ -84,24 +100,25 @@ class ProgressLine:
     def stage(self, name: str, total: int | None = None, unit: str = "", done: int = 0) -> None:
         """From here on the line is about something else. done: how much of it was done before; no part of the rate."""
         self._name, self.total, self._unit = name, total, unit
-        self._figures: tuple[str, ...] = ()
+        self._figures: Figures = ()
         self._since = perf_counter()
         self._updates = deque([(self._since, done)])
         self.done = done
 
-    def update(self, done: int, figures: Sequence[str] = (), total: int | None = None) -> None:
+    def update(self, done: int, figures: Figures = (), total: int | None = None) -> None:
         """Say how far it is.
 
         Args:
             done: how much is done altogether.
-            figures: what else is worth telling, the most important first; the first one stays longest.
+            figures: what else is worth telling, the most important first; the first one stays longest. Where they take
+                time to make, what makes them: it is called when they are shown, in another thread.
             total: where only now it is known how much there is to do.
         """
         now = perf_counter()
         self._updates.append((now, done))
         while len(self._updates) > _FEWEST and now - self._updates[0][0] > _RECENT:
             self._updates.popleft()
-        self.done, self._figures = done, tuple(figures)
+        self.done, self._figures = done, figures
         self.total = self.total if total is None else total
 
     def say(self, line: str) -> None:
@@ -137,7 +154,8 @@ class ProgressLine:
             time = f"{duration(perf_counter() - self._since)} so far"
         else:
             time = f"{duration((self.total - self.done) / rate)} left" if rate > 0 else ""
-        return [part for part in (count if counted else "", *self._figures[:1], time, *self._figures[1:]) if part]
+        figures = self._figures() if callable(self._figures) else self._figures
+        return [part for part in (count if counted else "", *figures[:1], time, *figures[1:]) if part]
 
     def draw(self, width: int) -> Table:
         """The line, in at most so many cells."""
@@ -153,9 +171,15 @@ class ProgressLine:
 
     def _tell(self) -> None:
         while not self._end.wait(EVERY if perf_counter() - self._begun < _LATER else _EVERY_LATER):
+            self._say_heading()
             counted = f"{self.done} of {self.total} {self._unit}".rstrip()
             parts = self.parts if self.total is None else [counted, *self.parts[1:]]
             self.say(f"{self._name}: {', '.join(parts)}")
+
+    def _say_heading(self) -> None:
+        heading, self._heading = self._heading, ""
+        if heading:
+            self.say(heading)
 
 
 class _Drawing:
