@@ -109,27 +109,36 @@ class _Display:
                 say(self._console, f"{source.name}: {source.skipped} videos {shorter} skipped")
         millions = sum(parameter.numel() for parameter in trainer.model.parameters()) / 1e6
         size = "x".join(map(str, settings.height_width))
-        say(
-            self._console,
+        heading = (
             f"{settings.preset}, {millions:.1f} M parameters, on {trainer.processes.device}: steps of {settings.batch} "
-            f"clips of {settings.clip_length} frames, {size}",
+            f"clips of {settings.clip_length} frames, {size}"
         )
         self._first = FirstSteps(trainer.processes.device)
-        self._line = self._shown.enter_context(ProgressLine("training", console=self._console))
+        self._line = ProgressLine("training", heading=heading, console=self._console)
         self._line.stage("training", settings.steps, "steps", done=self._step)
+        self._shown.callback(self._line.stop)
+        self._begun = self._line.drawn
+        if self._begun:
+            self._line.start()
 
     def count_step(self, step: int, seconds: float) -> None:
         """Move on by a step; once the first ones are done, say what all will take."""
-        from vmdepth.training.watch.forecast import speed
-
         self._step = step
+        if not self._begun:  # a log tells nothing of a run that ends before: its error stands alone
+            self._begun = True
+            self._line.start()
         forecast = self._first.add(seconds, self._settings.steps - step)
         if forecast:
             self._line.say(str(forecast))
             if forecast.seconds > _LONG:
                 self._line.say("Ctrl-C saves and stops; for a first look: vmdepth-train quick --out runs/quick")
+        self._line.update(step, self._shown_figures)
+
+    def _shown_figures(self) -> tuple[str, ...]:
+        from vmdepth.training.watch.forecast import speed
+
         rate = self._line.rate
-        self._line.update(step, (*((speed(rate),) if rate > 0 else ()), *self._figures))
+        return (*((speed(rate),) if rate > 0 else ()), *self._figures)
 
     def show(self, progress: Progress) -> None:
         """Take in losses, and how right the model is."""

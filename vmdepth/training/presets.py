@@ -32,10 +32,11 @@ START_PRESETS = {name: StartPreset(_PURPOSES[name], {"preset": name}) for name i
         "For a first look: network edge on small pictures, over in ten minutes on two quiet CPU cores.",
         {
             "preset": "edge",
-            "size": "96x128",
-            "clip_length": 3,
-            "p_single_frame": 0.5,
-            "steps": 1600,
+            "size": "64x96",
+            "clip_length": 4,
+            "p_single_frame": 0.75,  # many worlds: from scratch it is pictures that it has to understand first
+            "augment": False,
+            "steps": 2000,
             "learning_rate": 2e-3,
             "warmup": 50,
             "ema": 0.99,

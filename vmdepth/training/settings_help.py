@@ -17,7 +17,7 @@ def help_tables() -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Title and rows of every table: what there is, and what it is."""
     presets = []
     for name, preset in START_PRESETS.items():
-        others = " ".join(f"{key}={value}" for key, value in preset.values.items() if key != "preset")
+        others = " ".join(f"{key}={_written(value)}" for key, value in preset.values.items() if key != "preset")
         presets.append((name, f"{preset.purpose} {f'It is {others}.' if others else ''}".rstrip()))
     yield "Presets", presets
     yield "Settings, with their defaults", _rows(TrainSettings)
