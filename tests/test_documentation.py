@@ -63,7 +63,8 @@ NOT_YET = (
 
 # Minutes otherwise: shown → tried.
 SMALLER = {
-    "rendered:64": "rendered:1",
+    "rendered:64": "rendered:1x4",
+    "rendered:2x16": "rendered:1x4",
     "vmdepth-bench ": "vmdepth-bench --frames 2 ",
     'Path("tiny.onnx"))).agrees': 'Path("tiny.onnx"), frames=8)).agrees',
     "--size 196x252": "--size 56x70",
