@@ -1,9 +1,9 @@
 """What README, docs and docstrings tell to type works as it stands there: lines for a shell, Python, the notebook.
 
 A line for a shell that cannot be run here says why in its comment, where the reader sees it: "# needs a camera",
-"# takes hours", "# installs torch". Such a comment on a line of its own stands for the lines below it in its block.
-What takes long is run where `SMALLER` makes it short.
-Python that needs what is not everywhere says so in its first line.
+"# takes hours", "# installs torch". Such a comment on a line of its own stands for what is below it, up to an empty
+line. What takes long is run where `SMALLER` makes it short. Python that needs what is not everywhere says so in its
+first line.
 """
 
 from __future__ import annotations
@@ -110,9 +110,9 @@ def lines_of(block):
     below = None
     for line in block.text.splitlines():
         reason = REASON.search(line)
-        if line.startswith("#"):
+        if line.startswith("#") or not line:
             below = reason and reason[1]
-        elif line.strip():
+        else:
             yield line, reason[1] if reason else below
 
 

@@ -29,7 +29,7 @@ def commands() -> list[click.Command]:
 
 def _section(command: click.Command) -> str:
     """Heading, usage, text and a table of the options: what `--help` says."""
-    context = click.Context(command, info_name=command.name)
+    context = click.Context(command, info_name=command.name, **command.context_settings)  # which has the defaults
     usage = " ".join([str(command.name), *command.collect_usage_pieces(context)])
     options = [option for option in command.get_params(context) if isinstance(option, click.Option)]
     records = filter(None, (option.get_help_record(context) for option in options))
