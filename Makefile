@@ -1,8 +1,9 @@
 # Everything happens in .venv; each target installs what it needs and nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
+SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet  # the theme advertises its successor otherwise
 
-.PHONY: demo test check
+.PHONY: demo test check docs
 
 demo: .venv/base
 	$(BIN)/vmdepth-run demo -o demo.mp4
@@ -17,6 +18,11 @@ check: .venv/check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(SITE)
+
+docs: .venv/docs
+	$(SITE)
+	@echo "Open $(CURDIR)/build/site/index.html in a browser."
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

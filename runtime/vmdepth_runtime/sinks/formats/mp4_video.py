@@ -81,7 +81,7 @@ class Mp4Sink(OneFileSink):
         try:
             if sound.reopen is None:
                 raise ValueError("a pipe's or live source's is not kept")
-            return Soundtrack(sound.reopen(), sound.origin, self._container)
+            return Soundtrack(sound.reopen(), sound.origin + self.facts.info.begin, self._container)
         except (InputError, ValueError) as error:
             self.notes.append(f"{self.path.name}: has no sound ({error})")
             return None
