@@ -53,14 +53,6 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 REASON = re.compile(r"#.*?\b((?:needs|takes|installs) .+)")
 COMMAND = re.compile(r"vmdepth[- ](run|info|train|precompute|eval|export|calibrate|parity|bench)\b([^`#|&;\n]*)")
 
-# On pages already, but not there yet.
-NOT_YET = (
-    *("photo.jpg", "photos/", "'videos/*.mp4'", "--images", "--start", "--every", "--fps"),
-    *("--max-height", "--palette", "--colour", "--compress", "--max-range", "--input-size", "--offline"),
-    *("--model video_depth", "--proof-frames", "train quick", "--resume runs", "vmdepth-info runs/", "vmdepth.predict"),
-    *("--version", "python -m vmdepth"),
-)
-
 # Minutes otherwise: shown → tried.
 SMALLER = {
     "rendered:64": "rendered:1x4",
@@ -120,10 +112,6 @@ def smaller(text):
     for shown, tried in SMALLER.items():
         text = text.replace(shown, tried)
     return text
-
-
-def not_yet(text):
-    return any(words in text for words in NOT_YET)
 
 
 def no_engine_here():
@@ -229,9 +217,8 @@ def test_options_exist(page):
     """Of commands in blocks, run here or not, and in the text around them."""
     known = commands()
     for verb, arguments in COMMAND.findall(page.read_text()):
-        if not not_yet(arguments):
-            options = {name for option in known[verb].params for name in (*option.opts, *option.secondary_opts)}
-            assert set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", arguments)) - options - {"--help"} == set(), arguments
+        options = {name for option in known[verb].params for name in (*option.opts, *option.secondary_opts)}
+        assert set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", arguments)) - options - {"--help"} == set(), arguments
 
 
 @pytest.mark.parametrize("block", SHELL, ids=str)
@@ -240,9 +227,7 @@ def test_shell(block, folder, typed):
     for line, reason in lines_of(block):
         if ".engine" in line and not reason:
             reason = no_engine_here()
-        if not reason and not_yet(line):
-            reason = "not there yet"
-        if reason and not (reason.startswith("takes") and smaller(line) != line and not not_yet(line)):
+        if reason and not (reason.startswith("takes") and smaller(line) != line):
             reasons.append(reason)
         elif (command := " ".join(line.partition("#")[0].split())) not in typed:
             run.append(command)
@@ -262,8 +247,6 @@ def test_shell(block, folder, typed):
 def test_python(block, folder, monkeypatch):
     if reason := REASON.search(block.text.partition("\n")[0]):
         pytest.skip(reason[1])
-    if not_yet(block.text):
-        pytest.skip("not there yet")
     monkeypatch.chdir(folder)
     exec(compile(smaller(block.text), str(block), "exec"), {"__name__": "__main__"})
 
