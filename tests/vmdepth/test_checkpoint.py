@@ -61,12 +61,12 @@ def resident():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_stream_of_200_frames_keeps_memory_flat(saved):
     model = vmdepth.load(saved[0])
-    frame, states = torch.rand(1, 3, 56, 84), None
-    for number in range(210):
-        if number == 10:  # what libraries keep from the first calls is not the loop's
-            before = resident()
+    frame, states, pages = torch.rand(1, 3, 56, 84), None, []
+    for _ in range(210):
         _, states = model.step(frame, states)
-    assert resident() < 1.02 * before
+        pages.append(resident())
+    # What libraries keep from the first calls is not the loop's; the least of many is free of what comes and goes.
+    assert min(pages[-50:]) < 1.02 * pages[10]
 
 
 def test_the_hash_tells_weights_apart(saved):

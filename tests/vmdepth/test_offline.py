@@ -93,7 +93,7 @@ def test_a_network_without_future_gives_what_streaming_does_and_says_so(edge):
             streaming.reset()
         np.copyto(streaming.frame[0], frame)
         expected.append(streaming.step()["depth"][0].copy())
-    np.testing.assert_allclose(stepped(session, frames, cuts={9}), expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(stepped(session, frames, cuts={9}), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_before_it_begins_a_step_sees_the_picture_alone(causal):

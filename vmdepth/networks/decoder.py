@@ -17,6 +17,10 @@ LAYERS = ("layer_1", "layer_2", "layer_3", "layer_4")  # reassembled maps, fine 
 PATHS = ("path_4", "path_3", "path_2", "path_1")  # fused maps, coarse to fine, in the order they are made
 TAPS = LAYERS + PATHS
 
+_AT_ONCE = (
+    4  # images that are brought to full size together where nothing learns: their maps there are the largest of all
+)
+
 
 class ResidualUnit(nn.Module):
     """Two 3×3 convolutions beside the identity: maps [images, features, h, w] → the same shape."""
@@ -166,6 +170,15 @@ class Decoder(Pyramid):
         grid = size[0] // self.stride, size[1] // self.stride
         projected = [self.project(level, tokens, grid) for level, tokens in enumerate(maps)]
         path = self.fuse(self.skips(projected, tap), tap)
+        if path.requires_grad or len(path) <= _AT_ONCE or torch.compiler.is_compiling():
+            return self._finish(path, size)
+        depth = path.new_empty(len(path), 1, *size)
+        for part, of_path in zip(depth.split(_AT_ONCE), path.split(_AT_ONCE), strict=True):
+            part.copy_(self._finish(of_path, size))
+        return depth
+
+    def _finish(self, path: Tensor, size: tuple[int, int]) -> Tensor:
+        """`path_1` of some images → their depth."""
         return activate(self.scratch.output_conv2(upsample(self.scratch.output_conv1(path), size)), self.output)
 
 
