@@ -34,7 +34,7 @@ class Stages:
         whole = partial(Column, no_wrap=True)  # the text gives way, not the times
         columns = (
             SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
+            TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold")),
             BarColumn(bar_width=12, table_column=whole()),
             TimeElapsedColumn(table_column=whole()),
             TimeRemainingColumn(compact=True, table_column=whole()),

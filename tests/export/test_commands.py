@@ -127,7 +127,7 @@ def test_export_from_settings_refuses_what_the_command_refuses(tmp_path):
 
 def test_bench_from_settings_reports_rates_and_shares(saved, tmp_path, capfd):
     report = tmp_path / "bench.json"
-    figures = benchmark(BenchSettings(saved, frames=10, report=report))
+    figures = benchmark(BenchSettings(saved, size=(84, 112), frames=10, report=report))
     assert capfd.readouterr() == ("", "")  # the runs in it do not speak for themselves
     assert figures == json.loads(report.read_text())
     assert figures["frames_per_second"].keys() == {"PyTorch step", "ONNX step", "vmdepth-run"}

@@ -100,7 +100,7 @@ def build_engine(
     runs_here = gpu is not None and gpu.capability in capabilities
     if _is_current(output, facts, proven=runs_here):
         return False
-    with stages.stage(f"builds {output.name} with {settings.target}, which may take minutes"):
+    with stages.stage(f"builds {output.name} with {settings.target}"):
         engine, tensors = compile_graph(library, proto, source, settings, facts, stages.bars)
     part = part_name(output).with_suffix(".engine")
     try:

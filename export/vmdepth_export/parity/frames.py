@@ -64,7 +64,7 @@ def until(
     begun = perf_counter()
     for number, frame in enumerate(frames):
         each = (perf_counter() - begun) / max(number, 1)
-        if number >= least and each * (number + 1) > seconds:
+        if number >= least and each * (number + 2) > seconds:  # with room for one that takes longer
             return
         if number:
             moved(number, max(least, int(min(count, seconds / max(each, 1e-9)))))
