@@ -24,9 +24,9 @@ _PREFIX = "vmdepth-run: "
 _NAMED = 10  # skipped frames told one by one on the terminal; the report has more
 
 _LIMITS = {
-    "reading": "reading: the network had to wait for frames",
+    "reading": "reading; the network had to wait for frames",
     "network": "the network",
-    "writing": "writing: --depth-only, a smaller --max-height or another output is faster",
+    "writing": "writing; faster: --depth-only, a smaller --max-height, other outputs",
 }
 
 
