@@ -45,12 +45,13 @@ class Reporter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        self._stop()
+        self.stop()
 
     def say(self, line: str) -> None:
         """Write a line, now; from any thread."""
-        if self._line is not None:
-            self._line.say(line)
+        shown = self._line  # another thread may take it away
+        if shown is not None:
+            shown.say(line)
         else:
             say(line)
 
@@ -115,7 +116,7 @@ class Reporter:
 
     def finish(self, report: dict[str, Any]) -> None:
         """Tell what the report says, in place of how far it is. report: of `make_report`."""
-        self._stop()
+        self.stop()
         for source in report["sources"]:
             several = f"{source['name']}: " if len(report["sources"]) > 1 else ""
             for frame in source["skipped"][:_NAMED]:
@@ -142,7 +143,8 @@ class Reporter:
         if report["outputs"]:
             self.say(f"wrote {', '.join(report['outputs'])}")
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """No longer show how far the run is: it goes no further. Lines can still be said."""
         if self._line is not None:
             self._line.stop()
             self._line = None
