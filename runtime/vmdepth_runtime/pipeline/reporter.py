@@ -57,8 +57,9 @@ class Reporter:
 
     def say(self, line: str) -> None:
         """Write a line, now; from any thread."""
-        if self._line is not None:
-            self._line.say(line)
+        shown = self._line  # another thread may take it away
+        if shown is not None:
+            shown.say(line)
         else:
             say(line)
 

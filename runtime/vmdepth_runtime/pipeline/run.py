@@ -135,6 +135,7 @@ def _stream(pipeline: Pipeline, *, strict: bool) -> InputError | WorkError | Non
 def _rescue(pipeline: Pipeline, error: BaseException) -> InputError | WorkError | None:
     """Finish the outputs that can be finished, and tell which cannot. Returns the error as users are told it; None for
     one that is not about the work, such as a second Ctrl-C."""
+    pipeline.reporter.stop()
     failure: InputError | WorkError | None = None
     pipeline.reporter.stop()
     if isinstance(error, Exception):
