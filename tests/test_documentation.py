@@ -18,7 +18,7 @@ import sys
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import entry_points
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from inspect import cleandoc
 from pathlib import Path
 
@@ -162,8 +162,8 @@ def write_pictures(place):
         size = np.s_[: image.shape[0] - 16 * number, : image.shape[1] - 32 * number, ::-1]
         cv2.imwrite(str(place / "photos" / f"{number}.jpg"), np.ascontiguousarray(image[size]))
     shutil.copy(place / "photos" / "0.jpg", place / "photo.jpg")
-    for name in ("front", "rear"):
-        shutil.copy(place / "walk.mp4", place / "videos" / f"{name}.mp4")
+    for name in ("videos/front.mp4", "videos/rear.mp4", "more.mp4"):
+        shutil.copy(place / "walk.mp4", place / name)
 
 
 def weights(shapes):
@@ -219,6 +219,19 @@ def test_options_exist(page):
     for verb, arguments in COMMAND.findall(page.read_text()):
         options = {name for option in known[verb].params for name in (*option.opts, *option.secondary_opts)}
         assert set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", arguments)) - options - {"--help"} == set(), arguments
+
+
+def test_the_site_shows_every_option_of_every_command_and_links_to_nothing_outside():
+    spec = spec_from_file_location("hooks", HOUSE / "docs" / "site" / "hooks.py")
+    hooks = module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    page = hooks.on_page_markdown(hooks.COMMANDS)
+    for verb, command in commands().items():
+        section = page.partition(f"## vmdepth-{verb}\n")[2].partition("\n## ")[0]
+        assert {
+            name for option in command.params for name in option.opts if name[0] == "-" and name not in section
+        } == set()
+    assert hooks.on_page_markdown("[`a.py`](../vmdepth/a.py), [b](b.md)") == "`a.py`, [b](b.md)"
 
 
 @pytest.mark.parametrize("block", SHELL, ids=str)
