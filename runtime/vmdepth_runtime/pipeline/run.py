@@ -137,7 +137,6 @@ def _rescue(pipeline: Pipeline, error: BaseException) -> InputError | WorkError 
     one that is not about the work, such as a second Ctrl-C."""
     pipeline.reporter.stop()
     failure: InputError | WorkError | None = None
-    pipeline.reporter.stop()
     if isinstance(error, Exception):
         failure = error if isinstance(error, (InputError, WorkError)) else _broken_off(error)
     for line in [line for writer in pipeline.writers for line in writer.rescue()]:
