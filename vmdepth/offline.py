@@ -31,10 +31,9 @@ _PIECE = 8  # frames at once of a network that carries states on
 def open_offline(
     path: Path,
     frame_size: tuple[int, int],
-    *,
     size: tuple[int, int] | None = None,
-    device: Literal["cpu", "cuda"] | None = None,
     threads: int | None = None,
+    device: Literal["cpu", "cuda"] | None = None,
 ) -> TorchOfflineSession:
     """A checkpoint, its attention over time in the form that sees the whole clip.
 
@@ -43,8 +42,8 @@ def open_offline(
         frame_size: height and width of the video, pixels.
         size: height and width that the network sees; None is the official size of official networks, with the shorter
             side at 518, and the usual one of others.
-        device: None takes a GPU where there is one.
         threads: of PyTorch on the CPU; None takes all cores.
+        device: None takes a GPU where there is one.
 
     Raises:
         InputError: for a file that is no checkpoint of a network of videos, and a size that it cannot have.

@@ -152,13 +152,13 @@ def open_pipeline(
 def _open_offline(settings: RunSettings, jobs: Sequence[Job]) -> StepSession:
     if len(jobs) > 1:
         raise InputError("--offline: takes one source at a time")
-    if settings.input_size is not None:
-        raise InputError("--offline: sees frames at its network's own size; leave out --input-size")
     with jobs[0].open(settings) as source:  # a look at its size
+        if source.pictures:
+            raise InputError(f"{source.name}: --offline takes a video; pictures have nothing to do with each other")
         if source.live or not source.seekable:
             raise InputError(f"{source.name}: --offline needs the whole of it, twice; record it to a file first")
         size = source.info.height, source.info.width
-    return load_offline_session(settings.model, size, settings.threads, settings.device)
+    return load_offline_session(settings.model, size, settings.input_size, settings.threads, settings.device)
 
 
 def _anchoring(settings: RunSettings, contract: StepContract) -> KeyframeSettings | None:

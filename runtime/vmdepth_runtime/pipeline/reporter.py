@@ -174,6 +174,8 @@ def _network(batch: StreamBatch) -> str:
 def _described(source: Source) -> str:
     """ "walk.mp4 1280x720, 30 fps, 300 frames"."""
     info = source.info
+    if source.pictures and info.frames != 1:
+        return f"{source.name}, {info.frames} pictures"
     length = "live" if source.live else "length unknown" if info.frames is None else f"{info.frames} frames"
     return f"{source.name} {info.width}x{info.height}, {round(info.fps, 2):g} fps, {length}"
 

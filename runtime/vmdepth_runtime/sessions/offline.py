@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sessions.base import Device, StepSession
+from vmdepth_runtime.sessions.given_model import registered
 from vmdepth_runtime.sessions.load import MODEL_ENDINGS
 
 
@@ -38,23 +38,29 @@ class OfflineSession(StepSession):
 
 
 def load_offline_session(
-    path: Path, frame_size: tuple[int, int], threads: int | None = None, device: Device | None = None
+    path: Path,
+    frame_size: tuple[int, int],
+    size: tuple[int, int] | None = None,
+    threads: int | None = None,
+    device: Device | None = None,
 ) -> OfflineSession:
     """A checkpoint, ready to go over a video, by whichever package knows checkpoints.
 
-    frame_size: height and width of the video. threads, device: as of `load_session`.
-    Raises InputError for what is no checkpoint, ModuleNotFoundError without torch.
+    Args:
+        path: of the checkpoint.
+        frame_size: height and width of the video, pixels.
+        size: height and width that the network sees; None is its own.
+        threads: as of `load_session`.
+        device: likewise.
+
+    Raises:
+        InputError: for what is no checkpoint, a size that it cannot have, and without torch.
     """
     if path.suffix in MODEL_ENDINGS:
         raise InputError(
             f"--offline: takes a checkpoint (.safetensors, .pth), given with --model; {path.name} goes frame by frame "
             f"and never sees the future"
         )
-    openers = entry_points(group="vmdepth.models", name="offline")
-    if not openers:
-        raise InputError(
-            "--offline: takes the package vmdepth, which is not installed here: pip install 'vmdepth[train]'"
-        )
-    session = next(iter(openers)).load()(path, frame_size, device=device, threads=threads)
+    session = registered("offline", path, frame_size, size, threads, device)
     assert isinstance(session, OfflineSession)
     return session

@@ -19,6 +19,7 @@ class JpgSink(PerFrameSink):
     ending = ".jpg"
     remark = "coloured"
     needs_range = True
+    wants_depth = False
     wants_colour = True
 
     @classmethod

@@ -28,7 +28,7 @@ class PngSink(PerFrameSink):
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         super().__init__(target, facts)
-        self.wants_colour = facts.colour
+        self.wants_colour, self.wants_depth = facts.colour, not facts.colour
         self._steps: float | None = None  # per unit of depth
         self._clipped = 0
 
