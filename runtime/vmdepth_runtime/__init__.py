@@ -1,4 +1,4 @@
-"""Streaming video depth from an exported step graph: no torch, only NumPy, ONNX Runtime, PyAV and OpenCV.
+"""Streaming video depth from an exported step graph: no torch, only NumPy, ONNX Runtime, PyAV, OpenCV and Pillow.
 
 ```python
 from vmdepth_runtime import DepthStream, open_source

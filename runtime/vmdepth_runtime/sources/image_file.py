@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -11,6 +12,7 @@ import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ExifTags, Image
 
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
 
@@ -25,8 +27,7 @@ _UPRIGHT = {
     7: (1, cv2.ROTATE_90_CLOCKWISE),
     8: (None, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
-_ORIENTATION = 0x0112  # the tag in a TIFF directory, which Exif is
-_FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))  # JPEG's SOF markers
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM")  # AVIF and HEIC say it in their container
 
 
 def load_image(file: Path, to_rgb: RgbConverter) -> NDArray[np.uint8] | str:
@@ -88,69 +89,11 @@ def differing(files: Sequence[Path], looks: int) -> tuple[Path, Path] | None:
 
 
 def _header(file: BinaryIO) -> tuple[tuple[int, int] | None, int]:
-    """Stored width and height of a JPEG or PNG, and Exif's orientation, 1 to 8, of these, WebP and TIFF.
-
-    Raises:
-        ValueError: the header is damaged.
-    """
+    """Stored width and height, and Exif's orientation, 1 to 8; None and 1 of what Pillow does not know."""
     file.seek(0)
-    start = file.read(26)
     try:
-        if start.startswith(b"\xff\xd8"):
-            return _jpeg(file)
-        if start.startswith(b"\x89PNG\r\n\x1a\n"):
-            width, height = struct.unpack(">II", start[16:24])
-            return (width, height), _chunks(file, 8, riff=False)
-        if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
-            return None, _chunks(file, 12, riff=True)
-        if start[:4] in (b"II*\0", b"MM\0*"):
-            return None, _orientation(file, 0)
-    except struct.error:
-        raise ValueError("its header is damaged") from None
-    return None, 1
-
-
-def _jpeg(file: BinaryIO) -> tuple[tuple[int, int] | None, int]:
-    orientation, place = 1, 2
-    while True:
-        file.seek(place)
-        mark, kind, length = struct.unpack(">BBH", file.read(4))
-        if mark != 0xFF:
-            raise ValueError("its header is damaged")
-        if kind in _FRAMES:
-            _, height, width = struct.unpack(">BHH", file.read(5))
-            return (width, height), orientation
-        if kind == 0xE1 and file.read(6) == b"Exif\0\0":
-            orientation = _orientation(file, place + 10)
-        place += 1 if kind == 0xFF else 2 + length  # a marker may have more than one FF before it
-
-
-def _chunks(file: BinaryIO, place: int, *, riff: bool) -> int:
-    """The orientation in a chunk of a PNG (of RIFF: a WebP), the first of which is at `place`."""
-    while len(head := (file.seek(place), file.read(8))[1]) == 8:
-        kind, length = struct.unpack("<4sI", head) if riff else struct.unpack(">I4s", head)[::-1]
-        if kind in (b"EXIF", b"eXIf"):
-            return _orientation(file, place + 8)
-        if kind == b"IDAT":
-            return 1
-        place += 8 + length + length % 2 if riff else 12 + length  # a checksum ends PNG's
-    return 1
-
-
-def _orientation(file: BinaryIO, base: int) -> int:
-    """The orientation in the first directory of a TIFF structure that begins at `base`; 1 where there is none."""
-    file.seek(base)
-    start = file.read(8)
-    if start.startswith(b"Exif\0\0"):  # some writers of WebP put JPEG's mark before it
-        return _orientation(file, base + 6)
-    order = {b"II": "<", b"MM": ">"}.get(start[:2])
-    if order is None:
-        return 1
-    (directory,) = struct.unpack(f"{order}I", start[4:])
-    file.seek(base + directory)
-    (count,) = struct.unpack(f"{order}H", file.read(2))
-    for _ in range(count):
-        tag, _, _, value = struct.unpack(f"{order}HHIH", file.read(12)[:10])
-        if tag == _ORIENTATION:
-            return value if 1 <= value <= 8 else 1
-    return 1
+        with warnings.catch_warnings(), Image.open(file, formats=_FORMATS) as image:
+            warnings.simplefilter("ignore")  # of damaged Exif, which costs no more than its orientation
+            return image.size, image.getexif().get(ExifTags.Base.Orientation, 1)
+    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError):
+        return None, 1  # PyAV has the last word on whether it can be read
