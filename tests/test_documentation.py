@@ -58,6 +58,7 @@ SMALLER = {
     "rendered:64": "rendered:1x4",
     "rendered:2x16": "rendered:1x4",
     "vmdepth-bench ": "vmdepth-bench --frames 2 ",
+    "vmdepth-export ": "vmdepth-export --proof-frames 8 ",
     'Path("tiny.onnx"))).agrees': 'Path("tiny.onnx"), frames=8)).agrees',
     "--size 196x252": "--size 56x70",
     "size=(196, 252)": "size=(56, 70)",

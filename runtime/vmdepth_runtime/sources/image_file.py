@@ -92,8 +92,9 @@ def _header(file: BinaryIO) -> tuple[tuple[int, int] | None, int]:
     """Stored width and height, and Exif's orientation, 1 to 8; None and 1 of what Pillow does not know."""
     file.seek(0)
     try:
-        with warnings.catch_warnings(), Image.open(file, formats=_FORMATS) as image:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged Exif, which costs no more than its orientation
+            image = Image.open(file, formats=_FORMATS)
             return image.size, image.getexif().get(ExifTags.Base.Orientation, 1)
     except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError):
         return None, 1  # PyAV has the last word on whether it can be read
