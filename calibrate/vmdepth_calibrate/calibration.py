@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
 from vmdepth_calibrate.ranges import observe
+from vmdepth_calibrate.rounding import InputMoments, with_weights
 from vmdepth_calibrate.sensitivity import LayerCost, layer_costs
 from vmdepth_calibrate.settings import CalibrationSettings
 from vmdepth_export.graph import expand, read_step_graph, save_step_graph, with_contract
@@ -115,13 +116,15 @@ def calibrate_on(
     seen, unseen = frames[: len(frames) - held_out] or frames, frames[len(frames) - held_out :]
     reference = open_graph(proto)
     watched = watched_tensors(proto, settings.form)
-    ranges = observe(proto, watched, reference, track(seen, "ranges", len(seen))).ranges()
+    moments = InputMoments(proto, layers(proto) if settings.precision == "int8" else [])
+    ranges = observe(proto, watched, reference, track(seen, "ranges", len(seen)), moments).ranges()
     costs: list[LayerCost] = []
     if settings.sensitivity or settings.keep_above is not None:
         found = layer_costs(proto, contract, ranges, settings.form, settings.precision, unseen[:SENSITIVITY_FRAMES])
         costs = list(track(found, "layer by layer", len(layers(proto))))
     chosen = _chosen(proto, costs, settings.keep_above)
-    quantised, quantised_contract = quantise(proto, contract, ranges, chosen, settings.form, settings.precision)
+    rounded = with_weights(proto, moments.rounded(chosen))
+    quantised, quantised_contract = quantise(rounded, contract, ranges, chosen, settings.form, settings.precision)
     candidate = open_graph(with_contract(quantised, quantised_contract))
     report = compare(reference, candidate, track(unseen, "parity", len(unseen)))
     _write_proven(quantised, quantised_contract, report, settings)

@@ -11,6 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization.calibrate import HistogramCollector
 
+from vmdepth_calibrate.rounding import InputMoments
 from vmdepth_export.parity.probe import Probe
 from vmdepth_runtime.sessions.base import StepSession
 
@@ -44,17 +45,24 @@ class ActivationHistograms:
 
 
 def observe(
-    proto: onnx.ModelProto, tensors: Sequence[str], session: StepSession, frames: Iterable[NDArray[np.uint8]]
+    proto: onnx.ModelProto,
+    tensors: Sequence[str],
+    session: StepSession,
+    frames: Iterable[NDArray[np.uint8]],
+    moments: InputMoments | None = None,
 ) -> ActivationHistograms:
     """Run a step graph over frames uint8 [B, H, W, 3] from its initial states and watch the named tensors.
 
-    session: the same graph, which keeps the states.
+    session: the same graph, which keeps the states. moments: gets the tensors as well.
     """
     probe = Probe(proto, tensors)
     histograms = ActivationHistograms()
     session.reset()
     for frame in frames:
-        histograms.add(probe(frame, session.states()))
+        found = probe(frame, session.states())
+        histograms.add(found)
+        if moments is not None:
+            moments.add(found)
         session.frame[...] = frame
         session.step()
     return histograms

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import onnxruntime
 
 _CUDA = "CUDAExecutionProvider"
+# It would round the weights of a layer that calibration left in float32, one step for all of them, where its neighbours
+# are quantised.
+_DISABLED = ["WeightBiasQuantization"]
 _ONNX_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)", "float16": "tensor(float16)"}
 
 
@@ -144,7 +147,7 @@ def _load(path: Path, threads: int | None, device: Device, *, spin: bool, verify
         )
     providers = ["CPUExecutionProvider"] if device == "cpu" else [_CUDA, "CPUExecutionProvider"]
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers, disabled_optimizers=_DISABLED)
     except Exception as error:  # its exception classes share no base but Exception
         raise _refusal(path, str(error).strip() or type(error).__name__) from None
     if session.get_providers()[0] != providers[0]:  # it falls back without a word when a CUDA library is missing
