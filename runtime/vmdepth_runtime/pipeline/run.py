@@ -18,6 +18,7 @@ from vmdepth_runtime.pipeline.loop import run_pipeline
 from vmdepth_runtime.pipeline.report import join_reports, make_report, unread_report
 from vmdepth_runtime.pipeline.reporter import say
 from vmdepth_runtime.pipeline.settings import RunSettings
+from vmdepth_runtime.pipeline.watchdog import notify_systemd
 from vmdepth_runtime.sessions.base import StepSession
 
 
@@ -53,6 +54,7 @@ def run(settings: RunSettings) -> dict[str, Any]:
         check_live(jobs)
     with ExitStack() as stack:
         session = open_session(settings, jobs, stack)
+        stack.callback(notify_systemd, "STOPPING=1")  # once: a service that stops is given little time
         for line in remarks:
             say(line)
         if len(together) == 1:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import av
 import cv2
@@ -139,6 +141,21 @@ def test_an_interrupt_ends_the_queue_and_keeps_what_was_done(luma_model, long_vi
 
 
 # -- pictures ------------------------------------------------------------------------------------------------------
+
+
+def test_a_service_manager_is_told_of_the_end_once_after_the_last_file(luma_model, videos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(tmp_path / "notify"))
+        channel.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        run(RunSettings((str(videos),), ("{name}.npz",), luma_model))
+        told = []
+        with suppress(BlockingIOError):
+            while True:
+                told.append(channel.recv(100))
+    assert [state for state in told if state != b"WATCHDOG=1"] == [b"READY=1", b"READY=1", b"STOPPING=1"]
+    assert told[-1] == b"STOPPING=1"
 
 
 def test_a_thousand_photographs_of_two_hundred_sizes_are_a_thousand_pictures(luma_model, tmp_path, make):
