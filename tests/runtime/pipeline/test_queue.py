@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import DepthStream, InputError, ReadSettings, RunSettings, run
+from vmdepth_runtime.pipeline.jobs import Job
 
 MAIN = "from vmdepth_runtime.pipeline.cli import main; main()"
 
@@ -141,6 +143,25 @@ def test_an_interrupt_ends_the_queue_and_keeps_what_was_done(luma_model, long_vi
 
 
 # -- pictures ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_between_two_files_keeps_the_report_of_what_was_done(vmdepth_run, videos, monkeypatch, number):
+    opened = []
+    open_job = Job.open
+
+    def interrupted(job, settings):
+        opened.append(job.name)
+        if job.name == "b":
+            os.kill(os.getpid(), number)
+        return open_job(job, settings)
+
+    monkeypatch.setattr(Job, "open", interrupted)
+    outcome = vmdepth_run("videos", "-o", "{name}.npz", "--report", "r.json")
+    assert (outcome.code, outcome.lines[-1]) == (130, "vmdepth-run: interrupted")
+    report = json.loads((videos.parent / "r.json").read_text())
+    assert (report["interrupted"], [source["frames_out"] for source in report["sources"]]) == (True, [12, 0])
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_a_service_manager_is_told_of_the_end_once_after_the_last_file(luma_model, videos, tmp_path, monkeypatch):

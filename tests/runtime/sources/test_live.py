@@ -252,7 +252,7 @@ def test_a_network_slower_than_its_camera_gets_new_frames_and_every_drop_is_coun
         statistics = RunStatistics()
         writer = Writer("x", reader.source.info, [], None, "area", size, "inferno")
         run_pipeline(
-            [reader], StreamBatch(session), [writer], statistics, Interruptible(), StageTimer("step"), lambda _: None
+            [reader], StreamBatch(session), [writer], statistics, Interruptible(), StageTimer("step"), lambda: None
         )
         writer.stop()
         reader.close()
@@ -292,7 +292,7 @@ def test_a_camera_that_is_away_does_not_hold_up_the_others(tmp_path, make, build
                 statistics,
                 Stopping(statistics, 150),
                 StageTimer("s"),
-                lambda _: None,
+                lambda: None,
             )
             for closing in (*writers, *readers):
                 closing.stop() if isinstance(closing, Writer) else closing.close()
