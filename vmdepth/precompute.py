@@ -10,7 +10,6 @@ import click
 from vmdepth.console import open_console, say
 from vmdepth.training.precompute_settings import PrecomputeSettings
 from vmdepth_runtime.cli import defaults_of, run_command
-from vmdepth_runtime.progress import ProgressLine
 
 
 @click.command("vmdepth-precompute", context_settings=defaults_of(PrecomputeSettings))
@@ -26,6 +25,7 @@ def command(**options: Any) -> None:
     does its part: torchrun --nproc-per-node N -m vmdepth.precompute ...
     """
     from vmdepth.training.precompute import precompute
+    from vmdepth_runtime.progress import ProgressLine
 
     settings = PrecomputeSettings(**options)
     console = open_console()

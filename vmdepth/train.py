@@ -11,7 +11,6 @@ import click
 from vmdepth.console import open_console, said_once, say
 from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.progress import ProgressLine
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,6 +100,7 @@ class _Display:
     def begin(self, trainer: Trainer) -> None:
         """Say what is trained and which videos are left out, and start the line where the run stands."""
         from vmdepth.training.watch.forecast import FirstSteps
+        from vmdepth_runtime.progress import ProgressLine
 
         self._trainer, self._step, settings = trainer, trainer.step, self._settings
         for source in trainer.sources:

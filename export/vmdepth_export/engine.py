@@ -14,10 +14,10 @@ from types import ModuleType
 from typing import Any
 
 import onnx
-from rich.progress import Progress
 
 from vmdepth_export.cache_folder import cache_folder
 from vmdepth_export.graph import expand
+from vmdepth_export.stages import Moved, keep_quiet
 from vmdepth_runtime.atomic_files import write_whole
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.errors import InputError, WorkError
@@ -47,11 +47,13 @@ def compile_graph(
     source: Path,
     settings: BuildSettings,
     facts: EngineFacts,
-    progress: Progress,
+    moved: Moved = keep_quiet,
 ) -> tuple[Any, dict[str, list[Any]]]:
     """What the library makes of a graph: a serialised engine, and its inputs and outputs (name → dtype, shape).
 
-    source: where the graph is from, for people. facts: of the engine to be. Raises WorkError when the library fails.
+    source: where the graph is from, for people. facts: of the engine to be. moved: told how far it is.
+
+    Raises WorkError when the library fails.
     """
     with _collected_errors(library) as (logger, errors):
         builder = library.Builder(logger)
@@ -61,7 +63,7 @@ def compile_graph(
         if not parser.parse(expand(proto).SerializeToString()):
             reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
             raise WorkError(f"{source}: {settings.target} does not take this graph: {_one_line(reasons)}")
-        config = _config(library, builder, settings, facts, progress)
+        config = _config(library, builder, settings, facts, moved)
         cache = _timing_cache(library, config, facts) if settings.target == "tensorrt" else None
         engine = builder.build_serialized_network(network, config)
         if engine is None:
@@ -112,7 +114,7 @@ def _strongly_typed(library: ModuleType) -> int:
     return 0 if flag is None else 1 << int(flag)
 
 
-def _config(library: ModuleType, builder: Any, settings: BuildSettings, facts: EngineFacts, progress: Progress) -> Any:
+def _config(library: ModuleType, builder: Any, settings: BuildSettings, facts: EngineFacts, moved: Moved) -> Any:
     config = builder.create_builder_config()
     if not facts.tf32:
         config.clear_flag(library.BuilderFlag.TF32)
@@ -123,27 +125,29 @@ def _config(library: ModuleType, builder: Any, settings: BuildSettings, facts: E
         for index, name in enumerate(facts.capabilities):
             config.set_compute_capability(getattr(library.ComputeCapability, f"SM{name.replace('.', '')}"), index)
     if hasattr(library, "IProgressMonitor"):
-        config.progress_monitor = _monitor(library, progress)
+        config.progress_monitor = _monitor(library, moved)
     return config
 
 
-def _monitor(library: ModuleType, progress: Progress) -> Any:
-    """Shows the builder's phases, which lie within each other, as bars."""
+def _monitor(library: ModuleType, moved: Moved) -> Any:
+    """Tells of the builder's phases, which lie within each other: of the outermost how far it is, and the innermost."""
 
     class Monitor(library.IProgressMonitor):  # type: ignore[name-defined]  # known only once the library is
         def __init__(self) -> None:
             library.IProgressMonitor.__init__(self)
-            self._tasks: dict[str, Any] = {}
+            self._phases: dict[str, tuple[int, int]] = {}  # steps done, and of how many; the outermost first
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            self._tasks[phase_name] = progress.add_task(phase_name, total=num_steps)
+            self._phases[phase_name] = 0, num_steps
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            progress.update(self._tasks[phase_name], completed=step + 1)
+            self._phases[phase_name] = step + 1, self._phases[phase_name][1]
+            outermost, *inner = self._phases.items()
+            moved(*outermost[1], ", ".join(f"{name} {done}/{total}" for name, (done, total) in inner[-1:]))
             return True
 
         def phase_finish(self, phase_name: str) -> None:
-            progress.remove_task(self._tasks.pop(phase_name))
+            del self._phases[phase_name]
 
     return Monitor()
 

@@ -9,6 +9,7 @@ from dataclasses import MISSING, fields
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points, version
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -75,6 +76,12 @@ class _FileHere(click.ParamType):
         scheme, mark, _ = str(value).partition("://")
         if mark and scheme.isalnum():
             self.fail(f"is an address ({scheme}://…), and has to be a file of this machine.", param, ctx)
+        try:
+            Path(value).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            pass  # it may have to be made, and whoever wants it there says so
+        except OSError as error:
+            self.fail(f"cannot be a file here ({error.strerror}).", param, ctx)
         return self._path.convert(value, param, ctx)
 
 

@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-EVERY = 5.0  # seconds between two lines where there is no terminal
+EVERY = 5.0  # seconds between two lines where there is no terminal, unless told otherwise
 _LATER, _EVERY_LATER = 600.0, 60.0  # after so many seconds a log gets a line a minute
 _RECENT, _FEWEST = 10.0, 10  # seconds that the rate is taken over, or so many updates where these take longer
 _NAME, _INITIALS = 12, 4  # cells that a name is shortened to, beside a bar and without one
@@ -49,6 +49,7 @@ class ProgressLine:
         unit: of what is counted; "" where nothing is, and the line tells the time alone.
         prefix: begins every line that stays, as "vmdepth-run: " does.
         heading: what is said before anything is drawn or told; where there is no terminal, a short run says it not.
+        every: seconds between two lines where there is no terminal.
         console: where the line goes; None is stderr.
 
     Attributes:
@@ -64,11 +65,12 @@ class ProgressLine:
         *,
         prefix: str = "",
         heading: str = "",
+        every: float = EVERY,
         console: Console | None = None,
     ) -> None:
         self._console = console or Console(stderr=True)
         self._prefix, self._heading = prefix, heading
-        self._begun = perf_counter()
+        self._every, self._begun = every, perf_counter()
         self._live: Live | None = None
         self._end = Event()
         self._teller = Thread(target=self._tell, name="progress", daemon=True)
@@ -170,7 +172,7 @@ class ProgressLine:
         return line
 
     def _tell(self) -> None:
-        while not self._end.wait(EVERY if perf_counter() - self._begun < _LATER else _EVERY_LATER):
+        while not self._end.wait(self._every if perf_counter() - self._begun < _LATER else _EVERY_LATER):
             self._say_heading()
             counted = f"{self.done} of {self.total} {self._unit}".rstrip()
             parts = self.parts if self.total is None else [counted, *self.parts[1:]]

@@ -43,9 +43,13 @@ class StageTimer:
         self._since = None
 
     def lap(self) -> None:
-        """Within a long piece of work: it moves. What is done of it counts as one piece, the rest as another."""
-        self.__exit__()
-        self.__enter__()
+        """Within a long piece of work: it moves. What is done of it counts as one piece, the rest as another.
+
+        Between two pieces it does nothing.
+        """
+        if self._since is not None:
+            self.__exit__()
+            self.__enter__()
 
     @property
     def busy(self) -> float:

@@ -8,7 +8,7 @@ from vmdepth_calibrate.ranges import observe
 from vmdepth_export.conversion.proven_graph import bake_step_graph, export_step_graph
 from vmdepth_export.graph import expand, read_step_graph, region_of, with_contract
 from vmdepth_export.parity.comparison import compare
-from vmdepth_export.parity.frames import rendered_frames, source_frames
+from vmdepth_export.parity.frames import clip_frames, source_frames
 from vmdepth_export.parity.opening import open_graph
 from vmdepth_runtime import bundled
 from vmdepth_runtime.errors import InputError
@@ -35,7 +35,7 @@ def test_the_graph_is_the_network_and_pads_in_its_convolutions(edge, tmp_path):
     }
     assert pads["encoder.stem"] == pads["encoder.blocks.1.depthwise"] == [0, 0, 1, 1]  # below and to the right
     assert {region_of(node) for node in proto.graph.node} >= {"encoder", "decoder", "depth", "projections"}
-    longer = compare(TorchSession(edge, *SIZE), OnnxSession(tmp_path / "edge.onnx"), rendered_frames(60, *SIZE, 1))
+    longer = compare(TorchSession(edge, *SIZE), OnnxSession(tmp_path / "edge.onnx"), clip_frames(60, *SIZE, 1))
     assert longer.agrees and longer.frames == 60
 
 

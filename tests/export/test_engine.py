@@ -23,7 +23,7 @@ from vmdepth_export.conversion.proven_graph import export_step_graph
 from vmdepth_export.engine import BuildSettings, choose_capabilities
 from vmdepth_export.graph import check, element_types, expand, read_step_graph, save_step_graph, with_contract
 from vmdepth_export.parity.engine_probe import EngineProbe
-from vmdepth_export.parity.frames import rendered_frames
+from vmdepth_export.parity.frames import clip_frames
 from vmdepth_export.parity.opening import open_graph
 from vmdepth_export.precision import bake
 from vmdepth_export.step_graph import to_onnx
@@ -81,7 +81,7 @@ def test_every_preset_builds_in_every_precision(name, precision, tmp_path):
     first, _, second = precision.partition(" and ")
     if first in ("int8", "fp8"):
         session = open_graph(proto)
-        frames = list(rendered_frames(2, *size, 1))
+        frames = list(clip_frames(2, *size, 1))
         ranges = observe(proto, watched_tensors(proto, "tensorrt"), session, frames).ranges()
         proto, contract = quantise(proto, contract, ranges, [n.name for n in layers(proto)], "tensorrt", first)
         first = second or "fp32"

@@ -20,7 +20,7 @@ from vmdepth_export.conversion.cli import command
 from vmdepth_export.conversion.proven_graph import export_step_graph
 from vmdepth_export.graph import read_step_graph, with_contract
 from vmdepth_export.parity.comparison import compare
-from vmdepth_export.parity.frames import rendered_frames
+from vmdepth_export.parity.frames import clip_frames
 from vmdepth_export.parity.opening import open_graph
 from vmdepth_export.precision import bake
 from vmdepth_runtime.errors import InputError
@@ -62,7 +62,7 @@ def test_rings_of_a_float16_graph_are_float16_and_agree(case):
         state.name: "float16" if state.ring else "float32" for state in contract.states
     }
     session = open_graph(with_contract(proto, contract))
-    report = compare(TorchSession(model, *SIZE), session, rendered_frames(2 * model.ring.slots, *SIZE, 1))
+    report = compare(TorchSession(model, *SIZE), session, clip_frames(2 * model.ring.slots, *SIZE, 1))
     assert report.agrees, report.wrong
     assert all(array.dtype == np.float16 for name, array in session.states().items() if name != "counter")
 
@@ -88,7 +88,7 @@ def test_states_of_session_and_network_are_the_same(case):
     model, path, _ = case
     session, states = OnnxSession(path), None
     with torch.no_grad():
-        for image in rendered_frames(45, *SIZE, 1):
+        for image in clip_frames(45, *SIZE, 1):
             session.frame[...] = image
             session.step()
             _, states = model.step(torch.from_numpy(image).permute(0, 3, 1, 2) / 255, states)
@@ -98,7 +98,7 @@ def test_states_of_session_and_network_are_the_same(case):
 
 def test_a_stream_goes_on_from_its_states_and_forgets_on_reset(case):
     _, path, _ = case
-    images = list(rendered_frames(50, *SIZE, 1))
+    images = list(clip_frames(50, *SIZE, 1))
     one, other = OnnxSession(path), OnnxSession(path)
     first = None
     for number, image in enumerate(images):
@@ -121,7 +121,7 @@ def test_state_change_is_of_the_newest_entries(case):
     _, path, _ = case
     session = OnnxSession(path)
     before = None
-    for image in rendered_frames(44, *SIZE, 1):
+    for image in clip_frames(44, *SIZE, 1):
         session.frame[...] = image
         before = {name: array.copy() for name, array in session.next_states().items() if name != "counter"}
         change = session.step()["state_change"]
@@ -135,14 +135,14 @@ def test_streams_in_one_batch_do_not_meet(tmp_path):
     model, path = video_network("causal", 4), tmp_path / "two.onnx"
     export_step_graph(model, path, *SIZE, streams=2, frames=9)
     both, alone = OnnxSession(path), TorchSession(model, *SIZE)
-    for image in rendered_frames(9, *SIZE, 2):
+    for image in clip_frames(9, *SIZE, 2):
         both.frame[...] = image
         alone.frame[0] = image[1]
         depth, expected = both.step()["depth"][1], alone.step()["depth"][0]
     np.testing.assert_allclose(depth, expected, atol=1e-4 * np.ptp(expected))
     both.reset(1)  # from here on the two are at different frames, and at different slots of their rings
     alone.reset()
-    for image in rendered_frames(6, *SIZE, 2):
+    for image in clip_frames(6, *SIZE, 2):
         both.frame[...] = image
         alone.frame[0] = image[1]
         depth, expected = both.step()["depth"][1], alone.step()["depth"][0]
@@ -179,7 +179,7 @@ def test_the_commands_take_form_and_window_and_parity_finds_them_in_the_graph(tm
         graph = OnnxSession(tmp_path / "video.onnx")
         network = open_session(tmp_path / "video.safetensors", like=graph.contract)
         assert network.contract.states == graph.contract.states
-        assert compare(network, graph, rendered_frames(8, *SIZE, 1)).agrees
+        assert compare(network, graph, clip_frames(8, *SIZE, 1)).agrees
 
 
 def test_a_bidirectional_network_cannot_be_exported(tmp_path):

@@ -15,7 +15,7 @@ from vmdepth.session import TorchSession
 from vmdepth_export.conversion.proven_graph import export_step_graph
 from vmdepth_export.graph import OPSET
 from vmdepth_export.parity.comparison import compare
-from vmdepth_export.parity.frames import rendered_frames, source_frames
+from vmdepth_export.parity.frames import clip_frames, source_frames
 from vmdepth_export.step_graph import to_onnx
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.integrity import check_digest
@@ -88,7 +88,7 @@ def test_several_streams_keep_their_own_states(network, tmp_path):
     path = tmp_path / "two.onnx"
     export_step_graph(network, path, *SIZE, streams=2, frames=5)
     both, alone = OnnxSession(path), TorchSession(network, *SIZE)
-    for frame in rendered_frames(5, *SIZE, 2):
+    for frame in clip_frames(5, *SIZE, 2):
         both.frame[...] = frame
         alone.frame[0] = frame[1]
         depth, expected = both.step()["depth"][1], alone.step()["depth"][0]
@@ -105,7 +105,7 @@ def test_a_network_without_heads_has_no_states(per_frame_network, tmp_path):
 def test_descriptor_has_unit_length_and_state_change_is_relative(step_graph):
     session = OnnxSession(step_graph)
     before = None
-    for frame in rendered_frames(3, *SIZE, 1):
+    for frame in clip_frames(3, *SIZE, 1):
         session.frame[...] = frame
         before = session.states()
         output = session.step()
@@ -133,6 +133,6 @@ def test_a_network_with_feed_forward_parts_is_the_same_network(tmp_path):
         for feed_forward in part.feed_forwards:
             torch.nn.init.normal_(feed_forward.down.weight, std=0.3)
     export_step_graph(model, tmp_path / "fed.onnx", *SIZE, frames=20)  # compares before it writes
-    report = compare(TorchSession(model, *SIZE), OnnxSession(tmp_path / "fed.onnx"), rendered_frames(5, *SIZE, 1))
+    report = compare(TorchSession(model, *SIZE), OnnxSession(tmp_path / "fed.onnx"), clip_frames(5, *SIZE, 1))
     assert report.agrees
     export_step_graph(model, tmp_path / "half.onnx", *SIZE, precision="fp16", frames=20)

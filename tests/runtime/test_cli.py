@@ -92,5 +92,6 @@ def test_a_missing_library_is_named_with_the_one_extra_that_brings_all(module, w
     words = [sys.executable, "-c", hide_torch]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+    *stages, line = done.stderr.splitlines()
+    assert all(stage.startswith("vmdepth-export: loads x.safetensors") for stage in stages)
     assert re.fullmatch(r"vmdepth-\w+: this needs '(torch|onnx)': pip install 'vmdepth\[export\]'", line)

@@ -15,3 +15,9 @@ def test_a_lap_is_a_sign_of_life_within_one_piece_of_work(monkeypatch):
         now[0] = 7.0
         assert (timer.busy, timer.seconds) == (3, 4)
     assert (timer.busy, timer.seconds) == (0, 7)
+
+
+def test_between_two_pieces_of_work_a_lap_begins_none():
+    timer = StageTimer("writing")
+    timer.lap()
+    assert timer.busy == 0

@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from vmdepth.data.rgbd import CAMERAS, RgbdFolder, depth_in_image
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
-from vmdepth_runtime.sources.listing import IMAGE_ENDINGS, natural
-
-VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts")
+from vmdepth_runtime.sources.listing import IMAGE_ENDINGS, VIDEO_ENDINGS, natural
 
 _SEEKABLE = ("mov", "matroska")  # formats in which a frame has the same time after a seek as before
 _STEPS_BACK = (0, 8, 64)  # frames

@@ -17,9 +17,8 @@ LAYERS = ("layer_1", "layer_2", "layer_3", "layer_4")  # reassembled maps, fine 
 PATHS = ("path_4", "path_3", "path_2", "path_1")  # fused maps, coarse to fine, in the order they are made
 TAPS = LAYERS + PATHS
 
-_AT_ONCE = (
-    4  # images that are brought to full size together where nothing learns: their maps there are the largest of all
-)
+# Images that are brought to full size together where nothing learns: their maps there are the largest of all.
+_AT_ONCE = 4
 
 
 class ResidualUnit(nn.Module):

@@ -37,8 +37,7 @@ def build_and_tell(
     """`build_engine`, and parity where there is a GPU to run the engine on.
 
     tell: gets the lines on what came of it. warn: gets those on what is known to be bad. stages: says how far it is.
-    Raises WorkError, and leaves
-    no engine behind, when the two do not agree.
+    Raises WorkError, and leaves no engine behind, when the two do not agree.
     """
     built = build_engine(source, output, settings, frames, stages)
     contract, facts = read_sidecar(output)
@@ -64,7 +63,7 @@ def _prove(source: Path, engine: Path, count: int, stages: Stages) -> dict[str, 
     """The figures of an engine against its step graph. Raises WorkError when they disagree."""
     with (
         open_pair(source, engine) as (reference, candidate),
-        stages.stage(f"proves it against {source.name}, frame") as moved,
+        stages.stage(f"proves it against {source.name}") as moved,
     ):
         frames = choose_frames(None, count, candidate.contract)
         report = compare(reference, candidate, until(frames, math.inf, count, count, moved))
@@ -79,9 +78,8 @@ def build_engine(
     """Build `output` and its sidecar from a step graph; False where the two are there already and still right.
 
     Where the engine runs on this machine's GPU it gets its name only once it agrees with the graph over `frames`
-    frames. Raises InputError
-    when this machine or the library cannot build it, WorkError when the library fails or the two disagree; what was
-    there before then stays.
+    frames. Raises InputError when this machine or the library cannot build it, WorkError when the library fails or the
+    two disagree; what was there before then stays.
     """
     library, gpu = find_builder(settings.target)
     proto, contract = read_step_graph(source)
@@ -100,8 +98,8 @@ def build_engine(
     runs_here = gpu is not None and gpu.capability in capabilities
     if _is_current(output, facts, proven=runs_here):
         return False
-    with stages.stage(f"builds {output.name} with {settings.target}"):
-        engine, tensors = compile_graph(library, proto, source, settings, facts, stages.bars)
+    with stages.stage(f"builds {output.name} with {settings.target}") as moved:
+        engine, tensors = compile_graph(library, proto, source, settings, facts, moved)
     part = part_name(output).with_suffix(".engine")
     try:
         write_whole(part, memoryview(engine))

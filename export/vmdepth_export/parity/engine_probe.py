@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from rich.progress import Progress
 
 from vmdepth_export.engine import BuildSettings, compile_graph
 from vmdepth_export.parity.probe import with_outputs
@@ -31,10 +30,8 @@ class EngineProbe:
     def __init__(self, proto: onnx.ModelProto, tensors: Sequence[str], facts: EngineFacts) -> None:
         self._library = library = load_library(facts.target)
         settings = BuildSettings(facts.target, tuple(facts.capabilities), facts.workspace)
-        with Progress(disable=True) as progress:
-            self.plan, self.edges = compile_graph(
-                library, with_outputs(proto, tensors), Path(facts.source), settings, facts, progress
-            )
+        graph = with_outputs(proto, tensors)
+        self.plan, self.edges = compile_graph(library, graph, Path(facts.source), settings, facts)
         self._tensors = list(tensors)
 
     def __call__(self, frame: NDArray[np.uint8], states: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_export.stages import Moved
 from vmdepth_runtime import bundled
 from vmdepth_runtime.contract import StepContract
+from vmdepth_runtime.errors import InputError
 
 _APART = 37  # frames of the clip between two streams
 
@@ -19,11 +21,11 @@ def choose_frames(source: str | None, count: int, contract: StepContract) -> Ite
     """`count` frames for a model: of a source, or of the bundled clip where there is none."""
     size = (contract.height, contract.width, contract.streams)
     if source is None:
-        return rendered_frames(count, *size)
+        return clip_frames(count, *size)
     return source_frames(source, count, *size, remembers=bool(contract.states))
 
 
-def rendered_frames(count: int, height: int, width: int, streams: int) -> Iterator[NDArray[np.uint8]]:
+def clip_frames(count: int, height: int, width: int, streams: int) -> Iterator[NDArray[np.uint8]]:
     """`count` frames of the bundled clip, over and over, each stream at another place of it: uint8 [B, H, W, 3].
 
     To decode it takes a twentieth of what rendering would.
@@ -55,7 +57,7 @@ def source_frames(
 
 
 def until(
-    frames: Iterable[NDArray[np.uint8]], seconds: float, least: int, count: int, moved: Callable[[int, int], None]
+    frames: Iterable[NDArray[np.uint8]], seconds: float, least: int, count: int, moved: Moved
 ) -> Iterator[NDArray[np.uint8]]:
     """The frames, until the time is up; `least` of them at any rate.
 
@@ -81,7 +83,6 @@ def _clip(height: int, width: int, first: int) -> Iterator[NDArray[np.uint8]]:
 def _images(source: str, height: int, width: int, *, remembers: bool = True) -> Iterator[NDArray[np.uint8]]:
     import cv2
 
-    from vmdepth_runtime.errors import InputError
     from vmdepth_runtime.sources.open import open_source
 
     with open_source(source) as frames:

@@ -52,7 +52,8 @@ def predict(
         pictures: a path; a NumPy array `[H, W]` or `[H, W, C]`, uint8, uint16 or float from 0 to 1; an image of Pillow;
             or several of these. Files and Pillow's images are turned upright, as their Exif data says.
         order: of the channels of arrays: "rgb", or "bgr" as OpenCV reads them.
-        model: a step graph or an engine, made with `vmdepth-export`; None takes the bundled one.
+        model: a step graph or an engine, made with `vmdepth-export`, or a checkpoint, of which a step graph is made
+            once and kept; None takes the bundled one.
         resize: how a picture becomes the model's size, one of `vmdepth_runtime.contract.RESIZES`; "cubic" is how Depth
             Anything does it.
 

@@ -152,6 +152,8 @@ def open_pipeline(
 def _open_offline(settings: RunSettings, jobs: Sequence[Job]) -> StepSession:
     if len(jobs) > 1:
         raise InputError("--offline: takes one source at a time")
+    if settings.backend != "auto":
+        raise InputError(f"--backend {settings.backend}: --offline runs in PyTorch; leave one of the two out")
     with jobs[0].open(settings) as source:  # a look at its size
         if source.pictures:
             raise InputError(f"{source.name}: --offline takes a video; pictures have nothing to do with each other")
@@ -205,7 +207,6 @@ def _facts(
         depth_kind=contract.depth_kind,
         near=max(colours.low, colours.high) if isinstance(colours, FixedRange) else None,
         side_by_side=not settings.depth_only,
-        palette=settings.palette,
         colour=settings.colour,
         max_height=settings.max_height,
         camera=_camera(settings, source),

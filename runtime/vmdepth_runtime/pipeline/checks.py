@@ -50,9 +50,13 @@ def _check_pictures(output: str, job: Job, settings: RunSettings) -> None:
         instead = f"-o '{Path(output).stem.strip('-') or 'depth'}/{NAME}{ending}' gives each a file of its own"
         if job.listed:
             instead += ", --no-images takes them as the frames of one video"
-        raise InputError(f"{output}: {job.source} is {count} pictures, each on its own; {instead}")
+        raise InputError(f"{output}: {_told(job, count)}, each on its own; {instead}")
     if settings.intrinsics is not None:
-        raise InputError(f"--intrinsics: {job.source} is {count} pictures, of any size; give --fov DEGREES instead")
+        raise InputError(f"--intrinsics: {_told(job, count)}, of any size; give --fov DEGREES instead")
+
+
+def _told(job: Job, count: int) -> str:
+    return f"{job.source} is {count} pictures" if job.listed else f"there are {count} pictures"
 
 
 def _check_clashes(settings: RunSettings, jobs: Sequence[Job]) -> None:

@@ -67,7 +67,7 @@ def plan_jobs(settings: RunSettings) -> tuple[list[Job], list[str]]:
             if not loose or settings.streams:
                 jobs.append(Job(str(path), files=(path,), pictures=True))
             loose.append(path)
-        elif path is not None and (path.is_dir() or is_pattern(path)):
+        elif path is not None and (os.path.isdir(path) or is_pattern(path)):  # noqa: PTH112 (likewise)
             jobs += _found(path, settings.read.images, remarks)
         else:
             jobs.append(Job(source))

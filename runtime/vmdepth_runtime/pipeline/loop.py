@@ -24,7 +24,7 @@ def run_pipeline(
     statistics: RunStatistics,
     interrupt: Interruptible,
     timer: StageTimer,
-    advance: Callable[[int], None],
+    advance: Callable[[], None],
     *,
     strict: bool = False,
 ) -> None:
@@ -39,7 +39,7 @@ def run_pipeline(
         statistics: Counts frames and times.
         interrupt: Ends the wait for frames.
         timer: Of the network.
-        advance: Called after each step with the number of its frames.
+        advance: Called after each step.
         strict: Stop where the network gives what is not finite.
 
     Raises:
@@ -59,7 +59,6 @@ def run_pipeline(
         with timer:
             results = _step(batch, gathered)
         done = perf_counter()
-        count = 0
         for stream, (prepared, result) in enumerate(zip(gathered, results, strict=True)):
             if prepared is None or result is None:
                 continue
@@ -71,9 +70,8 @@ def run_pipeline(
                 if strict:
                     raise _not_finite(batch, readers[stream], frame.index)
             writers[stream].put(frame, result, interrupt)
-            count += 1
         statistics.add_step(done - start, batch.step_ms / 1e3)
-        advance(count)
+        advance()
 
 
 def _gather(readers: Sequence[FrameReader], silent: set[FrameReader]) -> list[PreparedFrame | None]:

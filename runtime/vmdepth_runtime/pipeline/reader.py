@@ -75,7 +75,8 @@ class FrameReader:
                 taken = self._frames.popleft()
                 if self._wanted is not None:
                     self._wanted -= 1
-                    self.ended = self._stopped = self._wanted == 0
+                    if self._wanted == 0:
+                        self.ended = self._stopped = True
                 self.changed.notify_all()
                 return taken
             if self._error is not None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Sequence
 from functools import partial
-from time import perf_counter
 from types import TracebackType
 from typing import Any
 
@@ -19,7 +17,6 @@ from vmdepth_runtime.pipeline.statistics import RunStatistics
 from vmdepth_runtime.progress import ProgressLine
 from vmdepth_runtime.sources.base import Source
 
-_RECENT = 100  # frames that the rate is taken from
 _PREFIX = "vmdepth-run: "
 _NAMED = 10  # skipped frames told one by one on the terminal; the report has more
 
@@ -43,7 +40,6 @@ class Reporter:
         self._sources = sources
         self._place = place
         self._statistics = statistics
-        self._times: deque[float] = deque(maxlen=_RECENT)
         self._line: ProgressLine | None = None
         for source in sources:
             if source.live:
@@ -81,9 +77,8 @@ class Reporter:
         self._line = ProgressLine(name, total, "frames", prefix=_PREFIX, heading=heading)
         self._line.start()
 
-    def advance(self, count: int, readers: Sequence[FrameReader], batch: StreamBatch) -> None:
-        """Count so many frames as through, and show it."""
-        self._times.extend([perf_counter()] * count)
+    def advance(self, readers: Sequence[FrameReader], batch: StreamBatch) -> None:
+        """Show that more frames are through."""
         if self._line is not None:
             skipped = sum(source.skipped_count for source in self._sources)
             self._line.update(self._statistics.frames_out + skipped, partial(self._figures, readers, batch))
@@ -101,8 +96,9 @@ class Reporter:
 
     @property
     def fps(self) -> float:
-        """Frames per second, over the latest frames; it goes down while nothing comes."""
-        return len(self._times) / max(perf_counter() - self._times[0], 1e-9) if self._times else 0.0
+        """Frames per second, of late; it goes down while nothing comes."""
+        shown = self._line  # another thread may take it away
+        return 0.0 if shown is None else shown.rate
 
     def status(self, readers: Sequence[FrameReader], batch: StreamBatch) -> dict[str, Any]:
         """The figures that a page shows beside the picture."""

@@ -13,11 +13,13 @@ from vmdepth_runtime.atomic_files import write_report
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.pipeline.assembly import Pipeline, open_pipeline, open_session
 from vmdepth_runtime.pipeline.checks import check_live, check_outputs
+from vmdepth_runtime.pipeline.interrupt import sigterm_as_ctrl_c
 from vmdepth_runtime.pipeline.jobs import Job, plan_jobs
 from vmdepth_runtime.pipeline.loop import run_pipeline
 from vmdepth_runtime.pipeline.report import join_reports, make_report, unread_report
 from vmdepth_runtime.pipeline.reporter import say
 from vmdepth_runtime.pipeline.settings import RunSettings
+from vmdepth_runtime.pipeline.watchdog import notify_systemd
 from vmdepth_runtime.sessions.base import StepSession
 
 
@@ -53,11 +55,13 @@ def run(settings: RunSettings) -> dict[str, Any]:
         check_live(jobs)
     with ExitStack() as stack:
         session = open_session(settings, jobs, stack)
+        stack.callback(notify_systemd, "STOPPING=1")  # once: a service that stops is given little time
         for line in remarks:
             say(line)
         if len(together) == 1:
             report, failure = _run_jobs(settings, session, jobs, (1, 1))
         else:
+            stack.enter_context(sigterm_as_ctrl_c())
             report, failure = _run_queue(settings, session, jobs)
     _keep_report(report, settings.report, failure)
     if failure is not None:
@@ -78,6 +82,7 @@ def _run_queue(settings: RunSettings, session: StepSession, jobs: Sequence[Job])
         except (InputError, WorkError) as error:
             report, failure = unread_report(job.source, error), error
         except KeyboardInterrupt:  # between two
+            say("interrupted")
             report, failure = {**unread_report(job.source, None), "interrupted": True}, None
         reports.append(report)
         if failure is not None:

@@ -15,7 +15,8 @@ class Watchdog:
     """A thread that looks at stages' timers.
 
     limit: seconds after which a stage counts as stalled. tell: gets a line then, and one when it goes on. As long as no
-    stage is stalled, systemd is told that all is well (sd_notify's WATCHDOG=1), if it asked for that.
+    stage is stalled, systemd is told that all is well (sd_notify's WATCHDOG=1), if it asked for that; not that the
+    process is about to end: another source may come.
 
     Attributes: stalls, how often a stage stalled.
     """
@@ -34,7 +35,6 @@ class Watchdog:
     def __exit__(self, *_: object) -> None:
         self._end.set()
         self._thread.join()
-        notify_systemd("STOPPING=1")
 
     def _run(self) -> None:
         stalled: set[str] = set()

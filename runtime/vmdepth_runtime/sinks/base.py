@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.encoding.points import PinholeCamera
 from vmdepth_runtime.errors import InputError, WorkError
-from vmdepth_runtime.palettes import PALETTE
 from vmdepth_runtime.sessions.base import StepOutputs
 from vmdepth_runtime.sources.base import SourceFrame, VideoInfo
 from vmdepth_runtime.sources.sound import Sound
@@ -39,7 +38,6 @@ class SinkFacts:
         depth_kind: of the model: "relative" inverse depth (larger is nearer), or "metric" (metres).
         near: a depth that is about as large as any to come; None where that is not known.
         side_by_side: whether pictures show the source beside its depth.
-        palette: the name of the colours that depth is shown in, one of `palettes.PALETTES`.
         colour: whether pictures that could hold depth itself show it in colours instead.
         max_height: rows that videos, windows and pages have at most; 0: as many as the source.
         camera: of the source; None where it is not known.
@@ -53,7 +51,6 @@ class SinkFacts:
     depth_kind: Literal["relative", "metric"] | str = "relative"
     near: float | None = None
     side_by_side: bool = True
-    palette: str = PALETTE
     colour: bool = False
     max_height: int = 0
     camera: PinholeCamera | None = None

@@ -140,11 +140,11 @@ class PerFrameSink(FileSink):
     def _write(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> None:
         if self.frames and not is_pattern(self.path):
             raise WorkError(f"{self.path}: is one file, and a second frame came; {_instead(self.path)}")
-        write_whole(numbered(self.path, frame.index), self._encoded(frame, depth))
+        write_whole(numbered(self.path, frame.index), self._encoded(frame, depth, colour))
 
     @abstractmethod
-    def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32]) -> bytes | memoryview:
-        """The content of a frame's file. depth: float32 `[H, W]`, all NaN where there is none."""
+    def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> bytes | memoryview:
+        """The content of a frame's file. Arguments as of `write`."""
 
 
 def check_one_frame(target: str, source: str, frames: int | None) -> None:

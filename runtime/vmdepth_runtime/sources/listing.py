@@ -105,7 +105,7 @@ def means(pattern: Path, name: str) -> bool:
 
 def would_read(source: Path, file: Path) -> bool:
     """Whether a source that is a file, folder or pattern reads a file, were it there."""
-    if source.is_dir():
+    if os.path.isdir(source):  # noqa: PTH112 (which never raises)
         return file.parent.resolve() == source.resolve() and is_picture(file) and not _is_output(file.name)
     if file.parent.resolve() != source.parent.resolve():
         return False

@@ -29,8 +29,8 @@ def redacted(uri: str) -> str:
 
 
 def local_path(uri: str) -> Path | None:
-    """The file, folder or pattern that a source means; None for cameras, addresses and the bundled clip."""
-    if uri == "demo" or camera_of(uri) is not None or scheme_of(uri) not in (None, "file"):
+    """The file, folder or pattern that a source means; None for cameras, addresses, the bundled clip, and nothing."""
+    if uri in ("", "demo") or camera_of(uri) is not None or scheme_of(uri) not in (None, "file"):
         return None
     return Path(uri.removeprefix("file://"))
 

@@ -7,14 +7,14 @@ import numpy as np
 
 from vmdepth_export.conversion.proven_graph import ProofLength
 from vmdepth_export.parity.comparison import least_frames
-from vmdepth_export.parity.frames import rendered_frames, until
+from vmdepth_export.parity.frames import clip_frames, until
 from vmdepth_export.parity.settings import PARITY_FRAMES
 from vmdepth_runtime import bundled
 from vmdepth_runtime.sessions.onnx import OnnxSession
 
 
 def test_the_clip_goes_on_without_an_end_and_streams_see_different_places_of_it():
-    first, *rest = list(rendered_frames(310, 28, 42, 2))
+    first, *rest = list(clip_frames(310, 28, 42, 2))
     assert len(rest) == 309 and first.shape == (2, 28, 42, 3) and first.dtype == np.uint8
     period = next(number for number, frame in enumerate(rest, 1) if np.array_equal(frame[0], first[0]))
     assert period >= 120

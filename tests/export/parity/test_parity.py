@@ -13,7 +13,7 @@ from vmdepth.session import TorchSession
 from vmdepth_export.conversion.proven_graph import export_step_graph
 from vmdepth_export.graph import save_step_graph
 from vmdepth_export.parity.comparison import compare, one_frame
-from vmdepth_export.parity.frames import rendered_frames
+from vmdepth_export.parity.frames import clip_frames
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sessions.onnx import OnnxSession
 
@@ -51,14 +51,14 @@ def test_what_is_not_finite_disagrees(network, value):
             output["depth"][0, 0, 0] = value
             return output
 
-    report = compare(TorchSession(network, *SIZE), Broken(network, *SIZE), rendered_frames(3, *SIZE, 1))
+    report = compare(TorchSession(network, *SIZE), Broken(network, *SIZE), clip_frames(3, *SIZE, 1))
     assert not report.agrees
 
 
 @pytest.mark.parametrize("weight", ["heads.layer_4.blocks.1.in_proj.weight", "scratch.output_conv2.0.weight"])
 def test_a_weight_off_by_one_percent_disagrees(weight, network, step_graph, tmp_path):
     path = tampered(step_graph, tmp_path, weight)
-    report = compare(TorchSession(network, *SIZE), OnnxSession(path), rendered_frames(3, *SIZE, 1))
+    report = compare(TorchSession(network, *SIZE), OnnxSession(path), clip_frames(3, *SIZE, 1))
     assert not report.agrees
 
 
@@ -75,7 +75,7 @@ def test_a_state_that_is_not_fed_back_disagrees(network, step_graph):
             self.restore(0, snapshot)
             return output
 
-    report = compare(TorchSession(network, *SIZE), Forgetful(step_graph), rendered_frames(3, *SIZE, 1))
+    report = compare(TorchSession(network, *SIZE), Forgetful(step_graph), clip_frames(3, *SIZE, 1))
     assert not report.agrees
     assert max(report.worst, key=report.worst.get) == "state.layer_4.1.ssm"
 

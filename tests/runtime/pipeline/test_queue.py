@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import av
 import cv2
@@ -14,6 +17,7 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import DepthStream, InputError, ReadSettings, RunSettings, run
+from vmdepth_runtime.pipeline.jobs import Job
 
 MAIN = "from vmdepth_runtime.pipeline.cli import main; main()"
 
@@ -139,6 +143,40 @@ def test_an_interrupt_ends_the_queue_and_keeps_what_was_done(luma_model, long_vi
 
 
 # -- pictures ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_between_two_files_keeps_the_report_of_what_was_done(vmdepth_run, videos, monkeypatch, number):
+    opened = []
+    open_job = Job.open
+
+    def interrupted(job, settings):
+        opened.append(job.name)
+        if job.name == "b":
+            os.kill(os.getpid(), number)
+        return open_job(job, settings)
+
+    monkeypatch.setattr(Job, "open", interrupted)
+    outcome = vmdepth_run("videos", "-o", "{name}.npz", "--report", "r.json")
+    assert (outcome.code, outcome.lines[-1]) == (130, "vmdepth-run: interrupted")
+    report = json.loads((videos.parent / "r.json").read_text())
+    assert (report["interrupted"], [source["frames_out"] for source in report["sources"]]) == (True, [12, 0])
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_service_manager_is_told_of_the_end_once_after_the_last_file(luma_model, videos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(tmp_path / "notify"))
+        channel.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        run(RunSettings((str(videos),), ("{name}.npz",), luma_model))
+        told = []
+        with suppress(BlockingIOError):
+            while True:
+                told.append(channel.recv(100))
+    assert [state for state in told if state != b"WATCHDOG=1"] == [b"READY=1", b"READY=1", b"STOPPING=1"]
+    assert told[-1] == b"STOPPING=1"
 
 
 def test_a_thousand_photographs_of_two_hundred_sizes_are_a_thousand_pictures(luma_model, tmp_path, make):

@@ -125,7 +125,7 @@ class PfmSink(PerFrameSink):
     ending = ".pfm"
     remark = "portable float map"
 
-    def _encoded(self, frame, depth):
+    def _encoded(self, frame, depth, colour):
         height, width = depth.shape
         return f"Pf\\n{width} {height}\\n-1\\n".encode() + np.ascontiguousarray(depth[::-1], "<f4").tobytes()
 """

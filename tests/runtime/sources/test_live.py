@@ -209,6 +209,17 @@ def test_a_source_is_not_busy_while_it_is_opened_again():
     assert busy == [0.0] * 4
 
 
+def test_a_source_that_ends_before_as_many_frames_as_were_asked_for_is_at_its_end():
+    source = LiveSource("rtsp://camera", OnePicture, LiveSettings(retries=0), OnePicture())
+    source.wanted = 10
+    reader = FrameReader(source, (28, 42))
+    with reader.changed:
+        assert reader.changed.wait_for(lambda: reader.ended, timeout=5)
+    assert reader.take() is not None
+    assert reader.ended
+    reader.close()
+
+
 def test_of_a_live_source_the_newest_frame_is_taken_and_the_others_are_counted(tmp_path, make):
     with camera(tmp_path, make) as server:
         reader = FrameReader(open_source(server.uri, QUICK), (28, 42))
@@ -241,7 +252,7 @@ def test_a_network_slower_than_its_camera_gets_new_frames_and_every_drop_is_coun
         statistics = RunStatistics()
         writer = Writer("x", reader.source.info, [], None, "area", size, "inferno")
         run_pipeline(
-            [reader], StreamBatch(session), [writer], statistics, Interruptible(), StageTimer("step"), lambda _: None
+            [reader], StreamBatch(session), [writer], statistics, Interruptible(), StageTimer("step"), lambda: None
         )
         writer.stop()
         reader.close()
@@ -281,7 +292,7 @@ def test_a_camera_that_is_away_does_not_hold_up_the_others(tmp_path, make, build
                 statistics,
                 Stopping(statistics, 150),
                 StageTimer("s"),
-                lambda _: None,
+                lambda: None,
             )
             for closing in (*writers, *readers):
                 closing.stop() if isinstance(closing, Writer) else closing.close()

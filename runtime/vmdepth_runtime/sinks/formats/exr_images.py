@@ -15,5 +15,5 @@ class ExrSink(PerFrameSink):
 
     ending = ".exr"
 
-    def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32]) -> bytes:
+    def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> bytes:
         return exr(depth)

@@ -26,9 +26,5 @@ class JpgSink(PerFrameSink):
     def accepts(cls, target: str) -> bool:
         return scheme_of(target) is None and Path(target).suffix.lower() in (".jpg", ".jpeg")
 
-    def _write(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> None:
-        self._colour = colour
-        super()._write(frame, depth, colour)
-
-    def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32]) -> bytes:
-        return picture(self._colour, self.ending)
+    def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> bytes:
+        return picture(colour, self.ending)

@@ -15,5 +15,5 @@ class NpySink(PerFrameSink):
 
     ending = ".npy"
 
-    def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32]) -> memoryview:
+    def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> memoryview:
         return npy(depth)

@@ -27,7 +27,7 @@ class PlySink(PerFrameSink):
         super().__init__(target, facts)
         self._near = facts.near
 
-    def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32]) -> bytes:
+    def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> bytes:
         # One unit for the whole video, else the cloud would breathe.
         self._near = self._near or near_of(depth)
         near = None if self.facts.depth_kind == "metric" else self._near or 1.0

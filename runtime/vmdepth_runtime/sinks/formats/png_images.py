@@ -32,13 +32,9 @@ class PngSink(PerFrameSink):
         self._steps: float | None = None  # per unit of depth
         self._clipped = 0
 
-    def _write(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> None:
-        self._colour = colour
-        super()._write(frame, depth, colour)
-
-    def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32]) -> bytes:
+    def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> bytes:
         if self.wants_colour:
-            return picture(self._colour, self.ending)
+            return picture(colour, self.ending)
         if self._steps is None and np.isfinite(depth).any():
             self._steps = self._choose(depth)
         image, clipped = sixteen_bits(depth, self._steps or 0.0)
