@@ -232,7 +232,7 @@ def test_bad_models(refused, tmp_path, make, build_graph):
     (tmp_path / "text.onnx").write_text("hello")
     assert "tiny: no such model file" in refused(path, "--model", "tiny")
     assert "text.onnx: not an ONNX file, or broken off; export it" in refused(path, "--model", tmp_path / "text.onnx")
-    assert f"{tmp_path}: is a folder, not a model; make one" in refused(path, "--model", tmp_path)
+    assert f"{tmp_path}: is a folder; name a checkpoint (.safetensors" in refused(path, "--model", tmp_path)
     assert "a.engine: no such file; make it with" in refused(path, "--model", "a.engine")
     assert "'--model': is an address (https://…)" in refused(path, "--model", "https://x/model.onnx?key=hunter2")
     odd = build_graph(height=30)
@@ -249,7 +249,9 @@ def test_whatever_file_is_given_as_a_model_one_line_says_that_it_is_none(refused
     (tmp_path / "a.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(100))
     for name in ("a.png", "a.npz", "a.txt", "a.tflite", "in.mp4"):
         line = refused(path, "--model", tmp_path / name)
-        assert line == f"vmdepth-run: {tmp_path / name}: is no model; name a step graph (.onnx) or an engine (.engine)"
+        assert line.startswith(
+            f"vmdepth-run: {tmp_path / name}: should be a checkpoint (.safetensors, .pth), a step graph"
+        )
     for name in ("cut.onnx", "empty.onnx"):
         (tmp_path / name).write_bytes(bundled.MODEL.read_bytes()[: 300_000 * (name == "cut.onnx")])
         assert f"{name}: not an ONNX file, or broken off" in refused(path, "--model", tmp_path / name)
@@ -268,6 +270,8 @@ def test_bad_outputs(refused, tmp_path, make):
     assert "no file can be there (File name too long)" in refused(path, "-o", f"{'x' * 300}.mp4")
     assert "named as an output twice" in refused(path, "-o", "out.mp4", "-o", tmp_path / "out.mp4")
     assert "nowhere is not there" in refused(path, "-o", "out.mp4", "--report", "nowhere/run.json")
+    line = refused(path, "-o", "%02d.png", "-o", "out.npz", "--palette", "turbo")
+    assert line == "vmdepth-run: --palette turbo: no output has colours; --colour gives .png some, .jpg has them"
 
 
 def test_bad_usage(refused, tmp_path, make):
