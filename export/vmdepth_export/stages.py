@@ -48,21 +48,25 @@ class Stages:
         )
 
     @contextmanager
-    def stage(self, doing: str) -> Iterator[Moved]:
-        """One stage of the work. doing: what it does, as "traces the network".
+    def stage(self, doing: str, counted: str = "") -> Iterator[Moved]:
+        """One stage of the work.
+
+        Args:
+            doing: what it does, as "traces the network".
+            counted: what it may be told the number of, as "frame".
 
         Yields what may be told how far it is; a stage that nobody knows that of shows how long it has taken.
         """
         shown = self._lines if self._command is not None and not self._terminal else self._bar
-        with shown(doing) as moved:
+        with shown(doing, counted) as moved:
             yield moved
 
     @contextmanager
-    def _bar(self, doing: str) -> Iterator[Moved]:
+    def _bar(self, doing: str, counted: str) -> Iterator[Moved]:
         task = self.bars.add_task(doing, total=None)
 
         def moved(done: int, total: int) -> None:
-            self.bars.update(task, completed=done, total=total, description=f"{doing} {done} of {total}")
+            self.bars.update(task, completed=done, total=total, description=f"{doing}, {counted} {done} of {total}")
 
         self.bars.start()
         try:
@@ -72,7 +76,7 @@ class Stages:
             self.bars.remove_task(task)
 
     @contextmanager
-    def _lines(self, doing: str) -> Iterator[Moved]:
+    def _lines(self, doing: str, counted: str) -> Iterator[Moved]:
         begun, over = perf_counter(), Event()
         state = [0, 0]
 
@@ -82,7 +86,7 @@ class Stages:
         def pulse() -> None:
             while not over.wait(_PULSE):
                 took, (done, total) = perf_counter() - begun, state
-                left = f" {done} of {total}, {took / done * (total - done):.0f} s left" if done else ""
+                left = f", {counted} {done} of {total}, {took / done * (total - done):.0f} s left" if done else ""
                 self._say(f"{doing}{left or f', {took:.0f} s so far'}")
 
         self._say(doing)

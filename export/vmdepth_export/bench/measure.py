@@ -40,7 +40,7 @@ def rates(
     steps = -(-frames // ROUNDS)
     found: dict[str, list[float]] = {name: [] for name in (*sessions, WHOLE_RUN)}
     reports = []
-    with stages.stage("times them by turns, round") as moved:
+    with stages.stage("times them by turns", "round") as moved:
         for number in range(1 + ROUNDS):
             for name, session in sessions.items():
                 session.frame[...] = noise.integers(0, 256, session.frame.shape, np.uint8)

@@ -64,7 +64,7 @@ def _prove(source: Path, engine: Path, count: int, stages: Stages) -> dict[str, 
     """The figures of an engine against its step graph. Raises WorkError when they disagree."""
     with (
         open_pair(source, engine) as (reference, candidate),
-        stages.stage(f"proves it against {source.name}, frame") as moved,
+        stages.stage(f"proves it against {source.name}", "frame") as moved,
     ):
         frames = choose_frames(None, count, candidate.contract)
         report = compare(reference, candidate, until(frames, math.inf, count, count, moved))

@@ -129,7 +129,7 @@ def _write_proven(
             save_step_graph(with_contract(proto, contract), part)
             candidate = open_model(part)
         seconds, least, most = length.limits(contract)
-        with stages.stage(f"proves it against {name}, frame") as moved:
+        with stages.stage(f"proves it against {name}", "frame") as moved:
             frames = choose_frames(None, most, contract)
             report = compare(reference, candidate, until(frames, seconds, least, most, moved))
         candidate.close()
