@@ -162,7 +162,7 @@ def _read(path: Path) -> CheckpointFile:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 return CheckpointFile(path, tensors, file.metadata() or {})
         except (SafetensorError, OSError) as error:
-            raise InputError(f"{path}: not a readable checkpoint ({error})") from None
+            raise InputError(f"{path}: not a readable checkpoint ({error}); get it again") from None
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError:

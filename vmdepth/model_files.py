@@ -16,5 +16,7 @@ def no_model(path: Path) -> InputError:
     """What to raise for a path that is no file, or whose ending is that of no model."""
     known = "a checkpoint (.safetensors, .pth), a step graph (.onnx) or an engine (.engine)"
     if path.is_dir():
+        inside = min(path.glob("*.safetensors"), default=None)  # of a run the best one
+        known = f"a file in it, such as {inside}" if inside else known
         return InputError(f"{path}: is a folder; name {known}")
     return InputError(f"{path}: should be {known}" if path.exists() else f"{path}: no such file; name {known}")

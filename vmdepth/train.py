@@ -60,7 +60,15 @@ def command(start: str, overrides: tuple[str, ...], out: Path | None, resume: bo
             end_said_once()
             display.begin(trainer)
 
-        finished = train(settings, folder, resume=resume, begun=begun, report=display.show, stepped=display.count_step)
+        finished = train(
+            settings,
+            folder,
+            resume=resume,
+            begun=begun,
+            report=display.show,
+            stepped=display.count_step,
+            validating=display.look,
+        )
     display.end(folder)
     if not finished:
         say(console, f"stopped; go on with: vmdepth-train --resume {folder}")
@@ -96,6 +104,7 @@ class _Display:
         self._console, self._settings, self._shown = console, settings, shown
         self._step = 0
         self._figures: tuple[str, ...] = ()
+        self._looking = False
 
     def begin(self, trainer: Trainer) -> None:
         """Say what is trained and which videos are left out, and start the line where the run stands."""
@@ -124,15 +133,27 @@ class _Display:
     def count_step(self, step: int, seconds: float) -> None:
         """Move on by a step; once the first ones are done, say what all will take."""
         self._step = step
-        if not self._begun:  # a log tells nothing of a run that ends before: its error stands alone
-            self._begun = True
-            self._line.start()
+        self._start()
+        if self._looking:
+            self._looking = False
+            self._line.stage("training", self._settings.steps, "steps", done=step)
         forecast = self._first.add(seconds, self._settings.steps - step)
         if forecast:
             self._line.say(str(forecast))
             if forecast.seconds > _LONG:
                 self._line.say("Ctrl-C saves and stops; for a first look: vmdepth-train quick --out runs/quick")
         self._line.update(step, self._shown_figures)
+
+    def look(self) -> None:
+        """Say that the model is looked at, which may take as long as many steps."""
+        self._start()
+        self._looking = True
+        self._line.stage("validating, on clips that it does not learn from")
+
+    def _start(self) -> None:
+        if not self._begun:  # a log tells nothing of a run that ends before: its error stands alone
+            self._begun = True
+            self._line.start()
 
     def _shown_figures(self) -> tuple[str, ...]:
         from vmdepth.training.watch.forecast import speed

@@ -106,7 +106,7 @@ def test_export_says_its_stages_on_stderr_where_there_is_no_terminal(saved, tmp_
         "proves it against PyTorch step",
     ]
     lines = [line.removeprefix("vmdepth-export: ") for line in done.stderr.splitlines()]
-    firsts = [next(number for number, line in enumerate(lines) if line.startswith(stage)) for stage in stages]
+    firsts = [lines.index(stage) for stage in stages]
     assert firsts == sorted(firsts) and firsts[0] == 0
     assert all(any(line.startswith(stage) for stage in stages) for line in lines)
     assert done.stdout.startswith(f"{tmp_path / 'net.onnx'}: 42x56, fp32")

@@ -101,6 +101,12 @@ def test_what_is_no_model_or_cannot_be_kept_is_refused(saved, tmp_path, monkeypa
         open_model(saved)
     with pytest.raises(InputError, match="should be a checkpoint"):
         open_model(nothing)
+    with pytest.raises(InputError, match="is a folder; name a checkpoint"):
+        open_model(tmp_path)
+    for name in ("last", "best", "train_state"):
+        (tmp_path / f"{name}.safetensors").write_text("")
+    with pytest.raises(InputError, match=r"is a folder; name a file in it, such as .*best\.safetensors"):
+        open_model(tmp_path)
     with pytest.raises(InputError, match="no such model file"):
         open_model(Path("nothing.pth"))
     with pytest.raises(InputError, match="the bundled model takes frames of 192x272, and its checkpoint is not part"):

@@ -86,13 +86,17 @@ class Trainer:
         self._wrapped = self.processes.wrap(torch.compile(self.model) if settings.compile else self.model)
 
     def run(
-        self, report: Callable[[Progress], None], stepped: Callable[[int, float], None] = lambda step, seconds: None
+        self,
+        report: Callable[[Progress], None],
+        stepped: Callable[[int, float], None] = lambda step, seconds: None,
+        validating: Callable[[], None] = lambda: None,
     ) -> bool:
         """Train to the last step, or until SIGINT or SIGTERM.
 
         Args:
             report: told every ten steps, at every save and at every validation, in the first process.
             stepped: told after every step how many are done, and the seconds since the one before.
+            validating: told before every validation, in the first process.
 
         Returns:
             Whether the last step was reached.
@@ -114,12 +118,13 @@ class Trainer:
                 since.append(self.train_step(clips))
                 asked = processes.any(stopping.asked)
                 saving = self._due(settings.save_every) or asked
-                validating = self._due(settings.validate_every)
-                if self.step % 10 == 0 or saving or validating:  # nothing is saved that has not been looked at
+                looking = self._due(settings.validate_every)
+                if self.step % 10 == 0 or saving or looking:  # nothing is saved that has not been looked at
                     terms = self._finite_means(since)
                     speed = len(since) * settings.batch * settings.clip_length / (time.perf_counter() - clock)
                     if log:
-                        if validating:
+                        if looking:
+                            validating()
                             self._look(log)
                         progress = Progress(self.step, terms, self._learning_rate(), speed, self.held_out)
                         report(progress)
@@ -283,6 +288,7 @@ def train(
     begun: Callable[[Trainer], None] = lambda trainer: None,
     report: Callable[[Progress], None] = lambda progress: None,
     stepped: Callable[[int, float], None] = lambda step, seconds: None,
+    validating: Callable[[], None] = lambda: None,
 ) -> bool:
     """A whole run, as `vmdepth-train` makes it. Under torchrun every process does its part.
 
@@ -293,6 +299,7 @@ def train(
         begun: told of the trainer when all is ready, before the first step.
         report: told every ten steps, at every save and at every validation, in the first process.
         stepped: told after every step how many are done, and the seconds since the one before.
+        validating: told before every validation, in the first process.
 
     Returns:
         Whether the last step was reached; SIGINT and SIGTERM save and stop earlier.
@@ -303,7 +310,7 @@ def train(
     """
     trainer = Trainer(settings, folder, resume)
     begun(trainer)
-    finished = trainer.run(report, stepped)
+    finished = trainer.run(report, stepped, validating)
     trainer.processes.close()
     return finished
 

@@ -121,7 +121,8 @@ class Prediction:
             fov: degrees that the picture is wide, for `.ply`.
 
         Raises:
-            InputError: for another ending, no `fov` for `.ply`, or a place where no file can be.
+            InputError: for another ending, no `fov` for `.ply`, a palette without colours, or a place where no file
+                can be.
             WorkError: the disk does not take it.
         """
         path = Path(path)
@@ -130,6 +131,10 @@ class Prediction:
             raise InputError(f"{path}: unknown ending '{path.suffix}'; depth is saved as {', '.join(_WRITERS)}")
         if path.suffix.lower() == ".ply" and fov is None:
             raise InputError(f"{path}: points need the camera; give fov=DEGREES that the picture is wide, such as 60")
+        if palette != PALETTE and write is not _jpg and not (write is _png and colour):
+            raise InputError(
+                f"{path}: has no colours for palette='{palette}'; colour=True gives .png some, .jpg has them"
+            )
         content = write(self, colour, palette, fov)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

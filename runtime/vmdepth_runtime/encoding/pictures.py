@@ -27,8 +27,8 @@ def sixteen_bits(depth: NDArray[np.float32], steps: float) -> tuple[NDArray[np.u
     Returns:
         uint16 `[H, W]`, 0 where depth is not finite; and how many pixels were beyond what 16 bits hold.
     """
-    counted = np.nan_to_num(depth, nan=0.0, posinf=0.0, neginf=0.0) * np.float32(steps)
-    return np.clip(np.rint(counted), 0, DEEPEST).astype(np.uint16), int(np.count_nonzero(counted > DEEPEST))
+    counted = np.rint(np.nan_to_num(depth, nan=0.0, posinf=0.0, neginf=0.0) * np.float32(steps))
+    return np.clip(counted, 0, DEEPEST).astype(np.uint16), int(np.count_nonzero(counted > DEEPEST))
 
 
 def picture(image: NDArray[Any], ending: str) -> bytes:

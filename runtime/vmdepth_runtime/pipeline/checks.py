@@ -10,12 +10,13 @@ from vmdepth_runtime.atomic_files import check_target
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.stream import MIN_SIDE
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.palettes import PALETTE
 from vmdepth_runtime.pipeline.jobs import Job
 from vmdepth_runtime.pipeline.settings import RunSettings
 from vmdepth_runtime.sessions.engine_sidecar import read_sidecar
 from vmdepth_runtime.sinks.files import NAME, numbered
 from vmdepth_runtime.sinks.files import is_pattern as is_numbered
-from vmdepth_runtime.sinks.open import check_frames, check_output, is_file, is_one_file
+from vmdepth_runtime.sinks.open import check_frames, check_output, is_coloured, is_file, is_one_file
 from vmdepth_runtime.sources.base import Source
 from vmdepth_runtime.sources.listing import names_of
 from vmdepth_runtime.sources.uri import NETWORK, camera_of, redacted, scheme_of
@@ -35,6 +36,11 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
             check_output(output, [*job.paths[:1], *shared], has_camera=has_camera)
             if job.pictures:
                 _check_pictures(output, job, settings)
+    coloured = any(is_coloured(output, colour=job.colour) for job in jobs for output in job.outputs)
+    if settings.palette != PALETTE and not coloured:
+        raise InputError(
+            f"--palette {settings.palette}: no output has colours; --colour gives .png some, .jpg has them"
+        )
     if settings.report is not None:
         check_target(settings.report)
     _check_clashes(settings, jobs)

@@ -62,7 +62,7 @@ def plan_jobs(settings: RunSettings) -> tuple[list[Job], list[str]]:
     remarks: list[str] = []
     loose: list[Path] = []  # pictures that were named one by one, which are one set
     for source in settings.sources:
-        path = local_path(source)
+        path = local_path(source) if source else None  # "", which is no folder either, is refused when it is opened
         if path is not None and is_picture(path) and os.path.isfile(path):  # noqa: PTH113 (which never raises)
             if not loose or settings.streams:
                 jobs.append(Job(str(path), files=(path,), pictures=True))

@@ -21,6 +21,7 @@ from vmdepth_runtime.pipeline.reporter import say
 from vmdepth_runtime.pipeline.settings import RunSettings
 from vmdepth_runtime.pipeline.watchdog import notify_systemd
 from vmdepth_runtime.sessions.base import StepSession
+from vmdepth_runtime.sources.uri import redacted
 
 
 def run(settings: RunSettings) -> dict[str, Any]:
@@ -89,6 +90,9 @@ def _run_queue(settings: RunSettings, session: StepSession, jobs: Sequence[Job])
             failures.append(failure)
             say(str(failure))
         if report["interrupted"]:
+            undone = jobs[number:] if report["sources"][0]["frames_out"] else jobs[number - 1 :]
+            if undone:
+                say(f"interrupted: {len(undone)} of {len(jobs)} sources not done, from {redacted(undone[0].source)} on")
             return join_reports(reports), None
     whole = join_reports(reports)
     if not failures:

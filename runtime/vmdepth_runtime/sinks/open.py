@@ -11,7 +11,7 @@ from pkgutil import iter_modules
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sinks import formats
 from vmdepth_runtime.sinks.base import Sink, SinkFacts, writing
-from vmdepth_runtime.sinks.files import FileSink, OneFileSink, PerFrameSink, check_one_frame
+from vmdepth_runtime.sinks.files import NAME, FileSink, OneFileSink, PerFrameSink, check_one_frame
 from vmdepth_runtime.sinks.pictures import PictureSink
 from vmdepth_runtime.sources.uri import scheme_of
 
@@ -66,6 +66,12 @@ def is_file(target: str) -> bool:
 def is_one_file(target: str) -> bool:
     """Whether an output is one file for all frames, which have one size then."""
     return issubclass(_kind_of(target), OneFileSink)
+
+
+def is_coloured(target: str, *, colour: bool) -> bool:
+    """Whether an output shows depth in colours. colour: whether the run wants that of `.png`."""
+    kind = _kind_of(target)
+    return kind.wants_colour or (colour and issubclass(kind, FileSink) and kind.ending == ".png")
 
 
 def needs_range(target: str) -> bool:
@@ -143,10 +149,12 @@ def _kind_of(target: str) -> type[Sink]:
         return kind
     if scheme_of(target) is not None:
         raise InputError(f"{target}: {'; '.join(kind.address for kind in KINDS if kind.address)}")
+    ending = Path(target).suffix.lower()
+    what = f"unknown output ending '{ending}'"
+    if not ending:
+        what = f"has no ending, which says what is written; into a folder: '{Path(target) / NAME}.mp4' or .png"
     *known, last = _known()
-    raise InputError(
-        f"{target}: unknown output ending '{Path(target).suffix.lower()}'; there are {', '.join(known)} and {last}"
-    )
+    raise InputError(f"{target}: {what}; there are {', '.join(known)} and {last}")
 
 
 def _known(one_file: str = "", *, remarks: bool = False) -> list[str]:

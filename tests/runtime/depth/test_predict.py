@@ -307,6 +307,11 @@ def test_a_plot_goes_where_it_is_wanted(prediction):
         (lambda one: one.save("file/a.png"), "file/a.png: its folder cannot be made"),
         (lambda one: one.save("folder.png"), "folder.png: is a folder"),
         (lambda one: one.save("a.png", colour=True, palette="no"), "there is no palette 'no'"),
+        (
+            lambda one: one.save("a.png", palette="turbo"),
+            "a.png: has no colours for palette='turbo'; colour=True",
+        ),
+        (lambda one: one.save("a.npy", palette="turbo"), "a.npy: has no colours for palette='turbo'"),
         (lambda one: one.points(), "points need the camera"),
         (lambda one: one.points(fov=60, intrinsics=(1, 1, 1, 1)), "points need the camera"),
         (lambda one: one.points(fov=180), "between 0 and 180, not 180"),

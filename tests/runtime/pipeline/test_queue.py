@@ -125,21 +125,37 @@ def test_several_files_are_refused_one_output_and_live_sources_want_streams(vmde
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_an_interrupt_ends_the_queue_and_keeps_what_was_done(luma_model, long_video, videos, tmp_path):
+def interrupted(words, when, folder):
+    """The command in `folder`, interrupted once `when()` is true. Returns its lines."""
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + MAIN
-    words = [videos / "a.mp4", long_video, videos / "b.mp4", "-o", "{name}.mp4", "--report", "r.json"]
-    command = [sys.executable, "-c", code, *map(str, words), "--model", str(luma_model)]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-c", code, *map(str, words), "-o", "{name}.mp4", "--report", "r.json"]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob(".long.mp4.*")) and time.monotonic() < deadline:
+        while not when() and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130, process.stderr.read()
+        said = process.communicate(timeout=60)[1]
+        assert process.returncode == 130, said
+    return said.splitlines()
+
+
+def test_an_interrupt_ends_the_queue_and_keeps_what_was_done(luma_model, long_video, videos, tmp_path):
+    words = [videos / "a.mp4", long_video, videos / "b.mp4", "--model", luma_model]
+    lines = interrupted(words, lambda: list(tmp_path.glob(".long.mp4.*")), tmp_path)
+    assert lines[-1] == f"vmdepth-run: interrupted: 1 of 3 sources not done, from {videos / 'b.mp4'} on"
     assert not (tmp_path / "b.mp4").exists()
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["interrupted"]
     assert [source["name"] for source in report["sources"]] == ["a.mp4", "long.mp4"]
     assert report["sources"][1]["frames_out"] < 2000
+
+
+def test_an_interrupt_before_a_source_gives_its_first_frame_names_it(luma_model, videos, tmp_path):
+    os.mkfifo(tmp_path / "silent.ts")
+    words = [videos / "a.mp4", "silent.ts", videos / "b.mp4", "--model", luma_model]
+    lines = interrupted(words, (tmp_path / "a.mp4").exists, tmp_path)
+    assert lines[-1] == "vmdepth-run: interrupted: 2 of 3 sources not done, from silent.ts on"
+    assert json.loads((tmp_path / "r.json").read_text())["interrupted"]
 
 
 # -- pictures ------------------------------------------------------------------------------------------------------

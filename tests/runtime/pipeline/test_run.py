@@ -270,6 +270,8 @@ def test_bad_outputs(refused, tmp_path, make):
     assert "no file can be there (File name too long)" in refused(path, "-o", f"{'x' * 300}.mp4")
     assert "named as an output twice" in refused(path, "-o", "out.mp4", "-o", tmp_path / "out.mp4")
     assert "nowhere is not there" in refused(path, "-o", "out.mp4", "--report", "nowhere/run.json")
+    line = refused(path, "-o", "%02d.png", "-o", "out.npz", "--palette", "turbo")
+    assert line == "vmdepth-run: --palette turbo: no output has colours; --colour gives .png some, .jpg has them"
 
 
 def test_bad_usage(refused, tmp_path, make):

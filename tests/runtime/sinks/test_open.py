@@ -33,16 +33,20 @@ def test_targets_that_cannot_be_are_refused_before_any_work(tmp_path):
     (tmp_path / "folder.mp4").mkdir()
     for name, message in [
         ("out.avi", "unknown output ending '.avi'; there are .mp4, .npz, one file per frame"),
-        ("out", "unknown output ending ''"),
+        (
+            "out",
+            "has no ending, which says what is written; into a folder: '{out}/{{name}}.mp4' or .png; there are .mp4",
+        ),
+        ("out/", "out/{{name}}.mp4' or .png; there are .mp4"),
         ("folder.mp4", "is a folder; name a file in it"),
         ("nowhere/nor/here/out.mp4", "nor is not there; make it first"),
         ("source.mp4", "is the source itself"),
         ("link.mp4", "is the source itself"),
     ]:
         with pytest.raises(InputError) as error:
-            check_output(str(tmp_path / name), [source])
-        assert str(error.value).startswith(f"{tmp_path / name}: ")
-        assert message in str(error.value)
+            check_output(f"{tmp_path}/{name}", [source])
+        assert str(error.value).startswith(f"{tmp_path}/{name}: ")
+        assert message.format(out=tmp_path / "out") in str(error.value)
     check_output(str(tmp_path / "out.MP4"), [source])
     check_output(str(tmp_path / "new" / "out.mp4"), [source])
     assert not (tmp_path / "new").exists()

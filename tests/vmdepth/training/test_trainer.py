@@ -101,14 +101,18 @@ def test_it_learns_and_the_folder_holds_what_it_should(tmp_path):
 
 
 def test_what_the_command_does_is_a_function_anyone_can_call(tmp_path):
-    reports = []
-    assert train(replace(SMALL, steps=2), tmp_path / "run", report=reports.append)
-    assert [report.step for report in reports] == [2]
+    settings, told = replace(SMALL, steps=2, validate_every=2), []
+    assert train(
+        settings,
+        tmp_path / "run",
+        report=lambda progress: told.append(progress.step),
+        stepped=lambda step, _: told.append(f"stepped {step}"),
+        validating=lambda: told.append("validating"),
+    )
+    assert told == ["stepped 1", "validating", 2, "stepped 2"]
     assert vmdepth.load(tmp_path / "run" / "last.safetensors").name == "tiny"
     begun = []
-    assert train(
-        replace(SMALL, steps=2), tmp_path / "run", resume=True, begun=lambda trainer: begun.append(trainer.step)
-    )
+    assert train(settings, tmp_path / "run", resume=True, begun=lambda trainer: begun.append(trainer.step))
     assert begun == [2]
 
 

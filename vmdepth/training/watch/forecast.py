@@ -44,7 +44,8 @@ class FirstSteps:
         self._told = False
 
     def add(self, seconds: float, left: int) -> Forecast | None:
-        """Another step took so long, and so many are left. Returns what to expect, once, when it is known."""
+        """Another step took so long, and so many are left. Returns what to expect, once, when it is known and
+        not over."""
         if self._told:
             return None
         self._count += 1
@@ -52,6 +53,8 @@ class FirstSteps:
         if self._count < _STEPS and self._seconds < _ENOUGH:
             return None
         self._told = True
+        if left == 0:
+            return None
         return Forecast(left, self._count / self._seconds, _memory(self._device))
 
 

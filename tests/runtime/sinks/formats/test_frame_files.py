@@ -61,7 +61,10 @@ def test_png_holds_16_bits_and_its_sidecar_says_what_they_are(tmp_path, depths, 
     assert sink.notes == []
 
 
-def test_png_of_a_single_frame_has_all_of_the_16_bits(tmp_path, depths):
+@pytest.mark.parametrize("nearest", [4.0, 0.6125948])  # of the second all steps come to a hair more than 65535
+def test_png_of_a_single_frame_has_all_of_the_16_bits(tmp_path, depths, nearest):
+    depths[0] *= np.float32(nearest) / depths[0].max()
+    depths[0, 0, 0] = nearest
     alone = replace(facts(near=1.5), info=replace(facts().info, frames=1))
     with open_sink(tmp_path / "out" / "%d.png", alone) as sink:
         sink.write(SourceFrame(0, 0.0, np.zeros((HEIGHT, WIDTH, 3), np.uint8)), depths[0], None)

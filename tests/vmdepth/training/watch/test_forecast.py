@@ -23,6 +23,10 @@ def test_fast_steps_are_told_after_ten_of_them():
     assert told[9].seconds == pytest.approx(90 / 20)
 
 
+def test_a_run_that_is_over_is_not_forecast():
+    assert FirstSteps(CPU).add(30.0, left=0) is None
+
+
 def test_memory_is_what_this_process_has_taken():
     first = FirstSteps(CPU)
     before = first.add(60.0, left=1).memory
