@@ -139,8 +139,9 @@ class Reporter:
         totals = {key: sum(source[key] for source in report["sources"]) for key in ("frames_in", "dropped")}
         skipped = sum(source["skipped_count"] for source in report["sources"])
         latency = report["latency_ms"]
+        frames = "1 frame" if totals["frames_in"] == 1 else f"{totals['frames_in']} frames"
         self.say(
-            f"{'interrupted: ' if report['interrupted'] else ''}{totals['frames_in']} frames in, "
+            f"{'interrupted: ' if report['interrupted'] else ''}{frames} in, "
             f"{report['frames_out']} out, {skipped} skipped, {totals['dropped']} dropped, {report['fps']:.1f} fps, "
             f"latency p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms"
         )

@@ -273,7 +273,9 @@ def test_one_picture_is_one_file(vmdepth_run, photos, videos, tmp_path):
         assert (tmp_path / output).exists()
     assert cv2.imread(str(tmp_path / "depth.png"), cv2.IMREAD_UNCHANGED).dtype == np.uint16
     assert vmdepth_run(videos / "a.mp4", "-o", "fifth.npy", "--start", "4", "--frames", "1").code == 0
-    assert vmdepth_run(photos, "-o", "second.npy", "--start", "1", "--frames", "1").code == 0
+    outcome = vmdepth_run(photos, "-o", "second.npy", "--start", "1", "--frames", "1")
+    assert outcome.code == 0
+    assert outcome.lines[0].startswith("vmdepth-run: 1 frame in, 1 out")
     assert np.load(tmp_path / "second.npy").shape == (64, 48)
 
 
