@@ -83,7 +83,6 @@ def _run_queue(settings: RunSettings, session: StepSession, jobs: Sequence[Job])
         except (InputError, WorkError) as error:
             report, failure = unread_report(job.source, error), error
         except KeyboardInterrupt:  # between two
-            say("interrupted")
             report, failure = {**unread_report(job.source, None), "interrupted": True}, None
         reports.append(report)
         if failure is not None:
