@@ -117,7 +117,8 @@ class ProgressLine:
             total: where only now it is known how much there is to do.
         """
         now = perf_counter()
-        self._updates.append((now, done))
+        if now - self._updates[-1][0] >= _RECENT / 100:  # a fast command would keep thousands
+            self._updates.append((now, done))
         while len(self._updates) > _FEWEST and now - self._updates[0][0] > _RECENT:
             self._updates.popleft()
         self.done, self._figures = done, figures
