@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from threading import Condition
 from typing import Any
@@ -133,7 +133,7 @@ def open_pipeline(
     status = partial(reporter.status, readers, batch)
     writers: list[Writer] = []
     for source, job, colour_range in zip(sources, jobs, colours, strict=True):
-        facts = replace(_facts(settings, source, session.contract, colour_range, status), colour=job.colour)
+        facts = _facts(settings, source, job, session.contract, colour_range, status)
         writers.append(_open_writer(settings, source, job.outputs, facts, colour_range, session.contract, stack))
     for invitation in [sink.invitation for writer in writers for sink in writer.sinks if sink.invitation]:
         reporter.say(invitation)
@@ -198,6 +198,7 @@ def _open_writer(
 def _facts(
     settings: RunSettings,
     source: Source,
+    job: Job,
     contract: StepContract,
     colours: ColourRange,
     status: Callable[[], dict[str, Any]],
@@ -207,7 +208,7 @@ def _facts(
         depth_kind=contract.depth_kind,
         near=max(colours.low, colours.high) if isinstance(colours, FixedRange) else None,
         side_by_side=not settings.depth_only,
-        colour=settings.colour,
+        colour=job.colour,
         max_height=settings.max_height,
         camera=_camera(settings, source),
         cloud=settings.cloud,
