@@ -78,10 +78,10 @@ class _FileHere(click.ParamType):
             self.fail(f"is an address ({scheme}://…), and has to be a file of this machine.", param, ctx)
         try:
             Path(value).stat()
-        except (FileNotFoundError, NotADirectoryError):
-            pass  # it may have to be made, and whoever wants it there says so
         except OSError as error:
-            self.fail(f"cannot be a file here ({error.strerror}).", param, ctx)
+            # One that is not there may have to be made; whoever wants it there says so.
+            if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+                self.fail(f"cannot be a file here ({error.strerror}).", param, ctx)
         return self._path.convert(value, param, ctx)
 
 

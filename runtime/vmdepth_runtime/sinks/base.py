@@ -75,6 +75,7 @@ class Sink(ABC):
         needs_range: whether it shows depth on a scale of its own, so that it is worth knowing what depth there will be.
         wants_depth: whether `write` reads its `depth`; a kind may leave it to the facts of each, as the next.
         wants_colour: whether `write` reads its `colour`.
+        may_colour: whether it does so where the run wants colours, and is depth itself otherwise.
         for_eyes: whether it is a picture to look at, which `SinkFacts.max_height` limits.
         draws: which outputs of the network it shows, by the names of `contract.OUTPUTS`; `depth` among them is the
             network's own, at the model's size and not anchored to key frames.
@@ -94,6 +95,7 @@ class Sink(ABC):
     needs_range: ClassVar[bool] = False
     wants_depth: bool = True
     wants_colour: bool = False
+    may_colour: ClassVar[bool] = False
     for_eyes: bool = False
     draws: tuple[str, ...] = ()
 
@@ -115,6 +117,11 @@ class Sink(ABC):
             return height, width
         rows = max(2, limit // 2 * 2)
         return rows, max(2, round(width * rows / height / 2) * 2)
+
+    @classmethod
+    def shows_colour(cls, colour: bool) -> bool:
+        """Whether one of this kind reads its `colour`. colour: whether the run wants colours."""
+        return cls.wants_colour or (colour and cls.may_colour)
 
     @classmethod
     @abstractmethod

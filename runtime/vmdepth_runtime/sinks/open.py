@@ -69,9 +69,8 @@ def is_one_file(target: str) -> bool:
 
 
 def is_coloured(target: str, *, colour: bool) -> bool:
-    """Whether an output shows depth in colours. colour: whether the run wants that of `.png`."""
-    kind = _kind_of(target)
-    return kind.wants_colour or (colour and issubclass(kind, FileSink) and kind.ending == ".png")
+    """Whether an output shows depth in colours. colour: whether the run wants that of outputs that may."""
+    return _kind_of(target).shows_colour(colour)
 
 
 def needs_range(target: str) -> bool:

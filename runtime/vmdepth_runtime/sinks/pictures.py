@@ -24,7 +24,7 @@ class PictureSink(Sink):
 
     def __init__(self, target: str, facts: SinkFacts, kind: type[FileSink]) -> None:
         super().__init__(target, facts)
-        self.wants_colour = kind.wants_colour or facts.colour
+        self.wants_colour = kind.shows_colour(facts.colour)
         self.draws = kind.draws
         self._target, self._kind = target, kind
 

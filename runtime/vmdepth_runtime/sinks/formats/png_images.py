@@ -25,6 +25,7 @@ class PngSink(PerFrameSink):
     ending = ".png"
     remark = "16 bit"
     needs_range = True
+    may_colour = True
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         super().__init__(target, facts)
