@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import islice
 
 import av
 import cv2
 import numpy as np
 import pytest
 
-from vmdepth_runtime import open_sink
+from vmdepth_runtime import SourceFrame, open_sink, open_source
 
 
 def read_back(path):
@@ -54,6 +55,22 @@ def test_a_video_that_browsers_play_with_the_source_left_and_colour_right(tmp_pa
     assert picture.shape == (48, 128, 3)
     np.testing.assert_allclose(picture[4:-4, 4:60].reshape(-1, 3).mean(0), [200, 0, 0], atol=4)
     np.testing.assert_allclose(picture[4:-4, 68:124].reshape(-1, 3).mean(0), [0, 0, 200], atol=4)
+
+
+def test_a_video_at_1080p_shows_the_source_as_near_as_may_be(tmp_path, shared_data, facts):
+    """Shrunk to 720 rows, against the source at that size, RGB; over 40 frames it is 37.1 dB."""
+    with open_source(shared_data / "videos" / "Tokyo-Walk_rgb.mp4") as source:
+        frames = [cv2.resize(f.image, (1920, 1080), interpolation=cv2.INTER_CUBIC) for f in islice(source, 8)]
+    colour = np.full((720, 1280, 3), 90, np.uint8)
+    with open_sink(tmp_path / "out.mp4", facts(1080, 1920, max_height=720)) as sink:
+        for k, image in enumerate(frames):
+            sink.write(SourceFrame(k, k / 30, image), np.empty((0, 0), np.float32), colour)
+    shown = [frame.to_ndarray(format="rgb24")[:, :1280] for frame in read_back(tmp_path / "out.mp4")[0]]
+    near = [
+        cv2.PSNR(cv2.resize(image, (1280, 720), interpolation=cv2.INTER_AREA), np.ascontiguousarray(left))
+        for image, left in zip(frames, shown, strict=True)
+    ]
+    assert np.mean(near) > 36.5
 
 
 def test_an_odd_height_gets_one_more_row_and_says_so(tmp_path, make, facts, fill):
