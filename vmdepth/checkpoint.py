@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from vmdepth.model_files import CHECKPOINT_ENDINGS, PICKLED_ENDINGS
 from vmdepth.networks.heads.attention_head import TemporalForm
 from vmdepth.networks.multiview.views import ViewNetwork
 from vmdepth.networks.presets import NetworkConfig
+from vmdepth.networks.step_network import StepNetwork
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.deeplab import DEEPLAB
 from vmdepth.official.depth_anything_3 import DEPTH_ANYTHING_3
@@ -107,6 +108,11 @@ def load(
     return recognise(file).build(file, LoadOptions(temporal, window, metric, max_depth)).requires_grad_(False)
 
 
+def load_stepping(path: str | Path, temporal: TemporalForm | None = None, window: int | None = None) -> StepNetwork:
+    """`load` for what streams, exports or proves a network. Raises InputError for one that has no step at all."""
+    return load_video(path, temporal, window)
+
+
 def load_video(path: str | Path, temporal: TemporalForm | None = None, window: int | None = None) -> VideoDepth:
     """`load` for what needs a network of videos. Raises InputError for a network of views, which has no step."""
     return load_video_of(path, temporal, window)[0]
@@ -177,7 +183,7 @@ def _read(path: Path) -> CheckpointFile:
     return CheckpointFile(path, tensors)
 
 
-def weights_hash(model: VideoDepth) -> str:
+def weights_hash(model: nn.Module) -> str:
     """`sha256:<hex>` over names and values of all weights, the same on every machine."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):

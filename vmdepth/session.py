@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vmdepth.checkpoint import load_video, weights_hash
+from vmdepth.checkpoint import load_stepping, weights_hash
 from vmdepth.model_files import CHECKPOINT_ENDINGS, no_model
 from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.step_graph import StepGraph
-from vmdepth.networks.video_depth import VideoDepth
+from vmdepth.networks.step_network import StepNetwork
 from vmdepth_runtime.contract import REGIONS, StateSpec, StepContract
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sessions.base import StepOutputs, StepSession
@@ -20,7 +20,7 @@ from vmdepth_runtime.sessions.load import MODEL_ENDINGS, load_session
 from vmdepth_runtime.sessions.state_buffers import HostMemory, StateBuffers
 
 
-def contract_of(model: VideoDepth, height: int, width: int, streams: int) -> StepContract:
+def contract_of(model: StepNetwork, height: int, width: int, streams: int) -> StepContract:
     """What a step graph of this network, made for this size, promises.
 
     Raises InputError for a size that cannot be, and for a bidirectional network, which has no step.
@@ -39,7 +39,9 @@ def contract_of(model: VideoDepth, height: int, width: int, streams: int) -> Ste
         states=tuple(
             StateSpec(name, shape, ring=None if name == "counter" else model.ring) for name, shape in shapes.items()
         ),
-        depth_kind=model.config.depth,
+        depth_kind=model.depth_kind,
+        metric_focal=model.metric_focal,
+        extra_outputs=model.extra_outputs,
         precision=dict.fromkeys(REGIONS, "float32"),
     )
 
@@ -49,7 +51,7 @@ class TorchSession(StepSession):
 
     backend = "torch"
 
-    def __init__(self, model: VideoDepth, height: int, width: int, streams: int = 1) -> None:
+    def __init__(self, model: StepNetwork, height: int, width: int, streams: int = 1) -> None:
         self.model = model
         self.path = Path(model.name)
         self.contract = contract_of(model, height, width, streams)
@@ -91,12 +93,12 @@ def open_session(path: Path, like: StepContract | None = None, size: tuple[int, 
         return load_session(path)
     if path.suffix not in CHECKPOINT_ENDINGS:
         raise no_model(path)
-    model = load_video(path)
+    model = load_stepping(path)
     if like is None:
-        return TorchSession(model, *(size or model.config.usual_size))
+        return TorchSession(model, *(size or model.usual_size))
     ring = next((state.ring for state in like.states if state.ring), None)
     try:
-        model = model.with_head(model.config.head.like(ring))
+        model = model.remembering(ring)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
     return TorchSession(model, like.height, like.width, like.streams)

@@ -14,23 +14,28 @@ from torch import Tensor
 from vmdepth.networks.attention import AttentionForm, use_attention
 from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.step_graph import StepGraph
-from vmdepth.networks.video_depth import VideoDepth
+from vmdepth.networks.step_network import StepNetwork
 from vmdepth_export.graph import FUSED_OPSET, OPSET, OUTSIDE, check
 from vmdepth_export.storage import store_small
-from vmdepth_runtime.contract import FRAME, OUTPUTS, state_input, state_output
+from vmdepth_runtime.contract import FRAME, state_input, state_output
+from vmdepth_runtime.outputs import outputs_with
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 class _FlatStepGraph(StepGraph):
-    """`StepGraph` with its outputs in one row, as ONNX has them."""
+    """`StepGraph` with its outputs in one row, as ONNX has them. own: names of those beside the states."""
+
+    def __init__(self, model: StepNetwork, height: int, width: int) -> None:
+        super().__init__(model, height, width)
+        self.own = [output.name for output in outputs_with(model.extra_outputs)]
 
     def forward(self, frame: Tensor, states: StateTensors) -> tuple[Tensor, ...]:  # type: ignore[override]
         outputs, after = super().forward(frame, states)
-        return *(outputs[output.name] for output in OUTPUTS), *after.values()
+        return *(outputs[name] for name in self.own), *after.values()
 
 
-def to_onnx(model: VideoDepth, height: int, width: int, streams: int, attention: AttentionForm) -> onnx.ModelProto:
+def to_onnx(model: StepNetwork, height: int, width: int, streams: int, attention: AttentionForm) -> onnx.ModelProto:
     """The step graph of a network, checked, without metadata of ours yet.
 
     attention: of the encoder, as plain operations or as one operator each. Weights that lie on a grid of 8 bits are
@@ -52,7 +57,7 @@ def to_onnx(model: VideoDepth, height: int, width: int, streams: int, attention:
             dynamo=True,
             opset_version=OPSET if attention == "explicit" else FUSED_OPSET,
             input_names=[FRAME, *map(state_input, states)],
-            output_names=[*(output.name for output in OUTPUTS), *map(state_output, states)],
+            output_names=[*graph.own, *map(state_output, states)],
             external_data=False,
             verbose=False,
         )

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vmdepth_export.graph import read_step_graph
-from vmdepth_runtime.contract import FRAME, OUTPUTS, StateSpec, StepContract
+from vmdepth_runtime.contract import FRAME, StateSpec, StepContract
 from vmdepth_runtime.errors import InputError, WorkError
 
 _TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32", "float16": "TYPE_FP16"}
@@ -63,7 +63,7 @@ def config(name: str, contract: StepContract, shapes: Mapping[str, Sequence[int]
         'backend: "onnxruntime"',
         "max_batch_size: 0",
         f"input [ {_tensor(FRAME, frame.dtype, frame.shape)} ]",
-        *(f"output [ {_tensor(output.name, output.dtype, shapes[output.name])} ]" for output in OUTPUTS),
+        *(f"output [ {_tensor(output.name, output.dtype, shapes[output.name])} ]" for output in contract.own_outputs),
     ]
     if contract.states:
         lines += [

@@ -9,7 +9,9 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from vmdepth_runtime.depth_kinds import DEPTH_KINDS, DepthKind
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.outputs import EXTRA_OUTPUTS, OutputSpec, outputs_with
 
 CONTRACT_VERSION = 1
 METADATA_KEY = "vmdepth"
@@ -48,50 +50,6 @@ class TensorSpec:
 
     dtype: str
     shape: tuple[int | None, ...]
-
-
-@dataclass(frozen=True)
-class OutputSpec:
-    """An output that every step graph has, beside the next states.
-
-    dtype: NumPy's name. axes: what its dimensions are, the stream axis first: "streams", "height" and "width" are the
-    contract's, any other name is a length of the model's own. error: how parity measures it, in shares of its "range"
-    or as a "ratio" to at least 1. accumulates: errors may pile up from frame to frame; other outputs' come and go with
-    the picture. meaning: for people.
-    """
-
-    name: str
-    axes: tuple[str, ...]
-    error: Literal["range", "ratio"]
-    accumulates: bool
-    meaning: str
-    dtype: str = "float32"
-
-
-OUTPUTS = (
-    OutputSpec(
-        name="depth",
-        axes=("streams", "height", "width"),
-        error="range",
-        accumulates=True,
-        meaning="depth of every pixel, in the contract's depth kind",
-    ),
-    OutputSpec(
-        name="descriptor",
-        axes=("streams", "descriptor"),
-        error="range",
-        accumulates=False,
-        meaning="what the frame looks like as a whole, of unit length",
-    ),
-    OutputSpec(
-        name="state_change",
-        axes=("streams",),
-        error="ratio",
-        accumulates=False,
-        meaning="how far this frame moved the states, relative to their size, ≥ 0",
-    ),
-)
-"""The outputs of a step graph, in its order. Exporter, sessions, parity, Triton and streams all go by this table."""
 
 
 @dataclass(frozen=True)
@@ -177,8 +135,10 @@ class StepContract:
         states: what the network remembers, in the graph's order.
         streams: the batch B.
         resize: how a source frame becomes that size; "stretch" scales each axis on its own.
-        depth_kind: "relative" (inverse depth up to scale and shift, larger is nearer) or "metric" (metres, larger is
-            farther).
+        depth_kind: what the depth means, a name of `vmdepth_runtime.depth_kinds.DEPTH_KINDS`.
+        metric_focal: of a network whose depth is in metres for one camera alone, that camera's focal length in pixels
+            of the graph's frame: for another, depth × focal length / metric_focal is. None where depth is as it is.
+        extra_outputs: names of `outputs.EXTRA_OUTPUTS` that the graph has.
         keyframes: where key-frame anchoring starts from.
         precision: region of the network -> dtype it computes in.
         producer: what wrote the graph.
@@ -194,6 +154,8 @@ class StepContract:
     streams: int = 1
     resize: str = "stretch"
     depth_kind: str = "relative"
+    metric_focal: float | None = None
+    extra_outputs: tuple[str, ...] = ()
     keyframes: KeyframeDefaults = field(default_factory=KeyframeDefaults)
     precision: dict[str, str] = field(default_factory=dict)
     producer: str = ""
@@ -201,9 +163,19 @@ class StepContract:
     version: int = CONTRACT_VERSION
 
     @property
+    def depth_meaning(self) -> DepthKind:
+        """What `depth_kind` stands for."""
+        return DEPTH_KINDS[self.depth_kind]
+
+    @property
     def depth_unit(self) -> str | None:
-        """ "m" for metric depth, None for relative."""
-        return "m" if self.depth_kind == "metric" else None
+        """ "m" for metric depth, None for any other."""
+        return self.depth_meaning.unit
+
+    @property
+    def own_outputs(self) -> tuple[OutputSpec, ...]:
+        """The outputs beside the next states, in the graph's order."""
+        return outputs_with(self.extra_outputs)
 
     @property
     def state_bytes(self) -> int:
@@ -218,9 +190,9 @@ class StepContract:
 
     @property
     def outputs(self) -> dict[str, TensorSpec]:
-        """Every output of the graph, in its order: those of `OUTPUTS`, then the next states."""
+        """Every output of the graph, in its order: `own_outputs`, then the next states."""
         sizes = {"streams": self.streams, "height": self.height, "width": self.width}
-        own = {o.name: TensorSpec(o.dtype, tuple(map(sizes.get, o.axes))) for o in OUTPUTS}
+        own = {o.name: TensorSpec(o.dtype, tuple(map(sizes.get, o.axes))) for o in self.own_outputs}
         return {**own, **{s.output_name: TensorSpec(s.dtype, s.next_shape) for s in self.states}}
 
     def to_json(self) -> str:
@@ -252,7 +224,8 @@ class StepContract:
         try:
             raw.pop("depth_unit", None)
             states = tuple(_state(entry) for entry in raw.pop("states"))
-            contract = cls(states=states, keyframes=KeyframeDefaults(**raw.pop("keyframes")), **raw)
+            keyframes, extra = KeyframeDefaults(**raw.pop("keyframes")), tuple(raw.pop("extra_outputs", ()))
+            contract = cls(states=states, keyframes=keyframes, extra_outputs=extra, **raw)
             contract._check()
         except (TypeError, LookupError, ValueError, AttributeError) as error:
             raise InputError(
@@ -263,8 +236,13 @@ class StepContract:
     def _check(self) -> None:
         if self.height < 1 or self.width < 1:
             raise ValueError(f"input size {self.height}x{self.width} is no size")
-        if self.depth_kind not in ("relative", "metric"):
+        if self.depth_kind not in DEPTH_KINDS:
             raise ValueError(f"unknown depth kind '{self.depth_kind}'")
+        if self.metric_focal is not None and not (self.depth_kind == "metric" and self.metric_focal > 0):
+            raise ValueError(f"a focal length of {self.metric_focal} with depth of kind '{self.depth_kind}'")
+        odd_outputs = set(self.extra_outputs) - {output.name for output in EXTRA_OUTPUTS}
+        if odd_outputs:
+            raise ValueError(f"unknown output '{min(odd_outputs)}'")
         unknown = self.precision.keys() - set(REGIONS)
         if unknown:
             raise ValueError(f"unknown region '{min(unknown)}'")

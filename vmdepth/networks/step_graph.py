@@ -5,27 +5,25 @@ from __future__ import annotations
 import copy
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vmdepth.networks.heads.base import StateTensors
-from vmdepth.networks.video_depth import VideoDepth
+from vmdepth.networks.step_network import StepNetwork
 
 
 class StepGraph(nn.Module):
     """One frame through a copy of a network that is folded to one size and to what compilers know best.
 
     `forward(frame, states)`: frame uint8 [B, H, W, 3] RGB; states by name. Returns the outputs by the names of
-    `contract.OUTPUTS`, which says what they are, and the next states by name (of rings, the new entries). The
-    descriptor is the mean of the last encoder map. Raises ValueError for a bidirectional network, which has no step.
+    `contract.own_outputs`, which say what they are, and the next states by name (of rings, the new entries). Raises
+    ValueError for a network that has no step.
     """
 
-    def __init__(self, model: VideoDepth, height: int, width: int) -> None:
+    def __init__(self, model: StepNetwork, height: int, width: int) -> None:
         super().__init__()
         model.check_steps()
         self.model = copy.deepcopy(model).eval()
-        self.model.encoder.fold(height, width)
-        self.model.decoder.fold()
+        self.model.fold(height, width)
         if model.ring is not None and model.cycle is not None:
             first, last = model.cycle
             slots = [model.ring.slot(counter - 1 if counter > first else last) or 0 for counter in range(last + 1)]
@@ -34,16 +32,10 @@ class StepGraph(nn.Module):
 
     def forward(self, frame: Tensor, states: StateTensors) -> tuple[dict[str, Tensor], StateTensors]:
         # To float first: TensorRT does nothing else with bytes.
-        maps = self.model.encode(frame.float().permute(0, 3, 1, 2) / 255)
-        depth, after = self.model.decode_step(maps, (frame.shape[1], frame.shape[2]), states)
+        outputs, after = self.model.outputs(frame.float().permute(0, 3, 1, 2) / 255, states)
         # In the order of the given ones, which is that of the graph's inputs.
         after = {name: after[name] for name in states}
-        outputs = {
-            "depth": depth[:, 0],
-            "descriptor": F.normalize(self.model.encoder.describe(maps), dim=-1),
-            "state_change": state_change(self._newest(states), after, frame),
-        }
-        return outputs, after
+        return {**outputs, "state_change": state_change(self._newest(states), after, frame)}, after
 
     def _newest(self, states: StateTensors) -> StateTensors:
         """What the frame before this one left: the states, and of rings the entry that it wrote."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vmdepth.networks.decoder import Tap
@@ -19,9 +20,11 @@ from vmdepth.networks.heads.base import (
     remember,
 )
 from vmdepth.networks.presets import NetworkConfig
+from vmdepth.networks.step_network import StepNetwork
+from vmdepth_runtime.contract import Ring
 
 
-class VideoDepth(nn.Module):
+class VideoDepth(StepNetwork):
     """Depth of a video: relative inverse depth (≥ 0, larger is nearer), or metres, as `config.depth` says.
 
     Images are RGB float in 0..1, height and width multiples of `config.stride`; normalisation happens inside. States
@@ -33,7 +36,9 @@ class VideoDepth(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.name = config.encoder  # what the model is called in files and reports
+        self.name = config.encoder
+        self.stride, self.usual_size = config.stride, config.usual_size
+        self.depth_kind = config.depth
         self.encoder: AnyEncoder
         self.decoder: AnyDecoder
         self.encoder, self.decoder = config.encoder_kind.build(
@@ -56,14 +61,6 @@ class VideoDepth(nn.Module):
             rows_columns = self.decoder.tap_size(tap, height, width)
             shapes |= {f"{tap}.{name}": shape for name, shape in head.state_shapes(batch, *rows_columns).items()}
         return shapes
-
-    def init_states(self, batch: int, height: int, width: int) -> StateTensors:
-        """The states before the first frame: zeros, in the parameters' dtype and on their device."""
-        like = next(self.parameters())
-        return {
-            name: torch.zeros(shape, dtype=like.dtype, device=like.device)
-            for name, shape in self.state_shapes(batch, height, width).items()
-        }
 
     def forward(
         self, clip: Tensor, states: StateTensors | None = None, watch: StateWatch | None = None
@@ -98,14 +95,8 @@ class VideoDepth(nn.Module):
         return depth, {"counter": counter, **remember(states, after, states["counter"], self.ring)}
 
     def check_steps(self) -> None:
-        """Raise ValueError, saying what to do, for a network that has no `step`."""
         if not self.can_step:
             raise ValueError(self.config.head.no_step)
-
-    @property
-    def stride(self) -> int:
-        """Heights and widths of frames are multiples of it, in pixels."""
-        return self.config.stride
 
     @property
     def can_step(self) -> bool:
@@ -135,6 +126,19 @@ class VideoDepth(nn.Module):
             parameter.requires_grad_(learns[name])
         other.name = self.name
         return other
+
+    def remembering(self, ring: Ring | None) -> VideoDepth:
+        return self.with_head(self.config.head.like(ring))
+
+    def fold(self, height: int, width: int) -> None:
+        self.encoder.fold(height, width)
+        self.decoder.fold()
+
+    def outputs(self, frame: Tensor, states: StateTensors) -> tuple[dict[str, Tensor], StateTensors]:
+        """As of any `StepNetwork`; the descriptor is the mean of the encoder's last map."""
+        maps = self.encode(frame)
+        depth, after = self.decode_step(maps, _size(frame), states)
+        return {"depth": depth[:, 0], "descriptor": F.normalize(self.encoder.describe(maps), dim=-1)}, after
 
     def encode(self, images: Tensor, observe: Observer | None = None) -> list[Tensor]:
         """images [n, 3, H, W] in 0..1 → the encoder's maps: of a ViT four [n, (H/stride)·(W/stride), width].

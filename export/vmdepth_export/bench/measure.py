@@ -125,6 +125,7 @@ def _measure(settings: BenchSettings, stages: Stages) -> dict[str, Any]:
         if not file.is_file():
             raise InputError(f"{file}: no such file; name a checkpoint, a step graph or an engine")
     with stages.stage(f"loads {model.name}"):  # and PyTorch, which takes longer
+        from vmdepth.networks.video_depth import VideoDepth
         from vmdepth.session import TorchSession, open_session
         from vmdepth_export.bench.heads import head_times
         from vmdepth_runtime.sessions.load import load_session
@@ -148,7 +149,7 @@ def _measure(settings: BenchSettings, stages: Stages) -> dict[str, Any]:
         per_second, runs = rates(sessions, graph, folder, frames, stages)
         heads = {}
         with stages.stage("looks into the step"):
-            if isinstance(session, TorchSession) and session.model.ring is not None:
+            if isinstance(session, TorchSession) and isinstance(session.model, VideoDepth) and session.model.ring:
                 heads = head_times(session.model, contract.height, contract.width, frames)
             shares = part_shares(graph, frames)
         return {

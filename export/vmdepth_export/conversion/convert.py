@@ -114,10 +114,10 @@ def _write_graph(settings: ExportSettings, graph: Path, stages: Stages) -> Parit
         return bake_step_graph(settings.source, graph, precision, frames=frames, stages=stages)
 
     with stages.stage(f"loads {settings.source.name}"):  # and PyTorch, which takes longer
-        from vmdepth.checkpoint import load_video
+        from vmdepth.checkpoint import load_stepping
 
-        model = load_video(settings.source, settings.temporal, settings.window)
-    height, width = settings.size or model.config.usual_size
+        model = load_stepping(settings.source, settings.temporal, settings.window)
+    height, width = settings.size or model.usual_size
     return export_step_graph(
         model,
         graph,
@@ -136,11 +136,10 @@ def _told(settings: ExportSettings, graph: Path, report: ParityReport) -> str:
     from vmdepth_export.graph import read_step_graph
 
     _, contract = read_step_graph(graph)
-    unit = "depth in metres" if contract.depth_kind == "metric" else "relative inverse depth"
     short = settings.proof_frames is None and report.frames < PARITY_FRAMES
     more = f" (as many as the time of the export allows; --proof-frames {PARITY_FRAMES} for all)" if short else ""
     return (
-        f"{graph}: {contract.height}x{contract.width}, {report.precision}, {unit}, "
+        f"{graph}: {contract.height}x{contract.width}, {report.precision}, {contract.depth_meaning.meaning}, "
         f"{graph.stat().st_size / 1e6:.1f} MB; agrees with {settings.source} over {report.frames} frames{more}: depth "
         f"{report.depth.largest:.1e}, states {report.states:.1e} of their range"
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import onnx
 
     from vmdepth.networks.attention import AttentionForm
-    from vmdepth.networks.video_depth import VideoDepth
+    from vmdepth.networks.step_network import StepNetwork
     from vmdepth_export.parity.comparison import ParityReport
     from vmdepth_export.precision import Precision
     from vmdepth_runtime.contract import StepContract
@@ -52,7 +52,7 @@ class ProofLength:
 
 
 def export_step_graph(
-    model: VideoDepth,
+    model: StepNetwork,
     output: Path,
     height: int,
     width: int,

@@ -20,9 +20,10 @@ from vmdepth_export.parity.engine_probe import EngineProbe
 from vmdepth_export.parity.frames import choose_frames
 from vmdepth_export.parity.opening import open_graph
 from vmdepth_export.parity.probe import Probe
-from vmdepth_runtime.contract import OUTPUTS, StepContract, state_input
+from vmdepth_runtime.contract import StepContract, state_input
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.integrity import file_hash
+from vmdepth_runtime.outputs import OUTPUTS
 from vmdepth_runtime.sessions.engine_sidecar import read_sidecar
 from vmdepth_runtime.sessions.gpu import find_gpu
 from vmdepth_runtime.sessions.load import MODEL_ENDINGS, load_session

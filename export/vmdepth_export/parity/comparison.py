@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_export.parity.side_by_side import both
-from vmdepth_runtime.contract import OUTPUTS, OutputSpec, StepContract, state_input
+from vmdepth_runtime.contract import StepContract, state_input
 from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.outputs import EXTRA_OUTPUTS, OUTPUTS, OutputSpec
 from vmdepth_runtime.sessions.base import StepSession
 
 _Errors: TypeAlias = tuple[float, float, float, float]
@@ -50,8 +51,8 @@ _GROWTH_FRAMES = 100
 _SHORTEST = 20  # frames in a share below which growth says nothing
 _NOISE = 1e-6  # of the range: growth below it is none
 _LONGEST_WINDOW = 32  # frames: the states of every network have been carried on, and its rings are full
-_OUTPUTS = {output.name for output in OUTPUTS}  # all else that is measured are states
-_PASSING = {output.name for output in OUTPUTS if not output.accumulates}
+_OUTPUTS = {output.name for output in OUTPUTS + EXTRA_OUTPUTS}  # all else that is measured are states
+_PASSING = {output.name for output in OUTPUTS + EXTRA_OUTPUTS if not output.accumulates}
 _PIXELS = 64  # depth is compared by δ1 on a grid of so many rows and columns
 
 
@@ -172,7 +173,7 @@ def compare(reference: StepSession, candidate: StepSession, frames: Iterable[NDA
     history: dict[str, list[_Errors]] = {}
     depths: list[NDArray[np.float32]] = []
     for expected, got in both(reference, candidate, frames):
-        for output in OUTPUTS:
+        for output in reference.contract.own_outputs:
             history.setdefault(output.name, []).append(_errors_of(output, expected[output.name], got[output.name]))
         # A ring is what was written into it, so comparing every entry once compares it all.
         states, others = reference.next_states(), candidate.next_states()
@@ -199,6 +200,9 @@ def check_comparable(a: StepContract, b: StepContract) -> None:
     sizes = [(c.streams, c.height, c.width) for c in (a, b)]
     if sizes[0] != sizes[1]:
         raise InputError(f"reference and candidate differ in streams, height, width: {sizes[0]} and {sizes[1]}")
+    outputs = [tuple(output.name for output in c.own_outputs) for c in (a, b)]
+    if outputs[0] != outputs[1]:
+        raise WorkError(f"reference and candidate differ in outputs: {', '.join(outputs[0])}; {', '.join(outputs[1])}")
     specs = [{s.name: s.shape for s in c.states} for c in (a, b)]
     odd = sorted(name for name in specs[0].keys() | specs[1].keys() if specs[0].get(name) != specs[1].get(name))
     if odd:

@@ -35,7 +35,8 @@ class DepthResult:
     Attributes:
         depth: float32 `[H, W]`, at the frame's own size.
         model_depth: float32 `[h, w]`, as the model gave it, anchored to the key frames.
-        outputs: all that the network gave for the frame, by the names of `contract.OUTPUTS`, without the stream axis.
+        outputs: all that the network gave for the frame, by the names of `contract.own_outputs`, without the stream
+            axis.
         finite: False where the network failed on this frame; depth is NaN then, and the stream goes on from a key
             frame.
         step_ms: milliseconds that the network took, without resizing.

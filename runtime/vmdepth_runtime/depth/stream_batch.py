@@ -22,7 +22,7 @@ class StreamDepth:
 
     Attributes:
         depth: float32 `[h, w]` at the model's size, anchored to the key frames; all NaN where the network failed.
-        outputs: what the network gave for this stream, by the names of `contract.OUTPUTS`, without the stream axis.
+        outputs: what the network gave for this stream, by the names of `contract.own_outputs`, without the stream axis.
         finite: whether network and states are as they should be.
     """
 

@@ -16,7 +16,7 @@ from vmdepth_runtime.sessions.state_buffers import Memory, Snapshot, StateBuffer
 Device = Literal["cpu", "cuda"]
 
 StepOutputs: TypeAlias = dict[str, NDArray[Any]]
-"""What one step gives, by the names of `contract.OUTPUTS`."""
+"""What one step gives, by the names of `contract.own_outputs`."""
 
 
 class StepSession(ABC):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vmdepth_runtime.contract import FRAME, METADATA_KEY, OUTPUTS, REBUILD, StepContract, TensorSpec
+from vmdepth_runtime.contract import FRAME, METADATA_KEY, REBUILD, StepContract, TensorSpec
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.integrity import check_digest
 from vmdepth_runtime.sessions.base import Device, StepOutputs, StepSession
@@ -67,7 +67,7 @@ class OnnxSession(StepSession):
         self.memory = _memory_of(device)
         self._states = StateBuffers(self.contract, self.memory)
         self.frame = np.zeros(shapes[FRAME], np.uint8)
-        self._outputs: StepOutputs = {o.name: np.zeros(shapes[o.name], o.dtype) for o in OUTPUTS}
+        self._outputs: StepOutputs = {o.name: np.zeros(shapes[o.name], o.dtype) for o in self.contract.own_outputs}
         self._bindings = [self._binding(turn, device) for turn in (0, 1)]
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.contract import FRAME, OUTPUTS, TensorSpec
+from vmdepth_runtime.contract import FRAME, TensorSpec
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sessions.base import StepOutputs, StepSession
 from vmdepth_runtime.sessions.cuda_graph import CudaGraph, record
@@ -63,7 +63,7 @@ class TensorrtSession(StepSession):
         shapes = {name: self._shape(name, spec) for name, spec in (contract.inputs | contract.outputs).items()}
         self._states = StateBuffers(contract, memory)
         self.frame: NDArray[np.uint8] = memory.pinned(shapes[FRAME], "uint8")
-        self._outputs: StepOutputs = {o.name: memory.pinned(shapes[o.name], o.dtype) for o in OUTPUTS}
+        self._outputs: StepOutputs = {o.name: memory.pinned(shapes[o.name], o.dtype) for o in contract.own_outputs}
         # Where the frame and the outputs are on the GPU; states are there and nowhere else.
         self._addresses = {
             name: memory.allocate(array.nbytes) for name, array in ({FRAME: self.frame} | self._outputs).items()

@@ -77,7 +77,7 @@ class Sink(ABC):
         wants_colour: whether `write` reads its `colour`.
         may_colour: whether it does so where the run wants colours, and is depth itself otherwise.
         for_eyes: whether it is a picture to look at, which `SinkFacts.max_height` limits.
-        draws: which outputs of the network it shows, by the names of `contract.OUTPUTS`; `depth` among them is the
+        draws: which outputs of the network it shows, by the names of `contract.own_outputs`; `depth` among them is the
             network's own, at the model's size and not anchored to key frames.
         name: what it is called now, safe to print.
         invitation: what people have to be told once it is open; empty of most.

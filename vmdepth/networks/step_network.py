@@ -1,0 +1,77 @@
+"""`StepNetwork`: what has to be known of a network to stream, export and prove it, whatever it is made of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from vmdepth.networks.heads.base import StateTensors
+from vmdepth_runtime.contract import Ring
+
+
+class StepNetwork(nn.Module, ABC):
+    """A network that goes over a video frame by frame, with everything it remembers in named states.
+
+    Attributes:
+        name: what the model is called in files and reports.
+        stride: heights and widths of frames are multiples of it, pixels.
+        usual_size: height and width where nobody says another, pixels.
+        depth_kind: what its depth means, a name of `vmdepth_runtime.depth_kinds.DEPTH_KINDS`.
+        metric_focal: as in the contract.
+        extra_outputs: names of `vmdepth_runtime.outputs.EXTRA_OUTPUTS` that it gives.
+        ring: how states but `counter` are kept that are rings; None where `outputs` returns what replaces the old ones.
+        cycle: `counter` goes from 0 to cycle[1] and on from cycle[0]; None without a counter.
+    """
+
+    name: str
+    stride: int
+    usual_size: tuple[int, int]
+    depth_kind: str
+    metric_focal: float | None = None
+    extra_outputs: tuple[str, ...] = ()
+    ring: Ring | None
+    cycle: tuple[int, int] | None
+
+    @abstractmethod
+    def state_shapes(self, batch: int, height: int, width: int) -> dict[str, tuple[int, ...]]:
+        """State name → shape for frames of height × width pixels, in the order of the step graph.
+
+        Raises ValueError for a size that it cannot have.
+        """
+
+    @abstractmethod
+    def outputs(self, frame: Tensor, states: StateTensors) -> tuple[dict[str, Tensor], StateTensors]:
+        """One frame through the network.
+
+        Args:
+            frame: float [B, 3, H, W], RGB in 0..1.
+            states: by name; not changed.
+
+        Returns:
+            `depth`, `descriptor` and the extra outputs by their names, as the contract describes them; and the next
+            states, of rings only the new entries.
+        """
+
+    @abstractmethod
+    def fold(self, height: int, width: int) -> None:
+        """Turn into what compilers know best, at one size of frames. Cannot be undone."""
+
+    @abstractmethod
+    def remembering(self, ring: Ring | None) -> StepNetwork:
+        """The form of the same weights whose states are such rings, where there is one.
+
+        Raises ValueError where the weights are not those of such a form.
+        """
+
+    def check_steps(self) -> None:
+        """Raise ValueError, saying what to do, for a network that has no step in this form."""
+
+    def init_states(self, batch: int, height: int, width: int) -> StateTensors:
+        """The states before the first frame: zeros, in the parameters' dtype and on their device."""
+        like = next(self.parameters())
+        return {
+            name: torch.zeros(shape, dtype=like.dtype, device=like.device)
+            for name, shape in self.state_shapes(batch, height, width).items()
+        }
