@@ -25,7 +25,7 @@ def each_alone(index: int, block: Block, tokens: Tensor, rotation: GridRotation)
 
 
 class ViewEncoder(Encoder):
-    """Images of scenes → four taps of 2·width channels, handed out in slices of images.
+    """Images of scenes → four taps of 2·width channels, all at once or handed out in slices of images.
 
     Blocks before `start` and even blocks see one view; odd blocks from `start` on see all tokens of all views of a
     scene, whatever the slices. Before block `start` every view's class token gives way to a camera token: the first of
@@ -41,46 +41,9 @@ class ViewEncoder(Encoder):
         self._folded: tuple[GridRotation, GridRotation] | None = None  # of the only size that is left
 
     def forward(  # type: ignore[override]
-        self,
-        images: Tensor,
-        views: int,
-        sink: TapSink,
-        slices: Slices,
-        special: Tensor | None = None,
-        reference: Reference = "saddle_balanced",
-        prepare: Callable[[Tensor], Tensor] = lambda images: images,
-        observe: Observer | None = None,
-    ) -> None:
-        """images: [B·views, 3, H, W]; prepare: makes normalised images of a slice of them.
-
-        sink: called with each slice of each tap. special: the camera tokens of given cameras [B·views, width]; with
-        them there is no reference view. observe: called once per block.
-        """
-        grid = (images.shape[-2] // PATCH, images.shape[-1] // PATCH)
-        own, shared = self.rotations(grid)
-        tokens = self._embed_all(images, grid, slices.encoder, prepare)
-        for index, block in enumerate(self.blocks):
-            assert isinstance(block, Block)
-            if index == self.start - 1 and special is None:
-                special = self._camera_tokens(tokens[:, 0].unflatten(0, (-1, views)), reference)
-            if index == self.start:
-                assert special is not None
-                tokens[:, 0] = special
-            record = _Record() if observe is not None else None
-            rotates = index >= self.start
-            if rotates and index % 2 == 1:
-                tap = self._into(self.taps.index(index), sink) if index in self.taps else None
-                tokens = _through_all_views(block, tokens, views, slices, shared, tap, record)
-            else:
-                tokens = _through_each_view(block, tokens, slices, own if rotates else None, record)
-            if observe is not None and record is not None:
-                query, key = (torch.cat(parts).unflatten(0, (-1, views)) for parts in (record.queries, record.keys))
-                observe(AttentionInputs(index, "global" if rotates and index % 2 == 1 else "local", query, key))
-
-    def at_once(
         self, images: Tensor, special: Tensor | None = None, over_views: OverViews = each_alone
     ) -> tuple[list[Tensor], Tensor]:
-        """`forward` without slices and sinks: what becomes a graph.
+        """Images all at once, in plain operations: what becomes a graph.
 
         Args:
             images: [n, 3, H, W], normalised.
@@ -108,6 +71,43 @@ class ViewEncoder(Encoder):
             if index in self.taps:
                 taps.append(self.tap(before, tokens))
         return [patches for patches, _ in taps], taps[-1][1]
+
+    def in_slices(
+        self,
+        images: Tensor,
+        views: int,
+        sink: TapSink,
+        slices: Slices,
+        special: Tensor | None = None,
+        reference: Reference = "saddle_balanced",
+        prepare: Callable[[Tensor], Tensor] = lambda images: images,
+        observe: Observer | None = None,
+    ) -> None:
+        """Scenes of so many views, each slice of a tap handed out as it is made.
+
+        images: [B·views, 3, H, W]; prepare: makes normalised images of a slice of them. sink: called with each slice of each tap. special: the camera tokens of given cameras [B·views, width]; with
+        them there is no reference view. observe: called once per block.
+        """
+        grid = (images.shape[-2] // PATCH, images.shape[-1] // PATCH)
+        own, shared = self.rotations(grid)
+        tokens = self._embed_all(images, grid, slices.encoder, prepare)
+        for index, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            if index == self.start - 1 and special is None:
+                special = self._camera_tokens(tokens[:, 0].unflatten(0, (-1, views)), reference)
+            if index == self.start:
+                assert special is not None
+                tokens[:, 0] = special
+            record = _Record() if observe is not None else None
+            rotates = index >= self.start
+            if rotates and index % 2 == 1:
+                tap = self._into(self.taps.index(index), sink) if index in self.taps else None
+                tokens = _through_all_views(block, tokens, views, slices, shared, tap, record)
+            else:
+                tokens = _through_each_view(block, tokens, slices, own if rotates else None, record)
+            if observe is not None and record is not None:
+                query, key = (torch.cat(parts).unflatten(0, (-1, views)) for parts in (record.queries, record.keys))
+                observe(AttentionInputs(index, "global" if rotates and index % 2 == 1 else "local", query, key))
 
     def rotations(self, grid: tuple[int, int]) -> tuple[GridRotation, GridRotation]:
         """For blocks that see one view, by where a patch is in it; and for those that see all."""

@@ -60,7 +60,7 @@ class SingleView(StepNetwork):
             own = {"depth": with_far_sky_each(decoded.depth, decoded.sky), "sky": decoded.sky}
         else:
             assert isinstance(self.encoder, ViewEncoder)
-            maps, token = self.encoder.at_once(images)
+            maps, token = self.encoder(images)
             own = self.decode(self.decoder, maps, grid)
             if self.camera_decoder is not None:
                 own["pose"] = self.camera_decoder(token)
