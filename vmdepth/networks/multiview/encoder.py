@@ -85,8 +85,9 @@ class ViewEncoder(Encoder):
     ) -> None:
         """Scenes of so many views, each slice of a tap handed out as it is made.
 
-        images: [B·views, 3, H, W]; prepare: makes normalised images of a slice of them. sink: called with each slice of each tap. special: the camera tokens of given cameras [B·views, width]; with
-        them there is no reference view. observe: called once per block.
+        images: [B·views, 3, H, W]; prepare: makes normalised images of a slice of them. sink: called with each slice of
+        each tap. special: the camera tokens of given cameras [B·views, width]; with them there is no reference view.
+        observe: called once per block.
         """
         grid = (images.shape[-2] // PATCH, images.shape[-1] // PATCH)
         own, shared = self.rotations(grid)
