@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -70,7 +70,18 @@ def shared_reference() -> Path:
 @pytest.fixture(scope="session")
 def recipe(shared_reference: Path) -> ModuleType:
     """The functions that make the weights and inputs the official outputs were computed with."""
-    spec = spec_from_file_location("weights_recipe", shared_reference / "weights_recipe.py")
+    return _module(shared_reference / "weights_recipe.py")
+
+
+@pytest.fixture
+def hub() -> Iterator[Any]:
+    """A hub of Hugging Face on this machine, which answers its client: see `local_hub.LocalHub`."""
+    with _module(Path(__file__).with_name("local_hub.py")).serving() as serving:
+        yield serving
+
+
+def _module(path: Path) -> ModuleType:
+    spec = spec_from_file_location(path.stem, path)
     assert spec and spec.loader
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
