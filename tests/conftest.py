@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -73,10 +74,16 @@ def recipe(shared_reference: Path) -> ModuleType:
     return _module(shared_reference / "weights_recipe.py")
 
 
+@pytest.fixture(scope="session")
+def serving_hub() -> Callable[[], AbstractContextManager[Any]]:
+    """Opens a hub of Hugging Face on this machine, which answers its client: see `local_hub.LocalHub`."""
+    return _module(Path(__file__).with_name("local_hub.py")).serving
+
+
 @pytest.fixture
-def hub() -> Iterator[Any]:
-    """A hub of Hugging Face on this machine, which answers its client: see `local_hub.LocalHub`."""
-    with _module(Path(__file__).with_name("local_hub.py")).serving() as serving:
+def hub(serving_hub: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
+    """One for a test of its own."""
+    with serving_hub() as serving:
         yield serving
 
 
