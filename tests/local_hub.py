@@ -18,7 +18,8 @@ class LocalHub:
 
     url: where. files: (repository, file) → bytes. gated: repositories that want a token. asked: method and path of
     every request, with the range asked for. What goes wrong: breaks, how many downloads end in the middle; served, the
-    bytes that come instead of those whose size and digest are told; told_size, instead of the true one.
+    bytes that come instead of those whose size and digest are told; told_size, instead of the true one; is_hub, whether
+    answers have the headers that only a hub's have.
     """
 
     def __init__(self):
@@ -28,6 +29,7 @@ class LocalHub:
         self.breaks = 0
         self.served = None
         self.told_size = None
+        self.is_hub = True
 
     def downloads(self):
         return [line for line in self.asked if line.startswith("GET") and "/resolve/" in line]
@@ -70,9 +72,10 @@ class _Handler(BaseHTTPRequestHandler):
         sent = (content if hub.served is None else hub.served)[start:]
         size = len(content) if hub.told_size is None else hub.told_size
         self.send_response(206 if start else 200)
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("X-Linked-Etag", f'"{hashlib.sha256(content).hexdigest()}"')
-        self.send_header("X-Linked-Size", str(size))
+        if hub.is_hub:
+            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("X-Linked-Etag", f'"{hashlib.sha256(content).hexdigest()}"')
+            self.send_header("X-Linked-Size", str(size))
         self.send_header("ETag", '"of the server"')
         self.send_header("Content-Length", str(len(sent) if body else size))
         if start:

@@ -92,6 +92,13 @@ def test_what_cannot_be_had_is_told_in_one_line(name, settings, line, ask, hub):
     assert hub.downloads() == []
 
 
+def test_what_answers_and_is_no_hub_is_not_downloaded_from(ask, hub):
+    hub.is_hub = False
+    path, said = ask(VIDEO)
+    assert path is None and hub.downloads() == []
+    assert f"what answers at {hub.url} is no hub of Hugging Face; look at HF_ENDPOINT and your proxy" in said
+
+
 def test_a_gated_repository_wants_a_token(ask, hub):
     hub.gated = {LARGE}
     path, said = ask(LARGE)

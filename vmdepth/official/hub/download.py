@@ -33,25 +33,30 @@ def downloaded(asked: HubFile) -> Path:
     """
     _check_library(asked)
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import FileMetadataError
 
     repository, file, revision = asked.repository, asked.file, asked.revision
     try:
         # Asked for first, since the download would try five times before it looked into the cache.
         facts = get_hf_file_metadata(hf_hub_url(repository, file, revision=revision))
+        if facts.commit_hash is None:
+            raise FileMetadataError(repository)  # the page of a hotel's network, say
     except Exception as error:  # the library's, its HTTP client's, the system's
         found = None if is_missing_there(error) else try_to_load_from_cache(repository, file, revision=revision)
         if isinstance(found, str):
             return Path(found)
         raise failure(asked, error) from None
-    kept = _kept(asked, facts)
-    if not kept:
-        _begin(asked, facts)
     try:
+        kept = _kept(asked, facts)
+        if not kept:
+            _begin(asked, facts)
         path = Path(hf_hub_download(repository, file, revision=revision))
+        if not kept:
+            _verify(asked, path, facts.etag)
+    except InputError:
+        raise
     except Exception as error:
         raise failure(asked, error) from None
-    if not kept:
-        _verify(asked, path, facts.etag)
     return path
 
 

@@ -44,10 +44,14 @@ def failure(asked: HubFile, error: Exception) -> InputError:
         why = f"{error.filename} cannot be written ({error.strerror}); set HF_HOME to a folder that can"
     elif isinstance(error, OSError) and error.errno is None and "Consistency check failed" in str(error):
         why = "less came than the repository has, and is not kept; try it again"
-    else:
+    elif isinstance(error, OSError) or type(error).__module__.startswith("httpx"):  # or httpx2, as the library has it
         why = (
             f"is not in the cache, and {ENDPOINT} cannot be reached ({_first_line(error)}); once there is a network it "
             "is downloaded, or name a file of this machine"
+        )
+    else:
+        why = (
+            f"cannot be downloaded ({type(error).__name__}: {_first_line(error)}); try it again, or with 'hf download'"
         )
     return InputError(f"{asked}: {why}")
 
