@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -70,7 +71,24 @@ def shared_reference() -> Path:
 @pytest.fixture(scope="session")
 def recipe(shared_reference: Path) -> ModuleType:
     """The functions that make the weights and inputs the official outputs were computed with."""
-    spec = spec_from_file_location("weights_recipe", shared_reference / "weights_recipe.py")
+    return _module(shared_reference / "weights_recipe.py")
+
+
+@pytest.fixture(scope="session")
+def serving_hub() -> Callable[[], AbstractContextManager[Any]]:
+    """Opens a hub of Hugging Face on this machine, which answers its client: see `local_hub.LocalHub`."""
+    return _module(Path(__file__).with_name("local_hub.py")).serving
+
+
+@pytest.fixture
+def hub(serving_hub: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
+    """One for a test of its own."""
+    with serving_hub() as serving:
+        yield serving
+
+
+def _module(path: Path) -> ModuleType:
+    spec = spec_from_file_location(path.stem, path)
     assert spec and spec.loader
     module = module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -64,6 +64,8 @@ SMALLER = {
     "size=(196, 252)": "size=(56, 70)",
     "--input-size 252x336": "--input-size 56x70",
     "--model video_depth_anything_vits.pth": "--model video_depth_anything_vits.pth --input-size 56x70",
+    "--model depth-anything/Video-Depth-Anything-Small": "--model depth-anything/Video-Depth-Anything-Small "
+    "--input-size 56x70",
     "vmdepth-train quick ": "vmdepth-train quick steps=1 batch=1 validate_every=0 ",
     "--resume runs/quick steps=3200": "--resume runs/quick steps=2",
     "vmdepth-train tiny ": "vmdepth-train tiny steps=1 batch=1 clip_length=2 size=56x70 ",
@@ -130,12 +132,20 @@ def no_engine_here():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder in which the names that the pages use exist. What one page makes is there for the next."""
-    place = tmp_path_factory.mktemp("documentation")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield filled(place)
+def folder(tmp_path_factory, serving_hub):
+    """A folder in which the names that the pages use exist, and a hub that has the models they name. What one page
+    makes is there for the next."""
+    place, cache = tmp_path_factory.mktemp("documentation"), tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch, serving_hub() as hub:
+        for name, value in {"XDG_CACHE_HOME": cache, "HF_HOME": cache / "hub", "HF_ENDPOINT": hub.url}.items():
+            patch.setenv(name, str(value))
+        filled(place)
+        for name, file in {
+            "Video-Depth-Anything-Small": "video_depth_anything_vits.pth",
+            "DA3-SMALL": "da3-small/model.safetensors",
+        }.items():
+            hub.files[f"depth-anything/{name}", Path(file).name] = (place / file).read_bytes()
+        yield place
 
 
 def filled(place):
@@ -150,7 +160,6 @@ def filled(place):
     write_view_network(place / "da3-small" / "model.safetensors")
     shutil.copy(bundled.MODEL, place / "edge.onnx")
     shutil.copy(HOUSE / "docs" / "coffee.jpg", place)
-    return place
 
 
 def write_pictures(place):

@@ -30,6 +30,7 @@ from vmdepth.official.deeplab import DEEPLAB
 from vmdepth.official.depth_anything_3 import DEPTH_ANYTHING_3
 from vmdepth.official.depth_anything_v2 import DEPTH_ANYTHING_V2
 from vmdepth.official.family import CheckpointFile, EncoderFamily, Family, LoadOptions
+from vmdepth.official.hub import local_file
 from vmdepth.official.video_depth_anything import VIDEO_DEPTH_ANYTHING
 from vmdepth.official.video_networks import video_network
 from vmdepth_runtime.atomic_files import part_name
@@ -77,7 +78,8 @@ def load(
 
     Args:
         path: a checkpoint of vmdepth-train, or an official file of Depth Anything V2, Video Depth Anything or Depth
-            Anything 3 (`.pth`, or `.safetensors` as Hugging Face has it).
+            Anything 3 (`.pth`, or `.safetensors` as Hugging Face has it); or its name there, as
+            "depth-anything/DA3-SMALL", by which it is downloaded once.
         temporal: form of attention over time; official video networks stream by the official rule unless told
             otherwise.
         window: frames that attention over time sees when causal.
@@ -173,7 +175,8 @@ def encoder_family(path: Path) -> EncoderFamily | None:
 
 
 def _read(path: Path) -> CheckpointFile:
-    """What is in a `.safetensors` or `.pth` file."""
+    """What is in a `.safetensors` or `.pth` file, which may be given by name."""
+    path = local_file(path)
     if not path.is_file():
         raise InputError(f"{path}: {'is a folder, not a checkpoint' if path.is_dir() else 'no such file'}")
     if (encoder := encoder_family(path)) is not None:

@@ -12,6 +12,16 @@ PICKLED_ENDINGS = (".pth", ".pt")
 CHECKPOINT_ENDINGS = (".safetensors", *PICKLED_ENDINGS)
 
 
+def location(path: Path) -> str:
+    """What tells a metric file from a relative one with the same names and shapes, in lower case.
+
+    That is the names of the file, of its folder and of its model in Hugging Face's cache, which keeps files three
+    folders deep in `models--owner--name`, as links to files that have no names of their own.
+    """
+    parts = path.absolute().parts
+    return "/".join([*(part for part in parts[:-2] if part.startswith("models--")), *parts[-2:]]).lower()
+
+
 def no_model(path: Path) -> InputError:
     """What to raise for a path that is no file, or whose ending is that of no model."""
     known = "a checkpoint (.safetensors, .pth), a step graph (.onnx) or an engine (.engine)"

@@ -18,6 +18,7 @@ from vmdepth.evaluation.sequences import Data, HeldOut, Scenes, open_data
 from vmdepth.evaluation.settings import EvalSettings
 from vmdepth.evaluation.whole_clip import ClipNetwork
 from vmdepth.model_files import CHECKPOINT_ENDINGS
+from vmdepth.official.hub import local_file
 from vmdepth.official.preparation import network_size
 from vmdepth.session import TorchSession, open_session
 from vmdepth_runtime.atomic_files import check_target, write_report
@@ -77,6 +78,7 @@ def open_models(paths: Sequence[Path], size: tuple[int, int] | None) -> tuple[li
     Raises:
         InputError: naming the file, for a model that cannot be opened, takes several streams, or is of another size.
     """
+    paths = [local_file(path) for path in paths]
     opened: dict[int, tuple[Model, tuple[int, int]]] = {}
     common = size
     # Step graphs first: they say the size.

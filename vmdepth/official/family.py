@@ -12,6 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from vmdepth.model_files import location
 from vmdepth.networks.heads.attention_head import TemporalForm
 from vmdepth.networks.multiview.views import ViewNetwork
 from vmdepth.networks.video_depth import VideoDepth
@@ -36,13 +37,8 @@ class CheckpointFile:
 
     @property
     def location(self) -> str:
-        """What tells a metric file from a relative one with the same names and shapes, in lower case.
-
-        That is the names of the file, of its folder and of its model in Hugging Face's cache, which keeps files three
-        folders deep in `models--owner--name`.
-        """
-        parts = self.path.absolute().parts
-        return "/".join([*(part for part in parts[:-2] if part.startswith("models--")), *parts[-2:]]).lower()
+        """What its names tell of it: see `vmdepth.model_files.location`."""
+        return location(self.path)
 
 
 @dataclass(frozen=True)

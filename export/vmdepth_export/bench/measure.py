@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vmdepth.official.hub import local_file
 from vmdepth_export.bench.settings import BenchSettings
 from vmdepth_export.stages import SILENT, Stages
 from vmdepth_runtime.atomic_files import check_target, write_report
@@ -120,8 +121,9 @@ def benchmark(settings: BenchSettings, *, stages: Stages = SILENT) -> dict[str, 
 
 
 def _measure(settings: BenchSettings, stages: Stages) -> dict[str, Any]:
-    model, frames = settings.model, settings.frames
-    for file in (model, *settings.against):  # not after PyTorch has been loaded
+    frames = settings.frames
+    model, *against = (local_file(file) for file in (settings.model, *settings.against))
+    for file in (model, *against):  # not after PyTorch has been loaded
         if not file.is_file():
             raise InputError(f"{file}: no such file; name a checkpoint, a step graph or an engine")
     with stages.stage(f"loads {model.name}"):  # and PyTorch, which takes longer
@@ -145,7 +147,7 @@ def _measure(settings: BenchSettings, stages: Stages) -> dict[str, Any]:
                 _export(session, graph)
             sessions["PyTorch step"] = session
         sessions[ONNX_STEP] = OnnxSession(graph)
-        sessions |= {other.name: load_session(other) for other in settings.against}
+        sessions |= {other.name: load_session(other) for other in against}
         per_second, runs = rates(sessions, graph, folder, frames, stages)
         heads = {}
         with stages.stage("looks into the step"):

@@ -64,8 +64,8 @@ from vmdepth_runtime.cli import defaults_of, parse_size, run_command
 @click.option("--triton", type=click.Path(path_type=Path, file_okay=False),
               help="Also write a Triton Inference Server model repository there, or only that.")  # fmt: skip
 def command(size: str | None, **options: Any) -> None:
-    """Turn a checkpoint (of vmdepth-train, or official) into a step graph that vmdepth-run streams, and a step graph
-    into an engine for TensorRT.
+    """Turn a checkpoint (of vmdepth-train, or official, also by its name on Hugging Face) into a step graph that
+    vmdepth-run streams, and a step graph into an engine for TensorRT.
 
     Every graph is compared with what it is made from, states included, before it is written under its name.
     """

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from vmdepth.official.hub import local_file
 from vmdepth_export.conversion.proven_graph import bake_step_graph, export_step_graph
 from vmdepth_export.conversion.settings import ATTENTION, PRECISION, STREAMS, ExportSettings
 from vmdepth_export.parity.settings import PARITY_FRAMES
@@ -44,8 +46,10 @@ def export(
         InputError: For settings, a source or an output that is not as it should be; before anything is written.
         WorkError: Where the two do not agree, or the library that builds engines fails.
     """
-    _check(settings)
+    _check_output(settings)
+    given, settings = settings, replace(settings, source=local_file(settings.source))
     source, output = settings.source, settings.output
+    _check_source(settings)
     builds = output is not None and output.suffix == ".engine"
     if builds:
         from vmdepth_export.conversion.proven_engine import build_and_tell
@@ -56,7 +60,7 @@ def export(
     graph, report = _graph_for(settings), None
     if graph != source:
         report = _write_graph(settings, graph, stages)
-        tell(_told(settings, graph, report))
+        tell(_told(given, graph, report))
     if builds and output is not None:
         build = BuildSettings(settings.target, settings.capabilities, settings.workspace)
         build_and_tell(graph, output, build, settings.proof_frames or PARITY_FRAMES, tell, warn, stages)
@@ -68,15 +72,20 @@ def export(
     return report
 
 
-def _check(settings: ExportSettings) -> None:
-    """Raise InputError for settings that do not go together, and an output that cannot be written."""
-    source, output = settings.source, settings.output
+def _check_output(settings: ExportSettings) -> None:
+    """Raise InputError for settings that no source makes good; before one is downloaded."""
+    output = settings.output
     if settings.proof_frames is not None and settings.proof_frames < 1:
         raise InputError(f"--proof-frames {settings.proof_frames}: a proof takes at least one frame")
     if output is None and settings.triton is None:
         raise InputError("say where it goes: -o model.onnx, -o model.engine or --triton DIR")
     if output is not None and output.suffix not in (".onnx", ".engine"):
         raise InputError(f"{output}: the output should end in .onnx or .engine")
+
+
+def _check_source(settings: ExportSettings) -> None:
+    """Raise InputError for settings that do not go with the source, and an output that cannot be written."""
+    source, output = settings.source, settings.output
     if source.suffix != ".onnx" and not source.is_file():  # not after PyTorch has been loaded
         raise InputError(f"{source}: {'is a folder, not a checkpoint' if source.is_dir() else 'no such file'}")
     if source.suffix == ".onnx":

@@ -9,7 +9,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from vmdepth.model_files import CHECKPOINT_ENDINGS, no_model
+from vmdepth.model_files import CHECKPOINT_ENDINGS, location, no_model
 from vmdepth_export.cache_folder import cache_folder
 from vmdepth_export.stages import Stages
 from vmdepth_runtime.contract import CONTRACT_VERSION, StepContract
@@ -84,9 +84,15 @@ def _of_same_weights(model: Path, size: tuple[int, int], streams: int) -> Path:
 
 
 def _key(model: Path, size: tuple[int, int] | None, streams: int) -> str:
-    """Of all that decides what the graph will be. Official names of files and folders tell which depth it is."""
-    names = model.resolve().parts[-2:]
-    facts = [file_hash(model), names, size, streams, CONTRACT_VERSION, version("vmdepth")]
+    """Of all that decides what the graph will be: weights, form, size, precision, and what makes it.
+
+    Form and precision are the defaults of this version. Whether depth is in metres is not in the weights: official
+    names tell it, or Hugging Face's settings beside the file.
+    """
+    beside = model.with_name("config.json")
+    said = location(model), beside.read_text(errors="replace") if beside.is_file() else ""
+    metric = [text for text in said if "metric" in text]
+    facts = [file_hash(model), metric, size, streams, CONTRACT_VERSION, version("vmdepth")]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:_DIGITS]
 
 

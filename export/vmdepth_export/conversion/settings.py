@@ -26,7 +26,7 @@ class ExportSettings:
     is a step graph already they have to be None.
 
     Attributes:
-        source: A checkpoint, or a step graph (.onnx).
+        source: A checkpoint, or a step graph (.onnx); or the name of one on Hugging Face.
         output: The .onnx or .engine file; None where a Triton repository is all that is wanted.
         size: Height and width in pixels, multiples of the encoder's stride; None is the network's usual size.
         precision: What encoder, decoder and products of the heads compute in; None is `PRECISION`, or the graph's own.

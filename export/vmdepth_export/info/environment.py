@@ -10,7 +10,17 @@ from pathlib import Path
 from vmdepth_export.info.facts import Facts
 from vmdepth_runtime.errors import InputError
 
-_PACKAGES = ("vmdepth", "numpy", "opencv-python-headless", "av", "onnx", "torch", "mamba-ssm", "pycuda")
+_PACKAGES = (
+    "vmdepth",
+    "numpy",
+    "opencv-python-headless",
+    "av",
+    "onnx",
+    "torch",
+    "huggingface_hub",
+    "mamba-ssm",
+    "pycuda",
+)
 _L4T = Path("/etc/nv_tegra_release")
 _JETPACKS = {"36.3": "6.0", "36.4": "6.1 or 6.2", "38.2": "7.0", "38.4": "7.1"}  # Linux for Tegra → JetPack
 

@@ -9,6 +9,7 @@ from pathlib import Path
 @dataclass(frozen=True)
 class InfoSettings:
     """Settings of one description. model: a checkpoint, a step graph, an engine, or the folder of a run of
-    vmdepth-train; None is this machine."""
+    vmdepth-train; None is this machine. models: the official ones that can be had by name, instead."""
 
     model: Path | None = None
+    models: bool = False

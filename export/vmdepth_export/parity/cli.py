@@ -31,8 +31,8 @@ _COLUMNS = ("largest", "mean", "p99", "cosine", "growth")
 def command(**options: Any) -> int:
     """Prove that CANDIDATE computes what REFERENCE does.
 
-    Each is a checkpoint (.safetensors, .pth), a step graph (.onnx) or an engine (.engine). Step graphs in half
-    precision run with every result rounded to the type that the graph gives it.
+    Each is a checkpoint (.safetensors, .pth), a step graph (.onnx), an engine (.engine), or the name of one on Hugging
+    Face. Step graphs in half precision run with every result rounded to the type that the graph gives it.
     """
     from rich.console import Console
 

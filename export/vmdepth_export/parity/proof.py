@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vmdepth.official.hub import local_file
 from vmdepth_export.parity.bisect import first_divergence
 from vmdepth_export.parity.comparison import ParityReport, compare
 from vmdepth_export.parity.frames import choose_frames
@@ -30,7 +31,7 @@ def compare_models(settings: ParitySettings) -> ParityReport:
             check_target(target)
     if settings.picture and settings.picture.suffix != ".png":
         raise InputError(f"{settings.picture}: unknown picture ending '{settings.picture.suffix}'; use .png")
-    with open_pair(settings.reference, settings.candidate) as (reference, candidate):
+    with open_pair(local_file(settings.reference), local_file(settings.candidate)) as (reference, candidate):
         frames = choose_frames(settings.source, settings.frames, candidate.contract)
         try:
             result = compare(reference, candidate, frames)
@@ -47,4 +48,5 @@ def compare_models(settings: ParitySettings) -> ParityReport:
 
 def find_divergence(settings: ParitySettings) -> str:
     """One line: the first node of the candidate, in graph order, whose result is out of tolerance."""
-    return first_divergence(settings.reference, settings.candidate, settings.source, settings.frames)
+    models = local_file(settings.reference), local_file(settings.candidate)
+    return first_divergence(*models, settings.source, settings.frames)

@@ -53,7 +53,7 @@ def predict(
             or several of these. Files and Pillow's images are turned upright, as their Exif data says.
         order: of the channels of arrays: "rgb", or "bgr" as OpenCV reads them.
         model: a step graph or an engine, made with `vmdepth-export`, or a checkpoint, of which a step graph is made
-            once and kept; None takes the bundled one.
+            once and kept; or the name of one, as "depth-anything/DA3-SMALL"; None takes the bundled one.
         resize: how a picture becomes the model's size, one of `vmdepth_runtime.contract.RESIZES`; "cubic" is how Depth
             Anything does it.
 

@@ -75,7 +75,7 @@ class DepthStream:
 
     Args:
         model: a step graph or an engine, made with `vmdepth-export`, or a checkpoint, of which a step graph is made
-            once and kept; None takes the bundled one.
+            once and kept; or the name of one, as "depth-anything/DA3-SMALL"; None takes the bundled one.
         input_size: height and width that frames are brought to, pixels; None is the model's own.
         threads: for one step on the CPU; None takes all cores.
         device: of ONNX Runtime, "cpu" or "cuda"; None takes CUDA where it can.

@@ -49,7 +49,8 @@ def _range_help() -> str:
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("-o", "--output", "outputs", multiple=True, cls=LateHelpOption, late_help=_output_help)
 @click.option("--model", type=click.Path(path_type=Path),
-              help="Step graph (.onnx), engine (.engine) or checkpoint. Default: the bundled one.")  # fmt: skip
+              help="Step graph (.onnx), engine (.engine) or checkpoint; or the name of one, as "
+                   "depth-anything/Video-Depth-Anything-Small. Default: the bundled one.")  # fmt: skip
 @click.option("--input-size", metavar="HxW", help="Pixels that frames are brought to.  [default: the model's]")
 @click.option("--offline", is_flag=True,
               help="The whole video, every frame with its future in sight: best quality, with --model CHECKPOINT "

@@ -28,7 +28,8 @@ class RunSettings:
         outputs: What `open_sink` takes; "{name}" in a name is what the source is called, or a picture, and "{}" the
             number of the source, from 0. None at all means, in the current folder, `<name>.depth.mp4`, of a picture
             `<name>.depth.png` and of a folder of them `<folder>.depth/<name>.png`, in colours.
-        model: A step graph, an engine, or a checkpoint, of which a step graph is made once and kept.
+        model: A step graph, an engine, or a checkpoint, of which a step graph is made once and kept; or the
+            name of one on Hugging Face, which is downloaded once.
         input_size: Height and width that frames are brought to, pixels; None is the model's own.
         offline: Go over the whole video with a checkpoint of a network that sees the future, too.
         backend: What has to run the model; "auto" is what it is made for.

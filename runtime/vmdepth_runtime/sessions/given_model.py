@@ -1,7 +1,8 @@
 """A model as people give it: a step graph, an engine, or a checkpoint, of which a step graph is made once and kept.
 
-The packages that know checkpoints register themselves as entry points of the group "vmdepth.models", and nothing here
-imports them: the runtime works without.
+Any of them may be a file here, or a name by which it is downloaded. The packages that know names and checkpoints
+register themselves as entry points of the group "vmdepth.models", and nothing here imports them: the runtime works
+without.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def open_model(
 
     Args:
         model: A step graph, an engine, or a checkpoint, of which a step graph is made and kept in the user's cache; the
-            next time it is there.
+            next time it is there. Or the name of one on Hugging Face (see `local_file`).
         size: That frames are brought to; None is the model's own.
         streams: That a step graph of a checkpoint is made for.
         threads: For one step on the CPU; None takes all cores.
@@ -49,7 +50,7 @@ def open_model(
             reads it is not installed.
         WorkError: The step graph that was made of a checkpoint does not agree with it, or cannot be written.
     """
-    path = Path(model)
+    path = local_file(model)
     if path.suffix in MODEL_ENDINGS or not os.path.exists(path):  # noqa: PTH110 (which never raises)
         session = load_session(path, threads, device, spin=spin, verify=verify)
         own = session.contract
@@ -63,6 +64,19 @@ def open_model(
             )
     graph = registered("step-graph", path, size, streams)
     return load_session(graph, threads, device, spin=spin, verify=verify)
+
+
+def local_file(model: str | Path) -> Path:
+    """The file of a model that may be given by name: `owner/name[@revision][:file]` is downloaded once and kept.
+
+    A path, also of what is not there, comes back as it is. Raises InputError for a name that nobody knows, and where
+    the file cannot be had.
+    """
+    if os.path.exists(model) or not list(entry_points(group=GROUP, name="local-file")):  # noqa: PTH110 (never raises)
+        return Path(model)
+    path = registered("local-file", Path(model))
+    assert isinstance(path, Path)
+    return path
 
 
 def registered(name: str, model: Path, *arguments: Any) -> Any:

@@ -1,0 +1,119 @@
+"""A model is the same network by name, by path, from the cache and offline; every command takes the name."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import constants
+
+import vmdepth
+from vmdepth import checkpoint
+from vmdepth.evaluation.evaluator import open_models
+from vmdepth.official.hub import local_file
+from vmdepth.official.hub.models import MODELS
+from vmdepth_export.conversion.convert import export
+from vmdepth_export.conversion.kept_graph import step_graph_of
+from vmdepth_export.conversion.settings import ExportSettings
+from vmdepth_export.info.describe import describe
+from vmdepth_export.info.settings import InfoSettings
+from vmdepth_export.parity.proof import compare_models
+from vmdepth_export.parity.settings import ParitySettings
+from vmdepth_runtime import DepthStream, InputError
+
+NAME = Path("someone/tiny:last.safetensors")
+SIZE = (28, 42)
+VKITTI = "depth-anything/Depth-Anything-V2-Metric-VKITTI-Small"
+
+
+@pytest.fixture
+def online(hub, tmp_path, monkeypatch):
+    """The hub, as this process sees it, and empty caches."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return hub
+
+
+@pytest.fixture
+def by_path(network, online, tmp_path):
+    """A checkpoint here, which the hub has as NAME."""
+    path = tmp_path / "last.safetensors"
+    checkpoint.save(path, network, "tiny")
+    online.files["someone/tiny", "last.safetensors"] = path.read_bytes()
+    return path
+
+
+def test_graphs_are_bit_equal_however_the_model_is_given(by_path, online, tmp_path, monkeypatch):
+    def exported(source, output):
+        export(ExportSettings(source, tmp_path / output, size=SIZE, proof_frames=1))
+        return (tmp_path / output).read_bytes()
+
+    graph = exported(by_path, "path.onnx")
+    assert exported(NAME, "name.onnx") == graph
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    in_cache = local_file(NAME)  # which is all that a command sees of a name
+    assert in_cache.is_relative_to(tmp_path / "hf") and in_cache.read_bytes() == by_path.read_bytes()
+    assert len(online.downloads()) == 1
+
+
+def test_what_is_kept_is_found_by_name_by_path_and_without_torch(by_path, online, tmp_path, capfd):
+    with DepthStream(NAME, input_size=SIZE, keyframes=False) as stream:
+        depth = stream(np.zeros((*SIZE, 3), np.uint8)).depth.copy()
+        assert stream.model == step_graph_of(by_path, SIZE, 1) == step_graph_of(local_file(NAME), SIZE, 1)
+    said = capfd.readouterr().err
+    assert said.startswith(f"vmdepth: downloads {NAME}, ") and said.count("proven over") == 1
+    with DepthStream(by_path, input_size=SIZE, keyframes=False) as stream:
+        np.testing.assert_array_equal(stream(np.zeros((*SIZE, 3), np.uint8)).depth, depth)
+    beside = by_path.with_name("config.json")  # as Hugging Face has it; it may say that depth is in metres
+    beside.write_text(json.dumps({"depth_estimation_type": "relative"}))
+    assert step_graph_of(by_path, SIZE, 1) == stream.model
+    beside.write_text(json.dumps({"depth_estimation_type": "metric", "max_depth": 20}))
+    assert step_graph_of(by_path, SIZE, 1) != stream.model
+    code = "import sys; sys.modules['torch'] = None; from vmdepth_runtime.pipeline.cli import main; main()"
+    words = ["demo", "--frames", "2", "--model", NAME, "--input-size", "28x42", "-o", tmp_path / "depth.npz"]
+    settings = {
+        "HF_HUB_CACHE": tmp_path / "hf",
+        "HF_HUB_OFFLINE": "1",
+        "XDG_CACHE_HOME": tmp_path / "cache",
+        "PATH": "",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False, env=settings
+    )
+    assert done.returncode == 0, done.stderr
+    assert np.load(tmp_path / "depth.npz")["depth"].shape[0] == 2
+
+
+def test_it_is_opened_everywhere(by_path, online, step_graph):
+    assert vmdepth.load(NAME).name == "tiny"
+    assert compare_models(ParitySettings(NAME, step_graph, frames=1)).agrees
+    _, size = open_models([NAME], None)
+    assert size == vmdepth.load(by_path).config.usual_size
+    assert len(online.downloads()) == 1
+
+
+def test_metres_are_told_by_the_name(online, official_weights, tmp_path):
+    path = tmp_path / "depth_anything_v2_metric_vkitti_vits.pth"
+    torch.save(official_weights("da2_vits"), path)
+    online.files[VKITTI, path.name] = path.read_bytes()
+    assert vmdepth.load(VKITTI).config.max_depth == 80
+    facts = dict(describe(InfoSettings(Path(VKITTI))))
+    assert facts["licence"] == "Apache-2.0" and facts["next"] == f"vmdepth-export {VKITTI} -o {path.stem}.onnx"
+
+
+def test_the_list_of_models():
+    facts = describe(InfoSettings(models=True))
+    assert [name for name, _ in facts] == [model.repository for model in MODELS]
+    assert dict(facts)[VKITTI] == "Apache-2.0        Depth Anything V2, metres"
+
+
+def test_an_unknown_name_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(InputError, match="did you mean 'depth-anything/DA3-SMALL'"):
+        export(ExportSettings(Path("depth-anything/DA3-SMAL"), tmp_path / "model.onnx"))
+    assert list(tmp_path.iterdir()) == []
