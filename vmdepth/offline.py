@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from vmdepth.checkpoint import OURS, load_video_of, weights_hash
-from vmdepth.evaluation.offline import Depth, Image, clip_depth, offline_depths
 from vmdepth.networks.encoder import check_size
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.preparation import depth_at, network_size, video_size
+from vmdepth.whole_video.clip_windows import Depth, Image, clip_depth, offline_depths
 from vmdepth_runtime.contract import REGIONS, StepContract
 from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
 from vmdepth_runtime.errors import InputError, WorkError
@@ -67,9 +67,9 @@ def open_offline(
 class TorchOfflineSession(OfflineSession):
     """A network in PyTorch over a whole video; the contract's size is that of the video.
 
-    A bidirectional network goes in windows (see `vmdepth.evaluation.offline`), any other in pieces of clips that carry
-    states on, which is what streaming gives. official: whether pictures are prepared as Depth Anything does. size:
-    height and width that the network sees.
+    A bidirectional network goes in windows (see `vmdepth.whole_video.clip_windows`), any other in pieces of clips that
+    carry states on, which is what streaming gives. official: whether pictures are prepared as Depth Anything does.
+    size: height and width that the network sees.
     """
 
     backend = "torch"

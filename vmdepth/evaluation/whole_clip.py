@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from vmdepth.data.rgbd import RgbdFrame
-from vmdepth.evaluation.accuracy import inverse_of
+from vmdepth.evaluation.alignment import inverse_of
 from vmdepth.evaluation.settings import CLIPS, FRAMES
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_runtime.contract import Resize
