@@ -19,6 +19,9 @@ from torch import Tensor, nn
 
 from vmdepth.model_files import CHECKPOINT_ENDINGS, PICKLED_ENDINGS
 from vmdepth.networks.heads.attention_head import TemporalForm
+from vmdepth.networks.multiview.any_view import AnyViewDepth
+from vmdepth.networks.multiview.mono_depth import MonoDepth
+from vmdepth.networks.multiview.single_view import SingleView
 from vmdepth.networks.multiview.views import ViewNetwork
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.step_network import StepNetwork
@@ -109,8 +112,19 @@ def load(
 
 
 def load_stepping(path: str | Path, temporal: TemporalForm | None = None, window: int | None = None) -> StepNetwork:
-    """`load` for what streams, exports or proves a network. Raises InputError for one that has no step at all."""
-    return load_video(path, temporal, window)
+    """`load` for what streams, exports or proves a network; of Depth Anything 3 one picture at a time.
+
+    Raises InputError for a network that has no step at all.
+    """
+    network = load(path, temporal, window)
+    if isinstance(network, VideoDepth):
+        return network
+    if isinstance(network, (AnyViewDepth, MonoDepth)):
+        return SingleView(network)
+    raise InputError(
+        f"{path}: is Depth Anything 3 {network.name}, two networks whose metres come from all pixels of both, and has "
+        "no step; vmdepth.load runs it. A step in metres has the metric network alone, DA3METRIC-LARGE"
+    )
 
 
 def load_video(path: str | Path, temporal: TemporalForm | None = None, window: int | None = None) -> VideoDepth:

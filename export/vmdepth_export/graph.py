@@ -26,6 +26,8 @@ MOVES = {"Reshape", "Transpose", "Gather", "GatherND", "Slice", "Squeeze", "Unsq
 """Operators that move numbers and compute nothing, so their result has the type of what goes in."""
 _NORMS = {"LayerNormalization", "InstanceNormalization"}
 _PRODUCTS = {"MatMul", "Conv"}
+_LAST = (".output_conv2.2", ".sky_output_conv2.2", ".sky_output_conv2.3")
+"""Modules of the decoder that make depth, confidence and sky."""
 
 
 def read_step_graph(path: Path) -> tuple[onnx.ModelProto, StepContract]:
@@ -70,7 +72,7 @@ def region_of(node: NodeProto) -> str:
     part = module.partition(".")[0]
     if part == OUTSIDE:
         return "io"
-    if part not in ("encoder", "heads", "decoder"):
+    if part not in ("encoder", "heads", "decoder", "camera_decoder"):
         raise InputError(f"node '{node.name}' is of no module that a region of the contract is known for; {REBUILD}")
     if node.op_type in _NORMS:
         return "norms"
@@ -78,8 +80,10 @@ def region_of(node: NodeProto) -> str:
         return "softmax"
     if part == "heads":
         return "projections" if node.op_type in _PRODUCTS else "recurrence"
-    if module.endswith(".output_conv2.2") or (
-        module == "decoder" and node.op_type != "Resize" and node.op_type not in MOVES
+    if (
+        part == "camera_decoder"
+        or module.endswith(_LAST)
+        or (module == "decoder" and node.op_type != "Resize" and node.op_type not in MOVES)
     ):
         return "depth"
     return part

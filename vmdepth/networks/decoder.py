@@ -92,7 +92,7 @@ class Pyramid(nn.Module):
         return self.projects[level](tokens.transpose(1, 2).reshape(len(tokens), -1, *grid))
 
     @torch.no_grad()
-    def fold(self) -> None:
+    def fold(self, height: int, width: int) -> None:
         """Put 1×1 convolutions and pixel shuffles in place of the transposed convolutions. Cannot be undone.
 
         Where kernel and stride are alike the two are equal, and compilers take the plainer form in every precision.

@@ -70,5 +70,5 @@ class EdgeDecoder(nn.Module):
         path = fuse(list(self.fusions), skips, tap)
         return activate(self.output_conv2(upsample(self.output_conv1(path, edges), size)), self.output)
 
-    def fold(self) -> None:
+    def fold(self, height: int, width: int) -> None:
         """Nothing here has a plainer form."""

@@ -132,7 +132,7 @@ class VideoDepth(StepNetwork):
 
     def fold(self, height: int, width: int) -> None:
         self.encoder.fold(height, width)
-        self.decoder.fold()
+        self.decoder.fold(height, width)
 
     def outputs(self, frame: Tensor, states: StateTensors) -> tuple[dict[str, Tensor], StateTensors]:
         """As of any `StepNetwork`; the descriptor is the mean of the encoder's last map."""

@@ -91,7 +91,7 @@ class AnyViewDepth(ViewNetwork):
         grid, images = (height // PATCH, width // PATCH), clip.flatten(0, 1)
         stored = _TapStore(self.decoder, grid, images, self.encoder.pos_embed)
         prepare = nn.Identity() if normalised else imagenet_normalised
-        self.encoder(images, views, stored, slices, special, reference, prepare, observe)
+        self.encoder.in_slices(images, views, stored, slices, special, reference, prepare, observe)
         out = decode_in_slices(
             lambda part: self.decoder([level[part] for level in stored.projected], grid, rays, tap), len(images), slices
         )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vmdepth.networks.decoder import Fusion, Pyramid, Scratch, Tap, fuse, upsample
@@ -54,6 +55,31 @@ class RayScratch(Scratch):
         last = [nn.Conv2d(half, 32, 3, padding=1), nn.Identity(), ChannelNorm(32, eps=1e-5), nn.Identity()]
         self.output_conv2_aux = nn.ModuleDict({"3": nn.Sequential(*last, nn.ReLU(), nn.Conv2d(32, 7, 1))})
 
+    def without_rays(self) -> None:
+        """Leave the second chain out. Cannot be undone."""
+        for name in [name for name, _ in self.named_children() if "_aux" in name]:
+            delattr(self, name)
+
+
+class Places(nn.Module):
+    """Adds to maps [images, C, h, w] the code of `add_positions`, at any size; once folded, at one, as constants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.across: Tensor | None = None  # [C, 1, w], 0 in the channels that tell the row
+        self.down: Tensor | None = None  # [C, h, 1], 0 in the others
+
+    def fold(self, channels: int, rows: int, columns: int, like: Tensor) -> None:
+        aspect, half = columns / rows, channels // 2
+        across, down = _codes(half, rows, columns, aspect, like)
+        self.across = F.pad(across, (0, 0, 0, 0, 0, channels - half))
+        self.down = F.pad(down, (0, 0, 0, 0, half, 0))
+
+    def forward(self, image: Tensor, aspect: float) -> Tensor:
+        if self.across is None or self.down is None:
+            return add_positions(image, aspect)
+        return image + self.across + self.down
+
 
 class ViewDecoder(Pyramid):
     """Four projected taps → depth and confidence and, where asked for, rays.
@@ -67,10 +93,23 @@ class ViewDecoder(Pyramid):
     def __init__(self, width: int, features: int, out_channels: tuple[int, int, int, int]) -> None:
         super().__init__(width, out_channels, RayScratch(features, out_channels))
         self.norm = nn.LayerNorm(width, eps=1e-5)
+        self.places = nn.ModuleList(Places() for _ in out_channels)
+        self.last_places = Places()
 
     def project(self, level: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         """As `Pyramid.project`, of the normalised tap, with a code of every place added."""
-        return add_positions(super().project(level, self.norm(tokens), grid), grid[1] / grid[0])
+        return self.places[level](super().project(level, self.norm(tokens), grid), grid[1] / grid[0])
+
+    @torch.no_grad()
+    def fold(self, height: int, width: int) -> None:
+        """As of any decoder, with the codes of places at one size (pixels), and without the chain for rays."""
+        super().fold(height, width)
+        rows, columns = height // PATCH, width // PATCH
+        for places, project in zip(self.places, self.projects, strict=True):
+            assert isinstance(places, Places) and isinstance(project, nn.Conv2d)
+            places.fold(project.out_channels, rows, columns, project.weight)
+        self.last_places.fold(self.scratch.output_conv1.out_channels, height, width, self.norm.weight)
+        self.scratch.without_rays()
 
     def forward(
         self, projected: Sequence[Tensor], grid: tuple[int, int], rays: bool = False, tap: Tap = identity_tap
@@ -79,7 +118,7 @@ class ViewDecoder(Pyramid):
         aspect = grid[1] / grid[0]
         skips = self.skips(projected, tap)
         full = upsample(s.output_conv1(self.fuse(skips, tap)), (grid[0] * PATCH, grid[1] * PATCH))
-        depth, confidence = s.output_conv2(add_positions(full, aspect)).unbind(1)
+        depth, confidence = s.output_conv2(self.last_places(full, aspect)).unbind(1)
         depth, confidence = depth.exp(), confidence.exp() + 1
         if not rays:
             return Decoded(depth, confidence)
@@ -122,10 +161,18 @@ def add_positions(image: Tensor, aspect: float) -> Tensor:
     The map is changed in place.
     """
     half = image.shape[1] // 2
-    diagonal = (aspect**2 + 1) ** 0.5
-    image[:, :half] += _line_code(half, image.shape[-1], aspect / diagonal, image)[:, None, :]
-    image[:, half:] += _line_code(half, image.shape[-2], 1 / diagonal, image)[:, :, None]
+    across, down = _codes(half, image.shape[-2], image.shape[-1], aspect, image)
+    image[:, :half] += across
+    image[:, half:] += down
     return image
+
+
+def _codes(half: int, rows: int, columns: int, aspect: float, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Codes of where across [half, 1, columns] and of where down [half, rows, 1]."""
+    diagonal = (aspect**2 + 1) ** 0.5
+    across = _line_code(half, columns, aspect / diagonal, like)
+    down = _line_code(half, rows, 1 / diagonal, like)
+    return across[:, None, :], down[:, :, None]
 
 
 def _line_code(channels: int, places: int, extent: float, like: Tensor) -> Tensor:

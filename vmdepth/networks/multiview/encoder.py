@@ -15,10 +15,17 @@ from vmdepth.networks.multiview.rotary import GridRotation, patch_positions, sha
 
 # Sees a tap's level, the index of the first image, patches [n, h·w, 2C] and raw special tokens [n, 2C] of n images.
 TapSink = Callable[[int, int, Tensor, Tensor], None]
+# Tokens [n, T, width] through a block whose queries see all views: its index, the block, the tokens, their rotation.
+OverViews = Callable[[int, Block, Tensor, GridRotation], Tensor]
+
+
+def each_alone(index: int, block: Block, tokens: Tensor, rotation: GridRotation) -> Tensor:
+    """The `OverViews` of images that are scenes of their own."""
+    return block(tokens, rotation)
 
 
 class ViewEncoder(Encoder):
-    """Images of scenes → four taps of 2·width channels, handed out in slices of images.
+    """Images of scenes → four taps of 2·width channels, all at once or handed out in slices of images.
 
     Blocks before `start` and even blocks see one view; odd blocks from `start` on see all tokens of all views of a
     scene, whatever the slices. Before block `start` every view's class token gives way to a camera token: the first of
@@ -31,8 +38,41 @@ class ViewEncoder(Encoder):
         self.camera_token = nn.Parameter(torch.zeros(1, 2, self.size.width))
         self.taps = taps
         self.start = start
+        self._folded: tuple[GridRotation, GridRotation] | None = None  # of the only size that is left
 
     def forward(  # type: ignore[override]
+        self, images: Tensor, special: Tensor | None = None, over_views: OverViews = each_alone
+    ) -> tuple[list[Tensor], Tensor]:
+        """Images all at once, in plain operations: what becomes a graph.
+
+        Args:
+            images: [n, 3, H, W], normalised.
+            special: their camera tokens [n, width]; None is the one of a reference view for each.
+            over_views: the blocks that see all views; by itself an image sees no other.
+
+        Returns:
+            Four taps [n, h·w, 2·width], and the raw special tokens of the last [n, 2·width].
+        """
+        grid = (images.shape[-2] // PATCH, images.shape[-1] // PATCH)
+        own, shared = self.rotations(grid)
+        tokens = self.embed(images, self.positions(grid))
+        if special is None:
+            special = self.camera_token[0, :1].expand(len(images), -1)
+        taps = []
+        for index, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            if index == self.start:
+                tokens = torch.cat([special[:, None], tokens[:, SPECIAL:]], dim=1)
+            before = tokens
+            if index < self.start:
+                tokens = block(tokens)
+            else:
+                tokens = over_views(index, block, tokens, shared) if index % 2 == 1 else block(tokens, own)
+            if index in self.taps:
+                taps.append(self.tap(before, tokens))
+        return [patches for patches, _ in taps], taps[-1][1]
+
+    def in_slices(
         self,
         images: Tensor,
         views: int,
@@ -43,16 +83,14 @@ class ViewEncoder(Encoder):
         prepare: Callable[[Tensor], Tensor] = lambda images: images,
         observe: Observer | None = None,
     ) -> None:
-        """images: [B·views, 3, H, W]; prepare: makes normalised images of a slice of them.
+        """Scenes of so many views, each slice of a tap handed out as it is made.
 
-        sink: called with each slice of each tap. special: the camera tokens of given cameras [B·views, width]; with
-        them there is no reference view. observe: called once per block.
+        images: [B·views, 3, H, W]; prepare: makes normalised images of a slice of them. sink: called with each slice of
+        each tap. special: the camera tokens of given cameras [B·views, width]; with them there is no reference view.
+        observe: called once per block.
         """
         grid = (images.shape[-2] // PATCH, images.shape[-1] // PATCH)
-        head_dim = self.size.width // self.size.heads
-        own, shared = (
-            GridRotation(places(*grid), head_dim, self.pos_embed) for places in (patch_positions, shared_positions)
-        )
+        own, shared = self.rotations(grid)
         tokens = self._embed_all(images, grid, slices.encoder, prepare)
         for index, block in enumerate(self.blocks):
             assert isinstance(block, Block)
@@ -64,13 +102,39 @@ class ViewEncoder(Encoder):
             record = _Record() if observe is not None else None
             rotates = index >= self.start
             if rotates and index % 2 == 1:
-                tap = self._tap(self.taps.index(index), sink) if index in self.taps else None
+                tap = self._into(self.taps.index(index), sink) if index in self.taps else None
                 tokens = _through_all_views(block, tokens, views, slices, shared, tap, record)
             else:
                 tokens = _through_each_view(block, tokens, slices, own if rotates else None, record)
             if observe is not None and record is not None:
                 query, key = (torch.cat(parts).unflatten(0, (-1, views)) for parts in (record.queries, record.keys))
                 observe(AttentionInputs(index, "global" if rotates and index % 2 == 1 else "local", query, key))
+
+    def rotations(self, grid: tuple[int, int]) -> tuple[GridRotation, GridRotation]:
+        """For blocks that see one view, by where a patch is in it; and for those that see all."""
+        if self._folded is not None:
+            return self._folded
+        head_dim = self.size.width // self.size.heads
+        own, shared = (
+            GridRotation(places(*grid), head_dim, self.pos_embed) for places in (patch_positions, shared_positions)
+        )
+        return own, shared
+
+    def tap(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens [n, T, width] before and after a block → patches [n, h·w, 2·width], of which the second half is
+        normalised, and raw special tokens [n, 2·width]."""
+        patches = torch.cat([before[:, SPECIAL:], self.norm(after[:, SPECIAL:])], dim=-1)
+        return patches, torch.cat([before[:, 0], after[:, 0]], dim=-1)
+
+    def describe(self, maps: list[Tensor]) -> Tensor:
+        """What a picture shows on the whole [n, width]: the mean of its last tap's normalised half."""
+        return maps[-1][..., self.size.width :].mean(dim=1)
+
+    @torch.no_grad()
+    def fold(self, height: int, width: int) -> None:
+        """As of any encoder, and the tables of its rotations."""
+        super().fold(height, width)
+        self._folded = self.rotations(self.table_grid)
 
     def _embed_all(
         self, images: Tensor, grid: tuple[int, int], count: int, prepare: Callable[[Tensor], Tensor]
@@ -88,10 +152,9 @@ class ViewEncoder(Encoder):
         which[torch.arange(batch), reference_view(class_tokens, reference)] = 0
         return self.camera_token[0, which.flatten()]
 
-    def _tap(self, level: int, sink: TapSink) -> Callable[[int, Tensor, Tensor], None]:
+    def _into(self, level: int, sink: TapSink) -> Callable[[int, Tensor, Tensor], None]:
         def tap(first: int, before: Tensor, after: Tensor) -> None:
-            patches = torch.cat([before[:, SPECIAL:], self.norm(after[:, SPECIAL:])], dim=-1)
-            sink(level, first, patches, torch.cat([before[:, 0], after[:, 0]], dim=-1))
+            sink(level, first, *self.tap(before, after))
 
         return tap
 

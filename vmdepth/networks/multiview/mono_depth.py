@@ -14,6 +14,7 @@ from vmdepth.networks.multiview.views import ViewNetwork, Views, check_clip, dec
 
 SKY_THRESHOLD = 0.3  # of the sky map: from here on it is sky
 TOO_FEW = 10  # pixels of sky, or of anything else, that say nothing
+_HALVINGS = 30  # until two float32 are neighbours, where they were 2⁶⁴ times each other
 METRIC_FOCAL = 300.0  # pixels at which the metric network's output is in metres
 
 
@@ -89,6 +90,35 @@ def with_far_sky(depth: Tensor, sky: Tensor) -> Tensor:
     if clear.sum() <= TOO_FEW or (~clear).sum() <= TOO_FEW:
         return depth
     return depth.where(clear, quantile(depth[clear], 0.99))
+
+
+def with_far_sky_each(depth: Tensor, sky: Tensor) -> Tensor:
+    """`with_far_sky` of images [B, H, W] that are scenes of their own, in fixed shapes and plain operations.
+
+    Nothing is sorted, as engine builders sort no more than 3840 numbers: the depth that enough pixels lie beyond is
+    found by halving, as a ratio, the interval that it lies in. Fewer than 2²⁴ pixels: that far float32 counts.
+    """
+    clear = sky < SKY_THRESHOLD
+    values = depth.where(clear, 0)
+    count = _pixels(clear)
+    place = (count - 1) / 100  # of the quantile among the pixels from the farthest on, which is number 0
+    beyond = place.ceil()
+    low, high = depth.amin((1, 2), keepdim=True).clamp(min=1e-15), depth.amax((1, 2), keepdim=True)
+    for _ in range(_HALVINGS):
+        middle = (low * high).sqrt()
+        too_far = _pixels(values > middle) <= beyond
+        low, high = low.where(too_far, middle), middle.where(too_far, high)
+    below = values.where(values <= high, 0).amax((1, 2), keepdim=True)
+    farther = values > below
+    above = values.where(farther, torch.finfo(depth.dtype).max).amin((1, 2), keepdim=True)
+    above = above.where(_pixels(farther) == beyond, below)  # fewer: the next one is just as far
+    enough = (count > TOO_FEW) & (depth[0].numel() - count > TOO_FEW)
+    return depth.where(clear | ~enough, below + (above - below) * (beyond - place))
+
+
+def _pixels(chosen: Tensor) -> Tensor:
+    """How many of [B, H, W], as float32 [B, 1, 1]."""
+    return chosen.float().sum((1, 2), keepdim=True)
 
 
 def metres(depth: Tensor, intrinsics: Tensor) -> Tensor:
