@@ -107,7 +107,8 @@ def flow_flicker(predicted: Map, next_predicted: Map, true: Map, next_true: Map,
 
     A point counts where the true depth at the end of its flow is its own within 5 %.
     """
-    places = np.stack(np.indices(true.shape)[::-1], axis=-1) + flow
+    row, column = np.indices(true.shape)
+    places = np.stack([column, row], axis=-1) + flow
     return _flicker(predicted, next_predicted, true, next_true, 1 / true, places)
 
 

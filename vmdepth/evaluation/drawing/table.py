@@ -52,9 +52,11 @@ def _means(evaluation: Evaluation, names: list[str]) -> Table:
     for name in columns:
         table.add_column(name, justify="right", overflow="fold")
     fitted = [model.alignment for model in evaluation.models]
-    table.add_row("fitted", *fitted, *("–" for _ in columns[len(names) :]))
+    alike = set(fitted) == {"scale and shift"}
+    if not alike:
+        table.add_row("fitted", *(one.replace(" and ", " + ") for one in fitted), *("–" for _ in columns[len(names) :]))
     for figure, (title, shown) in _ROWS.items():
-        if figure in _EQUAL_TERMS and set(fitted) == {"scale and shift"}:
+        if figure in _EQUAL_TERMS and alike:
             continue  # they stand above
         values = [
             model.state_growth if figure == "state_growth" else getattr(model.whole, figure)
