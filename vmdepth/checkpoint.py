@@ -137,21 +137,21 @@ def stepping(network: VideoDepth | ViewNetwork) -> StepNetwork | None:
 
 def load_video(path: str | Path, temporal: TemporalForm | None = None, window: int | None = None) -> VideoDepth:
     """`load` for what needs a network of videos. Raises InputError for a network of views, which has no step."""
-    return load_video_of(path, temporal, window)[0]
-
-
-def load_video_of(
-    path: str | Path, temporal: TemporalForm | None = None, window: int | None = None
-) -> tuple[VideoDepth, Family]:
-    """`load_video`, and the family that the file is of."""
-    file = _read(Path(path))
-    family = recognise(file)
-    model = family.build(file, LoadOptions(temporal, window)).requires_grad_(False)
+    model, family = load_of(path, temporal, window)
     if not isinstance(model, VideoDepth):
         raise InputError(
             f"{path}: is {family.name}, a network of views: it has no step to stream; vmdepth.load runs it"
         )
-    return model, family
+    return model
+
+
+def load_of(
+    path: str | Path, temporal: TemporalForm | None = None, window: int | None = None
+) -> tuple[VideoDepth | ViewNetwork, Family]:
+    """`load`, and the family that the file is of."""
+    file = _read(Path(path))
+    family = recognise(file)
+    return family.build(file, LoadOptions(temporal, window)).requires_grad_(False), family
 
 
 def recognise(file: CheckpointFile) -> Family:

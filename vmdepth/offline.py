@@ -13,11 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vmdepth.checkpoint import OURS, load_video_of, weights_hash
-from vmdepth.evaluation.offline import Depth, Image, clip_depth, offline_depths
+from vmdepth.checkpoint import OURS, load_of, weights_hash
 from vmdepth.networks.encoder import check_size
+from vmdepth.networks.multiview.mono_depth import MonoDepth
+from vmdepth.networks.multiview.views import ViewNetwork
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.official.preparation import depth_at, network_size, video_size
+from vmdepth.official.preparation import depth_at, network_size, prepare_views, video_size, views_size
+from vmdepth.whole_video.clip_windows import Depth, Image, clip_depth, offline_depths
+from vmdepth.whole_video.view_windows import Said, view_depths
 from vmdepth_runtime.contract import REGIONS, StepContract
 from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
 from vmdepth_runtime.errors import InputError, WorkError
@@ -41,19 +44,20 @@ def open_offline(
         path: of the checkpoint.
         frame_size: height and width of the video, pixels.
         size: height and width that the network sees; None is the official size of official networks, with the shorter
-            side at 518, and the usual one of others.
+            side at 518, of Depth Anything 3 the longer at 504, and the usual one of others.
         threads: of PyTorch on the CPU; None takes all cores.
         device: None takes a GPU where there is one.
 
     Raises:
-        InputError: for a file that is no checkpoint of a network of videos, and a size that it cannot have.
+        InputError: for a file that is no checkpoint, and a size that the network cannot have.
     """
-    model, family = load_video_of(path)
-    model = model.with_head(model.config.head.offline)
+    model, family = load_of(path)
+    if isinstance(model, VideoDepth):
+        model = model.with_head(model.config.head.offline)
     official = family is not OURS
     if size is None and official:
-        size = (video_size if model.heads else network_size)(*frame_size)
-    size = size or model.config.usual_size
+        size = _official_size(model)(*frame_size)
+    size = size or model.usual_size
     try:
         check_size(*size, model.stride)
     except ValueError as error:
@@ -67,15 +71,21 @@ def open_offline(
 class TorchOfflineSession(OfflineSession):
     """A network in PyTorch over a whole video; the contract's size is that of the video.
 
-    A bidirectional network goes in windows (see `vmdepth.evaluation.offline`), any other in pieces of clips that carry
-    states on, which is what streaming gives. official: whether pictures are prepared as Depth Anything does. size:
-    height and width that the network sees.
+    A bidirectional network and one of views go in windows (see `vmdepth.whole_video`), any other in pieces of clips
+    that carry states on, which is what streaming gives. official: whether pictures are prepared as Depth Anything does.
+    size: height and width that the network sees.
     """
 
     backend = "torch"
 
     def __init__(
-        self, path: Path, model: VideoDepth, frame_size: tuple[int, int], size: tuple[int, int], *, official: bool
+        self,
+        path: Path,
+        model: VideoDepth | ViewNetwork,
+        frame_size: tuple[int, int],
+        size: tuple[int, int],
+        *,
+        official: bool,
     ) -> None:
         self.path, self._model = path, model
         height, width = frame_size
@@ -85,37 +95,45 @@ class TorchOfflineSession(OfflineSession):
             height=height,
             width=width,
             states=(),
-            depth_kind=model.config.depth,
+            depth_kind=model.depth_kind,
+            metric_focal=_metric_focal(model, frame_size, size),
+            extra_outputs=model.extra_maps if isinstance(model, ViewNetwork) else (),
             precision=dict.fromkeys(REGIONS, "float32"),
         )
-        self.remark = (
-            f"{model.name} never sees the future: --offline gives what streaming does" if model.can_step else ""
-        )
+        alone = isinstance(model, MonoDepth) or (isinstance(model, VideoDepth) and model.can_step)
+        self.remark = f"{model.name} never sees the future: --offline gives what streaming does" if alone else ""
         self.frame = np.zeros((1, height, width, 3), np.uint8)
         self.memory = HostMemory()
         self._states = StateBuffers(self.contract, self.memory)
-        self._prepare = partial(_official if official else _as_streamed, size=size)
-        self._back = partial(depth_at, height=height, width=width) if official else partial(_enlarged, size=frame_size)
-        self._depths: Iterator[Depth] | None = None
+        self._prepare = partial(_preparation(model, official), size=size)
+        corners = official and isinstance(model, VideoDepth)
+        self._back = partial(depth_at, height=height, width=width) if corners else partial(_enlarged, size=frame_size)
+        self._maps: Iterator[Said] | None = None
 
     def begin(self, frames: Iterator[tuple[Image, bool]]) -> None:
-        self._depths = self._over(frames)
+        self._maps = self._over(frames)
 
     def step(self, idle: Collection[int] = ()) -> StepOutputs:
-        if self._depths is None:
-            small, _ = clip_depth(self._model, [self._prepare(self.frame[0])])
-            depth: Depth | None = self._back(small[0])
-        else:
-            depth = next(self._depths, None)
-        if depth is None:
+        maps = self._alone(self.frame[0]) if self._maps is None else next(self._maps, None)
+        if maps is None:
             raise WorkError("the source had more frames at the second reading than at the first; is it being written?")
         still = np.zeros(1, np.float32)
-        return {"depth": depth[None], "descriptor": np.ones((1, 1), np.float32), "state_change": still}
+        return {
+            **{name: value[None] for name, value in maps.items()},
+            "descriptor": np.ones((1, 1), np.float32),
+            "state_change": still,
+        }
 
     def close(self) -> None:
-        self._depths = None
+        self._maps = None
 
-    def _over(self, frames: Iterator[tuple[Image, bool]]) -> Iterator[Depth]:
+    def _alone(self, image: Image) -> Said:
+        if isinstance(self._model, ViewNetwork):
+            return next(view_depths(self._model, [image], self._prepare, self._back))
+        small, _ = clip_depth(self._model, [self._prepare(image)])
+        return {"depth": self._back(small[0])}
+
+    def _over(self, frames: Iterator[tuple[Image, bool]]) -> Iterator[Said]:
         """What belongs together is gone over on its own."""
         scene = 0
 
@@ -124,9 +142,33 @@ class TorchOfflineSession(OfflineSession):
             scene += frame[1]
             return scene
 
-        go_over: Callable[..., Iterator[Depth]] = _carried_depths if self._model.can_step else offline_depths
         for _, together in groupby(frames, number):
-            yield from go_over(self._model, (image for image, _ in together), self._prepare, self._back)
+            yield from self._going_over(image for image, _ in together)
+
+    def _going_over(self, images: Iterator[Image]) -> Iterator[Said]:
+        if isinstance(self._model, ViewNetwork):
+            return view_depths(self._model, images, self._prepare, self._back)
+        go_over = _carried_depths if self._model.can_step else offline_depths
+        return ({"depth": depth} for depth in go_over(self._model, images, self._prepare, self._back))
+
+
+def _metric_focal(model: VideoDepth | ViewNetwork, frame_size: tuple[int, int], size: tuple[int, int]) -> float | None:
+    """Focal length at which the network's depth is in metres, in pixels of the frame."""
+    if model.metric_focal is None:
+        return None
+    return model.metric_focal / (sum(seen / whole for seen, whole in zip(size, frame_size, strict=True)) / 2)
+
+
+def _official_size(model: VideoDepth | ViewNetwork) -> Callable[[int, int], tuple[int, int]]:
+    if isinstance(model, VideoDepth):
+        return video_size if model.heads else network_size
+    return views_size
+
+
+def _preparation(model: VideoDepth | ViewNetwork, official: bool) -> Callable[..., Depth]:
+    if not official:
+        return _as_streamed
+    return _official if isinstance(model, VideoDepth) else _as_views
 
 
 def _carried_depths(
@@ -151,6 +193,14 @@ def _as_streamed(image: Image, size: tuple[int, int]) -> Depth:
     small = np.empty((*size, 3), np.uint8)
     resize_frame(image, small, "area")
     return small.astype(np.float32) / np.float32(255)
+
+
+def _as_views(image: Image, size: tuple[int, int]) -> Depth:
+    """As Depth Anything 3 prepares it, where that gives this size; else as it is streamed."""
+    if size != views_size(*image.shape[:2]):
+        return _as_streamed(image, size)
+    clip, _ = prepare_views([image])
+    return clip[0].transpose(1, 2, 0)
 
 
 def _enlarged(depth: Depth, size: tuple[int, int]) -> Depth:

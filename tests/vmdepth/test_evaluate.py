@@ -32,8 +32,9 @@ from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sessions.onnx import OnnxSession
 
-MODEL_FIGURES = {"delta1", "absrel", "rmse", "first_delta1", "first_absrel", "first_rmse", "frame_delta1",
-                 "frame_absrel", "tae", "opw", "flicker", "state_rms", "state_growth"}  # fmt: skip
+MODEL_FIGURES = {"delta1", "absrel", "rmse", "affine_delta1", "affine_absrel", "first_delta1",
+                 "first_absrel", "first_rmse", "frame_delta1", "frame_absrel", "tae", "opw", "flicker",
+                 "state_rms", "state_growth"}  # fmt: skip
 
 
 def vmdepth_eval(*arguments):

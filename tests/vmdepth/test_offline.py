@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from vmdepth import checkpoint
-from vmdepth.evaluation.offline import clip_depth, offline_depth, offline_depths
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.offline import open_offline
 from vmdepth.session import TorchSession
+from vmdepth.whole_video.clip_windows import clip_depth, offline_depth, offline_depths
 from vmdepth_runtime import RunSettings, run
 from vmdepth_runtime.errors import InputError
 

@@ -1,14 +1,15 @@
-"""How right depth is: shares and errors after one fit of scale and shift in inverse depth."""
+"""How right depth is: shares and errors of predictions once they are fitted in inverse depth."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-Map = NDArray[np.floating]
+from vmdepth.evaluation.alignment import fit_maps
+from vmdepth.fitting import Map
 
 FARTHEST = 80.0
 """Metres: depth, true and predicted, is cut here, as is usual outdoors (Eigen et al. 2014). Without a limit the few
@@ -26,64 +27,6 @@ class Accuracy:
     delta1: float
     absrel: float
     rmse: float
-
-
-def inverse_of(depth: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
-    """What a model gives as inverse depth: itself where kind is "relative", 1/m where it is "metric"."""
-    return np.float32(1) / np.maximum(depth, np.float32(1e-3)) if kind == "metric" else depth
-
-
-class FitMoments:
-    """Gathers pairs of numbers, to fit the second by scale and shift of the first.
-
-    Chan et al. 1979: means and sums of squares about them, merged batch by batch, lose no digits to large means.
-    """
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._mean = np.zeros(2)
-        self._spread = np.zeros(2)  # Σ (x − x̄)², Σ (x − x̄)(y − ȳ)
-
-    def add(self, x: Map, y: Map) -> None:
-        """Take in as many x as y, of any shape."""
-        if not x.size:
-            return
-        pair = np.stack([x.ravel(), y.ravel()]).astype(np.float64)
-        mean = pair.mean(axis=1)
-        off, count = mean - self._mean, self._count + x.size
-        pair -= mean[:, None]
-        self._spread += pair @ pair[0] + off * off[0] * (self._count * x.size / count)
-        self._mean += off * (x.size / count)
-        self._count = count
-
-    def fit(self) -> tuple[float, float]:
-        """Scale and shift as of `fit_affine`. Raises ValueError when nothing was gathered."""
-        if not self._count:
-            raise ValueError("no pixel of known depth")
-        scale = float(self._spread[1] / self._spread[0]) if self._spread[0] > 1e-12 * self._count else 0.0
-        return scale, float(self._mean[1] - scale * self._mean[0])
-
-
-def fit_affine(inverse: Map, truth: Map) -> tuple[float, float]:
-    """The scale a and shift b that minimise Σ (a·inverse + b − truth)² (least squares, as in MiDaS).
-
-    A constant `inverse` gets a = 0 and b = mean of truth.
-    """
-    moments = FitMoments()
-    moments.add(inverse, truth)
-    return moments.fit()
-
-
-def fit_maps(inverses: Iterable[Map], depths: Iterable[Map]) -> tuple[float, float]:
-    """The same over the pixels of known depth of maps [H, W]: predicted inverse depth, and true depth in metres.
-
-    Unknown is what is not finite or ≤ 0. Raises ValueError when no depth is known.
-    """
-    moments = FitMoments()
-    for inverse, depth in zip(inverses, depths, strict=True):
-        known = np.isfinite(depth) & (depth > 0)
-        moments.add(inverse[known], 1 / depth[known])
-    return moments.fit()
 
 
 def frame_errors(inverse: Map, depth: Map, fit: tuple[float, float]) -> NDArray[np.float64]:
@@ -105,7 +48,8 @@ def pooled(errors: NDArray[np.float64]) -> Accuracy | None:
 
 
 def accuracy(inverses: Sequence[Map], depths: Sequence[Map]) -> Accuracy:
-    """Of one clip, after one fit. inverses: predicted [H, W] each, up to scale and shift. depths: true, metres.
+    """Of one clip, after one fit of scale and shift. inverses: predicted [H, W] each, up to scale and shift. depths:
+    true, metres.
 
     A depth that is not finite or ≤ 0 is unknown. A prediction that lands at or below 0 counts as `FARTHEST`. Raises
     ValueError when no depth is known.

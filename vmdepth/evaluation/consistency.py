@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth.data.rgbd import reproject, splat
-from vmdepth.evaluation.accuracy import Map
+from vmdepth.fitting import Map
 
 _OCCLUSION = 50.0  # NVDS's α: how fast an unlike colour takes away a pixel's weight
 _SAME_SURFACE = 0.05  # relative: nearer than this to its expected depth a point is taken to be in sight
@@ -99,6 +99,23 @@ def static_flicker(
     bilinear at x'. What the camera's motion changes, it changes in both.
     """
     depth, places = reproject(1 / true, intrinsics, to_next, next_intrinsics)
+    return _flicker(predicted, next_predicted, true, next_true, depth, places)
+
+
+def flow_flicker(predicted: Map, next_predicted: Map, true: Map, next_true: Map, flow: NDArray[np.float32]) -> float:
+    """The same of all points that are found again by the flow to the next frame, [H, W, 2] pixels.
+
+    A point counts where the true depth at the end of its flow is its own within 5 %.
+    """
+    row, column = np.indices(true.shape)
+    places = np.stack([column, row], axis=-1) + flow
+    return _flicker(predicted, next_predicted, true, next_true, 1 / true, places)
+
+
+def _flicker(
+    predicted: Map, next_predicted: Map, true: Map, next_true: Map, depth: Map, places: NDArray[np.floating]
+) -> float:
+    """depth: of every point in the next frame, and `places` [H, W, 2] where it lies there."""
     x, y = places[..., 0], places[..., 1]
     there = sample(next_true, x, y)
     found = np.abs(there * depth - 1) <= _SAME_SURFACE  # false for NaN

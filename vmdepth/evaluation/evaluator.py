@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from vmdepth.checkpoint import load_video
+from vmdepth.checkpoint import load
 from vmdepth.data.rgbd import RgbdFrame
 from vmdepth.evaluation.accuracy import FARTHEST
 from vmdepth.evaluation.drawing.plots import check_plots, write_plots
@@ -18,6 +18,9 @@ from vmdepth.evaluation.sequences import Data, HeldOut, Scenes, open_data
 from vmdepth.evaluation.settings import EvalSettings
 from vmdepth.evaluation.whole_clip import ClipNetwork
 from vmdepth.model_files import CHECKPOINT_ENDINGS
+from vmdepth.networks.multiview.mono_depth import MonoDepth
+from vmdepth.networks.multiview.single_view import SingleView
+from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.hub import local_file
 from vmdepth.official.preparation import network_size
 from vmdepth.session import TorchSession, open_session
@@ -97,11 +100,14 @@ def open_models(paths: Sequence[Path], size: tuple[int, int] | None) -> tuple[li
 def _open_model(path: Path, size: tuple[int, int] | None) -> tuple[Model, tuple[int, int]]:
     """A model, and its height and width: `size` where it has none of its own."""
     if path.suffix in CHECKPOINT_ENDINGS:
-        network = load_video(path)
-        stride = network.config.stride
-        if size is None or size[0] % stride or size[1] % stride:
-            size = network.config.usual_size
-        return Streamed(TorchSession(network, *size)) if network.can_step else ClipNetwork(network, *size), size
+        network = load(path)
+        if size is None or size[0] % network.stride or size[1] % network.stride:
+            size = network.usual_size
+        if isinstance(network, VideoDepth) and network.can_step:
+            return Streamed(TorchSession(network, *size)), size
+        if isinstance(network, MonoDepth):
+            return Streamed(TorchSession(SingleView(network), *size)), size
+        return ClipNetwork(network, *size), size
     session = open_session(path)
     contract = session.contract
     if contract.streams != 1:

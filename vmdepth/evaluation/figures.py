@@ -14,15 +14,17 @@ from vmdepth.data.rgbd import RgbdFrame
 from vmdepth.evaluation.accuracy import (
     FARTHEST,
     Accuracy,
-    fit_maps,
     frame_errors,
     mean_map_accuracy,
     pooled,
 )
+from vmdepth.evaluation.alignment import alignment_of, fit_maps
 from vmdepth.evaluation.array_file import ArrayFile
-from vmdepth.evaluation.consistency import alignment_error, static_flicker
+from vmdepth.evaluation.consistency import alignment_error, flow_flicker, static_flicker
 from vmdepth.evaluation.parabola import parabola_accuracy
 from vmdepth.evaluation.recording import Model, ModelTrack, Recording, record
+from vmdepth.evaluation.truth import MEASURED, Truth
+from vmdepth.fitting import Alignment
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.errors import InputError
 
@@ -34,15 +36,20 @@ FIRST_FRAMES = 16  # that the second fit may see
 class Figures:
     """Of some frames together, or means of such over sequences. None: cannot be known from this data or model.
 
-    delta1, absrel, rmse: `Accuracy` after one fit over the whole sequence. first_…: the same after a fit on its first
-    16 frames (the first half of fewer than 32): what has drifted away since shows here. frame_…: mean over frames, each
-    after a fit of its own: how right every picture is, whatever becomes of its scale. tae: percent. opw: 1/m.
-    flicker: 1/m, `static_flicker`. state_rms: mean over frames. Pairs of frames count for the later one.
+    delta1, absrel, rmse: `Accuracy` after one fit over the whole sequence, of what the model's kind of depth leaves
+    open (`SequenceFigures.alignment`). affine_…: after one fit of scale and shift, whatever the kind: models of
+    different kinds on equal terms. first_…: after a fit on its first 16 frames (the first half of fewer than 32), open
+    to what the first fit is: what has drifted away since shows here; None where nothing is fitted. frame_…: mean over
+    frames, each after a fit of scale and shift of its own: how right every picture is, whatever becomes of its scale.
+    tae: percent. opw: 1/m. flicker: 1/m, `static_flicker`, beside a teacher's depth `flow_flicker`. state_rms: mean
+    over frames. Pairs of frames count for the later one. Where truth is a teacher's, metres are `Truth.unit`.
     """
 
     delta1: float | None
     absrel: float | None
     rmse: float | None
+    affine_delta1: float | None
+    affine_absrel: float | None
     first_delta1: float | None
     first_absrel: float | None
     first_rmse: float | None
@@ -69,13 +76,15 @@ class Blind:
 class SequenceFigures:
     """Of one model on one sequence.
 
-    fit: scale and shift from predicted to true inverse depth (1/m), over all frames. first_frames: how many the other
+    alignment: what was fitted. fit: scale and shift from predicted to true inverse depth (1/m), over all frames.
+    first_frames: how many the other
     fit saw. whole, buckets: over all frames, and over every 100. state_growth: RMS of the states in the last 100 frames
     that were begun over that in the first 100; of fewer than 200 frames, second half over first. per_frame: "tae",
     "opw", "flicker", "state_rms", "frame_delta1", "frame_absrel" → [N], NaN where there is none.
     """
 
     frames: int
+    alignment: Alignment
     fit: tuple[float, float]
     first_frames: int
     whole: Figures
@@ -94,15 +103,22 @@ class ModelFigures:
     state_growth: float | None
     sequences: list[SequenceFigures]
 
+    @property
+    def alignment(self) -> str:
+        """What was fitted of its sequences: "scale", "none or scale" where their cameras are known in part."""
+        return " or ".join(sorted({one.alignment for one in self.sequences}))
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON: NaN is None."""
         return {
+            "alignment": self.alignment,
             "figures": asdict(self.whole) | {"state_growth": self.state_growth},
             "buckets": [asdict(bucket) for bucket in self.buckets],
             "sequences": [
                 {
                     "frames": one.frames,
                     "first_frames": one.first_frames,
+                    "alignment": one.alignment,
                     "fit": {"scale": one.fit[0], "shift": one.fit[1]},
                     "figures": asdict(one.whole) | {"state_growth": one.state_growth},
                     "buckets": [asdict(bucket) for bucket in one.buckets],
@@ -120,7 +136,7 @@ class ModelFigures:
 class Evaluation:
     """models: in the order they came in. mean_map: of `mean_map_accuracy`, where all depth has one shape and sequences
     are in no groups. parabolas: of every sequence; parabola: as means of models are taken. groups: of every sequence,
-    by name. first: what the first sequence left."""
+    by name. first: what the first sequence left. truth: what was compared with."""
 
     models: list[ModelFigures]
     mean_map: Accuracy | None
@@ -128,6 +144,7 @@ class Evaluation:
     parabola: Blind
     groups: list[str]
     first: Recording
+    truth: Truth = MEASURED
 
     @property
     def frames(self) -> int:
@@ -144,13 +161,14 @@ def evaluate_sequences(
     names: Sequence[str] = (),
     groups: Sequence[str] = (),
     seen: Seen | None = None,
+    truth: Truth = MEASURED,
 ) -> Evaluation:
     """All figures of every model, streamed frame by frame over the same sequences.
 
     resize: how frames come to the model's size and depth back to theirs, as in `vmdepth-run`. groups: what each
     sequence belongs to; means are of groups, not of sequences, so that many takes of one place count once. seen: told
-    the number, recording and figures per model of every sequence. names: of the sequences, for errors. Raises
-    InputError for a sequence without known depth.
+    the number, recording and figures per model of every sequence. names: of the sequences, for errors. truth: what the
+    depth of their frames is. Raises InputError for a sequence without known depth.
     """
     apart = [str(number) for number in range(len(sequences))]
     found: list[list[SequenceFigures]] = [[] for _ in models]
@@ -158,7 +176,7 @@ def evaluate_sequences(
     parabolas: list[Blind] = []
     first: Recording | None = None
     for number, frames in enumerate(sequences):
-        recording = record(models, frames, resize, truths)
+        recording = record(models, frames, resize, truths, truth)
         first = first or recording
         lengths.append(len(recording))
         shapes |= recording.shapes
@@ -179,7 +197,7 @@ def evaluate_sequences(
     groups = groups or apart
     blind = {name: float(np.mean(values)) for name, values in _by_group(Blind, parabolas, groups).items()}
     models_figures = [_model_figures(figures, groups) for figures in found]
-    return Evaluation(models_figures, mean_map, parabolas, Blind(**blind), list(groups), first)
+    return Evaluation(models_figures, mean_map, parabolas, Blind(**blind), list(groups), first, truth)
 
 
 def _blind(recording: Recording) -> Blind:
@@ -192,16 +210,16 @@ def _blind(recording: Recording) -> Blind:
 
 def sequence_figures(recording: Recording, track: ModelTrack) -> SequenceFigures:
     """Of one model on one sequence. Raises ValueError when no depth is known."""
-    frames = len(recording)
-    fit = fit_maps(track.measured, recording.true)
+    frames, alignment = len(recording), alignment_of(track.kind, recording.truth.kind)
+    affine = fit_maps(track.measured, recording.true)
+    fit = affine if alignment == "scale and shift" else fit_maps(track.measured, recording.true, alignment)
     early = min(FIRST_FRAMES, max(1, frames // 2))
-    try:
-        first_fit = fit_maps(islice(track.measured, early), islice(recording.true, early))
-    except ValueError:
-        first_fit = None  # the depth camera saw nothing at first
-    errors, first_errors, own = np.zeros((frames, 4)), np.zeros((frames, 4)), np.full((frames, 2), np.nan)
+    first_fit = _first_fit(recording, track, early, alignment)
+    errors, affine_errors, first_errors = (np.zeros((frames, 4)) for _ in range(3))
+    own = np.full((frames, 2), np.nan)
     for number, (inverse, true) in enumerate(zip(track.measured, recording.true, strict=True)):
         errors[number] = frame_errors(inverse, true, fit)
+        affine_errors[number] = frame_errors(inverse, true, affine)
         if first_fit is not None:
             first_errors[number] = frame_errors(inverse, true, first_fit)
         if errors[number, 0]:
@@ -217,15 +235,28 @@ def sequence_figures(recording: Recording, track: ModelTrack) -> SequenceFigures
 
     def over(part: slice) -> Figures:
         means = {name: _mean(values[part]) for name, values in per_frame.items()}
+        equal = pooled(affine_errors[part])
         return Figures(
             **_named(pooled(errors[part])),
+            affine_delta1=equal.delta1 if equal else None,
+            affine_absrel=equal.absrel if equal else None,
             **_named(pooled(first_errors[part]), "first_"),
             **means,
         )
 
     buckets = [over(slice(start, start + BUCKET)) for start in range(0, frames, BUCKET)]
     growth = state_growth(per_frame["state_rms"])
-    return SequenceFigures(frames, fit, early, over(slice(None)), buckets, growth, per_frame)
+    return SequenceFigures(frames, alignment, fit, early, over(slice(None)), buckets, growth, per_frame)
+
+
+def _first_fit(recording: Recording, track: ModelTrack, early: int, alignment: Alignment) -> tuple[float, float] | None:
+    """On the first frames; None where nothing is fitted, or the depth camera saw nothing at first."""
+    if alignment == "none":
+        return None
+    try:
+        return fit_maps(islice(track.measured, early), islice(recording.true, early), alignment)
+    except ValueError:
+        return None
 
 
 def state_growth(rms: NDArray[np.float64]) -> float | None:
@@ -250,11 +281,13 @@ def _pair_figures(recording: Recording, track: ModelTrack, fit: tuple[float, flo
     before: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     for number in range(len(recording)):
         pose = poses[number]
-        if pose is None:
+        if pose is None and not recording.truth.teacher:
             break  # a sequence has all its poses or none
         now = (fit[0] * track.inverse[number] + np.float32(fit[1])).astype(np.float32), recording.static[number]
         last = poses[number - 1]
-        if before is not None and last is not None:
+        if before is not None and recording.truth.teacher:
+            flicker[number] = flow_flicker(before[0], now[0], before[1], now[1], recording.flows[number - 1])
+        elif before is not None and pose is not None and last is not None:
             here, there = recording.intrinsics[number - 1], recording.intrinsics[number]
             assert here is not None and there is not None  # who knows poses knows the camera
             cameras = here, there, np.linalg.inv(pose) @ last

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth.evaluation.accuracy import Accuracy, Map, frame_errors, pooled
+from vmdepth.evaluation.accuracy import Accuracy, frame_errors, pooled
+from vmdepth.fitting import Map
 
 
 def fit_parabola(heights: Iterable[Map], depths: Iterable[Map]) -> NDArray[np.float64]:

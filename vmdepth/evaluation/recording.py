@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from vmdepth.data.flow import optical_flow
 from vmdepth.data.rgbd import RgbdFrame, at_places, depth_in_image
-from vmdepth.evaluation.accuracy import inverse_of
+from vmdepth.evaluation.alignment import METRES, focal_length, inverse_of
 from vmdepth.evaluation.array_file import ArrayFile
 from vmdepth.evaluation.consistency import warp_error
+from vmdepth.evaluation.truth import MEASURED, Truth
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
+from vmdepth_runtime.depth_kinds import DEPTH_KINDS, DepthKind
 from vmdepth_runtime.sessions.base import StepSession
 
 
@@ -23,11 +25,13 @@ from vmdepth_runtime.sessions.base import StepSession
 class ModelTrack:
     """What one model gave, frame by frame.
 
-    inverse: predicted inverse depth, float32 [H, W] at the picture's size; measured: the same [h, w] where depth was
-    measured. warp_errors: `warp_error` with the frame before, of `inverse` as it is; NaN for the first. state_rms: root
-    mean square of what each frame left in the states; None for a model without any.
+    kind: of its depth, once all frames are seen. inverse: predicted inverse depth, float32 [H, W] at the picture's
+    size; measured: the same [h, w] where depth was measured. warp_errors: `warp_error` with the frame before, of
+    `inverse` as it is; NaN for the first. state_rms: root mean square of what each frame left in the states; None for a
+    model without any.
     """
 
+    kind: DepthKind = METRES
     inverse: ArrayFile = field(default_factory=ArrayFile)
     measured: ArrayFile = field(default_factory=ArrayFile)
     warp_errors: list[float] = field(default_factory=list)
@@ -38,17 +42,20 @@ class ModelTrack:
 class Recording:
     """What is true, frame by frame, and a track per model.
 
-    true: depth [h, w] where it was measured, metres, 0 unknown, inf sky. heights: where that lies in the picture, [h,
-    w], from −1 above to 1 below. shapes: all that true has. static: true inverse depth [H, W], 1/m, of
-    what stands still, NaN elsewhere. intrinsics [3, 3] and poses [4, 4] of the colour camera; a pose that was not
-    measured is None.
+    true: depth [h, w] where it was measured, metres (of a teacher's: `truth.unit`), 0 unknown, inf sky. heights: where
+    that lies in the picture, [h, w], from −1 above to 1 below. truth: what it is. shapes: all that true has. static:
+    true inverse depth [H, W], 1/m, of what stands still, NaN elsewhere; of a teacher's all that is known. flows: from
+    every frame but the last to the next, [H, W, 2] pixels, beside a teacher's depth only. intrinsics [3, 3] and poses
+    [4, 4] of the colour camera; a pose that was not measured is None.
     """
 
     true: ArrayFile
     tracks: list[ModelTrack]
+    truth: Truth = MEASURED
     heights: ArrayFile = field(default_factory=ArrayFile)
     shapes: set[tuple[int, ...]] = field(default_factory=set)
     static: ArrayFile = field(default_factory=ArrayFile)
+    flows: ArrayFile = field(default_factory=ArrayFile)
     intrinsics: list[NDArray[np.float64] | None] = field(default_factory=list)
     poses: list[NDArray[np.float64] | None] = field(default_factory=list)
 
@@ -57,9 +64,16 @@ class Recording:
 
 
 class Predictor(Protocol):
-    """Inverse depth of one picture after the other, and the RMS of the states that each left, None without any."""
+    """Inverse depth of one picture after the other, and the RMS of the states that each left, None without any.
 
-    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+    kind: of the depth that it is the inverse of; what is metric by its camera alone is scaled where that is not known.
+    """
+
+    kind: DepthKind
+
+    def __call__(
+        self, image: NDArray[np.uint8], intrinsics: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float32]: ...
     def state_rms(self) -> float | None: ...
 
 
@@ -83,14 +97,25 @@ class Streamer:
         self._session = session
         self._resize: Resize = resize
         self._bring_back = DepthResizer(resize)
+        self.kind = session.contract.depth_meaning
         session.reset()
 
-    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Inverse depth float32 [H, W] of the next picture, uint8 [H, W, 3] RGB; 1/m where the model is metric."""
+    def __call__(self, image: NDArray[np.uint8], intrinsics: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+        """Inverse depth float32 [H, W] of the next picture, uint8 [H, W, 3] RGB; 1/m where the model is metric.
+
+        intrinsics: [3, 3] of the picture's camera, in its pixels: a graph with a `metric_focal` needs them for metres.
+        """
+        contract = self._session.contract
         resize_frame(image, self._session.frame[0], self._resize)
         depth = np.empty(image.shape[:2], np.float32)
         self._bring_back(self._session.step()["depth"][0], depth)
-        return inverse_of(depth, self._session.contract.depth_kind)
+        if contract.metric_focal is not None:
+            if intrinsics is None:
+                self.kind = DEPTH_KINDS["scaled"]
+            else:
+                focal = focal_length(intrinsics, image.shape, *self._session.frame.shape[1:3])
+                depth *= np.float32(focal / contract.metric_focal)
+        return inverse_of(depth, self.kind)
 
     def state_rms(self) -> float | None:
         """Root mean square of all values that the last step left in the states, the frame counter excepted.
@@ -113,22 +138,26 @@ class Streamed:
         return Streamer(self.session, resize)
 
 
-def record(models: Sequence[Model], frames: Iterable[RgbdFrame], resize: Resize, truths: ArrayFile) -> Recording:
+def record(
+    models: Sequence[Model], frames: Iterable[RgbdFrame], resize: Resize, truths: ArrayFile, truth: Truth = MEASURED
+) -> Recording:
     """Stream a sequence through every model at once, each from its initial states.
 
-    frames: can be gone through more than once, which a network that sees all of them does. truths: takes the measured
-    depths; the recording keeps its own part of it. Memory does not grow with the stream, but for some numbers per
-    frame.
+    frames: can be gone through more than once, which a network that sees all of them does. truths: takes the true
+    depths; the recording keeps its own part of it. truth: what they are. Memory does not grow with the stream, but for
+    some numbers per frame.
     """
     begin = len(truths)
     predictors = [model.predictor(frames, resize) for model in models]
     tracks = [ModelTrack() for _ in models]
-    recording = Recording(truths, tracks)
+    recording = Recording(truths, tracks, truth)
     before: RgbdFrame | None = None
     last: list[NDArray[np.float32]] = []
     for frame in frames:
-        now = [predictor(frame.image) for predictor in predictors]
+        now = [predictor(frame.image, frame.intrinsics) for predictor in predictors]
         flow = None if before is None else _flow(before, frame)
+        if truth.teacher and flow is not None:
+            recording.flows.append(flow)
         for index, (track, predictor, inverse) in enumerate(zip(tracks, predictors, now, strict=True)):
             measured, true = at_places(inverse, frame)
             track.inverse.append(inverse)
@@ -143,11 +172,13 @@ def record(models: Sequence[Model], frames: Iterable[RgbdFrame], resize: Resize,
         recording.heights.append(
             frame.places[..., 1] / np.float32(max(frame.image.shape[0] - 1, 1) / 2) - np.float32(1)
         )
-        if frame.pose is not None:
+        if frame.pose is not None or truth.teacher:
             recording.static.append(_static(frame))
         recording.intrinsics.append(frame.intrinsics)
         recording.poses.append(frame.pose)
         before, last = frame, now
+    for track, predictor in zip(tracks, predictors, strict=True):
+        track.kind = predictor.kind
     recording.true = truths[begin:]
     return recording
 

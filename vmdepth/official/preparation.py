@@ -108,6 +108,13 @@ def prepare_views(
     return clip, np.stack(matrices) if matrices else None
 
 
+def views_size(height: int, width: int, size: int = 504) -> tuple[int, int]:
+    """Height and width that `prepare_views` gives a picture by default: the longer side becomes `size`, and both the
+    nearest multiples of 14."""
+    scale = size / max(height, width)
+    return _fitting(max(1, round(height * scale))), _fitting(max(1, round(width * scale)))
+
+
 def depth_at(depth: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     """Depth [h, w] at another size: bilinear, corners on corners, as V2 and Video Depth Anything give it back."""
     import torch
@@ -132,8 +139,12 @@ def _prepare_view(
                 f"a picture of {height}x{width} becomes {rows}x{columns}: too narrow to be cropped to {PATCH}"
             )
         return _crop(image, rows // PATCH * PATCH, columns // PATCH * PATCH, camera)
-    down, across = (max(PATCH, (side + PATCH // 2) // PATCH * PATCH) for side in (rows, columns))
+    down, across = _fitting(rows), _fitting(columns)
     return _resize(image, down, across, down > rows or across > columns, camera)
+
+
+def _fitting(side: int) -> int:
+    return max(PATCH, (side + PATCH // 2) // PATCH * PATCH)
 
 
 def _resize(

@@ -5,13 +5,12 @@ import pytest
 
 from vmdepth.evaluation.accuracy import (
     FARTHEST,
-    FitMoments,
     accuracy,
-    fit_affine,
     frame_errors,
     mean_map_accuracy,
     pooled,
 )
+from vmdepth.fitting import FitMoments, fit_affine
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from vmdepth.data.rgbd import RgbdFolder, RgbdFrame, rendered_rgbd_frames
 from vmdepth.evaluation.drawing.plots import write_plots
 from vmdepth.evaluation.figures import BUCKET, FIRST_FRAMES, evaluate_sequences, state_growth
 from vmdepth.evaluation.recording import Streamed
+from vmdepth.evaluation.truth import Truth
+from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 from vmdepth_runtime.errors import InputError
 
 SIZE = (12, 16)
@@ -21,9 +23,9 @@ CAMERA = np.array([[20.0, 0, 7.5], [0, 20, 5.5], [0, 0, 1]])
 class Scripted:
     """A session that gives the depths it was told, and holds states of the RMS it was told."""
 
-    def __init__(self, depths, rms=None, kind="relative"):
+    def __init__(self, depths, rms=None, kind="relative", focal=None):
         depths = np.asarray(depths, np.float32)
-        self.contract = SimpleNamespace(depth_kind=kind)
+        self.contract = SimpleNamespace(depth_meaning=DEPTH_KINDS[kind], metric_focal=focal)
         self.frame = np.zeros((1, *depths.shape[1:], 3), np.uint8)
         self._depths, self._rms = depths, rms
         self.reset()
@@ -166,11 +168,55 @@ def test_models_side_by_side_are_as_each_alone(depth):
     assert both[1].whole == evaluated(right, frames).whole
 
 
-def test_metric_depth_is_judged_by_its_inverse(depth):
-    frames = still_frames(3, depth)
-    metric = evaluated(Scripted([depth] * 3, kind="metric"), frames).whole
-    assert metric == evaluated(Scripted([1 / depth] * 3), frames).whole
-    assert metric.delta1 == 1
+@pytest.mark.parametrize(
+    ("kind", "off", "right", "aligned"),
+    [
+        ("metric", lambda depth: depth, True, "none"),
+        ("metric", lambda depth: 1.5 * depth, False, "none"),
+        ("scaled", lambda depth: 7 * depth, True, "scale"),
+        ("scaled", lambda depth: 1 / (1 / depth + 0.3), False, "scale"),
+        ("relative", lambda depth: 7 / depth + 0.3, True, "scale and shift"),
+    ],
+)
+def test_no_more_is_fitted_than_the_kind_of_depth_leaves_open(kind, off, right, aligned, depth):
+    model = evaluated(Scripted([off(depth)] * 3, kind=kind), still_frames(3, depth))
+    whole = model.whole
+    assert model.alignment == aligned
+    assert (whole.delta1 == 1 and whole.absrel < 1e-4) == right
+    assert whole.affine_delta1 == whole.frame_delta1 == 1  # on equal terms all of them are right
+    assert (whole.first_delta1 is None) == (aligned == "none")
+    assert model.to_dict()["alignment"] == model.to_dict()["sequences"][0]["alignment"] == aligned
+
+
+def test_metres_by_focal_length_take_the_camera_of_the_frame_and_without_one_are_scaled(depth):
+    """The pictures are twice as wide as what the network sees, so its focal length is half of the camera's."""
+    session = Scripted([depth[:, ::2] * 4] * 2, kind="metric", focal=60.0)
+    camera = np.array([[20.0, 0, 7.5], [0, 20, 5.5], [0, 0, 1]])
+    frames = [replace(frame, intrinsics=camera) for frame in still_frames(2, depth)]
+    known = evaluated(session, frames)
+    assert known.alignment == "none"
+    expected = Scripted([depth[:, ::2]] * 2, kind="metric")  # (20 / 2 + 20) / 2 / 60 = 1 / 4
+    assert known.whole.delta1 == evaluated(expected, frames).whole.delta1
+    unknown = [replace(frame, intrinsics=None, pose=None) for frame in frames]
+    both = evaluated(session, unknown)
+    assert both.alignment == "scale" and both.whole.delta1 is not None
+    mixed = evaluate_sequences([Streamed(session)], [frames, unknown], "area").models[0]
+    assert mixed.alignment == "none or scale"
+
+
+@pytest.mark.parametrize(
+    ("teacher", "aligned"), [("metric", "none"), ("scaled", "scale"), ("relative", "scale and shift")]
+)
+def test_what_a_teacher_leaves_open_is_fitted_too(teacher, aligned, depth):
+    frames = still_frames(3, depth, pose=False)
+    truth = Truth(DEPTH_KINDS[teacher], "teacher.pth")
+    model = evaluate_sequences([Streamed(Scripted([depth] * 3, kind="metric"))], [frames], "area", truth=truth).models[
+        0
+    ]
+    assert model.alignment == aligned
+    assert model.whole.delta1 == 1
+    assert model.whole.flicker == pytest.approx(0, abs=1e-5)  # along the flow: nobody knows where the camera was
+    assert model.whole.tae is None
 
 
 def test_early_frames_without_depth_leave_out_the_early_fit(depth):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth.data.rgbd import RgbdFrame, depth_in_image
-from vmdepth.evaluation.accuracy import fit_maps
+from vmdepth.evaluation.alignment import fit_maps
 from vmdepth.evaluation.figures import SequenceFigures
 from vmdepth.evaluation.recording import Recording
 from vmdepth_runtime.atomic_files import check_target, write_whole

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
     from vmdepth.evaluation.sequences import Scenes
 
-# Figure -> how it is called, and a number as it is shown.
+# Figure -> how it is called, metres as the unit of the truth is, and a number as it is shown.
 _ROWS = {
     "delta1": ("δ1, %", lambda value: f"{100 * value:.1f}"),
     "absrel": ("AbsRel", lambda value: f"{value:.3f}"),
     "rmse": (f"RMSE to {FARTHEST:g} m, m", lambda value: f"{value:.3f}"),
+    "affine_delta1": ("δ1, %, by scale and shift", lambda value: f"{100 * value:.1f}"),
+    "affine_absrel": ("AbsRel, so fitted", lambda value: f"{value:.3f}"),
     "first_delta1": ("δ1, %, fitted on the first frames", lambda value: f"{100 * value:.1f}"),
     "first_absrel": ("AbsRel, so fitted", lambda value: f"{value:.3f}"),
     "first_rmse": ("RMSE, so fitted, m", lambda value: f"{value:.3f}"),
@@ -29,6 +31,7 @@ _ROWS = {
     "state_rms": ("RMS of the states", lambda value: f"{value:.3f}"),
     "state_growth": ("its growth, end over beginning", lambda value: f"{value:.3f}"),
 }
+_EQUAL_TERMS = ("affine_delta1", "affine_absrel")
 _IN_BUCKETS = {"delta1": "δ1", "absrel": "AbsRel", "first_delta1": "δ1, first fit", "tae": "TAE", "opw": "OPW",
                "flicker": "flicker", "state_rms": "states"}  # fmt: skip
 
@@ -44,17 +47,24 @@ def print_evaluation(evaluation: Evaluation, names: list[str], console: Console)
 def _means(evaluation: Evaluation, names: list[str]) -> Table:
     from rich.table import Table
 
-    table = Table("figure")
+    table = Table("figure", title=evaluation.truth.measure, title_justify="left")
     columns = (*names, "parabola in y", *(["best mean map"] if evaluation.mean_map else []))
     for name in columns:
         table.add_column(name, justify="right", overflow="fold")
+    fitted = [model.alignment for model in evaluation.models]
+    alike = set(fitted) == {"scale and shift"}
+    if not alike:
+        table.add_row("fitted", *(one.replace(" and ", " + ") for one in fitted), *("–" for _ in columns[len(names) :]))
     for figure, (title, shown) in _ROWS.items():
+        if figure in _EQUAL_TERMS and alike:
+            continue  # they stand above
         values = [
             model.state_growth if figure == "state_growth" else getattr(model.whole, figure)
             for model in evaluation.models
         ]
         blind = [evaluation.parabola, *([evaluation.mean_map] if evaluation.mean_map else [])]
         values += [getattr(one, figure, None) for one in blind]
+        title = evaluation.truth.in_its_unit(title)
         table.add_row(title, *("–" if value is None else shown(value) for value in values))
     return table
 

@@ -21,9 +21,13 @@ METRIC_FOCAL = 300.0  # pixels at which the metric network's output is in metres
 class MonoDepth(ViewNetwork):
     """Weights are those of the official mono or metric network: their names and shapes are the same."""
 
+    extra_maps = ("sky",)
+
     def __init__(self, config: MonoConfig) -> None:
         super().__init__()
         self.config = config
+        if config.metric:
+            self.depth_kind, self.metric_focal = "metric", METRIC_FOCAL
         self.name = f"{'metric' if config.metric else 'mono'} {config.encoder}"
         self.encoder = Encoder(config.encoder, norm_eps=1e-5)
         self.decoder = SkyDecoder(ENCODERS[config.encoder].width, config.features, config.out_channels)

@@ -19,6 +19,9 @@ FARTHEST_SKY = 200.0  # metres of sky where the rest lies farther still
 class NestedDepth(ViewNetwork):
     """Weights are those of the official nested network, without its Gaussian head and unused ray levels."""
 
+    depth_kind = "metric"
+    extra_maps = ("confidence", "sky")
+
     def __init__(self, config: NestedConfig) -> None:
         super().__init__()
         if not config.views.camera_decoder:

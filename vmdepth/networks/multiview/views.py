@@ -34,10 +34,16 @@ class ViewNetwork(nn.Module):
     """A network that takes clips [B, N, 3, H, W], RGB float in 0..1, and gives `Views`: depth, not its inverse.
 
     It has no states and no step. name: what it is called. stride: heights and widths are multiples of it, pixels.
+    usual_size: height and width where nobody says another. depth_kind, metric_focal: what its depth means without given
+    cameras, as in the contract of step graphs. extra_maps: what it says of every pixel besides, by their names there.
     """
 
     name: str
     stride = PATCH
+    usual_size = (252, 336)
+    depth_kind = "scaled"
+    metric_focal: float | None = None
+    extra_maps: tuple[str, ...] = ("confidence",)
 
 
 def check_clip(clip: Tensor) -> tuple[int, int, int, int]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import vmdepth
-from vmdepth.evaluation.offline import offline_depth
+from vmdepth.whole_video.clip_windows import offline_depth
 
 
 @pytest.fixture(scope="module")

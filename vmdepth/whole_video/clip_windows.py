@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vmdepth.evaluation.accuracy import fit_affine
+from vmdepth.fitting import fit_affine
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.preparation import depth_at, prepare_frame
+from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 
 WINDOW = 32
 STEP = 22
@@ -74,7 +75,7 @@ def offline_depths(
     """
     if model.can_step:
         raise ValueError("offline inference needs a network loaded with temporal='bidirectional'")
-    metric = model.config.depth == "metric"
+    shifted = DEPTH_KINDS[model.depth_kind].shifted
     prepared = map(prepare, frames)
     inputs: list[Depth] = []
     pending: list[Depth] = []  # depth that the next window may still change, and what lies before it
@@ -93,7 +94,7 @@ def offline_depths(
         if not pending:
             pending, references = depth, [depth[slot] for slot in _KEYFRAMES]
         else:
-            fit = (1.0, 0.0) if metric else fit_affine(np.stack(depth[: len(_KEYFRAMES)]), np.stack(references))
+            fit = (1.0, 0.0) if not shifted else fit_affine(np.stack(depth[: len(_KEYFRAMES)]), np.stack(references))
             aligned = [np.maximum(fit[0] * frame + fit[1], 0).astype(np.float32) for frame in depth]
             _blend(pending, aligned[len(_KEYFRAMES) : _SHARED])
             pending += aligned[_SHARED:]
