@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from huggingface_hub import constants
 import vmdepth
 from vmdepth import checkpoint
 from vmdepth.evaluation.evaluator import open_models
+from vmdepth.networks.heads.base import NoHead
+from vmdepth.networks.presets import PRESETS
+from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.hub import local_file
 from vmdepth.official.hub.models import MODELS
+from vmdepth_export.conversion import kept_graph
 from vmdepth_export.conversion.convert import export
-from vmdepth_export.conversion.kept_graph import step_graph_of
 from vmdepth_export.conversion.settings import ExportSettings
 from vmdepth_export.info.describe import describe
 from vmdepth_export.info.settings import InfoSettings
@@ -24,8 +28,8 @@ from vmdepth_export.parity.proof import compare_models
 from vmdepth_export.parity.settings import ParitySettings
 from vmdepth_runtime import DepthStream, InputError
 
-NAME = Path("someone/tiny:last.safetensors")
-SIZE = (28, 42)
+NAME = Path("someone/edge:last.safetensors")
+SIZE = (32, 48)
 VKITTI = "depth-anything/Depth-Anything-V2-Metric-VKITTI-Small"
 
 
@@ -41,15 +45,18 @@ def online(hub, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def by_path(network, online, tmp_path):
-    """A checkpoint here, which the hub has as NAME."""
+def by_path(online, tmp_path):
+    """A checkpoint here, of the network that is exported fastest, which the hub has as NAME."""
     path = tmp_path / "last.safetensors"
-    checkpoint.save(path, network, "tiny")
-    online.files["someone/tiny", "last.safetensors"] = path.read_bytes()
+    torch.manual_seed(0)
+    checkpoint.save(path, VideoDepth(replace(PRESETS["edge"], head=NoHead(), taps=())), "edge")
+    online.files["someone/edge", "last.safetensors"] = path.read_bytes()
     return path
 
 
-def test_graphs_are_bit_equal_however_the_model_is_given(by_path, online, tmp_path, monkeypatch):
+def test_graphs_are_bit_equal_however_the_model_is_given_and_every_command_opens_it(
+    by_path, online, tmp_path, monkeypatch
+):
     def exported(source, output):
         export(ExportSettings(source, tmp_path / output, size=SIZE, proof_frames=1))
         return (tmp_path / output).read_bytes()
@@ -59,24 +66,32 @@ def test_graphs_are_bit_equal_however_the_model_is_given(by_path, online, tmp_pa
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     in_cache = local_file(NAME)  # which is all that a command sees of a name
     assert in_cache.is_relative_to(tmp_path / "hf") and in_cache.read_bytes() == by_path.read_bytes()
+    assert vmdepth.load(NAME).name == "edge"
+    assert compare_models(ParitySettings(NAME, tmp_path / "path.onnx", frames=1)).agrees
+    assert open_models([NAME], None)[1] == vmdepth.load(by_path).config.usual_size
     assert len(online.downloads()) == 1
 
 
 def test_what_is_kept_is_found_by_name_by_path_and_without_torch(by_path, online, tmp_path, capfd):
     with DepthStream(NAME, input_size=SIZE, keyframes=False) as stream:
         depth = stream(np.zeros((*SIZE, 3), np.uint8)).depth.copy()
-        assert stream.model == step_graph_of(by_path, SIZE, 1) == step_graph_of(local_file(NAME), SIZE, 1)
+        assert (
+            stream.model
+            == kept_graph.step_graph_of(by_path, SIZE, 1)
+            == kept_graph.step_graph_of(local_file(NAME), SIZE, 1)
+        )
     said = capfd.readouterr().err
     assert said.startswith(f"vmdepth: downloads {NAME}, ") and said.count("proven over") == 1
     with DepthStream(by_path, input_size=SIZE, keyframes=False) as stream:
         np.testing.assert_array_equal(stream(np.zeros((*SIZE, 3), np.uint8)).depth, depth)
     beside = by_path.with_name("config.json")  # as Hugging Face has it; it may say that depth is in metres
     beside.write_text(json.dumps({"depth_estimation_type": "relative"}))
-    assert step_graph_of(by_path, SIZE, 1) == stream.model
+    assert kept_graph.step_graph_of(by_path, SIZE, 1) == stream.model
+    relative = kept_graph._key(by_path, SIZE, 1)
     beside.write_text(json.dumps({"depth_estimation_type": "metric", "max_depth": 20}))
-    assert step_graph_of(by_path, SIZE, 1) != stream.model
+    assert kept_graph._key(by_path, SIZE, 1) != relative
     code = "import sys; sys.modules['torch'] = None; from vmdepth_runtime.pipeline.cli import main; main()"
-    words = ["demo", "--frames", "2", "--model", NAME, "--input-size", "28x42", "-o", tmp_path / "depth.npz"]
+    words = ["demo", "--frames", "2", "--model", NAME, "--input-size", "32x48", "-o", tmp_path / "depth.npz"]
     settings = {
         "HF_HUB_CACHE": tmp_path / "hf",
         "HF_HUB_OFFLINE": "1",
@@ -88,14 +103,6 @@ def test_what_is_kept_is_found_by_name_by_path_and_without_torch(by_path, online
     )
     assert done.returncode == 0, done.stderr
     assert np.load(tmp_path / "depth.npz")["depth"].shape[0] == 2
-
-
-def test_it_is_opened_everywhere(by_path, online, step_graph):
-    assert vmdepth.load(NAME).name == "tiny"
-    assert compare_models(ParitySettings(NAME, step_graph, frames=1)).agrees
-    _, size = open_models([NAME], None)
-    assert size == vmdepth.load(by_path).config.usual_size
-    assert len(online.downloads()) == 1
 
 
 def test_metres_are_told_by_the_name(online, official_weights, tmp_path):
