@@ -14,15 +14,18 @@ _HELP = f"""Accuracy, consistency over time and growth of the states of MODEL (.
 frame by frame.
 
 DATA: held-out rendered clips ({CLIPS} of {FRAMES} frames), or a FOLDER of rgb/, depth/ (16 bit), intrinsics.json and,
-where there are some, poses.txt; or SCENES, a folder of such folders. Scale and shift are fitted in inverse depth, once
-per clip or folder, and, beside that, for every frame alone.
+where there are some, poses.txt; or SCENES, a folder of such folders; or, with --teacher, FOOTAGE, a video, a folder of
+pictures or a folder of such. What a model's depth leaves open (scale and shift, scale, or nothing of metres) is fitted
+in inverse depth, once per clip or folder; beside that scale and shift for every frame alone.
 """
 
 
 @click.command("vmdepth-eval", help=_HELP, context_settings=defaults_of(EvalSettings))
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("data", metavar="rendered[:CLIPS[xFRAMES]]|FOLDER|SCENES")
+@click.argument("data", metavar="rendered[:CLIPS[xFRAMES]]|FOLDER|SCENES|FOOTAGE")
 @click.option("--against", type=click.Path(path_type=Path), help="Evaluate this model as well, beside MODEL.")
+@click.option("--teacher", type=click.Path(path_type=Path), metavar="CHECKPOINT",
+              help="Take its depth, of the whole video at once, for the truth of plain footage.")  # fmt: skip
 @click.option("--report", type=click.Path(path_type=Path), help="Also write the figures as JSON, every frame's too.")
 @click.option("--plots", type=click.Path(path_type=Path), metavar="DIR", help="Also draw them over time, as PNG.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Also draw a picture of every sequence (.png).")
@@ -41,6 +44,11 @@ def command(**options: Any) -> None:
     names, console = list(settings.models), Console()
     for name, path in settings.models.items():
         click.echo(f"{name}: {path}")
+    truth = done.evaluation.truth
+    if truth.teacher:
+        click.echo(f"teacher: {truth.teacher}, {truth.kind.meaning}: what follows is agreement with it, not accuracy")
+    if truth.unit == "u":
+        click.echo("u: the median of the teacher's depth in a video")
     means = "means over groups, " if isinstance(done.data, Scenes) else ""
     click.echo(f"on {describe(done.data)}, {means}one fit per sequence:")
     print_evaluation(done.evaluation, names, console)

@@ -104,7 +104,7 @@ class RgbdFolder:
         intrinsics = self._intrinsics
         if self._mapping is None or intrinsics is None:
             metres = without_edges(metres, self._margin)
-            places = _same_places(metres.shape, image.shape)
+            places = same_places(metres.shape, image.shape)
             intrinsics = None if intrinsics is None else _resized(intrinsics, metres.shape, image.shape)
         else:
             own, intrinsics, to_colour = intrinsics, self._mapping.intrinsics, self._mapping.to_colour
@@ -131,7 +131,7 @@ def rendered_rgbd_frames(seed: int, frames: int, height: int, width: int) -> Ite
     """The rendered clip of a seed, frame by frame, as if it had been filmed and measured."""
     from vmdepth.data.rendering.synthetic import render_clips
 
-    places = _same_places((height, width), (height, width))
+    places = same_places((height, width), (height, width))
     for first in range(0, frames, _RENDERED_AT_ONCE):
         clip = render_clips([seed], min(_RENDERED_AT_ONCE, frames - first), height, width, first_frame=first)
         images = (clip.rgb[0].clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
@@ -269,7 +269,7 @@ def _resized(intrinsics: NDArray[np.float64], shape: tuple[int, ...], image: tup
     return resized
 
 
-def _same_places(shape: tuple[int, ...], image: tuple[int, ...]) -> NDArray[np.float32]:
+def same_places(shape: tuple[int, ...], image: tuple[int, ...]) -> NDArray[np.float32]:
     """Places in an image of the centres of another's pixels, [h, w, 2], where both show the same."""
     row, column = np.indices(shape[:2])
     down, across = image[0] / shape[0], image[1] / shape[1]

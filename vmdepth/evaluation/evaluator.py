@@ -14,8 +14,9 @@ from vmdepth.evaluation.drawing.sheet import Sheet, check_sheet
 from vmdepth.evaluation.drawing.video import check_video, write_video
 from vmdepth.evaluation.figures import BUCKET, Evaluation, evaluate_sequences
 from vmdepth.evaluation.recording import Model, Streamed
-from vmdepth.evaluation.sequences import Data, HeldOut, Scenes, open_data
+from vmdepth.evaluation.sequences import Data, HeldOut, Scenes, Taught, open_data
 from vmdepth.evaluation.settings import EvalSettings
+from vmdepth.evaluation.truth import MEASURED
 from vmdepth.evaluation.whole_clip import ClipNetwork
 from vmdepth.model_files import CHECKPOINT_ENDINGS
 from vmdepth.networks.multiview.mono_depth import MonoDepth
@@ -53,12 +54,13 @@ def evaluate(settings: EvalSettings) -> Evaluated:
         WorkError: where an output cannot be written.
     """
     _check_outputs(settings)
-    data = open_data(settings.data)
+    data = open_data(settings.data, settings.teacher)
     models, size = _open(settings, data)
     sequences, titles, groups = _sequences(data, OFFICIAL_PICTURE if settings.official else size)
     sheet = Sheet(sequences, titles) if settings.sheet else None
     resize: Resize = "cubic" if settings.official else "area"
-    evaluation = evaluate_sequences(models, sequences, resize, titles, groups, sheet)
+    truth = data.truth if isinstance(data, Taught) else MEASURED
+    evaluation = evaluate_sequences(models, sequences, resize, titles, groups, sheet, truth)
     if settings.report:
         write_report(_facts(evaluation, settings), settings.report)
     if settings.plots:
@@ -122,7 +124,10 @@ def _open(settings: EvalSettings, data: Data) -> tuple[list[Model], tuple[int, i
         return open_models(paths, None)
     if isinstance(data, HeldOut):
         return open_models(paths, network_size(*OFFICIAL_PICTURE))
-    shapes = {folder[0].image.shape[:2] for folder in (data.folders if isinstance(data, Scenes) else (data,))}
+    if isinstance(data, Taught):
+        shapes = {video.size for video in data.videos}
+    else:
+        shapes = {folder[0].image.shape[:2] for folder in (data.folders if isinstance(data, Scenes) else (data,))}
     if len(shapes) > 1:
         raise InputError(
             f"{settings.data}: has pictures of several sizes, official preparation one for each; give one folder"
@@ -136,6 +141,8 @@ def _sequences(
     """The sequences, their titles, and their groups where they are in some. size: of rendered clips, pixels."""
     if isinstance(data, Scenes):
         return data.folders, data.names, data.groups
+    if isinstance(data, Taught):
+        return data.videos, tuple(video.name for video in data.videos), ()
     sequences: Sequence[Iterable[RgbdFrame]] = data.sequences(*size) if isinstance(data, HeldOut) else [data]
     return sequences, tuple(f"sequence {number}" for number in range(len(sequences))), ()
 
@@ -156,6 +163,7 @@ def _facts(evaluation: Evaluation, settings: EvalSettings) -> dict[str, object]:
     models = zip(settings.models.values(), evaluation.models, strict=True)
     return {
         "data": settings.data,
+        "truth": evaluation.truth.to_dict(),
         "official": settings.official,
         "frames": evaluation.frames,
         "farthest_m": FARTHEST,

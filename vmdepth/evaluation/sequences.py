@@ -1,4 +1,4 @@
-"""What to evaluate on: held-out rendered clips, a folder of colour and measured depth, or a folder of such."""
+"""What to evaluate on: held-out rendered clips, a folder of colour and measured depth, a folder of such, or videos."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from vmdepth.data.batches import HELD_OUT_SEEDS
 from vmdepth.data.rgbd import CAMERAS, RgbdFolder, RgbdFrame, rendered_rgbd_frames
 from vmdepth.evaluation.settings import CLIPS, FRAMES
+from vmdepth.evaluation.teacher_footage import TaughtVideo, open_footage
+from vmdepth.evaluation.truth import Truth
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.listing import natural
 
@@ -58,7 +60,16 @@ class Scenes:
     folders: tuple[RgbdFolder, ...]
 
 
-Data = HeldOut | RgbdFolder | Scenes
+@dataclass(frozen=True)
+class Taught:
+    """Plain footage below a path, and whose depth is taken for its truth."""
+
+    path: Path
+    videos: tuple[TaughtVideo, ...]
+    truth: Truth
+
+
+Data = HeldOut | RgbdFolder | Scenes | Taught
 
 
 def _open_scenes(path: Path) -> Scenes:
@@ -67,7 +78,8 @@ def _open_scenes(path: Path) -> Scenes:
     places = sorted(inside, key=lambda place: natural(str(place)))
     if not places:
         raise InputError(
-            f"{path}: no RGB-D folder there; name one with rgb/, depth/ and {CAMERAS}, or a folder of such folders"
+            f"{path}: no RGB-D folder there; name one with rgb/, depth/ and {CAMERAS}, or a folder of such folders; of "
+            f"plain footage --teacher CHECKPOINT gives the depth to compare with"
         )
     folders = [(place, RgbdFolder(place)) for place in places]
     known = [(place, folder) for place, folder in folders if any((frame.depth > 0).any() for frame in folder)]
@@ -78,17 +90,22 @@ def _open_scenes(path: Path) -> Scenes:
     return Scenes(path, names, groups, tuple(folder for _, folder in known))
 
 
-def open_data(data: str) -> Data:
+def open_data(data: str, teacher: Path | None = None) -> Data:
     """What "rendered", "rendered:CLIPS", "rendered:CLIPSxFRAMES", the path of an RGB-D folder or of a folder of such
-    stands for.
+    stands for; with a teacher, the path of a video, of a folder of pictures or of a folder of such.
 
-    Raises InputError for numbers that make no clip, for more clips than are held out, and for a path that is no folder,
-    or not of the kind.
+    Raises InputError for numbers that make no clip, for more clips than are held out, for a path that is no folder, or
+    not of the kind, and for what a teacher is not needed for.
     """
+    if teacher is not None:
+        if data.partition(":")[0] == "rendered":
+            raise InputError(f"data '{data}': has depth of its own; leave --teacher out")
+        videos, kind = open_footage(Path(data), teacher)
+        return Taught(Path(data), tuple(videos), Truth(kind, str(teacher)))
     if data.partition(":")[0] != "rendered":
         path = Path(data)
         if not path.is_dir():
-            raise InputError(f"{data}: no such folder; name one with rgb/, depth/ and intrinsics.json, or '{_EXAMPLE}'")
+            raise InputError(_no_data(path))
         is_one = any((path / part).exists() for part in (CAMERAS, "rgb", "depth"))
         return RgbdFolder(path) if is_one else _open_scenes(path)
     match = re.fullmatch(r"rendered(?::(\d+)(?:x(\d+))?)?", data)
@@ -103,6 +120,12 @@ def open_data(data: str) -> Data:
     return HeldOut(*numbers)
 
 
+def _no_data(path: Path) -> str:
+    if path.exists():
+        return f"{path}: has no depth to compare with; name a --teacher CHECKPOINT that gives it, or an RGB-D folder"
+    return f"{path}: no such folder; name one with rgb/, depth/ and {CAMERAS}, or '{_EXAMPLE}'"
+
+
 def describe(source: Data) -> str:
     """For people: how much there is of it, and of what kind."""
     if isinstance(source, RgbdFolder):
@@ -110,4 +133,7 @@ def describe(source: Data) -> str:
     if isinstance(source, Scenes):
         frames, groups = sum(map(len, source.folders)), len(set(source.groups))
         return f"{len(source.folders)} scenes in {groups} groups below {source.path}, {frames} frames"
+    if isinstance(source, Taught):
+        frames, videos = sum(map(len, source.videos)), len(source.videos)
+        return f"{frames} frames of {source.path}" + (f", {videos} videos" if videos > 1 else "")
     return f"{source.clips} held-out rendered clips of {source.frames} frames"

@@ -13,6 +13,8 @@ CLIPS, FRAMES = 64, 16
 class EvalSettings:
     """model: checkpoint or step graph (.safetensors, .pth, .onnx). data: "rendered", "rendered:CLIPS",
     "rendered:CLIPSxFRAMES", an RGB-D folder or a folder of such. against: a second model, evaluated beside the first.
+    teacher: a checkpoint whose depth is taken for the truth of plain footage; data is then a video, a folder of
+    pictures or a folder of such.
 
     report, plots, sheet, video: what to write beside the figures: JSON, a folder of curves, a contact sheet (.png), a
     film of the first sequence (.mp4). official: prepare pictures as Depth Anything does.
@@ -21,6 +23,7 @@ class EvalSettings:
     model: Path
     data: str
     against: Path | None = None
+    teacher: Path | None = None
     report: Path | None = None
     plots: Path | None = None
     sheet: Path | None = None

@@ -27,7 +27,8 @@ def check_plots(folder: Path) -> None:
 def write_plots(evaluation: Evaluation, names: list[str], folder: Path) -> None:
     """`accuracy.png`, `steadiness.png` and `states.png`: means over sequences, a line per model.
 
-    states.png is left out where no model has states. names: of the models. Raises WorkError when one cannot be written.
+    Beside a teacher's depth the first is `agreement.png`. states.png is left out where no model has states. names: of
+    the models. Raises WorkError when one cannot be written.
     """
     # The object-oriented face of matplotlib draws with Agg and leaves its global state alone.
     from matplotlib.figure import Figure
@@ -45,11 +46,14 @@ def write_plots(evaluation: Evaluation, names: list[str], folder: Path) -> None:
         axes.grid(alpha=0.3)
     accuracy.axes[0].legend(fontsize="small")
     accuracy.axes[-1].set_xlabel(f"frame (every {BUCKET} together)")
-    steadiness = _per_frame(models, {"flicker": "flicker, 1/m", "opw": "OPW, 1/m", "tae": "TAE, %"})
+    accuracy.suptitle(evaluation.truth.measure)
+    titles = {"flicker": "flicker, 1/m", "opw": "OPW, 1/m", "tae": "TAE, %"}
+    steadiness = _per_frame(models, {key: evaluation.truth.in_its_unit(title) for key, title in titles.items()})
     states = _per_frame(models, {"state_rms": "RMS of the states"})
+    measure = evaluation.truth.measure.partition(" ")[0]
     try:
         folder.mkdir(exist_ok=True)
-        for drawn, name in ((accuracy, "accuracy"), (steadiness, "steadiness"), (states, "states")):
+        for drawn, name in ((accuracy, measure), (steadiness, "steadiness"), (states, "states")):
             if drawn is None:
                 continue
             part = part_name(folder / f"{name}.png")

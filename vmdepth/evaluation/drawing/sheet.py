@@ -56,7 +56,8 @@ class Sheet:
             maps.append((scale * track.inverse[shown] + shift).astype(np.float32))
         parts = [frame.image, *(colourise(one, colours.low, colours.high) for one in maps)]
         scores = ", ".join(f"{100 * one.per_frame['frame_delta1'][shown]:.1f} %" for one in figures)
-        title = f"{self._names[number]}, frame {shown}: {scores}"
+        measure = f"{recording.truth.measure} " if recording.truth.teacher else ""
+        title = f"{self._names[number]}, frame {shown}: {measure}{scores}"
         self._rows.append(_titled(np.concatenate([_small(part) for part in parts], axis=1), title))
 
     def write(self, path: Path) -> None:

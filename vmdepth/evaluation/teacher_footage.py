@@ -1,0 +1,102 @@
+"""Plain footage with a teacher's depth in place of a measured one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vmdepth.data.rgbd import RgbdFrame, same_places
+from vmdepth.data.videos import Video, find_videos
+from vmdepth.evaluation.alignment import inverse_of
+from vmdepth.evaluation.array_file import ArrayFile
+from vmdepth.networks.multiview.mono_depth import SKY_THRESHOLD
+from vmdepth.offline import TorchOfflineSession, open_offline
+from vmdepth_runtime.depth_kinds import DEPTH_KINDS, DepthKind
+from vmdepth_runtime.errors import InputError
+
+_SIDE = 518  # pixels of a picture's shorter side; no teacher sees more
+_AT_ONCE = 16  # frames decoded together
+_NOTHING = 1e-6  # of the median inverse depth: no more than this is the sky
+
+
+class TaughtVideo:
+    """A video whose frames have the depth of a teacher that sees all of them, asked once, when they are first gone
+    through. Pictures larger than teachers look at come at a shorter side of 518 pixels.
+
+    Depth is in metres where the teacher's is; else its median over the video is 1. Sky is infinitely far, as is
+    inverse depth of 0. Raises InputError where a frame cannot be read.
+    """
+
+    def __init__(self, video: Video, teacher: Path) -> None:
+        self.name = video.name
+        self._video, self._teacher = video, teacher
+        rows, columns = video.read([0]).images.shape[1:3]
+        scale = min(1.0, _SIDE / min(rows, columns))
+        self.size = round(rows * scale), round(columns * scale)
+        self._depths: ArrayFile | None = None
+
+    def __len__(self) -> int:
+        return len(self._video)
+
+    def __iter__(self) -> Iterator[RgbdFrame]:
+        if self._depths is None:
+            self._depths = self._ask()
+        places = same_places(self.size, self.size)
+        for image, depth in zip(self._images(), self._depths, strict=True):
+            yield RgbdFrame(image, depth, places, None)
+
+    def _images(self) -> Iterator[NDArray[np.uint8]]:
+        height, width = self.size
+        for first in range(0, len(self), _AT_ONCE):
+            for image in self._video.read(range(first, min(first + _AT_ONCE, len(self)))).images:
+                if image.shape[:2] != self.size:
+                    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+                yield image
+
+    def _ask(self) -> ArrayFile:
+        session = open_offline(self._teacher, self.size)
+        inverses, depths, kind = ArrayFile(), ArrayFile(), kind_of(session)
+        session.begin((image, False) for image in self._images())
+        for _ in range(len(self)):
+            said = session.step()
+            inverse = inverse_of(said["depth"][0], kind)
+            inverses.append(np.where(said["sky"][0] >= SKY_THRESHOLD, 0, inverse) if "sky" in said else inverse)
+        middle = 1.0 if kind.unit else _middle(inverses)
+        for inverse in inverses:
+            seen = inverse > _NOTHING * middle
+            depths.append(np.where(seen, middle / np.where(seen, inverse, 1), np.inf).astype(np.float32))
+        return depths
+
+
+def _middle(inverses: Iterable[NDArray[np.float32]]) -> float:
+    """The median over frames of the median of what is not infinitely far; 1 where all is."""
+    medians = [np.median(inverse[inverse > 0]) for inverse in inverses if (inverse > 0).any()]
+    return float(np.median(medians)) if medians else 1.0
+
+
+def kind_of(session: TorchOfflineSession) -> DepthKind:
+    """Of a teacher's depth; nobody knows the camera of plain footage, which some need for metres."""
+    contract = session.contract
+    return contract.depth_meaning if contract.metric_focal is None else DEPTH_KINDS["scaled"]
+
+
+def open_footage(path: Path, teacher: Path) -> tuple[list[TaughtVideo], DepthKind]:
+    """Every video at a path with the teacher's depth, and the kind of that.
+
+    Args:
+        path: a video, a folder of pictures, or a folder of such.
+        teacher: a checkpoint.
+
+    Raises:
+        InputError: where there is no footage, where it has depth of its own, and for what is no checkpoint.
+    """
+    videos = find_videos(path)
+    measured = next((video for video in videos if video.labelled), None)
+    if measured is not None:
+        raise InputError(f"{measured.name}: has depth of its own; leave --teacher out")
+    taught = [TaughtVideo(video, teacher) for video in videos]
+    return taught, kind_of(open_offline(teacher, taught[0].size))
