@@ -34,7 +34,8 @@ class Outcome:
 def build_graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write a step graph whose depth is the running mean of luma: state' = (luma + state) / 2, depth = state'.
 
-    streams, contract changes (`changes`) and a last touch on the ONNX model (`touch`) are the caller's.
+    streams, contract changes (`changes`) and a last touch on the ONNX model (`touch`) are the caller's. Of
+    `extra_outputs`, confidence is 1 + red / 256, sky is green / 256, and pose the mean colour, three times.
     """
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper
@@ -48,6 +49,8 @@ def build_graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
             "eps": np.array([1e-6], np.float32),
             "last": np.array([3], np.int64),
             "plane": np.array([1, 2], np.int64),
+            "red": np.array([1 / 256, 0, 0], np.float32),
+            "green": np.array([0, 1 / 256, 0], np.float32),
         }
         ssm, counter = "layer_2.0.ssm", "counter"
         facts: dict[str, Any] = {
@@ -57,6 +60,7 @@ def build_graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
             "width": WIDTH,
             "streams": streams,
             "states": (StateSpec(ssm, shape), StateSpec(counter, (streams,))),
+            "extra_outputs": changes.get("extra_outputs", ()),
         }
         plain = StepContract(**facts)
         inputs, outputs = plain.inputs, plain.outputs
@@ -76,12 +80,26 @@ def build_graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
             helper.make_node("Add", ["norm", "eps"], ["norm_eps"]),
             helper.make_node("Div", ["moved_norm", "norm_eps"], ["state_change"]),
         ]
+        extra = {
+            "confidence": [
+                helper.make_node("Mul", ["rgb", "red"], ["reds"]),
+                helper.make_node("ReduceSum", ["reds", "last"], ["summed"], keepdims=0),
+                helper.make_node("Add", ["summed", "one"], ["confidence"]),
+            ],
+            "sky": [
+                helper.make_node("Mul", ["rgb", "green"], ["greens"]),
+                helper.make_node("ReduceSum", ["greens", "last"], ["sky"], keepdims=0),
+            ],
+            "pose": [helper.make_node("Concat", ["mean", "mean", "mean"], ["pose"], axis=1)],
+        }
+        nodes += [node for name in facts["extra_outputs"] for node in extra[name]]
+        lengths = {"descriptor": len(LUMA), "pose": 3 * len(LUMA)}
         value = helper.make_tensor_value_info
         graph = helper.make_graph(
             nodes,
             "luma",
             [value(name, helper.np_dtype_to_tensor_dtype(np.dtype(s.dtype)), s.shape) for name, s in inputs.items()],
-            [value(name, TensorProto.FLOAT, [n or len(LUMA) for n in s.shape]) for name, s in outputs.items()],
+            [value(name, TensorProto.FLOAT, [n or lengths[name] for n in s.shape]) for name, s in outputs.items()],
             [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)

@@ -11,18 +11,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.contract import Resize
-from vmdepth_runtime.depth.resize import resize_frame
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.palettes import PALETTE, PALETTES
 
 if TYPE_CHECKING:
-    from vmdepth_runtime.sessions.base import StepSession
+    from vmdepth_runtime.depth.stream_batch import StreamBatch
     from vmdepth_runtime.sources.base import Source
 
 PERCENTILES = (1.0, 99.0)  # what of a depth map spans the colours; single hot pixels must not
 _SAMPLES_PER_MAP = 10_000  # pixels that percentiles are taken from: 1 % of them is still a hundred
 _RANGE_FRAMES = 8  # frames the colour range of a file is chosen from
+_NEAREST = 1e-3  # of the farthest depth: nearer is painted as this is, where larger is farther
 _FLAT = 1e-6  # a span below this share of the depth's size is rounding, not relief
 
 
@@ -75,16 +74,24 @@ def colourise(
     """Paint a depth map.
 
     depth: float32 `[H, W]`; a pixel that is NaN becomes gray (`NO_DEPTH`). low: the depth painted as far; high: the one
-    painted as near. For metric depth, where larger is farther, low > high. What lies outside is clamped; a flat range
-    gives one middle colour. out: uint8 `[H, W, 3]` to write into, rows may be strided. palette: one of
-    `palettes.PALETTES`. Returns uint8 `[H, W, 3]` RGB (`out` when given).
+    painted as near. Where larger is farther, low > high, and colours are even in 1 / depth, so that what is near does
+    not become one colour for the sake of what is far. What lies outside is clamped; a flat range gives one middle
+    colour. out: uint8 `[H, W, 3]` to write into, rows may be strided. palette: one of `palettes.PALETTES`. Returns
+    uint8 `[H, W, 3]` RGB (`out` when given).
     """
+    lowest, highest = min(low, high), max(low, high)
+    if low > high:
+        lowest = max(lowest, highest * _NEAREST)
+        if lowest <= 0:  # nothing is far, and nothing near
+            return colourise(np.where(np.isnan(depth), depth, np.float32(0)), 0, 0, out, palette=palette)
+        depth = np.reciprocal(np.clip(depth, lowest, highest, dtype=np.float32))
+        lowest, highest = low, high = 1 / highest, 1 / lowest
     span = high - low
     if abs(span) <= _FLAT * max(abs(low), abs(high)) or not math.isfinite(span):
         scale, shift, bounded = 0.0, 127.0, np.zeros_like(depth)
     else:
         scale, shift = 255.0 / span, -255.0 * low / span
-        bounded = np.clip(depth, min(low, high), max(low, high))  # OpenCV saturates up to 2^31 only
+        bounded = np.clip(depth, lowest, highest)  # OpenCV saturates up to 2^31 only
     levels = cv2.addWeighted(bounded, scale, bounded, 0.0, shift, dtype=cv2.CV_8U)
     painted = cast("NDArray[np.uint8]", cv2.applyColorMap(levels, _table(palette), out))
     if np.isnan(np.sum(depth)):  # one pass over what has none almost always
@@ -148,24 +155,25 @@ class RunningRange:
         return bounds if self._larger_is_nearer else bounds[::-1]
 
 
-def choose_ranges(session: StepSession, sources: Sequence[Source | None], resize: Resize) -> list[ColourRange]:
+def choose_ranges(batch: StreamBatch, sources: Sequence[Source | None]) -> list[ColourRange]:
     """One colour range for what is taken of each source, from a few frames spread over it; for pictures on their own
     one each; a slowly running one where a source cannot be looked at beforehand, or need not be (None). Leaves the
-    session reset."""
-    larger_is_nearer = session.contract.depth_kind == "relative"
+    session reset.
+
+    batch: without key frames, and not used for anything else.
+    """
+    session = batch.session
     samples = [[] if source is None else source.sample(_RANGE_FRAMES) for source in sources]
     depths: list[list[Any]] = [[] for _ in sources]
     session.reset()
     # In order and with the states carried on: a network that has seen nothing may judge depth on another scale.
     for number in range(max(map(len, samples))):
-        there = [stream for stream, images in enumerate(samples) if number < len(images)]
-        for stream in there:
-            resize_frame(samples[stream][number], session.frame[stream], resize)
-        output = session.step()
-        for stream in there:
-            depths[stream].append(output["depth"][stream].copy())
+        results = batch.step([images[number] if number < len(images) else None for images in samples])
+        for stream, result in enumerate(results):
+            if result is not None:
+                depths[stream].append(result.depth.copy())
     session.reset()
-    near = {"larger_is_nearer": larger_is_nearer}
+    near = {"larger_is_nearer": session.contract.depth_meaning.inverse}
     ranges: list[ColourRange] = []
     for source, maps in zip(sources, depths, strict=True):
         if source is not None and source.pictures:

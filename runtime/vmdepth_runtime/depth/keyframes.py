@@ -71,7 +71,7 @@ class KeyframeBank:
         added: how many frames became key frames.
         resets: how often the states were set back.
         scale: what the depth is multiplied with now.
-        shift: what is added to it then, in its own unit.
+        shift: what is added to it then, in its own unit; 0 where depth is not shifted by its kind.
 
     Raises:
         InputError: not one set of states fits into the memory that the settings allow.
@@ -94,7 +94,7 @@ class KeyframeBank:
         self.scale, self.shift = 1.0, 0.0
         self._session = session
         self._stream = stream
-        self._metric = contract.depth_kind == "metric"
+        self._shifted = contract.depth_meaning.shifted
         self._keyframes: list[_Keyframe] = []
         self._free = [session.snapshot() for _ in range(self.capacity)]
         self._frame = -1
@@ -185,7 +185,7 @@ class KeyframeBank:
             self.visits.append(Visit(self._frame, self._frame, key.number, similarity))
         visit = self.visits[-1]
         visit.last, visit.similarity = self._frame, max(visit.similarity, similarity)
-        fit = _fit(small, key.depth, metric=self._metric)
+        fit = _fit(small, key.depth) if self._shifted else _fit_factor(small, key.depth)
         if fit is None or not state_change <= settings.max_state_change:
             visit.skipped += 1
             return
@@ -222,9 +222,9 @@ class KeyframeBank:
         self.added += 1
 
 
-def _fit(depth: NDArray[np.float32], wanted: NDArray[np.float32], *, metric: bool) -> tuple[float, float] | None:
-    """Scale and shift that bring one small depth to another; of metres the scale alone. None where they are of
-    different views, or the scale is not plausible.
+def _fit(depth: NDArray[np.float32], wanted: NDArray[np.float32]) -> tuple[float, float] | None:
+    """Scale and shift that bring one small inverse depth to another. None where they are of different views, or the
+    scale is not plausible.
 
     The scale is the ratio of spreads, not the slope of a regression, which noise in `depth` would make too small.
     """
@@ -233,11 +233,26 @@ def _fit(depth: NDArray[np.float32], wanted: NDArray[np.float32], *, metric: boo
     scale, shift, trusted = 1.0, 0.0, np.ones(depth.shape, bool)
     for _ in range(2):
         x, y = depth[trusted], wanted[trusted]
-        scale = float(np.median(y / np.maximum(x, 1e-9)) if metric else y.std() / max(float(x.std()), 1e-9))
-        shift = 0.0 if metric else float(y.mean() - scale * x.mean())
+        scale = float(y.std() / max(float(x.std()), 1e-9))
+        shift = float(y.mean() - scale * x.mean())
         off = np.abs(scale * depth + shift - wanted)
         trusted = off <= np.percentile(off, _TRUSTED)
     return (scale, shift) if 1 / _PLAUSIBLE <= scale <= _PLAUSIBLE else None
+
+
+def _fit_factor(depth: NDArray[np.float32], wanted: NDArray[np.float32]) -> tuple[float, float] | None:
+    """The one factor that brings a small depth of a known zero to another, and no shift. None as of `_fit`.
+
+    Compared are logarithms: of depth itself the farthest pixels would decide whether two views are one.
+    """
+    there = (depth > 0) & (wanted > 0)
+    if 2 * np.count_nonzero(there) < there.size:
+        return None
+    x, y = np.log(depth[there]), np.log(wanted[there])
+    if np.ptp(x) == 0 or np.ptp(y) == 0 or np.corrcoef(x, y)[0, 1] < _SAME_VIEW:
+        return None
+    scale = float(np.exp(np.median(y - x)))
+    return (scale, 0.0) if 1 / _PLAUSIBLE <= scale <= _PLAUSIBLE else None
 
 
 def _drift(depth: NDArray[np.float32], one: tuple[float, float], other: tuple[float, float]) -> float:

@@ -9,6 +9,7 @@ from threading import Lock
 from typing import overload
 
 from vmdepth_runtime import bundled
+from vmdepth_runtime.camera import Intrinsics
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.picture_input import Order, Picture
 from vmdepth_runtime.depth.prediction import Prediction
@@ -19,11 +20,23 @@ _ONE_AT_A_TIME = Lock()
 
 @overload
 def predict(  # type: ignore[overload-overlap]  # a path that is a str can be gone over, too
-    pictures: Picture, *, order: Order = "rgb", model: str | Path | None = None, resize: Resize = "area"
+    pictures: Picture,
+    *,
+    order: Order = "rgb",
+    model: str | Path | None = None,
+    resize: Resize = "area",
+    fov: float | None = None,
+    intrinsics: Intrinsics | None = None,
 ) -> Prediction: ...
 @overload
 def predict(
-    pictures: Iterable[Picture], *, order: Order = "rgb", model: str | Path | None = None, resize: Resize = "area"
+    pictures: Iterable[Picture],
+    *,
+    order: Order = "rgb",
+    model: str | Path | None = None,
+    resize: Resize = "area",
+    fov: float | None = None,
+    intrinsics: Intrinsics | None = None,
 ) -> list[Prediction]: ...
 def predict(
     pictures: Picture | Iterable[Picture],
@@ -31,6 +44,8 @@ def predict(
     order: Order = "rgb",
     model: str | Path | None = None,
     resize: Resize = "area",
+    fov: float | None = None,
+    intrinsics: Intrinsics | None = None,
 ) -> Prediction | list[Prediction]:
     """Depth of a picture, or of several that have nothing to do with each other.
 
@@ -56,12 +71,16 @@ def predict(
             once and kept; or the name of one, as "depth-anything/DA3-SMALL"; None takes the bundled one.
         resize: how a picture becomes the model's size, one of `vmdepth_runtime.contract.RESIZES`; "cubic" is how Depth
             Anything does it.
+        fov: degrees that pictures are wide: for metres of a model that needs the focal length
+            (`contract.metric_focal`; without it a warning says what is assumed), and for points of the prediction.
+        intrinsics: fx, fy, cx, cy in pixels of the pictures, or a calibration file, in place of `fov`.
 
     Returns:
         The depth, with ways to look at it and to save it; of several pictures a list, in their order.
 
     Raises:
-        InputError: a file that is missing or no picture, or a model that cannot be used.
+        InputError: a file that is missing or no picture, a model that cannot be used, or a camera that does not fit a
+            picture.
         TypeError: what is no picture.
         ValueError: an array of another shape, or floats beyond 0 and 1.
     """
@@ -69,7 +88,7 @@ def predict(
     # A model that was made again under the same name is another one.
     made = path.stat().st_mtime_ns if path.is_file() else 0
     with _ONE_AT_A_TIME:
-        return _open(path, made, resize).predict(pictures, order=order)
+        return _open(path, made, resize).predict(pictures, order=order, fov=fov, intrinsics=intrinsics)
 
 
 @lru_cache(maxsize=1)

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.atomic_files import check_target, write_whole
+from vmdepth_runtime.camera import Intrinsics, Lens, PinholeCamera
 from vmdepth_runtime.depth.colour_map import NO_DEPTH, FixedRange, colourise, palette
+from vmdepth_runtime.depth_kinds import DEPTH_KINDS, DepthKind
 from vmdepth_runtime.encoding import pictures
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
-from vmdepth_runtime.encoding.points import PinholeCamera, PointCloud, back_project, near_of, ply
+from vmdepth_runtime.encoding.points import PointCloud, back_project, near_for, ply
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.palettes import PALETTE
 
@@ -40,12 +42,27 @@ class Prediction:
     Attributes:
         depth: float32 `[H, W]`, at the picture's size; all NaN where the network failed.
         image: uint8 `[H, W, 3]` RGB: the picture, upright.
-        kind: "relative": inverse depth without a unit, larger is nearer; "metric": metres, larger is farther.
+        kind: what depth means, a name of `vmdepth_runtime.depth_kinds.DEPTH_KINDS`: "relative" (inverse depth, larger
+            is nearer), "scaled" (depth up to one scale, larger is farther) or "metric" (metres, larger is farther).
+        camera: of the picture; None where nobody said it.
+        confidence: float32 `[H, W]`, ≥ 1: how sure the network is; None of one that does not say.
+        sky: float32 `[H, W]`, ≥ 0: from 0.3 on a pixel is sky; None of a network that does not say.
+        pose: float32 `[9]`, the camera as the network takes it to be: translation, quaternion x y z w, field of view
+            in radians, the height's first; None of a network that does not say.
     """
 
     depth: NDArray[np.float32]
     image: NDArray[np.uint8]
-    kind: Literal["relative", "metric"] | str
+    kind: Literal["relative", "scaled", "metric"] | str
+    camera: PinholeCamera | None = None
+    confidence: NDArray[np.float32] | None = None
+    sky: NDArray[np.float32] | None = None
+    pose: NDArray[np.float32] | None = None
+
+    @property
+    def meaning(self) -> DepthKind:
+        """What `kind` stands for: whether larger is nearer, and the unit."""
+        return DEPTH_KINDS[self.kind]
 
     def __repr__(self) -> str:
         height, width = self.depth.shape
@@ -86,39 +103,42 @@ class Prediction:
         self,
         fov: float | None = None,
         *,
-        intrinsics: tuple[float, float, float, float] | None = None,
+        intrinsics: Intrinsics | None = None,
         settings: CloudSettings | None = None,
     ) -> PointCloud:
-        """The picture as coloured points.
+        """The picture as coloured points; without what the network takes for sky, or is least sure of.
 
         Args:
-            fov: degrees that the picture is wide.
-            intrinsics: fx, fy, cx, cy in pixels, in place of `fov`.
-            settings: how many points, how far, and whether edges are cut; None: the defaults of `CloudSettings`.
+            fov: degrees that the picture is wide; needed where `camera` is None.
+            intrinsics: fx, fy, cx, cy in pixels, or a calibration file, in place of `fov`.
+            settings: how many points, how far, and which are left out; None: the defaults of `CloudSettings`.
 
         Returns:
-            `points` float32 `[N, 3]`, x right, y down, z forward, in metres for metric depth, with z = 1 where it is
-            nearest for relative depth; and `colours` uint8 `[N, 3]` RGB.
+            `points` float32 `[N, 3]`, x right, y down, z forward, in metres for metric depth, in the depth's own unit
+            for scaled depth, with z = 1 where it is nearest for relative depth; and `colours` uint8 `[N, 3]` RGB.
 
         Raises:
-            InputError: neither or both of `fov` and `intrinsics` are given, or they cannot be meant.
+            InputError: nobody says what the camera sees, or so that it cannot be meant.
         """
-        camera = _camera(self.depth.shape, fov, intrinsics)
-        near = None if self.kind == "metric" else near_of(self.depth) or 1.0
-        return back_project(self.depth, self.image, camera, near, settings or CloudSettings())
+        lens = Lens.of(fov, intrinsics)
+        camera = self.camera if lens is None else lens.camera(self.image.shape[1], self.image.shape[0])
+        if camera is None:
+            raise InputError("points need the camera: give fov, degrees that the picture is wide, or intrinsics")
+        near = near_for(self.meaning, self.depth)
+        return back_project(self.depth, self.image, camera, near, settings or CloudSettings(), self._maps())
 
     def save(self, path: str | Path, *, colour: bool = False, palette: str = PALETTE, fov: float | None = None) -> None:
         """Write depth to a file, in the form that its ending names.
 
-        `.png`: 16 bit, metric depth in millimetres, up to 65.5 m; relative depth with the largest value at 65535; 0
-        is none; or coloured. `.jpg`: coloured. `.npy`, `.exr`: float32. `.npz`: `depth` and `image`. `.ply`: coloured
-        points.
+        `.png`: 16 bit, metric depth in millimetres, up to 65.5 m; depth without a unit with the largest value at
+        65535; 0 is none; or coloured. `.jpg`: coloured. `.npy`, `.exr`: float32. `.npz`: `depth`, `image`, `depth_kind`
+        and what else the network gave. `.ply`: coloured points.
 
         Args:
             path: of the file, which is replaced where it is there; its folder is made.
             colour: a `.png` is coloured.
             palette: of a coloured picture.
-            fov: degrees that the picture is wide, for `.ply`.
+            fov: degrees that the picture is wide, for `.ply`; needed where `camera` is None.
 
         Raises:
             InputError: for another ending, no `fov` for `.ply`, a palette without colours, or a place where no file
@@ -129,7 +149,7 @@ class Prediction:
         write = _WRITERS.get(path.suffix.lower())
         if write is None:
             raise InputError(f"{path}: unknown ending '{path.suffix}'; depth is saved as {', '.join(_WRITERS)}")
-        if path.suffix.lower() == ".ply" and fov is None:
+        if path.suffix.lower() == ".ply" and fov is None and self.camera is None:
             raise InputError(f"{path}: points need the camera; give fov=DEGREES that the picture is wide, such as 60")
         if palette != PALETTE and write is not _jpg and not (write is _png and colour):
             raise InputError(
@@ -144,41 +164,38 @@ class Prediction:
         write_whole(path, content)
 
     def _range(self) -> tuple[float, float]:
-        colours = FixedRange.of([self.depth], larger_is_nearer=self.kind == "relative")
+        colours = FixedRange.of([self.depth], larger_is_nearer=self.meaning.inverse)
         return colours.low, colours.high
 
-
-def _camera(
-    shape: tuple[int, ...], fov: float | None, intrinsics: tuple[float, float, float, float] | None
-) -> PinholeCamera:
-    if (fov is None) == (intrinsics is None):
-        raise InputError("points need the camera: give fov, degrees that the picture is wide, or intrinsics")
-    if intrinsics is not None:
-        if len(intrinsics) != 4 or not min(intrinsics[:2]) > 0 or not np.isfinite(intrinsics).all():
-            raise InputError(f"intrinsics are fx, fy, cx, cy in pixels, fx and fy above 0, not {intrinsics}")
-        return PinholeCamera(*intrinsics)
-    assert fov is not None
-    if not 0 < fov < 180:
-        raise InputError(f"fov is in degrees, between 0 and 180, not {fov:g}")
-    return PinholeCamera.of_fov(fov, shape[1], shape[0])
+    def _maps(self) -> dict[str, NDArray[np.float32]]:
+        named = {"confidence": self.confidence, "sky": self.sky}
+        return {name: given for name, given in named.items() if given is not None}
 
 
 def _draw(prediction: Prediction, axes: Axes | None, name: str) -> Axes:
     colours = palette(name) / 255.0
     try:
         from matplotlib import pyplot
-        from matplotlib.colors import ListedColormap
+        from matplotlib.colors import FuncNorm, ListedColormap, Normalize
     except ModuleNotFoundError:
         raise InputError("plot() needs Matplotlib: pip install matplotlib") from None
     if axes is None:
         axes = pyplot.subplots(layout="constrained")[1]
     low, high = prediction._range()
-    metric = prediction.kind == "metric"
-    table = ListedColormap((colours[::-1] if metric else colours).tolist()).with_extremes(bad=(NO_DEPTH / 255,) * 3)
-    shown = axes.imshow(prediction.depth, cmap=table, vmin=min(low, high), vmax=max(low, high))
+    meaning, lowest, highest = prediction.meaning, min(low, high), max(low, high)
+    even = Normalize(lowest, highest)
+    if not meaning.inverse and lowest > 0:
+        even = FuncNorm((_inverse, _inverse), lowest, highest)  # as `colourise` paints it
+    ordered = colours if meaning.inverse else colours[::-1]
+    table = ListedColormap(ordered.tolist()).with_extremes(bad=(NO_DEPTH / 255,) * 3)
+    shown = axes.imshow(prediction.depth, cmap=table, norm=even)
     axes.set_axis_off()
-    axes.figure.colorbar(shown, ax=axes, shrink=0.8, label="depth, m" if metric else "relative depth, larger is nearer")
+    axes.figure.colorbar(shown, ax=axes, shrink=0.8, label=meaning.meaning)
     return axes
+
+
+def _inverse(values: NDArray[Any]) -> NDArray[Any]:
+    return 1 / np.maximum(values, np.finfo(np.float32).tiny)
 
 
 def _png(prediction: Prediction, colour: bool, palette: str, fov: float | None) -> bytes:
@@ -186,12 +203,19 @@ def _png(prediction: Prediction, colour: bool, palette: str, fov: float | None) 
         return pictures.picture(prediction.coloured(palette), ".png")
     finite = prediction.depth[np.isfinite(prediction.depth)]
     largest = float(finite.max()) if finite.size else 0.0
-    steps = pictures.PER_METRE if prediction.kind == "metric" else pictures.DEEPEST / (largest or 1.0)
+    steps = pictures.steps_per_unit(prediction.meaning, largest)
     return pictures.picture(pictures.sixteen_bits(prediction.depth, steps)[0], ".png")
 
 
 def _jpg(prediction: Prediction, colour: bool, palette: str, fov: float | None) -> bytes:
     return pictures.picture(prediction.coloured(palette), ".jpg")
+
+
+def _npz(prediction: Prediction, colour: bool, palette: str, fov: float | None) -> memoryview:
+    arrays: dict[str, NDArray[Any]] = {"depth": prediction.depth, "image": prediction.image, **prediction._maps()}
+    if prediction.pose is not None:
+        arrays["pose"] = prediction.pose
+    return pictures.npz(**arrays, depth_kind=np.array(prediction.kind))
 
 
 def _ply(prediction: Prediction, colour: bool, palette: str, fov: float | None) -> bytes:
@@ -203,7 +227,7 @@ _WRITERS: dict[str, Callable[[Prediction, bool, str, float | None], Any]] = {
     ".jpg": _jpg,
     ".jpeg": _jpg,
     ".npy": lambda prediction, *_: pictures.npy(prediction.depth),
-    ".npz": lambda prediction, *_: pictures.npz(depth=prediction.depth, image=prediction.image),
+    ".npz": _npz,
     ".exr": lambda prediction, *_: pictures.exr(prediction.depth),
     ".ply": _ply,
 }

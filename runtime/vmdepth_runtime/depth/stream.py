@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, overload
 
@@ -11,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime import bundled
+from vmdepth_runtime.camera import Intrinsics, Lens
 from vmdepth_runtime.contract import Resize, StepContract
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
+from vmdepth_runtime.depth.metres import assumption, metric_scale, needed_lens
 from vmdepth_runtime.depth.picture_input import Order, Picture, as_frame, is_several
 from vmdepth_runtime.depth.prediction import Prediction
 from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
@@ -23,20 +26,21 @@ from vmdepth_runtime.sessions.given_model import open_model
 from vmdepth_runtime.sessions.state_buffers import Snapshot
 from vmdepth_runtime.sources.base import MIN_SIDE
 
+_MAPS = ("depth", "confidence", "sky")  # outputs that have a value for each pixel
+
 
 @dataclass(frozen=True)
 class DepthResult:
     """One frame's depth. The arrays are views onto the stream's buffers: **the next frame overwrites them**, so copy
     what you keep.
 
-    Depth is relative inverse depth (larger is nearer) unless the model is metric (metres, larger is farther);
-    `stream.contract.depth_kind` says.
+    What depth means, whether larger is nearer and its unit, `stream.contract.depth_meaning` says.
 
     Attributes:
         depth: float32 `[H, W]`, at the frame's own size.
-        model_depth: float32 `[h, w]`, as the model gave it, anchored to the key frames.
+        model_depth: float32 `[h, w]`, at the model's size; of the stream's lens, and anchored to the key frames.
         outputs: all that the network gave for the frame, by the names of `contract.own_outputs`, without the stream
-            axis.
+            axis, as it gave it.
         finite: False where the network failed on this frame; depth is NaN then, and the stream goes on from a key
             frame.
         step_ms: milliseconds that the network took, without resizing.
@@ -47,6 +51,23 @@ class DepthResult:
     outputs: StepOutputs
     finite: bool
     step_ms: float
+    _bring_back: Callable[[NDArray[np.float32], NDArray[np.float32]], None] = field(repr=False)
+
+    @property
+    def confidence(self) -> NDArray[np.float32] | None:
+        """float32 `[H, W]`, ≥ 1: how sure the network is of every pixel, a new array; None of one that does not say."""
+        return self._at_frame_size("confidence")
+
+    @property
+    def sky(self) -> NDArray[np.float32] | None:
+        """float32 `[H, W]`, ≥ 0: from 0.3 on a pixel is sky, a new array; None of a network that does not say."""
+        return self._at_frame_size("sky")
+
+    @property
+    def pose(self) -> NDArray[np.float32] | None:
+        """float32 `[9]`, the camera to the world: translation, quaternion x y z w, field of view in radians, the
+        height's first; None of a network that does not say."""
+        return self.outputs.get("pose")
 
     @property
     def descriptor(self) -> NDArray[np.float32]:
@@ -57,6 +78,14 @@ class DepthResult:
     def state_change(self) -> float:
         """How far the frame moved the states, relative to their size, ≥ 0."""
         return float(self.outputs["state_change"])
+
+    def _at_frame_size(self, name: str) -> NDArray[np.float32] | None:
+        given = self.outputs.get(name)
+        if given is None:
+            return None
+        brought_back = np.empty_like(self.depth)
+        self._bring_back(given, brought_back)
+        return brought_back
 
 
 class DepthStream:
@@ -83,9 +112,13 @@ class DepthStream:
         spin: let the threads of a step on the CPU keep their cores busy while they wait for the next one. Steps are
             faster on cores that nothing else uses, and much slower on cores that are shared, a decoder's included.
         keyframes: how the stream is anchored; True is as the model says, False not at all.
+        fov: degrees that frames are wide, for metres of a model that needs the focal length (`contract.metric_focal`).
+            Where neither this nor `intrinsics` is given a warning says what is assumed.
+        intrinsics: fx, fy, cx, cy in pixels of the frames, or a calibration file, in place of `fov`.
 
     Raises:
-        InputError: the model is missing, breaks the contract, or was made for several streams.
+        InputError: the model is missing, breaks the contract, or was made for several streams; a camera that cannot be
+            meant, or that the model has no use for.
     """
 
     def __init__(
@@ -98,7 +131,10 @@ class DepthStream:
         resize: Resize = "area",
         spin: bool = False,
         keyframes: KeyframeSettings | bool = True,
+        fov: float | None = None,
+        intrinsics: Intrinsics | None = None,
     ) -> None:
+        lens = Lens.of(fov, intrinsics)
         path = bundled.MODEL if model is None else Path(model)
         self._session = open_model(path, input_size, threads=threads, device=device, spin=spin)
         if self.contract.streams != 1:
@@ -107,12 +143,19 @@ class DepthStream:
             raise InputError(
                 f"{path}: made for {streams} streams at once, this runs one; export it again with '--streams 1'"
             )
+        if lens is not None and self.contract.metric_focal is None:
+            self.close()
+            raise InputError(f"{lens.given}: {path} needs no camera for its depth; give it to predict() or points()")
         if keyframes is True:
             keyframes = KeyframeSettings.of(self.contract.keyframes)
-        self._batch = StreamBatch(self._session, resize=resize, keyframes=keyframes or None)
+        self._lens = lens
+        self._batch = StreamBatch(
+            self._session, resize=resize, keyframes=keyframes or None, lens=needed_lens(self.contract, lens)
+        )
         self._resize: Resize = resize
         self._bring_back = DepthResizer(resize)
         self._aside: Snapshot | None = None
+        self._warned = False
         self._size: tuple[int, int] | None = None
         self._depth = np.empty((0, 0), np.float32)
 
@@ -136,6 +179,7 @@ class DepthStream:
             Its depth and what else the network gave, in buffers that the next call overwrites.
 
         Raises:
+            InputError: the intrinsics do not fit the frame.
             TypeError: the frame is no array.
             ValueError: it is another array.
         """
@@ -144,45 +188,83 @@ class DepthStream:
         if (height, width) != self._size:
             if self._size is not None:
                 self._batch.restart(0)
+            self._warn_of_assumption(self._lens)
             self._size = (height, width)
             self._depth = np.empty((height, width), np.float32)
         (result,) = self._batch.step([frame])
         assert result is not None
         self._bring_back(result.depth, self._depth)
-        return DepthResult(self._depth, result.depth, result.outputs, result.finite, self._batch.step_ms)
+        step_ms = self._batch.step_ms
+        return DepthResult(self._depth, result.depth, result.outputs, result.finite, step_ms, self._bring_back)
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a path that is a str can be gone over, too
-        self, pictures: Picture, *, order: Order = "rgb"
+        self,
+        pictures: Picture,
+        *,
+        order: Order = "rgb",
+        fov: float | None = None,
+        intrinsics: Intrinsics | None = None,
     ) -> Prediction: ...
     @overload
-    def predict(self, pictures: Iterable[Picture], *, order: Order = "rgb") -> list[Prediction]: ...
-    def predict(self, pictures: Picture | Iterable[Picture], *, order: Order = "rgb") -> Prediction | list[Prediction]:
+    def predict(
+        self,
+        pictures: Iterable[Picture],
+        *,
+        order: Order = "rgb",
+        fov: float | None = None,
+        intrinsics: Intrinsics | None = None,
+    ) -> list[Prediction]: ...
+    def predict(
+        self,
+        pictures: Picture | Iterable[Picture],
+        *,
+        order: Order = "rgb",
+        fov: float | None = None,
+        intrinsics: Intrinsics | None = None,
+    ) -> Prediction | list[Prediction]:
         """Depth of a picture, or of several that have nothing to do with each other.
 
         Each starts from initial states, and the stream does not remember it: its next frame goes on from the one
         before. `outputs` of the latest `DepthResult` are overwritten, as by a frame.
 
-        Arguments, result and errors are those of `vmdepth_runtime.predict`.
+        Arguments, result and errors are those of `vmdepth_runtime.predict`; a camera that is not given is the stream's.
         """
+        lens = Lens.of(fov, intrinsics) or self._lens
+        self._warn_of_assumption(lens)
         if is_several(pictures):
-            return [self._predict(picture, order) for picture in cast("Iterable[Picture]", pictures)]
-        return self._predict(cast("Picture", pictures), order)
+            return [self._predict(picture, order, lens) for picture in cast("Iterable[Picture]", pictures)]
+        return self._predict(cast("Picture", pictures), order, lens)
 
-    def _predict(self, picture: Picture, order: Order) -> Prediction:
+    def _predict(self, picture: Picture, order: Order, lens: Lens | None) -> Prediction:
         frame = as_frame(picture, order)
         _check_frame(frame)
+        height, width = frame.shape[:2]
+        camera = None if lens is None else lens.camera(width, height)
         resize_frame(frame, self._session.frame[0], self._resize)
         self._aside = self._aside or self._session.snapshot()
         self._session.save(0, self._aside)
         self._session.reset(0)
         outputs = self._session.step()
         self._session.restore(0, self._aside)
-        depth = np.empty(frame.shape[:2], np.float32)
-        DepthResizer(self._resize)(outputs["depth"][0], depth)
+        maps = {name: np.empty((height, width), np.float32) for name in _MAPS if name in outputs}
+        bring_back = DepthResizer(self._resize)
+        for name, brought_back in maps.items():
+            bring_back(outputs[name][0], brought_back)
+        depth = maps.pop("depth")
+        needed = needed_lens(self.contract, lens)
+        if needed is not None:
+            depth *= np.float32(metric_scale(self.contract, needed, height, width))
         if not np.isfinite(depth.sum(dtype=np.float64)):
             depth.fill(np.nan)
-        return Prediction(depth, frame, self.contract.depth_kind)
+        pose = outputs["pose"][0].copy() if "pose" in outputs else None
+        return Prediction(depth, frame, self.contract.depth_kind, camera, pose=pose, **maps)
+
+    def _warn_of_assumption(self, lens: Lens | None) -> None:
+        """Once, where metres need a lens that nobody gave."""
+        if lens is None and self.contract.metric_focal is not None and not self._warned:
+            warnings.warn(assumption(self.contract), stacklevel=3)
+            self._warned = True
 
     def reset(self) -> None:
         """Start anew: every state back to its initial value. Key frames stay."""

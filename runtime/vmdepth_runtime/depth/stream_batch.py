@@ -9,9 +9,11 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.camera import Lens
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.depth.keyframes import KeyframeBank
+from vmdepth_runtime.depth.metres import metric_scale
 from vmdepth_runtime.depth.resize import resize_frame
 from vmdepth_runtime.sessions.base import StepOutputs, StepSession
 
@@ -21,7 +23,8 @@ class StreamDepth:
     """What a step gives for one stream. The arrays are buffers: **the next step overwrites them**.
 
     Attributes:
-        depth: float32 `[h, w]` at the model's size, anchored to the key frames; all NaN where the network failed.
+        depth: float32 `[h, w]` at the model's size, of the stream's lens and anchored to the key frames; all NaN where
+            the network failed.
         outputs: what the network gave for this stream, by the names of `contract.own_outputs`, without the stream axis.
         finite: whether network and states are as they should be.
     """
@@ -38,6 +41,8 @@ class StreamBatch:
         session: loaded, for B streams; closed by whoever made it.
         resize: one of `contract.RESIZES`.
         keyframes: how the streams are anchored; None switches that off.
+        lens: of each stream's camera, for metres of a network with a `metric_focal`; None leaves depth as the network
+            gives it, as does a network without one.
 
     Attributes:
         session: as given.
@@ -56,6 +61,7 @@ class StreamBatch:
         *,
         resize: Resize = "area",
         keyframes: KeyframeSettings | None = None,
+        lens: Lens | None = None,
     ) -> None:
         self.session = session
         self.contract = contract = session.contract
@@ -63,21 +69,26 @@ class StreamBatch:
         self.step_ms = 0.0
         self.broken = [0] * contract.streams
         self._resize: Resize = resize
+        self._lens = lens if contract.metric_focal is not None else None
         depths = np.zeros((contract.streams, contract.height, contract.width), np.float32)
         self._results = [StreamDepth(depth, {}, True) for depth in depths]
 
-    def step(self, frames: Sequence[NDArray[np.uint8] | None]) -> list[StreamDepth | None]:
+    def step(
+        self, frames: Sequence[NDArray[np.uint8] | None], sizes: Sequence[tuple[int, int] | None] | None = None
+    ) -> list[StreamDepth | None]:
         """Go one frame further.
 
         Args:
             frames: one for each stream, uint8 `[H, W, 3]` RGB of any size; one of the model's size is not resized.
                 None leaves a stream as it is.
+            sizes: height and width of the frames as the camera gave them, where they were resized before.
 
         Returns:
             For each stream its depth, or None where it had no frame.
 
         Raises:
             WorkError: the back end failed.
+            InputError: the lens does not fit a frame.
         """
         for stream, frame in enumerate(frames):
             if frame is not None:
@@ -86,10 +97,15 @@ class StreamBatch:
         outputs = self.session.step([stream for stream, frame in enumerate(frames) if frame is None])
         self.step_ms = (perf_counter() - start) * 1e3
         for stream, result in enumerate(self._results):
-            if frames[stream] is None:
+            frame = frames[stream]
+            if frame is None:
                 continue
             result.outputs = {name: array[stream] for name, array in outputs.items()}
             np.copyto(result.depth, result.outputs["depth"])
+            if self._lens is not None:
+                size = sizes[stream] if sizes is not None else frame.shape[:2]
+                assert size is not None
+                result.depth *= np.float32(metric_scale(self.contract, self._lens, *size))
             state_change = float(result.outputs["state_change"])
             # A state that is not finite makes the change not finite, so the states need no look of their own.
             result.finite = bool(np.isfinite(result.depth.sum(dtype=np.float64)) and np.isfinite(state_change))

@@ -13,10 +13,12 @@ class CloudSettings:
 
     Attributes:
         max_points: A larger map is thinned out: every second pixel of every second row, or every third, as it takes.
-        max_range: What is farther is left out: metres, or for relative depth how many times as far as what is nearest.
-            None is 20 times for relative depth, and no limit for metric depth.
+        max_range: What is farther is left out: in the depth's unit, or for relative depth how many times as far as what
+            is nearest. None is 20 times for relative depth, and no limit for any other.
         max_jump: Points where depth jumps by more than this share within a 150th of the map's size are left out: there
             a network's soft edge would hang between what is near and what is behind it. 0 keeps them.
+        confidence_percentile: Of a network that says how sure it is of each pixel, so many percent of a frame's pixels,
+            the least sure, are left out; the default is that of Depth Anything 3's own export. 0 keeps them.
 
     Raises:
         InputError: A value that cannot be meant.
@@ -25,6 +27,7 @@ class CloudSettings:
     max_points: int = 600_000
     max_range: float | None = None
     max_jump: float = 0.1
+    confidence_percentile: float = 40.0
 
     def __post_init__(self) -> None:
         if self.max_points < 1:
@@ -33,3 +36,5 @@ class CloudSettings:
             raise InputError(f"--max-range {self.max_range:g}: should be above 0")
         if not self.max_jump >= 0:
             raise InputError(f"--max-jump {self.max_jump:g}: should be a share of the depth, or 0 to leave all in")
+        if not 0 <= self.confidence_percentile < 100:
+            raise InputError(f"--confidence-percentile {self.confidence_percentile:g}: should be from 0 to below 100")

@@ -11,10 +11,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.depth_kinds import DepthKind
+
 DEEPEST = 65535
 """The largest value of a 16-bit picture; 0 is no depth, as with depth cameras."""
 PER_METRE = 1000.0
 """Steps of a 16-bit picture of metric depth: millimetres."""
+
+
+def steps_per_unit(kind: DepthKind, largest: float) -> float:
+    """Steps of a 16-bit picture to a unit of depth: millimetres of metres; of depth without a unit as many as give the
+    largest value the largest step. largest: 0 where there is none."""
+    return PER_METRE if kind.unit == "m" else DEEPEST / (largest or 1.0)
 
 
 def sixteen_bits(depth: NDArray[np.float32], steps: float) -> tuple[NDArray[np.uint16], int]:

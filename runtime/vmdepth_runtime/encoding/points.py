@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.camera import PinholeCamera
+from vmdepth_runtime.depth_kinds import DepthKind
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
+
+SKY = 0.3
+"""Of the output `sky`, from which on a pixel is sky (Depth Anything 3)."""
 
 RELATIVE_RANGE = 20.0
 """Times as far as what is nearest: beyond it relative depth is too near zero to mean a distance."""
 
 _JUMP_WINDOW = 150  # the longer side of a map has so many windows in which depth may not jump
-
-
-@dataclass(frozen=True)
-class PinholeCamera:
-    """Focal lengths and principal point, in pixels of the source's frames."""
-
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-
-    @classmethod
-    def of_fov(cls, degrees: float, width: int, height: int) -> PinholeCamera:
-        """One that looks through the middle of its frames. degrees: how wide they are, above 0 and below 180."""
-        focal = width / 2 / math.tan(math.radians(degrees) / 2)
-        return cls(focal, focal, (width - 1) / 2, (height - 1) / 2)
 
 
 class PointCloud(NamedTuple):
@@ -52,6 +41,7 @@ def back_project(
     camera: PinholeCamera,
     near: float | None,
     settings: CloudSettings,
+    outputs: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> PointCloud:
     """The points of a depth map.
 
@@ -59,8 +49,10 @@ def back_project(
         depth: float32 `[H, W]`; what is not above 0 and finite has no point.
         image: uint8 `[H, W, 3]` RGB.
         camera: of the image.
-        near: of relative inverse depth, the depth that becomes z = 1; None means that depth is metric, which is z.
+        near: of inverse depth, the one that becomes z = 1; None where depth is z itself, in whatever unit.
         settings: which points are wanted.
+        outputs: `confidence` and `sky`, float32 `[h, w]` of any size, of networks that give them: what is sky, and
+            where they are least sure, has no point.
 
     Returns:
         The points, row by row; in metres for metric depth.
@@ -69,6 +61,8 @@ def back_project(
     there = np.isfinite(depth) & (depth > 0)
     if settings.max_jump:
         there &= ~_jumps(np.where(there, depth, 0), settings.max_jump)
+    for doubtful in _doubtful(outputs or {}, settings.confidence_percentile):
+        there &= ~cv2.resize(doubtful.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).view(bool)
     step = max(1, math.ceil(math.sqrt(depth.size / settings.max_points)))
     # From the middle of each block of pixels, so that the whole does not shift.
     rows, columns = (np.arange(step // 2, size, step) for size in (height, width))
@@ -92,6 +86,11 @@ def near_of(depth: NDArray[np.float32]) -> float | None:
     return float(np.percentile(values, 99)) if values.size else None
 
 
+def near_for(kind: DepthKind, depth: NDArray[np.float32]) -> float | None:
+    """`near` of `back_project` for one depth map of a kind."""
+    return (near_of(depth) or 1.0) if kind.inverse else None
+
+
 def ply(cloud: PointCloud) -> bytes:
     """A binary PLY file of coloured points."""
     names = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("red", "u1"), ("green", "u1"), ("blue", "u1")]
@@ -102,6 +101,20 @@ def ply(cloud: PointCloud) -> bytes:
     properties = "".join(f"property {kinds[kind]} {name}\n" for name, kind in names)
     header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n{properties}end_header\n"
     return header.encode() + vertices.tobytes()
+
+
+def _doubtful(outputs: Mapping[str, NDArray[np.float32]], percentile: float) -> list[NDArray[np.bool_]]:
+    """Masks `[h, w]` of pixels that are sky, and of those that the network is least sure of among the others."""
+    masks = []
+    sky = outputs.get("sky")
+    if sky is not None:
+        masks.append(sky >= SKY)
+    confidence = outputs.get("confidence")
+    if confidence is not None and percentile > 0:
+        of = confidence[~masks[0]] if masks and masks[0].shape == confidence.shape else confidence
+        if of.size:
+            masks.append(confidence < np.percentile(of, percentile))
+    return masks
 
 
 def _jumps(depth: NDArray[np.float32], limit: float) -> NDArray[np.bool_]:

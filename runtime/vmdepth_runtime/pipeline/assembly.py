@@ -12,17 +12,18 @@ from typing import Any
 
 import cv2
 
+from vmdepth_runtime.camera import Lens, PinholeCamera
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.colour_map import ColourRange, FixedRange, choose_ranges, palette
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
+from vmdepth_runtime.depth.metres import assumption, needed_lens
 from vmdepth_runtime.depth.stream_batch import StreamBatch
-from vmdepth_runtime.encoding.points import PinholeCamera
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.pipeline.checks import check_model, check_source
+from vmdepth_runtime.pipeline.checks import check_camera, check_model, check_source
 from vmdepth_runtime.pipeline.interrupt import Interruptible
 from vmdepth_runtime.pipeline.jobs import Job
 from vmdepth_runtime.pipeline.reader import FrameReader
-from vmdepth_runtime.pipeline.reporter import Reporter
+from vmdepth_runtime.pipeline.reporter import Reporter, say
 from vmdepth_runtime.pipeline.settings import RunSettings
 from vmdepth_runtime.pipeline.statistics import RunStatistics
 from vmdepth_runtime.pipeline.watchdog import Watchdog
@@ -42,6 +43,7 @@ class Pipeline:
 
     Attributes:
         batch: The network, and one stream of depth for each source.
+        lens: What is known or assumed of the camera; None where nothing asks for it.
         readers: One for each source, in their order.
         writers: Likewise.
         statistics: What is counted and measured.
@@ -52,6 +54,7 @@ class Pipeline:
     """
 
     batch: StreamBatch
+    lens: Lens | None
     readers: list[FrameReader]
     writers: list[Writer]
     statistics: RunStatistics
@@ -87,6 +90,10 @@ def open_session(settings: RunSettings, jobs: Sequence[Job], stack: ExitStack) -
         )
     stack.callback(session.close)
     check_model(settings, session.contract, streams)
+    check_camera(settings, session.contract, jobs)
+    lens = _lens(settings, session.contract)
+    if lens is not None and lens.assumed:
+        say(assumption(session.contract))
     return session
 
 
@@ -109,15 +116,18 @@ def open_pipeline(
     stack.callback(cv2.setNumThreads, cv2.getNumThreads())
     cv2.setNumThreads(1)  # reading and writing have a thread each; more would only take cores from the network
     sources = [stack.enter_context(job.open(settings)) for job in jobs]
+    lens = _lens(settings, session.contract)
     for source, job in zip(sources, jobs, strict=True):
         check_source(source, job.outputs)
+        if lens is not None:
+            lens.camera(source.info.width, source.info.height, source.name)  # raises where it does not fit
         if source.live and place[1] > 1:
             raise InputError(f"{source.name}: is live and has no end; give it alone, or --streams")
     anchoring = None if any(source.pictures for source in sources) else _anchoring(settings, session.contract)
     pairs = zip(sources, jobs, strict=True)
     sampled = [source if source.pictures or any(map(needs_range, job.outputs)) else None for source, job in pairs]
-    colours = choose_ranges(session, sampled, settings.resize)
-    batch = StreamBatch(session, resize=settings.resize, keyframes=anchoring)
+    colours = choose_ranges(StreamBatch(session, resize=settings.resize, lens=lens), sampled)
+    batch = StreamBatch(session, resize=settings.resize, keyframes=anchoring, lens=lens)
     statistics = RunStatistics(len(sources))
     reporter = stack.enter_context(Reporter(sources, statistics, place))
     reporter.start(batch)
@@ -146,7 +156,7 @@ def open_pipeline(
     reading = [reader.source.timer or reader.timer for reader in readers]
     timers = [*reading, stepping, *(writer.timer for writer in writers)]
     watchdog = stack.enter_context(Watchdog(timers, settings.live.stall, reporter.say))
-    return Pipeline(batch, readers, writers, statistics, reporter, interrupt, stepping, watchdog)
+    return Pipeline(batch, lens, readers, writers, statistics, reporter, interrupt, stepping, watchdog)
 
 
 def _open_offline(settings: RunSettings, jobs: Sequence[Job]) -> StepSession:
@@ -206,6 +216,7 @@ def _facts(
     return SinkFacts(
         source.info,
         depth_kind=contract.depth_kind,
+        extra_outputs=contract.extra_outputs,
         near=max(colours.low, colours.high) if isinstance(colours, FixedRange) else None,
         side_by_side=not settings.depth_only,
         colour=job.colour,
@@ -219,8 +230,10 @@ def _facts(
 
 
 def _camera(settings: RunSettings, source: Source) -> PinholeCamera | None:
-    if settings.intrinsics is not None:
-        return PinholeCamera(*settings.intrinsics)
-    if settings.fov is None:
-        return None
-    return PinholeCamera.of_fov(settings.fov, source.info.width, source.info.height)
+    lens = Lens.of(settings.fov, settings.intrinsics)
+    return None if lens is None else lens.camera(source.info.width, source.info.height)
+
+
+def _lens(settings: RunSettings, contract: StepContract) -> Lens | None:
+    """Whatever is said of the camera; what is assumed where the network cannot do without; else None."""
+    return Lens.of(settings.fov, settings.intrinsics) or needed_lens(contract, None)

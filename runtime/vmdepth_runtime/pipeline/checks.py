@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vmdepth_runtime.atomic_files import check_target
+from vmdepth_runtime.camera import Lens
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.stream import MIN_SIDE
 from vmdepth_runtime.errors import InputError
@@ -16,7 +17,15 @@ from vmdepth_runtime.pipeline.settings import RunSettings
 from vmdepth_runtime.sessions.engine_sidecar import read_sidecar
 from vmdepth_runtime.sinks.files import NAME, numbered
 from vmdepth_runtime.sinks.files import is_pattern as is_numbered
-from vmdepth_runtime.sinks.open import check_frames, check_output, is_coloured, is_file, is_one_file
+from vmdepth_runtime.sinks.open import (
+    check_frames,
+    check_output,
+    is_coloured,
+    is_file,
+    is_for_eyes,
+    is_one_file,
+    needs_camera,
+)
 from vmdepth_runtime.sources.base import Source
 from vmdepth_runtime.sources.listing import names_of
 from vmdepth_runtime.sources.uri import NETWORK, camera_of, redacted, scheme_of
@@ -29,7 +38,7 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
 
     Touches nothing.
     """
-    has_camera = settings.fov is not None or settings.intrinsics is not None
+    has_camera = Lens.of(settings.fov, settings.intrinsics) is not None
     shared = [path for job in jobs if job.listed for path in job.paths]
     for job in jobs:
         for output in job.outputs:
@@ -41,6 +50,8 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
         raise InputError(
             f"--palette {settings.palette}: no output has colours; --colour gives .png some, .jpg has them"
         )
+    if settings.max_height != RunSettings.max_height and not any(is_for_eyes(o) for job in jobs for o in job.outputs):
+        raise InputError(f"--max-height {settings.max_height}: no output is a video, window or page, which have one")
     if settings.report is not None:
         check_target(settings.report)
     _check_clashes(settings, jobs)
@@ -133,6 +144,17 @@ def check_model(settings: RunSettings, contract: StepContract, count: int) -> No
     backend = read_sidecar(model)[1].target if model.suffix == ".engine" else "onnxruntime"
     if settings.backend not in ("auto", backend):
         raise InputError(f"--backend {settings.backend}: {model} is made for {backend}; 'vmdepth-export' makes others")
+
+
+def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[Job]) -> None:
+    """Raise InputError where something is said of the camera and nothing asks for it."""
+    lens = Lens.of(settings.fov, settings.intrinsics)
+    asked = contract.metric_focal is not None or any(needs_camera(output) for job in jobs for output in job.outputs)
+    if lens is not None and not asked:
+        raise InputError(
+            f"{lens.given}: nothing asks for the camera: no output is a cloud (.ply), and {settings.model.name} gives "
+            f"{contract.depth_meaning.meaning}, whatever the camera; leave it out"
+        )
 
 
 def check_source(source: Source, outputs: Sequence[str]) -> None:

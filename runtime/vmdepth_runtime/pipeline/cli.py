@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,6 @@ from vmdepth_runtime.cli import LateHelpOption, defaults_of, parse_size, run_com
 from vmdepth_runtime.contract import RESIZES
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
-from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.palettes import PALETTES
 from vmdepth_runtime.pipeline.settings import BACKENDS, RunSettings
 from vmdepth_runtime.sources.settings import LiveSettings, ReadSettings
@@ -33,15 +31,15 @@ def _output_help() -> str:
 def _camera_help(what: str) -> str:
     from vmdepth_runtime.sinks.open import camera_endings
 
-    return f"{what}, for {camera_endings()}."
+    return f"{what}, for {camera_endings()}, and for metres of a model that needs the focal length."
 
 
 def _range_help() -> str:
     from vmdepth_runtime.encoding.points import RELATIVE_RANGE
 
     return (
-        "What is farther is left out of clouds: in metres, or for relative depth in times as far as what is nearest. "
-        f"Default: {RELATIVE_RANGE:g} for relative depth, none for metric depth."
+        "What is farther is left out of clouds: in metres, or the unit of scaled depth, or for relative depth in times "
+        f"as far as what is nearest. Default: {RELATIVE_RANGE:g} for relative depth, none for any other."
     )
 
 
@@ -71,14 +69,19 @@ def _range_help() -> str:
               help="Of videos, windows and pages; the aspect is kept. 0: as high as the source.")  # fmt: skip
 @click.option("--fov", type=click.FloatRange(1, 179), cls=LateHelpOption,
               late_help=partial(_camera_help, "Degrees that a frame is wide"))  # fmt: skip
-@click.option("--intrinsics", metavar="FX,FY,CX,CY", cls=LateHelpOption,
-              late_help=partial(_camera_help, "Of the source's frames, in pixels"))  # fmt: skip
+@click.option("--intrinsics", metavar="FX,FY,CX,CY|FILE", cls=LateHelpOption,
+              late_help=partial(_camera_help, "Of the source's frames, in pixels, or a calibration (.yaml of ROS, "
+                                              "OpenCV or ORB-SLAM, .json) in place of --fov"))  # fmt: skip
 @click.option("--max-points", type=click.IntRange(min=1), show_default=True,
               help="Of a cloud: a larger frame is thinned out evenly.")  # fmt: skip
 @click.option("--max-range", type=click.FloatRange(min=0, min_open=True), cls=LateHelpOption, late_help=_range_help)
 @click.option("--max-jump", type=click.FloatRange(min=0), show_default=True, metavar="SHARE",
               help="By which depth may change between points that are close in the picture; where it jumps by more, "
                    "near and far would be tied by an edge that is not there. 0 leaves it in.")  # fmt: skip
+@click.option("--confidence-percentile", type=click.FloatRange(0, 100, max_open=True), show_default=True,
+              metavar="PERCENT",
+              help="Of a model that says how sure it is: so many of a frame's pixels, the least sure, have no point in "
+                   "a cloud. 0 leaves them in.")  # fmt: skip
 @click.option("--compress", is_flag=True, help="A smaller .npz, which takes longer to finish.")
 @click.option("--keyframes/--no-keyframes", "anchored", show_default=True,
               help="Go back to earlier states and scale when a place is seen again.")  # fmt: skip
@@ -115,7 +118,7 @@ def _range_help() -> str:
 @click.option("--verify/--no-verify", show_default=True,
               help="Check first that the model's file is as it was written.")  # fmt: skip
 @click.option("--report", type=click.Path(path_type=Path), help="Write counts, times and decisions there, as JSON.")
-def command(intrinsics: str | None, input_size: str | None, **options: Any) -> None:
+def command(input_size: str | None, **options: Any) -> None:
     """Depth for every frame of SOURCE: a video, a picture, a folder of images or of videos, a pattern
     (frames/%06d.png, 'videos/*.mp4'), a pipe (/dev/stdin), a camera (0, /dev/video0, csi://0), an address (rtsp://,
     rtmp://, http://), or "demo", the bundled clip. Several are done one after the other.
@@ -131,7 +134,6 @@ def command(intrinsics: str | None, input_size: str | None, **options: Any) -> N
     settings = RunSettings(
         **options,
         input_size=parse_size(input_size, "--input-size"),
-        intrinsics=_parse_intrinsics(intrinsics),
         keyframes=keyframes,
         read=read,
         live=live,
@@ -142,18 +144,6 @@ def command(intrinsics: str | None, input_size: str | None, **options: Any) -> N
 
     if run(settings)["interrupted"]:
         raise click.exceptions.Exit(130)
-
-
-def _parse_intrinsics(text: str | None) -> tuple[float, float, float, float] | None:
-    if text is None:
-        return None
-    try:
-        fx, fy, cx, cy = (float(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"--intrinsics {text}: should be FX,FY,CX,CY in pixels, for example 525,525,320,240") from None
-    if not (fx > 0 and fy > 0 and all(map(math.isfinite, (fx, fy, cx, cy)))):
-        raise InputError(f"--intrinsics {text}: focal lengths are above 0, in pixels")
-    return fx, fy, cx, cy
 
 
 def main() -> NoReturn:

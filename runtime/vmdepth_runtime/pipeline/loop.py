@@ -96,7 +96,8 @@ def _step(batch: StreamBatch, gathered: Sequence[PreparedFrame | None]) -> list[
     for stream, prepared in enumerate(gathered):
         if prepared is not None and prepared.frame.discontinuity:
             batch.restart(stream)
-    return batch.step([None if prepared is None else prepared.resized for prepared in gathered])
+    frames = [None if prepared is None else prepared.resized for prepared in gathered]
+    return batch.step(frames, [None if prepared is None else prepared.frame.image.shape[:2] for prepared in gathered])
 
 
 def _not_finite(batch: StreamBatch, reader: FrameReader, index: int) -> WorkError:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.pipeline.assembly import Pipeline
+from vmdepth_runtime.sources.base import Source
 from vmdepth_runtime.sources.uri import redacted
 
 
@@ -29,6 +31,7 @@ def make_report(pipeline: Pipeline, resize: Resize, failure: Exception | None) -
             "size": [contract.height, contract.width],
             "resize": resize,
             "depth_kind": contract.depth_kind,
+            "depth_unit": contract.depth_unit,
         },
         "backend": batch.session.backend,
         "interrupted": pipeline.interrupt.pressed,
@@ -108,6 +111,12 @@ def _limited_by(pipeline: Pipeline) -> str:
     return max(busy, key=busy.__getitem__)
 
 
+def _camera(pipeline: Pipeline, source: Source) -> dict[str, Any] | None:
+    """What points and metres were made with, in pixels of the source's frames; of pictures those of the first."""
+    lens, info = pipeline.lens, source.info
+    return None if lens is None else {"given": lens.given, **asdict(lens.camera(info.width, info.height))}
+
+
 def _of_source(pipeline: Pipeline, stream: int) -> dict[str, Any]:
     batch, statistics = pipeline.batch, pipeline.statistics
     reader, writer = pipeline.readers[stream], pipeline.writers[stream]
@@ -129,6 +138,7 @@ def _of_source(pipeline: Pipeline, stream: int) -> dict[str, Any]:
         "broken_count": batch.broken[stream],
         "broken": statistics.broken[stream],
         "warnings": source.warnings,
+        "camera": _camera(pipeline, source),
         "colour_range": None if writer.bounds is None else {"low": writer.bounds[0], "high": writer.bounds[1]},
         "keyframes": batch.banks[stream].as_dict() if batch.banks else None,
     }

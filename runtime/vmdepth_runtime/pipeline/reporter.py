@@ -163,9 +163,11 @@ def say(line: str) -> None:
 
 
 def _network(batch: StreamBatch) -> str:
-    """ "edge 192x256, ONNX Runtime on 2 CPU cores": height and width, as --size takes them."""
+    """ "edge 192x256, ONNX Runtime on 2 CPU cores, depth in metres, larger is farther": height and width as --size
+    takes them."""
     contract = batch.contract
-    return f"{contract.model} {contract.height}x{contract.width}, {batch.session.runs_on}"
+    size = f"{contract.height}x{contract.width}"
+    return f"{contract.model} {size}, {batch.session.runs_on}, {contract.depth_meaning.meaning}"
 
 
 def _described(source: Source) -> str:

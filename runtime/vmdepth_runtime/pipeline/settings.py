@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vmdepth_runtime import bundled
+from vmdepth_runtime.camera import Intrinsics
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.palettes import PALETTE
@@ -41,7 +42,8 @@ class RunSettings:
         colour: Pictures that could hold depth itself show it in colours instead.
         max_height: Rows that videos, windows and pages have at most, the aspect kept; 0: as many as the source.
         fov: Degrees that a frame is wide.
-        intrinsics: fx, fy, cx, cy of the source's frames, in pixels.
+        intrinsics: fx, fy, cx, cy of the source's frames, in pixels, or a calibration file, in place of `fov`. What the
+            camera sees makes points, and metres of a network that needs the focal length.
         cloud: Which points of a frame go into a cloud.
         compress: Archives are compressed.
         anchored: Whether states and scale go back to a key frame's where a place is seen again.
@@ -68,7 +70,7 @@ class RunSettings:
     colour: bool = False
     max_height: int = 720
     fov: float | None = None
-    intrinsics: tuple[float, float, float, float] | None = None
+    intrinsics: Intrinsics | None = None
     cloud: CloudSettings = field(default_factory=CloudSettings)
     compress: bool = False
     anchored: bool = True

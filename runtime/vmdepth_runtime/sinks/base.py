@@ -14,12 +14,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.camera import PinholeCamera
+from vmdepth_runtime.depth_kinds import DEPTH_KINDS, DepthKind
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
-from vmdepth_runtime.encoding.points import PinholeCamera
 from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.outputs import EXTRA_OUTPUTS
 from vmdepth_runtime.sessions.base import StepOutputs
 from vmdepth_runtime.sources.base import SourceFrame, VideoInfo
 from vmdepth_runtime.sources.sound import Sound
+
+_NOT_ALWAYS = {output.name for output in EXTRA_OUTPUTS}
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class SinkFacts:
 
     Attributes:
         info: of the source.
-        depth_kind: of the model: "relative" inverse depth (larger is nearer), or "metric" (metres).
+        depth_kind: what the model's depth means, a name of `vmdepth_runtime.depth_kinds.DEPTH_KINDS`.
+        extra_outputs: what the model gives besides, names of `vmdepth_runtime.outputs.EXTRA_OUTPUTS`.
         near: a depth that is about as large as any to come; None where that is not known.
         side_by_side: whether pictures show the source beside its depth.
         colour: whether pictures that could hold depth itself show it in colours instead.
@@ -48,7 +53,8 @@ class SinkFacts:
     """
 
     info: VideoInfo
-    depth_kind: Literal["relative", "metric"] | str = "relative"
+    depth_kind: Literal["relative", "scaled", "metric"] | str = "relative"
+    extra_outputs: tuple[str, ...] = ()
     near: float | None = None
     side_by_side: bool = True
     colour: bool = False
@@ -58,6 +64,11 @@ class SinkFacts:
     compress: bool = False
     status: Callable[[], dict[str, Any]] = dict
     sound: Sound | None = None
+
+    @property
+    def depth_meaning(self) -> DepthKind:
+        """What `depth_kind` stands for."""
+        return DEPTH_KINDS[self.depth_kind]
 
 
 class Sink(ABC):
@@ -77,8 +88,9 @@ class Sink(ABC):
         wants_colour: whether `write` reads its `colour`.
         may_colour: whether it does so where the run wants colours, and is depth itself otherwise.
         for_eyes: whether it is a picture to look at, which `SinkFacts.max_height` limits.
-        draws: which outputs of the network it shows, by the names of `contract.own_outputs`; `depth` among them is the
-            network's own, at the model's size and not anchored to key frames.
+        draws: which outputs of the network it shows, by the names of `contract.own_outputs`, those that a network need
+            not have only where it has them; `depth` among them is the network's own, at the model's size and not
+            anchored to key frames.
         name: what it is called now, safe to print.
         invitation: what people have to be told once it is open; empty of most.
         notes: what about the output is not as the source was, a line each.
@@ -102,6 +114,7 @@ class Sink(ABC):
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         self.name = str(target)
         self.facts = facts
+        self.draws = tuple(name for name in self.draws if name not in _NOT_ALWAYS or name in facts.extra_outputs)
         self.invitation = ""
         self.notes: list[str] = []
         self.encoder = ""

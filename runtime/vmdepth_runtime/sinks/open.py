@@ -78,6 +78,16 @@ def needs_range(target: str) -> bool:
     return _kind_of(target).needs_range
 
 
+def needs_camera(target: str) -> bool:
+    """Whether an output can do nothing without a camera."""
+    return _kind_of(target).needs_camera
+
+
+def is_for_eyes(target: str) -> bool:
+    """Whether an output is a picture to look at, of a limited height."""
+    return _kind_of(target).for_eyes
+
+
 def foretell(target: str, facts: SinkFacts) -> str | None:
     """Look, once the source is known and before anything is written, how large an output will be.
 

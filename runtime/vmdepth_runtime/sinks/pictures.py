@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.sinks.base import PinholeCamera, Sink, SinkFacts
+from vmdepth_runtime.camera import PinholeCamera
+from vmdepth_runtime.sinks.base import Sink, SinkFacts
 from vmdepth_runtime.sinks.files import NAME, FileSink, numbered
 from vmdepth_runtime.sources.base import SourceFrame
 
@@ -23,9 +24,9 @@ class PictureSink(Sink):
     """
 
     def __init__(self, target: str, facts: SinkFacts, kind: type[FileSink]) -> None:
+        self.draws = kind.draws
         super().__init__(target, facts)
         self.wants_colour = kind.shows_colour(facts.colour)
-        self.draws = kind.draws
         self._target, self._kind = target, kind
 
     @classmethod

@@ -21,8 +21,22 @@ def test_near_is_bright_and_the_scale_rises_evenly():
     assert (np.diff(light[::8]) > 0).all()
 
 
-def test_metric_depth_is_painted_the_other_way_round():
-    np.testing.assert_array_equal(colourise(RAMP, 6, 2), colourise(RAMP, 2, 6)[:, ::-1])
+def test_depth_that_grows_with_distance_is_painted_as_its_inverse():
+    painted = colourise(RAMP, 6, 2).astype(int)
+    assert np.abs(painted - colourise(1 / RAMP, 1 / 6, 1 / 2)).max() <= 4  # a level, where rounding falls the other way
+    light = brightness(painted)[0]
+    assert light[0] > 200
+    assert light[-1] < 5
+    beyond = np.array([[-1, 0, 1e-9, 2, 6, 7, np.inf]], np.float32)
+    np.testing.assert_array_equal(brightness(colourise(beyond, 6, 2))[0], [*[light[0]] * 4, *[light[-1]] * 3])
+
+
+@pytest.mark.parametrize(("far", "near"), [(0, -1), (50, 0), (6, 2)])
+def test_depth_without_a_sensible_nearest_is_painted_all_the_same(far, near):
+    depth = np.float32([[np.nan, 0, 3, 60]])
+    painted = colourise(depth, far, near, palette="gray")[0, :, 0]
+    assert painted[0] == 128
+    assert (np.diff(painted[1:].astype(int)) <= 0).all()
 
 
 def test_near_is_warm():

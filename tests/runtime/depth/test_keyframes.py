@@ -117,6 +117,42 @@ def test_metric_depth_is_scaled_and_never_shifted(build_graph):
         assert bank.shift == 0
 
 
+def street(factor=1.0):
+    """Depth of a road to a horizon, the upper third sky at 200 times the nearest."""
+    rows = np.linspace(-0.5, 1, 28, dtype=np.float32)[:, None]
+    depth = np.where(rows > 0.005, 1 / np.maximum(rows, 0.005), 200).repeat(42, axis=1)
+    return (factor * depth * (1 + 0.1 * relief() / 6)).astype(np.float32)
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.8, 1.6])
+def test_depth_up_to_a_scale_that_drifts_comes_back_by_one_factor(build_graph, factor):
+    with OnnxSession(build_graph(depth_kind="scaled")) as session:
+        bank = KeyframeBank(SETTINGS, session)
+        feed(bank, 15, HERE, street())
+        feed(bank, 30, THERE, factor * relief(1))
+        moved = street(factor)
+        moved[:9, :20] = factor * 5  # a quarter of the sky is hidden by what came near
+        corrected = feed(bank, 80, HERE, street(factor))
+        assert bank.scale == pytest.approx(1 / factor, rel=5e-3)
+        assert bank.shift == 0
+        np.testing.assert_allclose(corrected, street(), rtol=1e-2)
+        hidden = feed(bank, 20, HERE, moved)
+        assert bank.scale == pytest.approx(1 / factor, rel=5e-3)
+        assert hidden[0, 0] == pytest.approx(5, rel=1e-2)
+
+
+def test_the_relief_of_what_is_near_tells_views_apart_under_one_far_sky(build_graph):
+    """Of depth itself the sky alone would decide: any two streets would be one view."""
+    with OnnxSession(build_graph(depth_kind="scaled")) as session:
+        bank = KeyframeBank(SETTINGS, session)
+        feed(bank, 15, HERE, street())
+        other = street(0.5)
+        other[10:] = 0.5 * np.random.default_rng(5).uniform(1, 30, other[10:].shape)
+        feed(bank, 40, HERE, other)
+        assert bank.visits[-1].skipped > 0
+        assert (bank.scale, bank.resets) == (1.0, 0)
+
+
 def test_a_full_bank_keeps_what_is_old_and_different(session):
     bank = KeyframeBank(SETTINGS, session)
     feed(bank, 25, HERE, relief())

@@ -313,7 +313,7 @@ def test_a_plot_goes_where_it_is_wanted(prediction):
         ),
         (lambda one: one.save("a.npy", palette="turbo"), "a.npy: has no colours for palette='turbo'"),
         (lambda one: one.points(), "points need the camera"),
-        (lambda one: one.points(fov=60, intrinsics=(1, 1, 1, 1)), "points need the camera"),
+        (lambda one: one.points(fov=60, intrinsics=(1, 1, 1, 1)), "both say what the camera sees"),
         (lambda one: one.points(fov=180), "between 0 and 180, not 180"),
         (lambda one: one.points(intrinsics=(0, 1, 1, 1)), "fx and fy above 0"),
         (lambda one: one.points(intrinsics=(1, 1)), "intrinsics are fx, fy, cx, cy"),

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import InputError
+from vmdepth_runtime.camera import PinholeCamera
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
-from vmdepth_runtime.encoding.points import PinholeCamera, back_project, near_of
+from vmdepth_runtime.encoding.points import back_project, near_of
 
 HEIGHT, WIDTH = 240, 320
 CAMERA = PinholeCamera.of_fov(60, WIDTH, HEIGHT)

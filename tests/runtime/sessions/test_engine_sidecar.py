@@ -35,6 +35,16 @@ def engine(tmp_path):
     return path
 
 
+def test_a_sidecar_keeps_the_kind_of_depth_and_what_else_the_engine_gives(engine):
+    contract, facts = read_sidecar(engine)
+    named = ("confidence", "sky", "pose")
+    more = replace(contract, depth_kind="metric", metric_focal=300.0, extra_outputs=named)
+    sidecar_of(engine).write_text(to_sidecar(more, facts))
+    again, _ = read_sidecar(engine)
+    assert again == more
+    assert [output.name for output in again.own_outputs][-3:] == list(named)
+
+
 def test_the_sidecar_brings_contract_and_facts_back(engine):
     contract, facts = read_sidecar(engine)
     with OnnxSession(bundled.MODEL) as session:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.encoding.points import back_project, near_of, ply
+from vmdepth_runtime.encoding.points import back_project, near_for, ply
 from vmdepth_runtime.sinks.base import SinkFacts
 from vmdepth_runtime.sinks.files import PerFrameSink
 from vmdepth_runtime.sources.base import SourceFrame
@@ -16,20 +16,21 @@ from vmdepth_runtime.sources.base import SourceFrame
 class PlySink(PerFrameSink):
     """A coloured point cloud, binary: x right, y down, z forward, as the camera looks.
 
-    In metres for metric depth. Relative inverse depth d becomes z = near / d: z is 1 where the video is nearest.
+    In metres for metric depth, in the depth's own unit for scaled depth. Relative inverse depth d becomes z = near / d:
+    z is 1 where the video is nearest. What the network takes for sky, or is least sure of, has no point.
     """
 
     ending = ".ply"
     needs_camera = True
     needs_range = True
+    draws = ("confidence", "sky")
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         super().__init__(target, facts)
-        self._near = facts.near
+        self._near = facts.near if facts.depth_meaning.inverse else None
 
     def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> bytes:
         # One unit for the whole video, else the cloud would breathe.
-        self._near = self._near or near_of(depth)
-        near = None if self.facts.depth_kind == "metric" else self._near or 1.0
+        self._near = self._near or near_for(self.facts.depth_meaning, depth)
         assert self.facts.camera is not None
-        return ply(back_project(depth, frame.image, self.facts.camera, near, self.facts.cloud))
+        return ply(back_project(depth, frame.image, self.facts.camera, self._near, self.facts.cloud, self.outputs))

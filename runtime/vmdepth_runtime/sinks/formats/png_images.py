@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.atomic_files import write_report
-from vmdepth_runtime.encoding.pictures import DEEPEST, PER_METRE, picture, sixteen_bits
+from vmdepth_runtime.encoding.pictures import DEEPEST, picture, sixteen_bits, steps_per_unit
 from vmdepth_runtime.sinks.base import SinkFacts
 from vmdepth_runtime.sinks.files import PerFrameSink, depth_sidecar
 from vmdepth_runtime.sources.base import SourceFrame
 
-_ROOM = 4.0  # how many times as near as the nearest seen so far a 16-bit image can show
+_ROOM = 4.0  # how many times as large as the largest depth seen so far a 16-bit image can show
 
 
 class PngSink(PerFrameSink):
     """16-bit gray. A sidecar, named as the images are with "depth" for the number, says what a step is: a millimetre of
-    metric depth; of relative depth a share of its range. 0 is no depth, as with depth cameras. Coloured depth alone, 8
-    bit and without a sidecar, where the run wants colour."""
+    metric depth; of any other a share of its range. 0 is no depth, as with depth cameras. Coloured depth alone, 8 bit
+    and without a sidecar, where the run wants colour."""
 
     ending = ".png"
     remark = "16 bit"
@@ -48,14 +48,15 @@ class PngSink(PerFrameSink):
             self._clipped = 0
 
     def _choose(self, depth: NDArray[np.float32]) -> float:
-        metric = self.facts.depth_kind == "metric"
-        nearest = float(depth[np.isfinite(depth)].max()) or 1.0
+        kind = self.facts.depth_meaning
+        largest = float(depth[np.isfinite(depth)].max())
         # What comes alone can have all of the steps.
-        largest = nearest if self.facts.info.frames == 1 else _ROOM * (self.facts.near or nearest)
-        steps = PER_METRE if metric else DEEPEST / largest
+        room = largest if self.facts.info.frames == 1 else _ROOM * (self.facts.near or largest)
+        steps = steps_per_unit(kind, room)
         sidecar: dict[str, Any] = {
-            "depth_kind": self.facts.depth_kind,
-            "unit": "m" if metric else None,
+            "depth_kind": kind.name,
+            "meaning": kind.meaning,
+            "unit": kind.unit,
             "depth_per_step": 1 / steps,
             "invalid": 0,
             "width": self.facts.info.width,

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import SinkFacts, SourceFrame, VideoInfo, open_sink
+from vmdepth_runtime.camera import PinholeCamera
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
-from vmdepth_runtime.encoding.points import PinholeCamera
 
 HEIGHT, WIDTH = 47, 63
 ALL = CloudSettings(max_jump=0)  # of noise, where depth jumps from pixel to pixel
@@ -44,13 +44,16 @@ def test_npy_is_exact_and_named_by_the_frame(tmp_path, depths):
         np.testing.assert_array_equal(np.load(tmp_path / "out" / f"{number:06d}.npy"), depth)
 
 
-@pytest.mark.parametrize(("kind", "near"), [("relative", 4.0), ("relative", None), ("metric", None)])
+@pytest.mark.parametrize(
+    ("kind", "near"), [("relative", 4.0), ("relative", None), ("scaled", 4.0), ("scaled", None), ("metric", None)]
+)
 def test_png_holds_16_bits_and_its_sidecar_says_what_they_are(tmp_path, depths, kind, near):
     depths[2] = np.nan
     sink = write(tmp_path / "out" / "d%04d.png", depths, depth_kind=kind, near=near)
     sidecar = json.loads((tmp_path / "out" / "ddepth.json").read_text())
     assert sidecar["depth_kind"] == kind
     assert sidecar["unit"] == ("m" if kind == "metric" else None)
+    assert ("larger is nearer" in sidecar["meaning"]) == (kind == "relative")
     step = sidecar["depth_per_step"]
     assert kind != "metric" or step == pytest.approx(0.001)
     for number, depth in ((0, depths[0]), (1, depths[1])):

@@ -18,7 +18,8 @@ def test_npz_holds_every_depth_and_time(tmp_path, make, facts, fill):
     with open_sink(tmp_path / "out.npz", facts(47, 63)) as sink:
         fill(sink, make.noise(3, 47, 63), times)
     with np.load(tmp_path / "out.npz") as data:
-        assert sorted(data) == ["depth", "times"]
+        assert sorted(data) == ["depth", "depth_kind", "times"]
+        assert data["depth_kind"] == "relative"
         assert (data["depth"].dtype, data["depth"].shape) == (np.float32, (3, 47, 63))
         np.testing.assert_array_equal(data["depth"][:, 5, 5], [0.5, 1.5, 2.5])
         assert data["times"].dtype == np.float64

@@ -1,0 +1,140 @@
+"""The camera that frames come from: a field of view or intrinsics, as they are given, and what follows from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from vmdepth_runtime.errors import InputError
+
+Intrinsics: TypeAlias = Sequence[float] | str | Path
+"""fx, fy, cx, cy in pixels of the frames; the same as text, with commas; or a file of a calibrated camera."""
+
+ASSUMED_FOV = 60.0
+"""Degrees that the longer side of a frame is taken to span where nobody says."""
+
+FORMS = "fx, fy, cx, cy in pixels, as in 525,525,320,240, or a calibration file (.yaml, .json)"
+_ASPECT = 0.01  # share by which the aspects of a calibration and of its frames may differ: sizes are whole pixels
+
+
+@dataclass(frozen=True)
+class PinholeCamera:
+    """Focal lengths and principal point, in pixels of frames; the middle of the first pixel is (0, 0)."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+    @classmethod
+    def of_fov(cls, degrees: float, width: int, height: int) -> PinholeCamera:
+        """One that looks through the middle of its frames. degrees: how wide they are, above 0 and below 180."""
+        focal = width / 2 / math.tan(math.radians(degrees) / 2)
+        return cls(focal, focal, (width - 1) / 2, (height - 1) / 2)
+
+    def scaled(self, across: float, down: float) -> PinholeCamera:
+        """The camera of the same frames, resized by a factor across and another down."""
+        cx, cy = (self.cx + 0.5) * across - 0.5, (self.cy + 0.5) * down - 0.5
+        return PinholeCamera(self.fx * across, self.fy * down, cx, cy)
+
+
+@dataclass(frozen=True)
+class Lens:
+    """What is known of a camera before its frames are.
+
+    Attributes:
+        given: how it was said, for people.
+        fov: degrees that a frame is wide, or its longer side where that is `assumed`; None with a `pinhole`.
+        pinhole: intrinsics; None with a `fov`.
+        size: width and height of the frames that those are of; None: of whatever comes.
+        assumed: whether nobody said it.
+    """
+
+    given: str
+    fov: float | None = None
+    pinhole: PinholeCamera | None = None
+    size: tuple[int, int] | None = None
+    assumed: bool = False
+
+    @classmethod
+    def of(cls, fov: float | None = None, intrinsics: Intrinsics | None = None) -> Lens | None:
+        """What one of the two says; None where neither is given.
+
+        Args:
+            fov: degrees that a frame is wide.
+            intrinsics: fx, fy, cx, cy, or a file: camera_info of ROS, a calibration of OpenCV or ORB-SLAM, or plain
+                keys fx, fy, cx, cy; with the size of the frames, where it says that.
+
+        Raises:
+            InputError: both are given, or one that cannot be meant; a file that cannot be read, or has no intrinsics.
+        """
+        if fov is not None and intrinsics is not None:
+            raise InputError(f"--fov {fov:g} and --intrinsics both say what the camera sees; leave one out")
+        if fov is not None:
+            if not 0 < fov < 180:
+                raise InputError(f"--fov: is in degrees, between 0 and 180, not {fov:g}")
+            return cls(f"--fov {fov:g}", fov=float(fov))
+        if intrinsics is None:
+            return None
+        if isinstance(intrinsics, Path) or (isinstance(intrinsics, str) and not _are_numbers(intrinsics)):
+            from vmdepth_runtime.calibration_file import read_calibration  # OpenCV, which arguments need not wait for
+
+            numbers, size = read_calibration(Path(intrinsics))
+            given = f"--intrinsics {intrinsics}"
+        else:
+            numbers, size = _split(intrinsics) if isinstance(intrinsics, str) else list(intrinsics), None
+            given = f"--intrinsics {','.join(f'{number:g}' for number in numbers)}"
+        if len(numbers) != 4:
+            raise InputError(f"{given}: intrinsics are {FORMS}")
+        if not (min(numbers[:2]) > 0 and all(map(math.isfinite, numbers))):
+            raise InputError(f"{given}: intrinsics are fx, fy, cx, cy in pixels, fx and fy above 0")
+        return cls(given, pinhole=PinholeCamera(*map(float, numbers)), size=size)
+
+    @classmethod
+    def assume(cls) -> Lens:
+        """What most cameras see, more or less."""
+        return cls(f"assumed: {ASSUMED_FOV:g} degrees along the longer side", fov=ASSUMED_FOV, assumed=True)
+
+    def camera(self, width: int, height: int, name: str = "the picture") -> PinholeCamera:
+        """The camera of frames of a size, in pixels of them.
+
+        Args:
+            width: of a frame, pixels.
+            height: likewise.
+            name: of what it belongs to, for errors.
+
+        Raises:
+            InputError: the intrinsics do not fit such frames.
+        """
+        if self.pinhole is None:
+            assert self.fov is not None
+            focal = PinholeCamera.of_fov(self.fov, max(width, height) if self.assumed else width, height).fx
+            return PinholeCamera(focal, focal, (width - 1) / 2, (height - 1) / 2)
+        own_width, own_height = self.size or (width, height)
+        across, down = width / own_width, height / own_height
+        if abs(across / down - 1) > _ASPECT:
+            raise InputError(
+                f"{self.given}: is of {own_width}x{own_height} frames, and {name} is {width}x{height}, of another "
+                "shape; calibrate the camera as it is used, or give FX,FY,CX,CY of these frames"
+            )
+        camera = self.pinhole.scaled(across, down)
+        if not (-0.5 <= camera.cx <= width - 0.5 and -0.5 <= camera.cy <= height - 0.5):
+            raise InputError(
+                f"{self.given}: its principal point {camera.cx:g},{camera.cy:g} is outside of {name}, which is "
+                f"{width}x{height}; give the intrinsics of frames of that size"
+            )
+        return camera
+
+
+def _are_numbers(text: str) -> bool:
+    return "," in text and not Path(text).exists()
+
+
+def _split(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--intrinsics {text}: intrinsics are {FORMS}") from None

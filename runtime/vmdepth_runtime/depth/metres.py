@@ -1,0 +1,41 @@
+"""Metres of networks that were taught one focal length: what their depth is multiplied with for another camera."""
+
+from __future__ import annotations
+
+from vmdepth_runtime.camera import ASSUMED_FOV, Lens
+from vmdepth_runtime.contract import StepContract
+
+
+def needed_lens(contract: StepContract, lens: Lens | None) -> Lens | None:
+    """What a network's metres take: the lens that is given, one that is assumed, or None where it needs none."""
+    if contract.metric_focal is None:
+        return None
+    return lens or Lens.assume()
+
+
+def metric_scale(contract: StepContract, lens: Lens, height: int, width: int) -> float:
+    """What depth of a network with a `metric_focal` is multiplied with.
+
+    Metres are depth × focal length / metric_focal, the focal length being the mean of both axes in pixels of the
+    graph's frame (the official code of Depth Anything 3). Each axis was resized on its own.
+
+    Args:
+        contract: of the network.
+        lens: of the camera.
+        height: of its frames, pixels.
+        width: likewise.
+
+    Raises:
+        InputError: the lens does not fit such frames.
+    """
+    assert contract.metric_focal is not None
+    camera = lens.camera(width, height).scaled(contract.width / width, contract.height / height)
+    return (camera.fx + camera.fy) / 2 / contract.metric_focal
+
+
+def assumption(contract: StepContract) -> str:
+    """A line for people whose camera nobody has told."""
+    return (
+        f"{contract.model} needs the camera's focal length for metres; assumes that the longer side of a frame spans "
+        f"{ASSUMED_FOV:g} degrees; --fov DEGREES (of its width), or --intrinsics FX,FY,CX,CY|FILE, says it"
+    )

@@ -1,0 +1,87 @@
+"""What some networks give besides: confidence, sky and pose, in results, predictions and clouds, of several streams."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from vmdepth_runtime import CloudSettings, DepthStream, OnnxSession, predict
+from vmdepth_runtime.depth.stream_batch import StreamBatch
+
+EXTRA = ("confidence", "sky", "pose")
+
+
+@pytest.fixture(scope="module")
+def model(build_graph):
+    return build_graph(depth_kind="scaled", extra_outputs=EXTRA)
+
+
+@pytest.fixture(scope="module")
+def image():
+    """Twice the model's size, so that its means are exact; above red grows to the right, below is sky."""
+    picture = np.zeros((56, 84, 3), np.uint8)
+    picture[:28, :, 0] = np.arange(84) * 2
+    picture[28:, :, 1] = 200
+    picture[..., 2] = 40
+    return picture
+
+
+def test_maps_come_at_the_frames_size_and_the_pose_as_it_is(model, image):
+    with DepthStream(model) as stream:
+        result = stream(image)
+        for name in ("confidence", "sky"):
+            brought_back = getattr(result, name)
+            assert (brought_back.shape, brought_back.dtype) == ((56, 84), np.float32)
+            small = cv2.resize(image, (42, 28), interpolation=cv2.INTER_AREA).astype(np.float32)
+            small = 1 + small[..., 0] / 256 if name == "confidence" else small[..., 1] / 256
+            np.testing.assert_array_equal(brought_back, cv2.resize(small, (84, 56), interpolation=cv2.INTER_LINEAR))
+            np.testing.assert_array_equal(result.outputs[name], small)
+        np.testing.assert_allclose(result.pose, np.tile(image.mean((0, 1)), 3), rtol=0.02)
+        prediction = stream.predict(image)
+        np.testing.assert_array_equal(prediction.confidence, result.confidence)
+        np.testing.assert_array_equal(prediction.sky, result.sky)
+        np.testing.assert_array_equal(prediction.pose, result.pose)
+    with DepthStream() as stream:
+        result = stream(image)
+        assert (result.confidence, result.sky, result.pose) == (None, None, None)
+
+
+def test_a_prediction_keeps_them_and_leaves_sky_and_what_is_unsure_out_of_its_points(model, image, tmp_path):
+    prediction = predict(image, model=model, fov=60)
+    prediction.save(tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as data:
+        assert sorted(data) == ["confidence", "depth", "depth_kind", "image", "pose", "sky"]
+        assert data["depth_kind"] == "scaled"
+        np.testing.assert_array_equal(data["sky"], prediction.sky)
+
+    def count(percentile):
+        points, colours = prediction.points(settings=CloudSettings(max_jump=0, confidence_percentile=percentile))
+        assert not (colours[:, 1] == 200).all(axis=0)
+        assert colours[:, 0].min() >= 2 * 84 * percentile / 100 - 6  # the least red are the least sure
+        np.testing.assert_array_equal(np.unique(colours[:, 1]), [0])
+        return len(points)
+
+    there = np.count_nonzero((prediction.sky < 0.3) & (prediction.depth > 0))
+    assert count(0) == there
+    assert count(40) == pytest.approx(0.6 * there, rel=0.05)
+
+
+def test_depth_up_to_a_scale_is_its_own_z(model, image):
+    points = predict(image, model=model).points(fov=60, settings=CloudSettings(max_jump=0, confidence_percentile=0))
+    prediction = predict(image, model=model)
+    np.testing.assert_allclose(points.points[:, 2].max(), prediction.depth[prediction.sky < 0.3].max())
+    assert str(prediction).startswith("Prediction(scaled depth of 84x56")
+
+
+def test_several_streams_have_their_own(build_graph, make):
+    path = build_graph(streams=2, depth_kind="metric", metric_focal=300.0, extra_outputs=EXTRA)
+    first, second = make.noise(2, 28, 42), make.noise(2, 28, 42, seed=1)
+    with OnnxSession(path) as session:
+        batch = StreamBatch(session)
+        for images in ((first[0], second[0]), (None, second[1])):
+            results = batch.step(images)
+        assert results[0] is None
+        np.testing.assert_allclose(results[1].outputs["sky"], second[1][..., 1] / 256)
+        np.testing.assert_allclose(results[1].outputs["confidence"], 1 + second[1][..., 0] / 256)
+        assert results[1].outputs["pose"].shape == (9,)
