@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from vmdepth.model_files import CHECKPOINT_ENDINGS, PICKLED_ENDINGS
 from vmdepth.networks.heads.attention_head import TemporalForm
 from vmdepth.networks.multiview.any_view import AnyViewDepth
+from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.single_view import SingleView
 from vmdepth.networks.multiview.views import ViewNetwork
@@ -69,7 +70,7 @@ def load(
     window: int | None = None,
     metric: bool | None = None,
     max_depth: float | None = None,
-) -> VideoDepth | ViewNetwork:
+) -> VideoDepth | CausalViews | ViewNetwork:
     """A network from its checkpoint, ready for use: float32, on the CPU, in eval mode; `model.name` is set.
 
     No parameter asks for gradients, so what it gives keeps nothing of how it was computed: a loop over `model.step` may
@@ -79,14 +80,15 @@ def load(
         path: a checkpoint of vmdepth-train, or an official file of Depth Anything V2, Video Depth Anything or Depth
             Anything 3 (`.pth`, or `.safetensors` as Hugging Face has it).
         temporal: form of attention over time; official video networks stream by the official rule unless told
-            otherwise.
-        window: frames that attention over time sees when causal.
+            otherwise. "causal" also makes any-view networks of Depth Anything 3 networks of videos.
+        window: frames that attention over time sees when causal; of Depth Anything 3 besides the first frame, which
+            every frame sees.
         metric: whether depth is in metres. The weights do not tell, so None goes by the official names of files and
             folders.
         max_depth: metres that a metric Depth Anything V2 reaches; None goes by the names, too.
 
     Returns:
-        A `VideoDepth`, or of Depth Anything 3 a `ViewNetwork`.
+        A `VideoDepth`, or of Depth Anything 3 a `ViewNetwork`, a `CausalViews` where it is causal.
 
     Raises:
         InputError: the file cannot be read, is of no family in `FAMILIES`, or has names or shapes that are not exactly
@@ -112,12 +114,12 @@ def load(
 
 
 def load_stepping(path: str | Path, temporal: TemporalForm | None = None, window: int | None = None) -> StepNetwork:
-    """`load` for what streams, exports or proves a network; of Depth Anything 3 one picture at a time.
+    """`load` for what streams, exports or proves a network; of Depth Anything 3 one picture at a time, or causal.
 
     Raises InputError for a network that has no step at all.
     """
     network = load(path, temporal, window)
-    if isinstance(network, VideoDepth):
+    if isinstance(network, StepNetwork):
         return network
     if isinstance(network, (AnyViewDepth, MonoDepth)):
         return SingleView(network)
