@@ -98,8 +98,8 @@ def _build(file: CheckpointFile, options: LoadOptions) -> Network | CausalViews:
     if options.temporal != "causal":
         what = f"no temporal='{options.temporal}'" if options.temporal else "a window only with temporal='causal'"
         raise InputError(
-            f"{file.path}: is Depth Anything 3, which has {what}: causal is how it streams; without, all views of a call "
-            "see each other"
+            f"{file.path}: is Depth Anything 3, which has {what}: causal is how it streams; without, all views "
+            "of a call see each other"
         )
     if not isinstance(config, AnyViewConfig):
         raise InputError(

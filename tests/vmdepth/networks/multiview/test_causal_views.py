@@ -28,6 +28,8 @@ def network():
         for weight in network.parameters():
             if weight.ndim > 1:
                 weight.copy_(torch.randn(weight.shape, generator=generator) * weight[0].numel() ** -0.5)
+        network.camera_decoder.fc_fov[0].weight.mul_(0.1)  # so that focal lengths are those of pictures
+        network.camera_decoder.fc_fov[0].bias.fill_(1)
     return network.eval().requires_grad_(False)
 
 
