@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from vmdepth.model_files import CHECKPOINT_ENDINGS, PICKLED_ENDINGS
 from vmdepth.networks.heads.attention_head import TemporalForm
 from vmdepth.networks.multiview.any_view import AnyViewDepth
+from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.single_view import SingleView
 from vmdepth.networks.multiview.views import ViewNetwork
@@ -70,7 +71,7 @@ def load(
     window: int | None = None,
     metric: bool | None = None,
     max_depth: float | None = None,
-) -> VideoDepth | ViewNetwork:
+) -> VideoDepth | CausalViews | ViewNetwork:
     """A network from its checkpoint, ready for use: float32, on the CPU, in eval mode; `model.name` is set.
 
     No parameter asks for gradients, so what it gives keeps nothing of how it was computed: a loop over `model.step` may
@@ -81,14 +82,15 @@ def load(
             Anything 3 (`.pth`, or `.safetensors` as Hugging Face has it); or its name there, as
             "depth-anything/DA3-SMALL", by which it is downloaded once.
         temporal: form of attention over time; official video networks stream by the official rule unless told
-            otherwise.
-        window: frames that attention over time sees when causal.
+            otherwise. "causal" also makes any-view networks of Depth Anything 3 networks of videos.
+        window: frames that attention over time sees when causal; of Depth Anything 3 besides the first frame, which
+            every frame sees.
         metric: whether depth is in metres. The weights do not tell, so None goes by the official names of files and
             folders.
         max_depth: metres that a metric Depth Anything V2 reaches; None goes by the names, too.
 
     Returns:
-        A `VideoDepth`, or of Depth Anything 3 a `ViewNetwork`.
+        A `VideoDepth`, or of Depth Anything 3 a `ViewNetwork`, a `CausalViews` where it is causal.
 
     Raises:
         InputError: the file cannot be read, is of no family in `FAMILIES`, or has names or shapes that are not exactly
@@ -114,7 +116,7 @@ def load(
 
 
 def load_stepping(path: str | Path, temporal: TemporalForm | None = None, window: int | None = None) -> StepNetwork:
-    """`load` for what streams, exports or proves a network; of Depth Anything 3 one picture at a time.
+    """`load` for what streams, exports or proves a network; of Depth Anything 3 one picture at a time, or causal.
 
     Raises InputError for a network that has no step at all.
     """
@@ -128,9 +130,9 @@ def load_stepping(path: str | Path, temporal: TemporalForm | None = None, window
     return model
 
 
-def stepping(network: VideoDepth | ViewNetwork) -> StepNetwork | None:
+def stepping(network: StepNetwork | ViewNetwork) -> StepNetwork | None:
     """What `load` gave as what streams, exports or proves it, with the same weights; None where it has no step."""
-    if isinstance(network, VideoDepth):
+    if isinstance(network, StepNetwork):
         return network
     return SingleView(network) if isinstance(network, (AnyViewDepth, MonoDepth)) else None
 

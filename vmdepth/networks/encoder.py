@@ -17,6 +17,8 @@ from vmdepth.networks.attention import attend
 # Turns queries or keys [..., tokens, d] by their places; sees queries and keys [images, heads, tokens, d].
 Rotation = Callable[[Tensor], Tensor]
 Watch = Callable[[Tensor, Tensor], None]
+# What queries find in keys and values, [images, heads, tokens, d] each; of the shape of the queries.
+Meeting = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 PATCH = 14
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of R, G, B in 0..1
@@ -93,7 +95,8 @@ class Attention(nn.Module):
     """Self-attention over tokens [batch, tokens, width].
 
     qk_norm: every query and key goes through a layer norm over the channels of its head, and only then through the
-    rotation (if there is one). `watch` sees queries and keys as they enter the product.
+    rotation (if there is one). `watch` sees queries and keys as they enter the product, which is `meet`: by itself the
+    queries of an image meet its own keys and values.
     """
 
     def __init__(self, width: int, heads: int, qk_norm: bool = False) -> None:
@@ -104,14 +107,16 @@ class Attention(nn.Module):
         self.k_norm = nn.LayerNorm(width // heads, eps=1e-5) if qk_norm else None
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, rotation: Rotation | None = None, watch: Watch | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, rotation: Rotation | None = None, watch: Watch | None = None, meet: Meeting = attend
+    ) -> Tensor:
         batch, tokens, width = x.shape
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         query, key = _prepared(query, self.q_norm, rotation), _prepared(key, self.k_norm, rotation)
         if watch is not None:
             watch(query, key)
-        return self.join(attend(query, key, value))
+        return self.join(meet(query, key, value))
 
     def queries(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
         """x [batch, tokens, width] → its queries alone [batch, heads, tokens, d]."""
@@ -179,7 +184,7 @@ class LayerScale(nn.Module):
 class Block(nn.Module):
     """Attention and feed-forward on tokens [batch, tokens, width], each normalised before and scaled after.
 
-    qk_norm, rotation, watch: as for `Attention`; eps: of the two norms.
+    qk_norm, rotation, watch, meet: as for `Attention`; eps: of the two norms.
     """
 
     def __init__(self, size: EncoderSize, qk_norm: bool = False, eps: float = 1e-6) -> None:
@@ -191,8 +196,10 @@ class Block(nn.Module):
         self.mlp = SwiGlu(size.width) if size.swiglu else Mlp(size.width)
         self.ls2 = LayerScale(size.width)
 
-    def forward(self, x: Tensor, rotation: Rotation | None = None, watch: Watch | None = None) -> Tensor:
-        return self.feed_forward(x + self.ls1(self.attn(self.norm1(x), rotation, watch)))
+    def forward(
+        self, x: Tensor, rotation: Rotation | None = None, watch: Watch | None = None, meet: Meeting = attend
+    ) -> Tensor:
+        return self.feed_forward(x + self.ls1(self.attn(self.norm1(x), rotation, watch, meet)))
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """The half of the block after the attention; works on every token alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
 from torch import Tensor, nn
@@ -39,18 +40,19 @@ class StepGraph(nn.Module):
 
     def _newest(self, states: StateTensors) -> StateTensors:
         """What the frame before this one left: the states, and of rings the entry that it wrote."""
-        if self.model.ring is None:
+        ring = self.model.ring
+        if ring is None:
             return states
         slot = self.previous_slot[states["counter"].long()]
         newest = {}
         for name, state in states.items():
             if name == "counter":
                 continue
-            *_, slots, width = state.shape
+            outer, (slots, *inner) = state.shape[: ring.axis], state.shape[ring.axis :]
             # The rows are gathered from one long list of entries, which leaves the ring itself unread.
-            first = torch.arange(state.numel() // (slots * width), device=state.device) * slots
+            first = torch.arange(math.prod(outer), device=state.device) * slots
             rows = first + slot.repeat_interleave(len(first) // len(slot))
-            newest[name] = state.reshape(-1, width).index_select(0, rows).view(*state.shape[:-2], width)
+            newest[name] = state.reshape(len(first) * slots, -1).index_select(0, rows).view(*outer, *inner)
         return newest
 
 

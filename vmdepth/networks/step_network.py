@@ -75,3 +75,20 @@ class StepNetwork(nn.Module, ABC):
             name: torch.zeros(shape, dtype=like.dtype, device=like.device)
             for name, shape in self.state_shapes(batch, height, width).items()
         }
+
+    def checked(self, states: StateTensors | None, batch: int, images: Tensor) -> StateTensors:
+        """The states, or those before the first frame where there are none; images: [..., H, W].
+
+        Raises ValueError, naming what is wrong, for states of another network or size.
+        """
+        height, width = images.shape[-2:]
+        if states is None:
+            return self.init_states(batch, height, width)
+        shapes = self.state_shapes(batch, height, width)
+        if states.keys() != shapes.keys():
+            odd = sorted(states.keys() ^ shapes.keys())[:5]
+            raise ValueError(f"states do not belong to this network: missing or unknown {', '.join(odd)}")
+        for name, shape in shapes.items():
+            if tuple(states[name].shape) != shape:
+                raise ValueError(f"state '{name}' has shape {tuple(states[name].shape)}, this input needs {shape}")
+        return states

@@ -70,7 +70,7 @@ class VideoDepth(StepNetwork):
         watch: told of every recurrent state, under the name it has in `states`.
         """
         batch, length = clip.shape[:2]
-        states = self._checked(states, batch, clip)
+        states = self.checked(states, batch, clip)
         new_states: StateTensors = {}
         if self.cycle:
             new_states["counter"] = states["counter"]
@@ -87,7 +87,7 @@ class VideoDepth(StepNetwork):
     def step(self, frame: Tensor, states: StateTensors | None = None) -> tuple[Tensor, StateTensors]:
         """frame [B, 3, H, W] → depth [B, 1, H, W] and the states after it. None starts from zeros."""
         self.check_steps()
-        states = self._checked(states, len(frame), frame)
+        states = self.checked(states, len(frame), frame)
         depth, after = self.decode_step(self.encode(frame), _size(frame), states)
         if self.ring is None:
             return depth, after
@@ -174,19 +174,6 @@ class VideoDepth(StepNetwork):
         image, after = self.heads[tap](image, before, states.get("counter", image.new_zeros(0)), watch)
         new_states.update({f"{tap}.{key}": value for key, value in after.items()})
         return image
-
-    def _checked(self, states: StateTensors | None, batch: int, images: Tensor) -> StateTensors:
-        height, width = images.shape[-2:]
-        if states is None:
-            return self.init_states(batch, height, width)
-        shapes = self.state_shapes(batch, height, width)
-        if states.keys() != shapes.keys():
-            odd = sorted(states.keys() ^ shapes.keys())[:5]
-            raise ValueError(f"states do not belong to this network: missing or unknown {', '.join(odd)}")
-        for name, shape in shapes.items():
-            if tuple(states[name].shape) != shape:
-                raise ValueError(f"state '{name}' has shape {tuple(states[name].shape)}, this input needs {shape}")
-        return states
 
 
 def _prefixed(watch: StateWatch, tap: str) -> StateWatch:

@@ -17,6 +17,7 @@ from torch import Tensor
 from vmdepth.networks.decoder import Pyramid, Scratch
 from vmdepth.networks.encoder import ENCODERS
 from vmdepth.networks.multiview.any_view import AnyViewDepth
+from vmdepth.networks.multiview.causal_views import WINDOW, CausalViews
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.nested_depth import NestedDepth
 from vmdepth.networks.multiview.presets import METRIC, MONO, VIEW_PRESETS, AnyViewConfig, MonoConfig, NestedConfig
@@ -87,11 +88,32 @@ def _recognises(file: CheckpointFile) -> bool:
     return _config(_without_prefix(file.shapes)) is not None
 
 
-def _build(file: CheckpointFile, options: LoadOptions) -> Network:
+def _build(file: CheckpointFile, options: LoadOptions) -> Network | CausalViews:
     """The network shares the tensors' memory."""
-    if (options.temporal, options.window, options.max_depth) != (None, None, None):
-        raise InputError(f"{file.path}: is Depth Anything 3; temporal, window and max_depth do not apply")
+    if options.max_depth is not None:
+        raise InputError(f"{file.path}: is Depth Anything 3; max_depth does not apply")
     config = network_config(file, options)
+    if (options.temporal, options.window) == (None, None):
+        return _network(file, config)
+    if options.temporal != "causal":
+        what = f"no temporal='{options.temporal}'" if options.temporal else "a window only with temporal='causal'"
+        raise InputError(
+            f"{file.path}: is Depth Anything 3, which has {what}: causal is how it streams; without, all views "
+            "of a call see each other"
+        )
+    if not isinstance(config, AnyViewConfig):
+        raise InputError(
+            f"{file.path}: is Depth Anything 3 {_called(config)}, which has no causal form; the any-view networks have"
+        )
+    network = _network(file, config)
+    assert isinstance(network, AnyViewDepth)
+    try:
+        return CausalViews(network, WINDOW if options.window is None else options.window)
+    except ValueError as error:
+        raise InputError(f"{file.path}: {error}") from None
+
+
+def _network(file: CheckpointFile, config: Config) -> Network:
     twice = [key for key in file.tensors if key.startswith(PREFIX) and key.removeprefix(PREFIX) in file.tensors]
     if twice:
         raise InputError(f"{file.path}: looks like Depth Anything 3, but holds {twice[0]} also without '{PREFIX}'")
@@ -168,6 +190,12 @@ def _gaussian_shapes(config: AnyViewConfig) -> dict[str, tuple[int, ...]]:
         shapes[f"images_merger.{index}.weight"] = (after, before, 3, 3)
         shapes[f"images_merger.{index}.bias"] = (after,)
     return {f"{_GAUSSIANS}{name}": shape for name, shape in shapes.items()}
+
+
+def _called(config: MonoConfig | NestedConfig) -> str:
+    if isinstance(config, NestedConfig):
+        return "nested, two networks whose metres come from all pixels of both"
+    return f"{'metric' if config.metric else 'mono'}, a network for single images"
 
 
 DEPTH_ANYTHING_3 = Family("Depth Anything 3", _recognises, _build)

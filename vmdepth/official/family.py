@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vmdepth.model_files import location
 from vmdepth.networks.heads.attention_head import TemporalForm
+from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.views import ViewNetwork
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.shapes import Shapes, shapes_of
@@ -63,7 +64,7 @@ class Family:
 
     name: str
     recognises: Callable[[CheckpointFile], bool]
-    build: Callable[[CheckpointFile, LoadOptions], VideoDepth | ViewNetwork]
+    build: Callable[[CheckpointFile, LoadOptions], VideoDepth | CausalViews | ViewNetwork]
 
 
 @dataclass(frozen=True)

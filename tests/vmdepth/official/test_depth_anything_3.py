@@ -147,8 +147,17 @@ def test_depth_anything_3_loads_from_its_published_file(tmp_path, official_weigh
     assert not any(one.query.requires_grad or one.key.requires_grad for one in seen)
     for got, expected in ((out.depth, io["depth"]), (out.confidence, io["depth_conf"])):
         assert np.abs(got.numpy() - expected).max() <= 2e-5 * np.abs(expected).max()
-    with pytest.raises(InputError, match="temporal, window and max_depth do not apply"):
-        vmdepth.load(tmp_path / "model.safetensors", temporal="causal")
+    causal = vmdepth.load(tmp_path / "model.safetensors", temporal="causal", window=5)
+    assert (causal.window, causal.name) == (5, "Depth Anything 3 small")
+    assert all(torch.equal(weight, views.state_dict()[name].float()) for name, weight in causal.state_dict().items())
+    for options, match in (
+        ({"temporal": "causal", "window": 1}, "model.safetensors: window 1: is 2 frames or more"),
+        ({"temporal": "streaming"}, "no temporal='streaming': causal is how it streams"),
+        ({"window": 8}, "a window only with temporal='causal'"),
+        ({"max_depth": 20.0}, "max_depth does not apply"),
+    ):
+        with pytest.raises(InputError, match=match):
+            vmdepth.load(tmp_path / "model.safetensors", **options)
     with pytest.raises(InputError, match="is Depth Anything 3, a network of views: it has no step to stream"):
         load_video(tmp_path / "model.safetensors")
     published.pop("model.head.norm.weight")
@@ -167,3 +176,5 @@ def test_the_metric_network_is_told_by_its_folder_or_by_word(tmp_path, shared_re
     )
     assert vmdepth.load(folder / "model.safetensors").config.metric
     assert not vmdepth.load(folder / "model.safetensors", metric=False).config.metric
+    with pytest.raises(InputError, match="metric, a network for single images, which has no causal form"):
+        vmdepth.load(folder / "model.safetensors", temporal="causal")

@@ -40,6 +40,11 @@ class ViewEncoder(Encoder):
         self.start = start
         self._folded: tuple[GridRotation, GridRotation] | None = None  # of the only size that is left
 
+    @property
+    def global_blocks(self) -> list[int]:
+        """The blocks that see all views."""
+        return [index for index in range(self.start, self.size.depth) if index % 2 == 1]
+
     def forward(  # type: ignore[override]
         self, images: Tensor, special: Tensor | None = None, over_views: OverViews = each_alone
     ) -> tuple[list[Tensor], Tensor]:

@@ -12,6 +12,7 @@ from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.decoder import SkyDecoder, ViewDecoder
 from vmdepth.networks.multiview.encoder import ViewEncoder
 from vmdepth.networks.multiview.mono_depth import METRIC_FOCAL, MonoDepth, with_far_sky_each
+from vmdepth.networks.multiview.presets import MonoConfig
 from vmdepth.networks.multiview.views import imagenet_normalised
 from vmdepth.networks.step_network import StepNetwork
 from vmdepth_runtime.contract import Ring
@@ -30,6 +31,7 @@ class SingleView(StepNetwork):
 
     def __init__(self, network: AnyViewDepth | MonoDepth) -> None:
         super().__init__()
+        self.config = network.config
         self.name = f"Depth Anything 3 {network.name}"
         self.encoder: Encoder = network.encoder
         self.decoder = network.decoder
@@ -78,7 +80,11 @@ class SingleView(StepNetwork):
         self.encoder.fold(height, width)
         self.decoder.fold(height, width)
 
-    def remembering(self, ring: Ring | None) -> SingleView:
-        if ring is not None:
+    def remembering(self, ring: Ring | None) -> StepNetwork:
+        from vmdepth.networks.multiview.causal_views import CausalViews  # which is made of this
+
+        if ring is None:
+            return self
+        if isinstance(self.config, MonoConfig):
             raise ValueError(f"{self.name} looks at every frame alone: it has no states to keep in rings")
-        return self
+        return CausalViews(self).remembering(ring)

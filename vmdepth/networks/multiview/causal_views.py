@@ -1,0 +1,179 @@
+"""`CausalViews`: an any-view network of Depth Anything 3 over a video, in which a frame sees only frames before it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vmdepth.networks.encoder import PATCH, SPECIAL, Block, check_size
+from vmdepth.networks.heads.base import StateTensors, next_counter, remember
+from vmdepth.networks.multiview.any_view import AnyViewDepth
+from vmdepth.networks.multiview.cameras import CameraDecoder, to_cameras
+from vmdepth.networks.multiview.decoder import ViewDecoder
+from vmdepth.networks.multiview.encoder import OverViews, ViewEncoder
+from vmdepth.networks.multiview.presets import AnyViewConfig
+from vmdepth.networks.multiview.remembered_views import SLOT_AXIS, attend_all, attend_clip, attend_past, slot_mask
+from vmdepth.networks.multiview.rotary import GridRotation
+from vmdepth.networks.multiview.single_view import SingleView
+from vmdepth.networks.multiview.views import Views, check_clip, imagenet_normalised
+from vmdepth.networks.step_network import StepNetwork
+from vmdepth_runtime.contract import Ring
+
+WINDOW = 8  # frames, where nobody says another
+
+
+class CausalViews(StepNetwork):
+    """The global blocks' queries of frame t meet the keys of frame 0, of the window − 1 frames before t, and of t.
+
+    Frame 0 is the reference view for ever. Attention over views knows no order (all views share the places of their
+    tokens), so all there is to remember are the keys and values that a global block made of each frame: rings of
+    `window` slots, the first of which keeps frame 0. States: `counter` [B], the frame's number, and for every global
+    block i `block_<i>.keys` and `block_<i>.values`, [B, heads, window, tokens, d].
+
+    It shares the weights of the network that it is made of, but for a camera encoder, as nobody gives it cameras.
+    """
+
+    stride = PATCH
+    usual_size = (252, 336)
+    depth_kind = "scaled"
+    config: AnyViewConfig
+    ring: Ring
+    cycle: tuple[int, int]
+    encoder: ViewEncoder
+    decoder: ViewDecoder
+    camera_decoder: CameraDecoder | None
+
+    def __init__(self, network: AnyViewDepth | SingleView | CausalViews, window: int = WINDOW) -> None:
+        """Raises ValueError for a window of less than two frames, and for a network for single images."""
+        super().__init__()
+        if window < 2:
+            raise ValueError(f"window {window}: is 2 frames or more, of which the frame itself is one")
+        if not isinstance(network.config, AnyViewConfig):
+            raise ValueError("networks for single images have no attention over views")
+        assert isinstance(network.encoder, ViewEncoder)
+        assert isinstance(network.decoder, ViewDecoder)
+        self.config = replace(network.config, camera_encoder=False)
+        self.name = f"Depth Anything 3 {self.config.encoder}"
+        self.encoder, self.decoder, self.camera_decoder = network.encoder, network.decoder, network.camera_decoder
+        self.extra_outputs = ("confidence", "pose") if self.camera_decoder is not None else ("confidence",)
+        self.window = window
+        self.ring = Ring(slots=window, anchors=1, axis=SLOT_AXIS)
+        self.cycle = window, 2 * window - 2
+
+    def state_shapes(self, batch: int, height: int, width: int) -> dict[str, tuple[int, ...]]:
+        check_size(height, width, PATCH)
+        size, tokens = self.encoder.size, _tokens(height, width)
+        shape = (batch, size.heads, self.window, tokens, size.width // size.heads)
+        return {"counter": (batch,), **{name: shape for index in self.encoder.global_blocks for name in _rings(index)}}
+
+    def forward(self, clip: Tensor, states: StateTensors | None = None) -> tuple[Views, StateTensors]:
+        """A clip, or the next piece of one: the same as its frames one after the other.
+
+        Args:
+            clip: float [B, N, 3, H, W], RGB in 0..1; sides are multiples of 14.
+            states: after the frames before it; None begins a clip.
+
+        Returns:
+            `Views` with depth, confidence and, from a network that tells them, cameras, near those of frame 0; and the
+            states after the last frame.
+
+        Raises:
+            ValueError: sizes or states that do not fit.
+        """
+        batch, frames, *_ = check_clip(clip)
+        before = self.checked(states, batch, clip)
+        counters = [before["counter"]]
+        for _ in range(frames):
+            counters.append(next_counter(counters[-1], self.cycle))
+        *counters, after_last = counters
+        after: StateTensors = {"counter": after_last}
+
+        def over_views(index: int, block: Block, tokens: Tensor, rotation: GridRotation) -> Tensor:
+            rings = {name: before[name] for name in _rings(index)}
+
+            def meet(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+                found, filled = attend_clip(query, key, value, rings, counters, self.ring)
+                after.update(filled)
+                return found
+
+            return block(tokens, rotation, meet=meet)
+
+        outputs, _ = self._through(clip.flatten(0, 1), torch.stack(counters, dim=1).flatten(), over_views)
+        return _views(outputs, batch, *clip.shape[-2:]), after
+
+    def whole(self, clip: Tensor) -> Views:
+        """A clip [B, N, 3, H, W] with the mask off: every frame sees all, as the network was trained."""
+        batch, frames, *_ = check_clip(clip)
+
+        def over_views(index: int, block: Block, tokens: Tensor, rotation: GridRotation) -> Tensor:
+            return block(tokens, rotation, meet=partial(attend_all, frames=frames))
+
+        numbers = torch.arange(frames, device=clip.device).repeat(batch)
+        outputs, _ = self._through(clip.flatten(0, 1), numbers, over_views)
+        return _views(outputs, batch, *clip.shape[-2:])
+
+    def step(self, frame: Tensor, states: StateTensors | None = None) -> tuple[Views, StateTensors]:
+        """frame [B, 3, H, W], RGB in 0..1 → `Views` of the one frame, [B, 1, ...], and the states after it."""
+        states = self.checked(states, len(frame), frame)
+        outputs, after = self.outputs(frame, states)
+        counter = after.pop("counter")
+        after = remember(states, after, states["counter"], self.ring)
+        return _views(outputs, len(frame), *frame.shape[-2:]), {"counter": counter, **after}
+
+    def outputs(self, frame: Tensor, states: StateTensors) -> tuple[dict[str, Tensor], StateTensors]:
+        """As of any `StepNetwork`; the descriptor is the mean of the last tap's normalised half."""
+        counter = states["counter"]
+        mask = slot_mask(counter, self.window, _tokens(*frame.shape[-2:]))
+        after: StateTensors = {"counter": next_counter(counter, self.cycle)}
+
+        def over_views(index: int, block: Block, tokens: Tensor, rotation: GridRotation) -> Tensor:
+            keys, values = _rings(index)
+
+            def meet(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+                after.update({keys: key, values: value})
+                return attend_past(query, key, value, states[keys], states[values], mask)
+
+            return block(tokens, rotation, meet=meet)
+
+        outputs, taps = self._through(frame, counter, over_views)
+        return {**outputs, "descriptor": F.normalize(self.encoder.describe(taps), dim=-1)}, after
+
+    def _through(
+        self, images: Tensor, numbers: Tensor, over_views: OverViews
+    ) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """Images [n, 3, H, W] and their numbers since the start [n] → outputs by their names, and the taps."""
+        special = self.encoder.camera_token[0, numbers.clamp(max=1).long()]
+        taps, token = self.encoder(imagenet_normalised(images), special, over_views)
+        outputs = SingleView.decode(self.decoder, taps, (images.shape[-2] // PATCH, images.shape[-1] // PATCH))
+        if self.camera_decoder is not None:
+            outputs["pose"] = self.camera_decoder(token)
+        return outputs, taps
+
+    @torch.no_grad()
+    def fold(self, height: int, width: int) -> None:
+        self.encoder.fold(height, width)
+        self.decoder.fold(height, width)
+
+    def remembering(self, ring: Ring | None) -> CausalViews:
+        if ring is None or (ring.anchors, ring.axis) != (self.ring.anchors, self.ring.axis):
+            raise ValueError(f"{self.name} keeps frames in rings with one anchor when it is causal, and not in {ring}")
+        return CausalViews(self, ring.slots)
+
+
+def _rings(index: int) -> tuple[str, str]:
+    """Names of the rings of a global block: keys, values."""
+    return f"block_{index}.keys", f"block_{index}.values"
+
+
+def _tokens(height: int, width: int) -> int:
+    return SPECIAL + (height // PATCH) * (width // PATCH)
+
+
+def _views(outputs: dict[str, Tensor], batch: int, height: int, width: int) -> Views:
+    said = {name: output.unflatten(0, (batch, -1)) for name, output in outputs.items()}
+    cameras = to_cameras(said["pose"], height, width) if "pose" in said else (None, None)
+    return Views(said["depth"], said["confidence"], *cameras)
