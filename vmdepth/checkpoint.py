@@ -121,6 +121,11 @@ def load_stepping(path: str | Path, temporal: TemporalForm | None = None, window
     Raises InputError for a network that has no step at all.
     """
     network = load(path, temporal, window)
+    if temporal == "bidirectional" and isinstance(network, AnyViewDepth):
+        raise InputError(
+            f"{path}: all views of a call see each other, which is no step; leave the form out for a picture at a "
+            "time, or take temporal='causal' (--causal)"
+        )
     model = stepping(network)
     if model is None:
         raise InputError(
@@ -149,7 +154,7 @@ def load_video(path: str | Path, temporal: TemporalForm | None = None, window: i
 
 def load_of(
     path: str | Path, temporal: TemporalForm | None = None, window: int | None = None
-) -> tuple[VideoDepth | ViewNetwork, Family]:
+) -> tuple[VideoDepth | CausalViews | ViewNetwork, Family]:
     """`load`, and the family that the file is of."""
     file = _read(Path(path))
     family = recognise(file)

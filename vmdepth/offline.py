@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vmdepth.checkpoint import OURS, load_of, weights_hash
 from vmdepth.networks.encoder import check_size
+from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.views import ViewNetwork
 from vmdepth.networks.video_depth import VideoDepth
@@ -52,6 +53,7 @@ def open_offline(
         InputError: for a file that is no checkpoint, and a size that the network cannot have.
     """
     model, family = load_of(path)
+    assert not isinstance(model, CausalViews)  # which none is unless asked for
     if isinstance(model, VideoDepth):
         model = model.with_head(model.config.head.offline)
     official = family is not OURS

@@ -21,7 +21,7 @@ from vmdepth.networks.multiview.causal_views import WINDOW, CausalViews
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.nested_depth import NestedDepth
 from vmdepth.networks.multiview.presets import METRIC, MONO, VIEW_PRESETS, AnyViewConfig, MonoConfig, NestedConfig
-from vmdepth.official.family import CheckpointFile, Family, LoadOptions
+from vmdepth.official.family import CheckpointFile, Family, LoadOptions, NoAttentionOverTime
 from vmdepth.official.shapes import Shapes, check_shapes, shapes_of, token_width
 from vmdepth_runtime.errors import InputError
 
@@ -95,6 +95,13 @@ def _build(file: CheckpointFile, options: LoadOptions) -> Network | CausalViews:
     config = network_config(file, options)
     if (options.temporal, options.window) == (None, None):
         return _network(file, config)
+    if isinstance(config, MonoConfig):
+        raise NoAttentionOverTime(
+            f"{file.path}: is Depth Anything 3 {_called(config)}, which sees single pictures; temporal and window do "
+            "not apply"
+        )
+    if (options.temporal, options.window) == ("bidirectional", None) and isinstance(config, AnyViewConfig):
+        return _network(file, config)  # where all views of a call see each other
     if options.temporal != "causal":
         what = f"no temporal='{options.temporal}'" if options.temporal else "a window only with temporal='causal'"
         raise InputError(
@@ -103,7 +110,8 @@ def _build(file: CheckpointFile, options: LoadOptions) -> Network | CausalViews:
         )
     if not isinstance(config, AnyViewConfig):
         raise InputError(
-            f"{file.path}: is Depth Anything 3 {_called(config)}, which has no causal form; the any-view networks have"
+            f"{file.path}: is Depth Anything 3 {_called(config)}, which has no causal form; the any-view networks have "
+            "one"
         )
     network = _network(file, config)
     assert isinstance(network, AnyViewDepth)

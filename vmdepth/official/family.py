@@ -18,6 +18,11 @@ from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.views import ViewNetwork
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.shapes import Shapes, shapes_of
+from vmdepth_runtime.errors import InputError
+
+
+class NoAttentionOverTime(InputError):
+    """A form of attention over time was asked of a network that has none."""
 
 
 @dataclass(frozen=True)

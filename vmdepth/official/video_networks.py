@@ -11,7 +11,7 @@ from torch import Tensor
 from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.official.family import LoadOptions
+from vmdepth.official.family import LoadOptions, NoAttentionOverTime
 from vmdepth.official.shapes import check_shapes, network_shapes, shapes_of
 from vmdepth_runtime.errors import InputError
 
@@ -45,7 +45,7 @@ def _in_form(path: Path, config: NetworkConfig, options: LoadOptions) -> Network
         return config
     head = config.head
     if not isinstance(head, AttentionSettings):
-        raise InputError(f"{path}: has no attention over time; temporal and window do not apply")
+        raise NoAttentionOverTime(f"{path}: has no attention over time; temporal and window do not apply")
     try:
         head = AttentionSettings(
             head.temporal if options.temporal is None else options.temporal,

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from vmdepth.causal import check_asked, check_steps, flag, form_of, load_asked
 from vmdepth.official.hub import local_file
 from vmdepth_export.conversion.proven_graph import bake_step_graph, export_step_graph
 from vmdepth_export.conversion.settings import ATTENTION, PRECISION, STREAMS, ExportSettings
@@ -59,7 +60,7 @@ def export(
 
     graph, report = _graph_for(settings), None
     if graph != source:
-        report = _write_graph(settings, graph, stages)
+        report = _write_graph(settings, graph, warn, stages)
         tell(_told(given, graph, report))
     if builds and output is not None:
         build = BuildSettings(settings.target, settings.capabilities, settings.workspace)
@@ -75,6 +76,9 @@ def export(
 def _check_output(settings: ExportSettings) -> None:
     """Raise InputError for settings that no source makes good; before one is downloaded."""
     output = settings.output
+    check_asked(settings.causal, [settings.source])
+    if settings.causal is not None and settings.temporal not in (None, form_of(settings.causal)):
+        raise InputError(f"{flag(settings.causal)} and --temporal {settings.temporal}: are two forms; give one of them")
     if settings.proof_frames is not None and settings.proof_frames < 1:
         raise InputError(f"--proof-frames {settings.proof_frames}: a proof takes at least one frame")
     if output is None and settings.triton is None:
@@ -116,7 +120,7 @@ def _graph_for(settings: ExportSettings) -> Path:
     return graph
 
 
-def _write_graph(settings: ExportSettings, graph: Path, stages: Stages) -> ParityReport:
+def _write_graph(settings: ExportSettings, graph: Path, warn: Callable[[str], None], stages: Stages) -> ParityReport:
     begun = perf_counter()
     precision, frames = settings.precision or PRECISION, settings.proof_frames
     if settings.source.suffix == ".onnx":
@@ -125,7 +129,11 @@ def _write_graph(settings: ExportSettings, graph: Path, stages: Stages) -> Parit
     with stages.stage(f"loads {settings.source.name}"):  # and PyTorch, which takes longer
         from vmdepth.checkpoint import load_stepping
 
-        model = load_stepping(settings.source, settings.temporal, settings.window)
+        if settings.temporal is None:
+            model = load_asked(load_stepping, settings.source, settings.causal, warn, settings.window)
+        else:
+            model = load_stepping(settings.source, settings.temporal, settings.window)
+        check_steps(settings.source, model)
     height, width = settings.size or model.usual_size
     return export_step_graph(
         model,

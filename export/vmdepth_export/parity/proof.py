@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from vmdepth.causal import check_asked
 from vmdepth.official.hub import local_file
 from vmdepth_export.parity.bisect import first_divergence
 from vmdepth_export.parity.comparison import ParityReport, compare
@@ -13,11 +16,12 @@ from vmdepth_runtime.atomic_files import check_target, write_report
 from vmdepth_runtime.errors import InputError, WorkError
 
 
-def compare_models(settings: ParitySettings) -> ParityReport:
+def compare_models(settings: ParitySettings, *, warn: Callable[[str], None] = lambda line: None) -> ParityReport:
     """Run both models over the same frames and measure how far they are apart, as `vmdepth-parity` does.
 
     Args:
         settings: Which two, over what, and where figures and picture go.
+        warn: Gets a line where a setting changes nothing.
 
     Returns:
         The figures; `agrees` is the verdict. With `bisect`, `find_divergence` says where it comes from.
@@ -31,7 +35,9 @@ def compare_models(settings: ParitySettings) -> ParityReport:
             check_target(target)
     if settings.picture and settings.picture.suffix != ".png":
         raise InputError(f"{settings.picture}: unknown picture ending '{settings.picture.suffix}'; use .png")
-    with open_pair(local_file(settings.reference), local_file(settings.candidate)) as (reference, candidate):
+    models = local_file(settings.reference), local_file(settings.candidate)
+    check_asked(settings.causal, models)
+    with open_pair(*models, settings.causal, warn) as (reference, candidate):
         frames = choose_frames(settings.source, settings.frames, candidate.contract)
         try:
             result = compare(reference, candidate, frames)
@@ -49,4 +55,4 @@ def compare_models(settings: ParitySettings) -> ParityReport:
 def find_divergence(settings: ParitySettings) -> str:
     """One line: the first node of the candidate, in graph order, whose result is out of tolerance."""
     models = local_file(settings.reference), local_file(settings.candidate)
-    return first_divergence(*models, settings.source, settings.frames)
+    return first_divergence(*models, settings.source, settings.frames, settings.causal)
