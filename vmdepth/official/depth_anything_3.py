@@ -97,8 +97,8 @@ def _build(file: CheckpointFile, options: LoadOptions) -> Network | CausalViews:
         return _network(file, config)
     if isinstance(config, MonoConfig):
         raise NoAttentionOverTime(
-            f"{file.path}: is Depth Anything 3 {_called(config)}, which sees single pictures; temporal and window do "
-            "not apply"
+            f"{file.path}: is Depth Anything 3 {_called(config)}, which has no attention over "
+            "views; temporal and window do not apply"
         )
     if (options.temporal, options.window) == ("bidirectional", None) and isinstance(config, AnyViewConfig):
         return _network(file, config)  # where all views of a call see each other

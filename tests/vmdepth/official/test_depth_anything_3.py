@@ -176,5 +176,5 @@ def test_the_metric_network_is_told_by_its_folder_or_by_word(tmp_path, shared_re
     )
     assert vmdepth.load(folder / "model.safetensors").config.metric
     assert not vmdepth.load(folder / "model.safetensors", metric=False).config.metric
-    with pytest.raises(InputError, match="metric, a network for single images, which has no causal form"):
+    with pytest.raises(InputError, match="metric, a network for single images, which has no attention over"):
         vmdepth.load(folder / "model.safetensors", temporal="causal")
