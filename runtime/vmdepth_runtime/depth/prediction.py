@@ -20,6 +20,8 @@ from vmdepth_runtime.encoding.points import PointCloud, back_project, near_for, 
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.palettes import PALETTE
 
+_MARKS = 5  # on the scale beside a plot, even in its colours
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -183,14 +185,17 @@ def _draw(prediction: Prediction, axes: Axes | None, name: str) -> Axes:
         axes = pyplot.subplots(layout="constrained")[1]
     low, high = prediction._range()
     meaning, lowest, highest = prediction.meaning, min(low, high), max(low, high)
-    even = Normalize(lowest, highest)
+    even, marks = Normalize(lowest, highest), None
     if not meaning.inverse and lowest > 0:
         even = FuncNorm((_inverse, _inverse), lowest, highest)  # as `colourise` paints it
+        marks = _inverse(np.linspace(1 / highest, 1 / lowest, _MARKS))
     ordered = colours if meaning.inverse else colours[::-1]
     table = ListedColormap(ordered.tolist()).with_extremes(bad=(NO_DEPTH / 255,) * 3)
     shown = axes.imshow(prediction.depth, cmap=table, norm=even)
     axes.set_axis_off()
-    axes.figure.colorbar(shown, ax=axes, shrink=0.8, label=meaning.meaning)
+    scale = axes.figure.colorbar(shown, ax=axes, shrink=0.8, label=meaning.meaning, ticks=marks)
+    if marks is not None:
+        scale.set_ticklabels([f"{mark:.3g}" for mark in marks])
     return axes
 
 

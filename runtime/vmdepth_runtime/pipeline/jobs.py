@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def plan_jobs(settings: RunSettings) -> tuple[list[Job], list[str]]:
     if len(loose) > 1 and not settings.streams:
         whole = Job(f"{len(loose)} pictures", files=tuple(loose), pictures=True)
         jobs = [whole if job.files == (loose[0],) else job for job in jobs]
-    names = distinct([_names(job) for job in jobs])
+    names = _called(jobs)
     named = [replace(job, name=name) for job, name in zip(jobs, names, strict=True)]
     return [_with_outputs(job, number, settings) for number, job in enumerate(named)], remarks
 
@@ -106,6 +107,14 @@ def _not_taken(path: Path, listing: Listing) -> str:
     there = " ".join(f"'{folder / ('*' + ending)}'" for ending in sorted({video.suffix for video in listing.videos}))
     images, videos = _number(len(listing.images), "image"), _number(len(listing.videos), "video")
     return f"{path}: its {images} taken, {videos} not; {there} takes those"
+
+
+def _called(jobs: Sequence[Job]) -> list[str]:
+    """What each job is called; a source that is given twice is told apart by a number alone."""
+    wanted = [_names(job) for job in jobs]
+    once = list(dict.fromkeys(wanted))
+    names = dict(zip(once, distinct(once), strict=True))
+    return distinct([(names[choice],) for choice in wanted])
 
 
 def _names(job: Job) -> tuple[str, ...]:

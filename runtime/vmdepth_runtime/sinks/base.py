@@ -154,7 +154,7 @@ class Sink(ABC):
             InputError: it cannot; says what to do.
         """
         if cls.needs_camera and not has_camera:
-            raise InputError(f"{target}: points need the camera; give --fov DEGREES or --intrinsics FX,FY,CX,CY")
+            raise InputError(f"{target}: points need the camera; give --fov DEGREES or --intrinsics FX,FY,CX,CY|FILE")
 
     @classmethod
     def foretell(cls, target: str, facts: SinkFacts) -> str | None:

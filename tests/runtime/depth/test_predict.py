@@ -298,6 +298,21 @@ def test_a_plot_goes_where_it_is_wanted(prediction):
     pyplot.close(made.figure)
 
 
+def test_a_plot_of_metres_has_the_colours_of_its_picture(image):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
+    depth = np.linspace(0.5, 20, image[..., 0].size, dtype=np.float32).reshape(image.shape[:2])
+    prediction = Prediction(depth, image, "metric")
+    axes = prediction.plot()
+    (shown,) = axes.get_images()
+    drawn = shown.to_rgba(depth, bytes=True)[..., :3].astype(int)
+    assert np.abs(drawn - prediction.coloured()).max() <= 6  # a level, by rounding
+    axes.figure.draw_without_rendering()
+    (label,) = {axis.get_ylabel() for axis in axes.figure.axes} - {""}
+    assert label == "depth in metres, larger is farther"
+    pyplot.close(axes.figure)
+
+
 @pytest.mark.parametrize(
     ("act", "message"),
     [

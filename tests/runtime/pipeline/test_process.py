@@ -129,8 +129,8 @@ def test_a_terminal_gets_one_line_that_says_how_far_it_is(luma_model, tmp_path, 
     lines = [line.strip() for line in re.split(r"[\r\n]+", plain) if line.strip()]
     said = [line for line in lines if line.startswith("vmdepth-run: ")]
     assert re.fullmatch(
-        r"vmdepth-run: luma 28x42, ONNX Runtime on \d+ CPU cores?; a_video_with_a_very_long_name.mp4 64x48, 30 fps, "
-        "60 frames",
+        r"vmdepth-run: luma 28x42, ONNX Runtime on \d+ CPU cores?, relative inverse depth, larger is nearer; "
+        "a_video_with_a_very_long_name.mp4 64x48, 30 fps, 60 frames",
         said[0],
     )
     assert re.fullmatch(r"vmdepth-run: open http://127.0.0.1:\d+ in a browser", said[1])

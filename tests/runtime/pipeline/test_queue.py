@@ -200,3 +200,9 @@ def test_settings_of_python_mean_the_same(luma_model, videos, tmp_path):
     assert [source["frames_out"] for source in report["sources"]] == [4, 4]
     with pytest.raises(InputError, match="named as an output twice"):
         run(RunSettings((str(videos),), (str(tmp_path / "out.npz"),), luma_model))
+
+
+def test_a_source_given_twice_is_told_apart_by_a_number(vmdepth_run, make, tmp_path):
+    path = make.video(tmp_path / "walk.mp4", make.noise(2))
+    assert vmdepth_run(path, path, "-o", "w_{name}.npz").code == 0
+    assert sorted(file.name for file in tmp_path.glob("w_*")) == ["w_walk-2.npz", "w_walk.npz"]
