@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     Network = TypeVar("Network", bound=StepNetwork | ViewNetwork)
 
 
-def causal_option(of: str) -> Callable[[Any], Any]:
-    """The option, for a click command. of: whose attention it is, for its help."""
+def causal_option(of: str, default: str) -> Callable[[Any], Any]:
+    """The option, for a click command. of, default: whose attention it is and what it is otherwise, for its help."""
     return click.option(
         "--causal/--no-causal",
         default=None,
-        help=f"Whether attention over time {of} sees the past alone, or the whole clip.  [default: as it was trained]",
+        help=f"Whether attention over time {of} sees the past alone, or the whole clip.  [default: {default}]",
     )
 
 

@@ -33,7 +33,7 @@ in inverse depth, once per clip or folder; beside that scale and shift for every
 @click.option("--video", type=click.Path(path_type=Path),
               help="Also show the first sequence (.mp4): colour, truth, MODEL; or colour, MODEL, AGAINST.")  # fmt: skip
 @click.option("--official", is_flag=True, help="Prepare pictures as Depth Anything does: shorter side to 518, cubic.")
-@causal_option("of checkpoints")
+@causal_option("of checkpoints", "as trained; of official files, streaming")
 def command(**options: Any) -> None:
     from rich.console import Console
 

@@ -43,7 +43,7 @@ class _TrainCommand(click.Command):
 @click.argument("start", metavar="[PRESET|FILE|RUN]", default="")
 @click.argument("overrides", metavar="[key=value ...]", nargs=-1)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run.")
-@causal_option("of the network")
+@causal_option("of the network", "as the preset has it, or temporal=")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder RUN, or --out, where it was saved.")
 def command(start: str, overrides: tuple[str, ...], out: Path | None, causal: bool | None, resume: bool) -> int:
     """Train a network on clips that are rendered while it learns, and on videos.

@@ -24,7 +24,7 @@ from vmdepth_runtime.cli import defaults_of, parse_size, run_command
     type=click.Path(path_type=Path),
     help="Also time this step graph or engine, in the same run; may be given several times.",
 )
-@causal_option("of a checkpoint")
+@causal_option("of a checkpoint", "as trained; of official files, streaming")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures as JSON.")
 def command(size: str | None, **options: Any) -> None:
     """Frames per second of MODEL on this machine: PyTorch step (checkpoints), ONNX step, and the whole vmdepth-run over

@@ -30,7 +30,7 @@ from vmdepth_runtime.cli import defaults_of, parse_size, run_command
     type=click.Choice(["causal", "streaming"]),
     help="Form of attention over time; official video networks stream by the official rule.",
 )
-@causal_option("of a checkpoint")
+@causal_option("of a checkpoint", "as trained; of official files, streaming")
 @click.option(
     "--window",
     type=click.IntRange(2, LONGEST_WINDOW),

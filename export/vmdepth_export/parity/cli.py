@@ -28,7 +28,7 @@ _COLUMNS = ("largest", "mean", "p99", "cosine", "growth")
 @click.option(
     "--picture", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the error over frames, PNG."
 )
-@causal_option("of checkpoints")
+@causal_option("of checkpoints", "as trained; of official files, streaming")
 @click.option("--bisect", is_flag=True, help="If they disagree, name the first tensor that does, in graph order.")
 def command(**options: Any) -> int:
     """Prove that CANDIDATE computes what REFERENCE does.
