@@ -7,7 +7,14 @@ from typing import Any, NoReturn
 
 import click
 
-from vmdepth_export.conversion.settings import ATTENTION, LONGEST_WINDOW, PRECISION, STREAMS, ExportSettings
+from vmdepth_export.conversion.settings import (
+    ATTENTION,
+    LONGEST_WINDOW,
+    PRECISION,
+    STREAMS,
+    VIEWS_WINDOW,
+    ExportSettings,
+)
 from vmdepth_export.parity.settings import PARITY_FRAMES
 from vmdepth_export.stages import Stages
 from vmdepth_runtime.cli import defaults_of, parse_size, run_command
@@ -27,12 +34,14 @@ from vmdepth_runtime.cli import defaults_of, parse_size, run_command
 @click.option(
     "--temporal",
     type=click.Choice(["causal", "streaming"]),
-    help="Form of attention over time; official video networks stream by the official rule.",
+    help="Form of attention over time; official video networks stream by the official rule, Depth Anything 3 looks at "
+    "every frame alone.",
 )
 @click.option(
     "--window",
-    type=click.IntRange(2, LONGEST_WINDOW),
-    help=f"Frames a causal step sees.  [default: {LONGEST_WINDOW}]",
+    type=click.IntRange(min=2),
+    help=f"Frames a causal step sees; of Depth Anything 3 besides the first, {VIEWS_WINDOW} unless told, as many "
+    f"as fit into memory.  [default: {LONGEST_WINDOW}]",
 )
 @click.option(
     "--attention",
