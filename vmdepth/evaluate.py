@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
+from vmdepth.causal import causal_option
 from vmdepth.evaluation.settings import CLIPS, FRAMES, EvalSettings
 from vmdepth_runtime.cli import defaults_of, run_command
 
@@ -29,6 +30,7 @@ per clip or folder, and, beside that, for every frame alone.
 @click.option("--video", type=click.Path(path_type=Path),
               help="Also show the first sequence (.mp4): colour, truth, MODEL; or colour, MODEL, AGAINST.")  # fmt: skip
 @click.option("--official", is_flag=True, help="Prepare pictures as Depth Anything does: shorter side to 518, cubic.")
+@causal_option("of checkpoints")
 def command(**options: Any) -> None:
     from rich.console import Console
 
@@ -37,7 +39,7 @@ def command(**options: Any) -> None:
     from vmdepth.evaluation.sequences import Scenes, describe
 
     settings = EvalSettings(**options)
-    done = evaluate(settings)
+    done = evaluate(settings, warn=lambda line: click.echo(line, err=True))
     names, console = list(settings.models), Console()
     for name, path in settings.models.items():
         click.echo(f"{name}: {path}")

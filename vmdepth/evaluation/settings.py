@@ -15,7 +15,8 @@ class EvalSettings:
     "rendered:CLIPSxFRAMES", an RGB-D folder or a folder of such. against: a second model, evaluated beside the first.
 
     report, plots, sheet, video: what to write beside the figures: JSON, a folder of curves, a contact sheet (.png), a
-    film of the first sequence (.mp4). official: prepare pictures as Depth Anything does.
+    film of the first sequence (.mp4). official: prepare pictures as Depth Anything does. causal: form of attention over
+    time of checkpoints, the past alone or the whole clip; None is their own.
     """
 
     model: Path
@@ -26,6 +27,7 @@ class EvalSettings:
     sheet: Path | None = None
     video: Path | None = None
     official: bool = False
+    causal: bool | None = None
 
     @property
     def models(self) -> dict[str, Path]:

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
+from vmdepth.causal import causal_option
 from vmdepth_export.conversion.settings import (
     ATTENTION,
     LONGEST_WINDOW,
@@ -37,6 +38,7 @@ from vmdepth_runtime.cli import defaults_of, parse_size, run_command
     help="Form of attention over time; official video networks stream by the official rule, Depth Anything 3 looks at "
     "every frame alone.",
 )
+@causal_option("of a checkpoint")
 @click.option(
     "--window",
     type=click.IntRange(min=2),

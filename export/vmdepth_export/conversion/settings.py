@@ -23,8 +23,8 @@ VIEWS_WINDOW = 8  # of Depth Anything 3, which has no such table
 class ExportSettings:
     """Settings of one export. Its defaults are those of the command.
 
-    `size`, `temporal`, `window`, `attention` and `streams` say how a checkpoint becomes a step graph; of a source that
-    is a step graph already they have to be None.
+    `size`, `temporal`, `causal`, `window`, `attention` and `streams` say how a checkpoint becomes a step graph; of a
+    source that is a step graph already they have to be None.
 
     Attributes:
         source: A checkpoint, or a step graph (.onnx).
@@ -32,6 +32,7 @@ class ExportSettings:
         size: Height and width in pixels, multiples of the encoder's stride; None is the network's usual size.
         precision: What encoder, decoder and products of the heads compute in; None is `PRECISION`, or the graph's own.
         temporal: Form of attention over time; None is the checkpoint's own, of Depth Anything 3 none.
+        causal: Plain name of two forms: True is "causal"; False, the whole clip, has no step.
         window: Frames a causal step sees, 2 to `LONGEST_WINDOW`, which None is; of Depth Anything 3 2 or more, where
             None is `VIEWS_WINDOW`, and the first frame besides.
         attention: As plain operations or as one operator; None is `ATTENTION`.
@@ -49,6 +50,7 @@ class ExportSettings:
     size: tuple[int, int] | None = None
     precision: Precision | None = None
     temporal: Literal["causal", "streaming"] | None = None
+    causal: bool | None = None
     window: int | None = None
     attention: AttentionForm | None = None
     streams: int | None = None
