@@ -11,6 +11,7 @@ from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.causal_views import WINDOW, CausalViews
 from vmdepth.networks.multiview.presets import AnyViewConfig
 from vmdepth.session import TorchSession, open_session
+from vmdepth_export.bench.views import AnewSession
 from vmdepth_export.conversion.cli import command
 from vmdepth_export.conversion.proven_graph import export_step_graph
 from vmdepth_export.conversion.settings import VIEWS_WINDOW
@@ -164,3 +165,13 @@ def test_a_window_that_cannot_be_is_refused_before_anything_is_made(files, tmp_p
         vmdepth.load(checkpoint, temporal="causal", window=1)
     assert not output.exists()
     assert VIEWS_WINDOW == WINDOW == vmdepth.load(checkpoint, temporal="causal").window
+
+
+@torch.inference_mode()
+def test_the_benchmark_runs_the_whole_network_on_the_frames_that_a_step_sees(files, video):
+    with open_session(files[0], like=read_step_graph(files[1])[1]) as session:
+        anew = AnewSession(session.model, session.contract)
+    *_, got = depths(anew, video[:8])
+    clip = torch.from_numpy(np.concatenate([video[n] for n in (0, 3, 4, 5, 6, 7)])).permute(0, 3, 1, 2)[None] / 255
+    expected = vmdepth.load(files[0])(clip, reference="first").depth[:, -1]
+    np.testing.assert_allclose(got, expected, atol=2e-5 * float(expected.max()))
