@@ -68,6 +68,12 @@ class StepNetwork(nn.Module, ABC):
     def check_steps(self) -> None:
         """Raise ValueError, saying what to do, for a network that has no step in this form."""
 
+    def check_memory(self, batch: int, height: int, width: int, memory: int) -> None:
+        """Raise ValueError, saying what would fit, where steps of this form take more than so many bytes.
+
+        Only networks whose window may be of any length have to.
+        """
+
     def init_states(self, batch: int, height: int, width: int) -> StateTensors:
         """The states before the first frame: zeros, in the parameters' dtype and on their device."""
         like = next(self.parameters())

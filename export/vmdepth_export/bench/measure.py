@@ -133,9 +133,11 @@ def _measure(settings: BenchSettings, stages: Stages, warn: Callable[[str], None
             raise InputError(f"{file}: no such file; name a checkpoint, a step graph or an engine")
     check_asked(settings.causal, [model])
     with stages.stage(f"loads {model.name}"):  # and PyTorch, which takes longer
+        from vmdepth.networks.multiview.causal_views import CausalViews
         from vmdepth.networks.video_depth import VideoDepth
         from vmdepth.session import TorchSession, open_session
         from vmdepth_export.bench.heads import head_times
+        from vmdepth_export.bench.views import AnewSession
         from vmdepth_runtime.sessions.load import load_session
         from vmdepth_runtime.sessions.onnx import OnnxSession
 
@@ -152,6 +154,8 @@ def _measure(settings: BenchSettings, stages: Stages, warn: Callable[[str], None
             with stages.stage(f"traces the step at {contract.height}x{contract.width}"):
                 _export(session, graph)
             sessions["PyTorch step"] = session
+            if isinstance(session.model, CausalViews):
+                sessions[f"all {session.model.window + 1} frames anew"] = AnewSession(session.model, contract)
         sessions[ONNX_STEP] = OnnxSession(graph)
         sessions |= {other.name: load_session(other) for other in against}
         per_second, runs = rates(sessions, graph, folder, frames, stages)

@@ -8,7 +8,14 @@ from typing import Any, NoReturn
 import click
 
 from vmdepth.causal import causal_option
-from vmdepth_export.conversion.settings import ATTENTION, LONGEST_WINDOW, PRECISION, STREAMS, ExportSettings
+from vmdepth_export.conversion.settings import (
+    ATTENTION,
+    LONGEST_WINDOW,
+    PRECISION,
+    STREAMS,
+    VIEWS_WINDOW,
+    ExportSettings,
+)
 from vmdepth_export.parity.settings import PARITY_FRAMES
 from vmdepth_export.stages import Stages
 from vmdepth_runtime.cli import defaults_of, parse_size, run_command
@@ -28,13 +35,15 @@ from vmdepth_runtime.cli import defaults_of, parse_size, run_command
 @click.option(
     "--temporal",
     type=click.Choice(["causal", "streaming"]),
-    help="Form of attention over time; official video networks stream by the official rule.",
+    help="Form of attention over time; official video networks stream by the official rule, Depth Anything 3 looks at "
+    "every frame alone.",
 )
 @causal_option("of a checkpoint", "as trained; of official files, streaming")
 @click.option(
     "--window",
-    type=click.IntRange(2, LONGEST_WINDOW),
-    help=f"Frames a causal step sees.  [default: {LONGEST_WINDOW}]",
+    type=click.IntRange(min=2),
+    help=f"Frames a causal step sees; of Depth Anything 3 besides the first, {VIEWS_WINDOW} unless told, as many "
+    f"as fit into memory.  [default: {LONGEST_WINDOW}]",
 )
 @click.option(
     "--attention",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -68,7 +69,8 @@ def export_step_graph(
 
     The file appears under its name only if depth and states agree. frames: over how many, see `ProofLength`. begun:
     when the work on it began, by `perf_counter`; None is now. Raises WorkError if they do not, InputError for a
-    size that is no multiple of the encoder's stride and a network of more than 2 GiB.
+    size that is no multiple of the encoder's stride, a network of more than 2 GiB and a window that this machine's
+    memory does not hold.
     """
     from vmdepth.session import TorchSession, contract_of
     from vmdepth_export.precision import bake
@@ -82,6 +84,10 @@ def export_step_graph(
             "a smaller network of its family"
         )
     contract = contract_of(model, height, width, streams)
+    try:
+        model.check_memory(streams, height, width, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except ValueError as error:
+        raise InputError(f"{model.name}: {error}") from None
     with stages.stage(f"traces the step at {height}x{width}"):
         proto = to_onnx(model, height, width, streams, attention)
         if precision != "fp32":

@@ -16,6 +16,7 @@ STREAMS: int = 1
 ATTENTION: AttentionForm = "explicit"
 PRECISION: Precision = "fp32"
 LONGEST_WINDOW = 32  # frames that a causal step sees: of the published position tables, and at most
+VIEWS_WINDOW = 8  # of Depth Anything 3, which has no such table
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,10 @@ class ExportSettings:
         output: The .onnx or .engine file; None where a Triton repository is all that is wanted.
         size: Height and width in pixels, multiples of the encoder's stride; None is the network's usual size.
         precision: What encoder, decoder and products of the heads compute in; None is `PRECISION`, or the graph's own.
-        temporal: Form of attention over time; None is the checkpoint's own.
+        temporal: Form of attention over time; None is the checkpoint's own, of Depth Anything 3 none.
         causal: Plain name of two forms: True is "causal"; False, the whole clip, has no step.
-        window: Frames a causal step sees, 2 to `LONGEST_WINDOW`, which None is.
+        window: Frames a causal step sees, 2 to `LONGEST_WINDOW`, which None is; of Depth Anything 3 2 or more, where
+            None is `VIEWS_WINDOW`, and the first frame besides.
         attention: As plain operations or as one operator; None is `ATTENTION`.
         streams: Videos in one batch; None is `STREAMS`.
         proof_frames: Frames that a step graph is compared over; None is `PARITY_FRAMES`, or as many as fit into the

@@ -27,7 +27,7 @@ def emulated(proto: onnx.ModelProto) -> onnx.ModelProto:
             weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float32), weight.name))
     _e4m3_weights(graph)
     nodes: list[NodeProto] = []
-    inputs = {}
+    inputs: dict[str, str] = {}
     for value in graph.input:
         if value.type.tensor_type.elem_type in _HALVES:
             inputs[value.name] = f"{value.name}.float"
@@ -46,7 +46,8 @@ def emulated(proto: onnx.ModelProto) -> onnx.ModelProto:
                 continue
             exact = nodes[-1].output[index] = f"{name}.exact"
             if name in outputs:
-                nodes.append(_cast(exact, name, half))
+                inputs[name] = f"{name}.emulated"  # for those inside that read it, too
+                nodes += [_cast(exact, name, half), _cast(name, inputs[name], TensorProto.FLOAT)]
             else:
                 nodes += [_cast(exact, f"{name}.rounded", half), _cast(f"{name}.rounded", name, TensorProto.FLOAT)]
     graph.ClearField("node")

@@ -153,6 +153,21 @@ class CausalViews(StepNetwork):
             outputs["pose"] = self.camera_decoder(token)
         return outputs, taps
 
+    def check_memory(self, batch: int, height: int, width: int, memory: int) -> None:
+        size, tokens = self.encoder.size, _tokens(height, width)
+        # Of every frame that is seen: its keys and values in each block, held by the network and by the graph that is
+        # compared with it, and in one block at a time three copies of its scores, plain, masked and exponential.
+        remembered = 2 * 2 * len(self.encoder.global_blocks) * size.width * tokens
+        frame = 4 * batch * (remembered + 3 * size.heads * tokens**2)
+        needed = (self.window + 1) * frame
+        if needed > memory:
+            fits = memory // frame - 1
+            way = f"a window of {fits} would fit" if fits >= 2 else "no window would fit at this size"
+            raise ValueError(
+                f"window {self.window}: what {height}x{width} pixels leave to remember and compare takes "
+                f"{needed / 2**30:.1f} GiB, and {memory / 2**30:.1f} are there; {way}"
+            )
+
     @torch.no_grad()
     def fold(self, height: int, width: int) -> None:
         self.encoder.fold(height, width)

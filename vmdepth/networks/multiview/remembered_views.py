@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vmdepth.networks.attention import attend
+from vmdepth.networks.attention import attend, attention_form
 from vmdepth.networks.heads.base import StateTensors, remember
 from vmdepth_runtime.contract import Ring
 
@@ -34,6 +34,8 @@ def attend_past(query: Tensor, key: Tensor, value: Tensor, keys: Tensor, values:
     """What frames [B, ...] find in themselves and in rings. mask: as `slot_mask` makes it, of that many slots."""
     keys = torch.cat([keys.flatten(2, 3), key], dim=2)
     values = torch.cat([values.flatten(2, 3), value], dim=2)
+    if attention_form() == "fused":  # whose operator in graphs takes no mask that all queries share
+        mask = mask.expand(-1, -1, query.shape[2], -1)
     return attend(query, keys, values, mask.to(query.dtype))
 
 
