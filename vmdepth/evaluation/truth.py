@@ -28,7 +28,7 @@ class Truth:
         return "agreement with the teacher" if self.teacher else "accuracy"
 
     def in_its_unit(self, title: str) -> str:
-        """A figure's title for metres, with the unit that it is in; what stands still is known by measured depth only."""
+        """A figure's title for metres, in the unit that it has; what stands still only measured depth knows."""
         if self.teacher:
             title = title.replace("of what stands still", "along the flow")
         return re.sub(r"\bm\b", self.unit, title)
