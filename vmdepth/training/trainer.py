@@ -56,7 +56,9 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.model = first_network(settings)
         self.model.name = settings.preset
-        self.settings = settings = replace(settings, freeze_encoder=encoder_stays(settings))
+        if encoder_stays(settings):
+            settings = replace(settings, freeze_encoder=True)
+        self.settings = settings
         learnt_from = lessons(settings, self.processes.device)
         self.sources, self.teacher, self.remark = learnt_from.sources, learnt_from.teacher, learnt_from.remark
         self._check_share()

@@ -11,9 +11,10 @@ import vmdepth
 from vmdepth import checkpoint
 from vmdepth.networks.heads.base import NoHead
 from vmdepth.networks.multiview.mono_depth import MonoDepth
-from vmdepth.networks.multiview.presets import MONO, AnyViewConfig
-from vmdepth.networks.one_view_encoder import MONO_NAME, OneViewDecoder, OneViewEncoder, lent_by
+from vmdepth.networks.multiview.presets import MONO
+from vmdepth.networks.one_view_encoder import MONO_NAME, OneViewEncoder, lent_by
 from vmdepth.networks.presets import PRESETS
+from vmdepth.networks.step_graph import StepGraph
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.settings import TrainSettings, parse_settings
 from vmdepth.training.setup import encoder_stays, first_network, freeze
@@ -95,26 +96,23 @@ def test_it_is_saved_and_steps_like_any_student(student, tmp_path):
         torch.testing.assert_close(one, depth[:, number], rtol=1e-4, atol=1e-5)
 
 
-def exported(model, path):
-    """Depth of its step graph, which is proven, and of the network."""
-    export_step_graph(model, path, 28, 42, frames=4)
+@torch.no_grad()
+def test_folded_to_what_is_exported_it_is_the_same(student):
     frame = (pictures(1).permute(0, 2, 3, 1) * 255).round().byte()
-    with OnnxSession(path) as session, torch.no_grad():
-        np.copyto(session.frame, frame.numpy())
-        return session.step()["depth"], model.step(frame.permute(0, 3, 1, 2) / 255)[0][:, 0].numpy()
-
-
-def test_such_an_encoder_is_exported_like_any(tmp_path):
-    torch.manual_seed(0)
-    model = VideoDepth(replace(PRESETS["tiny"], head=NoHead(), taps=())).eval()
-    model.encoder = OneViewEncoder(AnyViewConfig("tiny", 32, (24, 48, 96, 192), (5, 7, 9, 11), 4))
-    model.decoder = OneViewDecoder(2 * 192, 14, 32, (24, 48, 96, 192), "softplus")
-    np.testing.assert_allclose(*exported(model.requires_grad_(False), tmp_path / "tiny.onnx"), rtol=1e-4, atol=1e-5)
+    states = student.init_states(1, 28, 42)
+    outputs, _ = StepGraph(student, 28, 42)(frame, states)
+    depth, _ = student.step(frame.permute(0, 3, 1, 2) / 255, states)
+    torch.testing.assert_close(outputs["depth"], depth[:, 0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow
-def test_the_official_one_is_exported(student, tmp_path):
-    np.testing.assert_allclose(*exported(student, tmp_path / "small.onnx"), rtol=1e-4, atol=1e-4)
+def test_it_is_exported_like_any_student(student, tmp_path):
+    export_step_graph(student, tmp_path / "small.onnx", 28, 42, frames=4)
+    frame = (pictures(1).permute(0, 2, 3, 1) * 255).round().byte()
+    with OnnxSession(tmp_path / "small.onnx") as session, torch.no_grad():
+        np.copyto(session.frame, frame.numpy())
+        depth, _ = student.step(frame.permute(0, 3, 1, 2) / 255)
+        np.testing.assert_allclose(session.step()["depth"], depth[:, 0].numpy(), rtol=1e-4, atol=1e-4)
 
 
 def test_a_network_for_single_images_lends_its_encoder_too():
