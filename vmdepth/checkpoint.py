@@ -117,14 +117,20 @@ def load_stepping(path: str | Path, temporal: TemporalForm | None = None, window
     Raises InputError for a network that has no step at all.
     """
     network = load(path, temporal, window)
+    model = stepping(network)
+    if model is None:
+        raise InputError(
+            f"{path}: is Depth Anything 3 {network.name}, two networks whose metres come from all pixels of both, and "
+            "has no step; vmdepth.load runs it. A step in metres has the metric network alone, DA3METRIC-LARGE"
+        )
+    return model
+
+
+def stepping(network: VideoDepth | ViewNetwork) -> StepNetwork | None:
+    """What `load` gave as what streams, exports or proves it, with the same weights; None where it has no step."""
     if isinstance(network, VideoDepth):
         return network
-    if isinstance(network, (AnyViewDepth, MonoDepth)):
-        return SingleView(network)
-    raise InputError(
-        f"{path}: is Depth Anything 3 {network.name}, two networks whose metres come from all pixels of both, and has "
-        "no step; vmdepth.load runs it. A step in metres has the metric network alone, DA3METRIC-LARGE"
-    )
+    return SingleView(network) if isinstance(network, (AnyViewDepth, MonoDepth)) else None
 
 
 def load_video(path: str | Path, temporal: TemporalForm | None = None, window: int | None = None) -> VideoDepth:

@@ -83,7 +83,7 @@ class _Baker:
             self.nodes.append(node)
         for value in self.graph.output:
             self._leave_as(value.name, value.type.tensor_type.elem_type)
-        used = {name for node in self.nodes for name in node.input}
+        used = {name for node in self.nodes for name in node.input} | {value.name for value in self.graph.output}
         for field, values in (
             ("node", self.nodes),
             ("initializer", [weight for weight in self.weights.values() if weight.name in used]),

@@ -134,12 +134,16 @@ def _write_graph(settings: ExportSettings, graph: Path, stages: Stages) -> Parit
 
 def _told(settings: ExportSettings, graph: Path, report: ParityReport) -> str:
     from vmdepth_export.graph import read_step_graph
+    from vmdepth_export.info.models import depth_meaning
 
     _, contract = read_step_graph(graph)
     short = settings.proof_frames is None and report.frames < PARITY_FRAMES
     more = f" (as many as the time of the export allows; --proof-frames {PARITY_FRAMES} for all)" if short else ""
+    extra = "".join(f", {name}" for name in contract.extra_outputs)
+    others = [f"{name} {report.worst[name]:.1e}" for name in contract.extra_outputs]
+    others += [f"states {report.states:.1e}"] if contract.states else []
     return (
-        f"{graph}: {contract.height}x{contract.width}, {report.precision}, {contract.depth_meaning.meaning}, "
-        f"{graph.stat().st_size / 1e6:.1f} MB; agrees with {settings.source} over {report.frames} frames{more}: depth "
-        f"{report.depth.largest:.1e}, states {report.states:.1e} of their range"
+        f"{graph}: {contract.height}x{contract.width}, {report.precision}, {depth_meaning(contract)}{extra}, "
+        f"{graph.stat().st_size / 1e6:.1f} MB; agrees with {settings.source} over {report.frames} frames{more}: "
+        f"{', '.join([f'depth {report.depth.largest:.1e}', *others])} of {'their' if others else 'its'} range"
     )

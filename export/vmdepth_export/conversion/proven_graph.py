@@ -75,12 +75,13 @@ def export_step_graph(
     from vmdepth_export.step_graph import to_onnx
 
     begun = perf_counter() if begun is None else begun
-    contract = contract_of(model, height, width, streams)
     size = sum(parameter.numel() for parameter in model.parameters()) * 4
     if size > _LARGEST:
         raise InputError(
-            f"{model.name}: its {size / 2**30:.1f} GiB of weights do not fit into one ONNX file, which ends at 2"
+            f"{model.name}: its {size / 2**30:.1f} GiB of weights do not fit into one ONNX file, which ends at 2; take "
+            "a smaller network of its family"
         )
+    contract = contract_of(model, height, width, streams)
     with stages.stage(f"traces the step at {height}x{width}"):
         proto = to_onnx(model, height, width, streams, attention)
         if precision != "fp32":

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from vmdepth.model_files import CHECKPOINT_ENDINGS, no_model
 from vmdepth_export.info.facts import Facts
+from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.integrity import check_digest
+from vmdepth_runtime.outputs import outputs_with
 
 if TYPE_CHECKING:
+    from vmdepth.networks.step_network import StepNetwork
     from vmdepth_runtime.contract import StepContract
 
 
@@ -56,7 +59,8 @@ def _contract_facts(contract: StepContract) -> Facts:
     facts = [
         ("model", f"{contract.model}, {contract.producer or 'unknown producer'}"),
         ("frames", f"{contract.height}x{contract.width}, {contract.streams} at once"),
-        ("depth", "metres" if contract.depth_kind == "metric" else "relative inverse depth"),
+        ("depth", depth_meaning(contract)),
+        ("outputs", ", ".join(output.name for output in contract.own_outputs)),
         ("states", f"{told}; {contract.state_bytes / 1e6:.1f} MB"),
     ]
     regions = contract.precision.items()
@@ -73,6 +77,12 @@ def _contract_facts(contract: StepContract) -> Facts:
             )
         )
     return facts
+
+
+def depth_meaning(of: StepContract | StepNetwork) -> str:
+    """What the depth of a graph or network means, in words."""
+    camera = f" (at a focal length of {of.metric_focal:g} pixels of the frame)" if of.metric_focal else ""
+    return DEPTH_KINDS[of.depth_kind].meaning + camera
 
 
 def _where(contract: StepContract) -> str:
@@ -98,9 +108,10 @@ def _engine_facts(path: Path) -> Facts:
 
 
 def _checkpoint_facts(path: Path) -> Facts:
-    from vmdepth.checkpoint import family_of, load
+    from vmdepth.checkpoint import family_of, load, stepping
 
     model = load(path)
+    step = stepping(model)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     facts = [
         ("checkpoint", _size_of(path)),
@@ -110,6 +121,9 @@ def _checkpoint_facts(path: Path) -> Facts:
     config = getattr(model, "config", None)
     if config is not None:
         facts += [(name, str(value)) for name, value in vars(config).items()]
+    if step is None:
+        return [*facts, ("next", "vmdepth.load in Python: it has no step to export")]
+    facts += [("depth", depth_meaning(step)), ("outputs", ", ".join(o.name for o in outputs_with(step.extra_outputs)))]
     return [*facts, ("next", f"vmdepth-export {path} -o {path.stem}.onnx")]
 
 
