@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
+from vmdepth.causal import causal_option
 from vmdepth.evaluation.settings import CLIPS, FRAMES, EvalSettings
 from vmdepth_runtime.cli import defaults_of, run_command
 
@@ -32,6 +33,7 @@ in inverse depth, once per clip or folder; beside that scale and shift for every
 @click.option("--video", type=click.Path(path_type=Path),
               help="Also show the first sequence (.mp4): colour, truth, MODEL; or colour, MODEL, AGAINST.")  # fmt: skip
 @click.option("--official", is_flag=True, help="Prepare pictures as Depth Anything does: shorter side to 518, cubic.")
+@causal_option("of checkpoints", "as trained; of official files, streaming")
 def command(**options: Any) -> None:
     from rich.console import Console
 
@@ -40,7 +42,7 @@ def command(**options: Any) -> None:
     from vmdepth.evaluation.sequences import Scenes, describe
 
     settings = EvalSettings(**options)
-    done = evaluate(settings)
+    done = evaluate(settings, warn=lambda line: click.echo(line, err=True))
     names, console = list(settings.models), Console()
     for name, path in settings.models.items():
         click.echo(f"{name}: {path}")

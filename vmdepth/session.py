@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from vmdepth.causal import check_steps, flag, load_asked
 from vmdepth.checkpoint import load_stepping, weights_hash
 from vmdepth.model_files import CHECKPOINT_ENDINGS, no_model
 from vmdepth.networks.heads.base import StateTensors
@@ -83,17 +84,28 @@ class TorchSession(StepSession):
         }
 
 
-def open_session(path: Path, like: StepContract | None = None, size: tuple[int, int] | None = None) -> StepSession:
+def open_session(
+    path: Path,
+    like: StepContract | None = None,
+    size: tuple[int, int] | None = None,
+    *,
+    causal: bool | None = None,
+    warn: Callable[[str], None] = lambda line: None,
+) -> StepSession:
     """A checkpoint, a step graph or an engine, ready to step.
 
     A checkpoint takes size, streams and form of attention over time from `like`, else `size` (or its usual
-    one), one stream and its own form. Raises InputError, naming the file, when it is neither or cannot step.
+    one), one stream and its own form. causal: the form that it has to have; warn: gets a line where it has no other.
+    Raises InputError, naming the file, when it is neither, cannot step or cannot have the form.
     """
     if path.suffix in MODEL_ENDINGS:
         return load_session(path)
     if path.suffix not in CHECKPOINT_ENDINGS:
         raise no_model(path)
-    model = load_stepping(path)
+    model = load_asked(load_stepping, path, causal, warn)
+    asked = model.ring
+    if like is None or causal is not None:
+        check_steps(path, model)
     if like is None:
         return TorchSession(model, *(size or model.usual_size))
     ring = next((state.ring for state in like.states if state.ring), None)
@@ -101,4 +113,8 @@ def open_session(path: Path, like: StepContract | None = None, size: tuple[int, 
         model = model.remembering(ring)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
+    if causal is not None and asked and ring and asked.anchors != ring.anchors:
+        raise InputError(
+            f"{path}: {flag(causal)} is another form than that of {like.model}, which it is compared with; leave it out"
+        )
     return TorchSession(model, like.height, like.width, like.streams)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from vmdepth.causal import causal_option, flag, form_of
 from vmdepth.console import open_console, said_once, say
 from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError
@@ -40,8 +43,9 @@ class _TrainCommand(click.Command):
 @click.argument("start", metavar="[PRESET|FILE|RUN]", default="")
 @click.argument("overrides", metavar="[key=value ...]", nargs=-1)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run.")
+@causal_option("of the network", "as the preset has it, or temporal=")
 @click.option("--resume", is_flag=True, help="Go on with the run in the folder RUN, or --out, where it was saved.")
-def command(start: str, overrides: tuple[str, ...], out: Path | None, resume: bool) -> int:
+def command(start: str, overrides: tuple[str, ...], out: Path | None, causal: bool | None, resume: bool) -> int:
     """Train a network on clips that are rendered while it learns, and on videos.
 
     FILE holds settings: YAML, or the settings.json of a run. After the first steps it says how long all of them will
@@ -53,7 +57,7 @@ def command(start: str, overrides: tuple[str, ...], out: Path | None, resume: bo
 
     console = open_console()
     with said_once() as end_said_once, ExitStack() as shown:
-        settings, folder = _settings_and_folder(start, overrides, out, resume)
+        settings, folder = _settings_and_folder(start, overrides, out, resume, causal, partial(say, console))
         display = _Display(console, settings, shown)
 
         def begun(trainer: Trainer) -> None:
@@ -77,12 +81,17 @@ def command(start: str, overrides: tuple[str, ...], out: Path | None, resume: bo
 
 
 def _settings_and_folder(
-    start: str, overrides: tuple[str, ...], out: Path | None, resume: bool
+    start: str,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    resume: bool,
+    causal: bool | None,
+    warn: Callable[[str], None],
 ) -> tuple[TrainSettings, Path]:
     """What to train, and where. Raises InputError for what cannot be."""
     from vmdepth.training.presets import START_PRESETS
     from vmdepth.training.run_folder import settings_before
-    from vmdepth.training.settings import given_values, parse_settings, settings_of
+    from vmdepth.training.settings import given_values, in_form, settings_of
 
     named = start and start not in START_PRESETS and "=" not in start and not Path(start).is_file()
     if resume and named:
@@ -92,9 +101,15 @@ def _settings_and_folder(
     if out is None:
         what = "--resume: name the folder of the run, as in 'vmdepth-train --resume runs/tiny'"
         raise InputError(what if resume else "--out: name a folder for the run, for example --out runs/tiny")
-    if not resume:
-        return parse_settings(start, overrides), out
-    return settings_of(settings_before(out) | given_values(start, overrides)), out
+    values = given_values(start, overrides)
+    if resume:
+        values = settings_before(out) | values
+    if causal is None:
+        return settings_of(values), out
+    for form in (word.removeprefix("temporal=") for word in (start, *overrides) if word.startswith("temporal=")):
+        if form != form_of(causal):
+            raise InputError(f"{flag(causal)} and temporal={form}: are two forms; give one of them")
+    return settings_of(in_form(values, causal, warn)), out
 
 
 class _Display:

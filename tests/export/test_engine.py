@@ -46,6 +46,7 @@ def build(source, output, settings=RTX):
 
 CASES = [(name, precision) for name in PRESETS for precision in ("fp32", "fp16", "bf16", "int8")]
 CASES += [(name, precision) for name in ("edge", "tiny", "vda-small-causal") for precision in ("fp8", "int8 and fp16")]
+SLOW = ("vda-base-causal", "vda-large-causal")  # the small one's graph, wider
 
 
 @lru_cache(maxsize=1)  # cases of one preset follow each other
@@ -74,7 +75,10 @@ def graph_of(config, size):
     return with_contract(expand(to_onnx(model, *size, 1, "explicit")), contract), contract
 
 
-@pytest.mark.parametrize(("name", "precision"), sorted(CASES))
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [pytest.param(*case, marks=pytest.mark.slow) if case[0] in SLOW else case for case in sorted(CASES)],
+)
 def test_every_preset_builds_in_every_precision(name, precision, tmp_path):
     proto, contract = small_graph(name)
     size = contract.height, contract.width

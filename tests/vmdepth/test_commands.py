@@ -30,7 +30,7 @@ def test_options_have_the_defaults_of_the_settings_and_none_of_their_own(name, m
     assert command.context_settings["default_map"] == defaults
     given = []
 
-    def stand_in(settings, *_):
+    def stand_in(settings, *_, **__):
         given.append(settings)
         raise InputError("enough")
 

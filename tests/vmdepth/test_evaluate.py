@@ -268,7 +268,7 @@ def test_depth_anything_3_sees_the_whole_sequence_and_its_network_for_single_ima
     views = AnyViewDepth(AnyViewConfig("tiny", 32, (24, 48, 96, 192), (5, 7, 9, 11), 4)).eval()
     single = MonoDepth(MonoConfig("tiny", 32, (24, 48, 96, 192), metric=True)).eval()
     for network in (views, single):
-        monkeypatch.setattr("vmdepth.evaluation.evaluator.load", lambda path, network=network: network)
+        monkeypatch.setattr("vmdepth.evaluation.evaluator.load", lambda *_, network=network: network)
         (model,), size = open_models([tmp_path / "da3.safetensors"], (28, 42))
         assert size == (28, 42)
         found = evaluate_sequences([model], [RenderedClip(3, 4, 28, 42)], "area").models[0]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from vmdepth.causal import check_asked, load_asked
 from vmdepth.checkpoint import load
 from vmdepth.data.rgbd import RgbdFrame
 from vmdepth.evaluation.accuracy import FARTHEST
@@ -21,6 +22,8 @@ from vmdepth.evaluation.whole_clip import ClipNetwork
 from vmdepth.model_files import CHECKPOINT_ENDINGS
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.single_view import SingleView
+from vmdepth.networks.multiview.views import ViewNetwork
+from vmdepth.networks.step_network import StepNetwork
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.preparation import network_size
 from vmdepth.session import TorchSession, open_session
@@ -39,11 +42,12 @@ class Evaluated:
     evaluation: Evaluation
 
 
-def evaluate(settings: EvalSettings) -> Evaluated:
+def evaluate(settings: EvalSettings, *, warn: Callable[[str], None] = lambda line: None) -> Evaluated:
     """Stream the data through the models, frame by frame, work out the figures and write what was asked for.
 
     Args:
         settings: what `vmdepth-eval` takes.
+        warn: gets a line where a setting changes nothing.
 
     Returns:
         The data and all figures, the models in the order of `settings.models`.
@@ -54,7 +58,7 @@ def evaluate(settings: EvalSettings) -> Evaluated:
     """
     _check_outputs(settings)
     data = open_data(settings.data, settings.teacher)
-    models, size = _open(settings, data)
+    models, size = _open(settings, data, warn)
     sequences, titles, groups = _sequences(data, OFFICIAL_PICTURE if settings.official else size)
     sheet = Sheet(sequences, titles) if settings.sheet else None
     resize: Resize = "cubic" if settings.official else "area"
@@ -71,13 +75,20 @@ def evaluate(settings: EvalSettings) -> Evaluated:
     return Evaluated(data, evaluation)
 
 
-def open_models(paths: Sequence[Path], size: tuple[int, int] | None) -> tuple[list[Model], tuple[int, int]]:
+def open_models(
+    paths: Sequence[Path],
+    size: tuple[int, int] | None,
+    causal: bool | None = None,
+    warn: Callable[[str], None] = lambda line: None,
+) -> tuple[list[Model], tuple[int, int]]:
     """Models in the order of the paths, and height and width of the first.
 
     Args:
         paths: checkpoints or step graphs.
         size: height and width that all must have, pixels; None leaves it to them. A checkpoint has no size of its own:
             it takes this, or that of a step graph it is compared with where its stride allows, or its usual one.
+        causal: form of attention over time of checkpoints; None is their own.
+        warn: gets a line where that changes nothing.
 
     Raises:
         InputError: naming the file, for a model that cannot be opened, takes several streams, or is of another size.
@@ -86,7 +97,7 @@ def open_models(paths: Sequence[Path], size: tuple[int, int] | None) -> tuple[li
     common = size
     # Step graphs first: they say the size.
     for number, path in sorted(enumerate(paths), key=lambda one: one[1].suffix != ".onnx"):
-        model, has = _open_model(path, common)
+        model, has = _open_model(path, common, causal, warn)
         if size is not None and has != size:
             raise InputError(
                 f"{path}: made for {has[0]}x{has[1]}, official preparation gives {size[0]}x{size[1]}; export it again "
@@ -97,16 +108,18 @@ def open_models(paths: Sequence[Path], size: tuple[int, int] | None) -> tuple[li
     return [opened[number][0] for number in range(len(paths))], opened[0][1]
 
 
-def _open_model(path: Path, size: tuple[int, int] | None) -> tuple[Model, tuple[int, int]]:
+def _open_model(
+    path: Path, size: tuple[int, int] | None, causal: bool | None, warn: Callable[[str], None]
+) -> tuple[Model, tuple[int, int]]:
     """A model, and its height and width: `size` where it has none of its own."""
     if path.suffix in CHECKPOINT_ENDINGS:
-        network = load(path)
+        network: VideoDepth | ViewNetwork | StepNetwork = load_asked(load, path, causal, warn)
         if size is None or size[0] % network.stride or size[1] % network.stride:
             size = network.usual_size
-        if isinstance(network, VideoDepth) and network.can_step:
-            return Streamed(TorchSession(network, *size)), size
         if isinstance(network, MonoDepth):
-            return Streamed(TorchSession(SingleView(network), *size)), size
+            network = SingleView(network)
+        if isinstance(network, StepNetwork) and (not isinstance(network, VideoDepth) or network.can_step):
+            return Streamed(TorchSession(network, *size)), size
         return ClipNetwork(network, *size), size
     session = open_session(path)
     contract = session.contract
@@ -115,13 +128,14 @@ def _open_model(path: Path, size: tuple[int, int] | None) -> tuple[Model, tuple[
     return Streamed(session), (contract.height, contract.width)
 
 
-def _open(settings: EvalSettings, data: Data) -> tuple[list[Model], tuple[int, int]]:
+def _open(settings: EvalSettings, data: Data, warn: Callable[[str], None]) -> tuple[list[Model], tuple[int, int]]:
     """The models, and height and width of the first."""
     paths = list(settings.models.values())
+    check_asked(settings.causal, paths)
     if not settings.official:
-        return open_models(paths, None)
+        return open_models(paths, None, settings.causal, warn)
     if isinstance(data, HeldOut):
-        return open_models(paths, network_size(*OFFICIAL_PICTURE))
+        return open_models(paths, network_size(*OFFICIAL_PICTURE), settings.causal, warn)
     if isinstance(data, Taught):
         shapes = {video.size for video in data.videos}
     else:
@@ -130,7 +144,7 @@ def _open(settings: EvalSettings, data: Data) -> tuple[list[Model], tuple[int, i
         raise InputError(
             f"{settings.data}: has pictures of several sizes, official preparation one for each; give one folder"
         )
-    return open_models(paths, network_size(*shapes.pop()))
+    return open_models(paths, network_size(*shapes.pop()), settings.causal, warn)
 
 
 def _sequences(
@@ -163,6 +177,7 @@ def _facts(evaluation: Evaluation, settings: EvalSettings) -> dict[str, object]:
         "data": settings.data,
         "truth": evaluation.truth.to_dict(),
         "official": settings.official,
+        "causal": settings.causal,
         "frames": evaluation.frames,
         "farthest_m": FARTHEST,
         "bucket_frames": BUCKET,

@@ -17,7 +17,8 @@ class EvalSettings:
     pictures or a folder of such.
 
     report, plots, sheet, video: what to write beside the figures: JSON, a folder of curves, a contact sheet (.png), a
-    film of the first sequence (.mp4). official: prepare pictures as Depth Anything does.
+    film of the first sequence (.mp4). official: prepare pictures as Depth Anything does. causal: form of attention over
+    time of checkpoints, the past alone or the whole clip; None is their own.
     """
 
     model: Path
@@ -29,6 +30,7 @@ class EvalSettings:
     sheet: Path | None = None
     video: Path | None = None
     official: bool = False
+    causal: bool | None = None
 
     @property
     def models(self) -> dict[str, Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from vmdepth.networks import mobilenet
@@ -79,7 +79,7 @@ class NetworkConfig:
 
 VDA_TAPS = ("layer_3", "layer_4", "path_4", "path_3")  # of Video Depth Anything's motion modules 0..3
 
-PRESETS = {
+_SIZES = {
     "edge": NetworkConfig(
         mobilenet.NAME, 48, mobilenet.LAYERS, head=MambaSettings(temporal_width=32), taps=("path_4", "path_3")
     ),
@@ -88,7 +88,8 @@ PRESETS = {
     "base": NetworkConfig("base", 128, (96, 192, 384, 768)),
     "large": NetworkConfig("large", 256, (256, 512, 1024, 1024)),
     "giant": NetworkConfig("giant", 384, (1536, 1536, 1536, 1536)),
-    "vda-small-causal": NetworkConfig(
-        "small", 64, (48, 96, 192, 384), "relu", head=AttentionSettings("causal"), taps=VDA_TAPS
-    ),
+}
+PRESETS = _SIZES | {
+    f"vda-{size}-causal": replace(_SIZES[size], output="relu", head=AttentionSettings("causal"), taps=VDA_TAPS)
+    for size in ("small", "base", "large")
 }

@@ -16,6 +16,10 @@ from vmdepth.official.shapes import check_shapes, network_shapes, shapes_of
 from vmdepth_runtime.errors import InputError
 
 
+class NoAttentionOverTime(InputError):
+    """A form of attention over time was asked of a network that has none."""
+
+
 def video_network(
     path: Path, tensors: Mapping[str, Tensor], config: NetworkConfig, name: str, options: LoadOptions
 ) -> VideoDepth:
@@ -45,7 +49,7 @@ def _in_form(path: Path, config: NetworkConfig, options: LoadOptions) -> Network
         return config
     head = config.head
     if not isinstance(head, AttentionSettings):
-        raise InputError(f"{path}: has no attention over time; temporal and window do not apply")
+        raise NoAttentionOverTime(f"{path}: has no attention over time; temporal and window do not apply")
     try:
         head = AttentionSettings(
             head.temporal if options.temporal is None else options.temporal,

@@ -25,6 +25,8 @@ _PURPOSES = {
     "large": "For GPUs; with init=depth_anything_v2_vitl.pth.",
     "giant": "For GPUs; with init=depth_anything_v2_vitg.pth.",
     "vda-small-causal": "Video Depth Anything made causal; with init=video_depth_anything_vits.pth.",
+    "vda-base-causal": "The same, for GPUs; with init=video_depth_anything_vitb.pth.",
+    "vda-large-causal": "The same, for GPUs; with init=video_depth_anything_vitl.pth.",
 }
 
 START_PRESETS = {name: StartPreset(_PURPOSES[name], {"preset": name}) for name in PRESETS} | {

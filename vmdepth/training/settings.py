@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
+from vmdepth.causal import causal_anyway, form_of
 from vmdepth.data.rendering.photographs import find_photographs
 from vmdepth.losses.affine import Fit
 from vmdepth.networks.encoder import check_size
 from vmdepth.networks.heads.base import HeadSettings
-from vmdepth.networks.heads.kinds import head_kind, owner, setting_types
+from vmdepth.networks.heads.kinds import KINDS, head_kind, owner, setting_types
 from vmdepth.networks.presets import PRESETS, NetworkConfig
 from vmdepth.training.presets import START_PRESETS
 from vmdepth_runtime.errors import InputError
@@ -170,6 +171,22 @@ def given_values(start: str, overrides: Sequence[str]) -> dict[str, Any]:
             raise InputError(f"'{override}': settings are given as key=value")
         values[key] = text
     return values
+
+
+def in_form(values: Mapping[str, Any], causal: bool, warn: Callable[[str], None]) -> dict[str, Any]:
+    """Such values with `temporal` as `--causal` or `--no-causal` has it.
+
+    warn: gets a line where the network is causal anyway. Raises InputError where it has no other form.
+    """
+    preset, head = values.get("preset", TrainSettings.preset), values.get("head", "")
+    kind = head or (PRESETS[preset].head.kind if preset in PRESETS else "")
+    if kind not in KINDS or "temporal" in (f.name for f in fields(KINDS[kind])):  # of none is told later
+        return {**values, "temporal": form_of(causal)}
+    network = causal_anyway(f"preset '{preset}' with head={kind}")
+    if not causal:
+        raise InputError(f"{network}; leave --no-causal out, or take head=attention")
+    warn(network)
+    return dict(values)
 
 
 def settings_of(values: Mapping[str, Any]) -> TrainSettings:

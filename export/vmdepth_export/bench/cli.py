@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
+from vmdepth.causal import causal_option
 from vmdepth_export.bench.settings import BenchSettings
 from vmdepth_export.stages import Stages
 from vmdepth_runtime.cli import defaults_of, parse_size, run_command
@@ -22,6 +24,7 @@ from vmdepth_runtime.cli import defaults_of, parse_size, run_command
     type=click.Path(path_type=Path),
     help="Also time this step graph or engine, in the same run; may be given several times.",
 )
+@causal_option("of a checkpoint", "as trained; of official files, streaming")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures as JSON.")
 def command(size: str | None, **options: Any) -> None:
     """Frames per second of MODEL on this machine: PyTorch step (checkpoints), ONNX step, and the whole vmdepth-run over
@@ -29,7 +32,8 @@ def command(size: str | None, **options: Any) -> None:
     from vmdepth_export.bench.measure import benchmark
 
     settings = BenchSettings(**options, size=parse_size(size))
-    _print(benchmark(settings, stages=Stages("vmdepth-bench")))
+    warn = partial(click.echo, err=True)
+    _print(benchmark(settings, stages=Stages("vmdepth-bench"), warn=warn))
 
 
 def _print(figures: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import tempfile
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import redirect_stderr
 from pathlib import Path
 from time import perf_counter
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vmdepth.causal import check_asked
 from vmdepth_export.bench.settings import BenchSettings
 from vmdepth_export.stages import SILENT, Stages
 from vmdepth_runtime.atomic_files import check_target, write_report
@@ -97,12 +99,15 @@ def part_shares(model: Path, frames: int) -> dict[str, float]:
     return {part: spent[part] / total for part in (*PARTS, "other")}
 
 
-def benchmark(settings: BenchSettings, *, stages: Stages = SILENT) -> dict[str, Any]:
+def benchmark(
+    settings: BenchSettings, *, stages: Stages = SILENT, warn: Callable[[str], None] = lambda line: None
+) -> dict[str, Any]:
     """Measure frames per second and shares of time on this machine, as `vmdepth-bench` does.
 
     Args:
         settings: What is measured, and where the report goes.
         stages: Says how far it is, while it works.
+        warn: Gets a line where a setting changes nothing.
 
     Returns:
         The figures as `--report` writes them: frames_per_second of each session and of the whole vmdepth-run,
@@ -113,17 +118,18 @@ def benchmark(settings: BenchSettings, *, stages: Stages = SILENT) -> dict[str, 
     """
     if settings.report:
         check_target(settings.report)
-    figures = _measure(settings, stages)
+    figures = _measure(settings, stages, warn)
     if settings.report:
         write_report(figures, settings.report)
     return figures
 
 
-def _measure(settings: BenchSettings, stages: Stages) -> dict[str, Any]:
+def _measure(settings: BenchSettings, stages: Stages, warn: Callable[[str], None]) -> dict[str, Any]:
     model, frames = settings.model, settings.frames
     for file in (model, *settings.against):  # not after PyTorch has been loaded
         if not file.is_file():
             raise InputError(f"{file}: no such file; name a checkpoint, a step graph or an engine")
+    check_asked(settings.causal, [model])
     with stages.stage(f"loads {model.name}"):  # and PyTorch, which takes longer
         from vmdepth.networks.video_depth import VideoDepth
         from vmdepth.session import TorchSession, open_session
@@ -131,7 +137,7 @@ def _measure(settings: BenchSettings, stages: Stages) -> dict[str, Any]:
         from vmdepth_runtime.sessions.load import load_session
         from vmdepth_runtime.sessions.onnx import OnnxSession
 
-        session = open_session(model, size=settings.size)
+        session = open_session(model, size=settings.size, causal=settings.causal, warn=warn)
     contract = session.contract
     if contract.streams != 1:
         raise InputError(f"{model}: takes {contract.streams} streams at once; bench one exported with --streams 1")

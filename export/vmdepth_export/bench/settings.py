@@ -16,6 +16,7 @@ class BenchSettings:
         frames: Steps that are timed in each session.
         against: Other step graphs or engines, timed in turns with it.
         report: Where all figures go, as JSON.
+        causal: Form of a checkpoint's attention over time: the past alone, or its own; the whole clip has no step.
     """
 
     model: Path
@@ -23,3 +24,4 @@ class BenchSettings:
     frames: int = 100
     against: tuple[Path, ...] = ()
     report: Path | None = None
+    causal: bool | None = None

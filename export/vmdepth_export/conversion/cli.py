@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
+from vmdepth.causal import causal_option
 from vmdepth_export.conversion.settings import ATTENTION, LONGEST_WINDOW, PRECISION, STREAMS, ExportSettings
 from vmdepth_export.parity.settings import PARITY_FRAMES
 from vmdepth_export.stages import Stages
@@ -29,6 +30,7 @@ from vmdepth_runtime.cli import defaults_of, parse_size, run_command
     type=click.Choice(["causal", "streaming"]),
     help="Form of attention over time; official video networks stream by the official rule.",
 )
+@causal_option("of a checkpoint", "as trained; of official files, streaming")
 @click.option(
     "--window",
     type=click.IntRange(2, LONGEST_WINDOW),

@@ -7,6 +7,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from vmdepth.causal import check_asked, check_steps, flag, form_of, load_asked
 from vmdepth_export.conversion.proven_graph import bake_step_graph, export_step_graph
 from vmdepth_export.conversion.settings import ATTENTION, PRECISION, STREAMS, ExportSettings
 from vmdepth_export.parity.settings import PARITY_FRAMES
@@ -55,7 +56,7 @@ def export(
 
     graph, report = _graph_for(settings), None
     if graph != source:
-        report = _write_graph(settings, graph, stages)
+        report = _write_graph(settings, graph, warn, stages)
         tell(_told(settings, graph, report))
     if builds and output is not None:
         build = BuildSettings(settings.target, settings.capabilities, settings.workspace)
@@ -71,6 +72,9 @@ def export(
 def _check(settings: ExportSettings) -> None:
     """Raise InputError for settings that do not go together, and an output that cannot be written."""
     source, output = settings.source, settings.output
+    check_asked(settings.causal, [source])
+    if settings.causal is not None and settings.temporal not in (None, form_of(settings.causal)):
+        raise InputError(f"{flag(settings.causal)} and --temporal {settings.temporal}: are two forms; give one of them")
     if settings.proof_frames is not None and settings.proof_frames < 1:
         raise InputError(f"--proof-frames {settings.proof_frames}: a proof takes at least one frame")
     if output is None and settings.triton is None:
@@ -107,7 +111,7 @@ def _graph_for(settings: ExportSettings) -> Path:
     return graph
 
 
-def _write_graph(settings: ExportSettings, graph: Path, stages: Stages) -> ParityReport:
+def _write_graph(settings: ExportSettings, graph: Path, warn: Callable[[str], None], stages: Stages) -> ParityReport:
     begun = perf_counter()
     precision, frames = settings.precision or PRECISION, settings.proof_frames
     if settings.source.suffix == ".onnx":
@@ -116,7 +120,11 @@ def _write_graph(settings: ExportSettings, graph: Path, stages: Stages) -> Parit
     with stages.stage(f"loads {settings.source.name}"):  # and PyTorch, which takes longer
         from vmdepth.checkpoint import load_stepping
 
-        model = load_stepping(settings.source, settings.temporal, settings.window)
+        if settings.temporal is None:
+            model = load_asked(load_stepping, settings.source, settings.causal, warn, settings.window)
+        else:
+            model = load_stepping(settings.source, settings.temporal, settings.window)
+        check_steps(settings.source, model)
     height, width = settings.size or model.usual_size
     return export_step_graph(
         model,

@@ -22,8 +22,8 @@ LONGEST_WINDOW = 32  # frames that a causal step sees: of the published position
 class ExportSettings:
     """Settings of one export. Its defaults are those of the command.
 
-    `size`, `temporal`, `window`, `attention` and `streams` say how a checkpoint becomes a step graph; of a source that
-    is a step graph already they have to be None.
+    `size`, `temporal`, `causal`, `window`, `attention` and `streams` say how a checkpoint becomes a step graph; of a
+    source that is a step graph already they have to be None.
 
     Attributes:
         source: A checkpoint, or a step graph (.onnx).
@@ -31,6 +31,7 @@ class ExportSettings:
         size: Height and width in pixels, multiples of the encoder's stride; None is the network's usual size.
         precision: What encoder, decoder and products of the heads compute in; None is `PRECISION`, or the graph's own.
         temporal: Form of attention over time; None is the checkpoint's own.
+        causal: Plain name of two forms: True is "causal"; False, the whole clip, has no step.
         window: Frames a causal step sees, 2 to `LONGEST_WINDOW`, which None is.
         attention: As plain operations or as one operator; None is `ATTENTION`.
         streams: Videos in one batch; None is `STREAMS`.
@@ -47,6 +48,7 @@ class ExportSettings:
     size: tuple[int, int] | None = None
     precision: Precision | None = None
     temporal: Literal["causal", "streaming"] | None = None
+    causal: bool | None = None
     window: int | None = None
     attention: AttentionForm | None = None
     streams: int | None = None

@@ -44,15 +44,17 @@ NOTHING_INSIDE = (
 )
 
 
-def first_divergence(reference: Path, candidate: Path, source: str | None, frames: int) -> str:
+def first_divergence(
+    reference: Path, candidate: Path, source: str | None, frames: int, causal: bool | None = None
+) -> str:
     """One line: the first frame, and in graph order the first node of the candidate, that is out of tolerance.
 
     Both run from their initial states, each with its own, until an output differs; of that frame every tensor that the
     two graphs share is compared. Of an engine, the step graph that it was built from is looked at first, in ONNX
     Runtime; where that is right, engines of the same graph that give their inner tensors out.
     """
-    second, contract = graph_of(candidate, like=None if candidate.suffix in MODEL_ENDINGS else reference)
-    first, other = graph_of(reference, like=candidate)
+    second, contract = graph_of(candidate, None if candidate.suffix in MODEL_ENDINGS else reference, causal)
+    first, other = graph_of(reference, candidate, causal)
     limit = max((precision_of(c) for c in (other, contract)), key=list(TOLERANCES).index)
     shapes = [{(s.name, s.shape) for s in c.states} for c in (contract, other)]
     odd = {state_input(name) for name, _ in shapes[0] ^ shapes[1]}
@@ -94,7 +96,7 @@ def _inside(engine: Path, source: str | None, frames: int) -> str:
     return find_culprit(plain, known, probes, found, limit, nothing=NOTHING_INSIDE)
 
 
-def graph_of(path: Path, like: Path | None) -> tuple[onnx.ModelProto, StepContract]:
+def graph_of(path: Path, like: Path | None, causal: bool | None = None) -> tuple[onnx.ModelProto, StepContract]:
     """The step graph of a model: of an engine its source, of a checkpoint exported now, at the size of `like`."""
     if path.suffix == ".engine":
         _, facts = read_sidecar(path)
@@ -109,7 +111,7 @@ def graph_of(path: Path, like: Path | None) -> tuple[onnx.ModelProto, StepContra
     from vmdepth_export.step_graph import to_onnx
 
     contract = graph_of(like, None)[1] if like is not None and like.suffix in MODEL_ENDINGS else None
-    session = open_session(path, contract)
+    session = open_session(path, contract, causal=causal)
     assert isinstance(session, TorchSession)
     c = session.contract
     # As plain operations: of one operator the products inside could not be compared.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from vmdepth.causal import causal_option
 from vmdepth_export.parity.settings import ParitySettings
 from vmdepth_runtime.cli import defaults_of, run_command
 
@@ -27,6 +28,7 @@ _COLUMNS = ("largest", "mean", "p99", "cosine", "growth")
 @click.option(
     "--picture", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the error over frames, PNG."
 )
+@causal_option("of checkpoints", "as trained; of official files, streaming")
 @click.option("--bisect", is_flag=True, help="If they disagree, name the first tensor that does, in graph order.")
 def command(**options: Any) -> int:
     """Prove that CANDIDATE computes what REFERENCE does.
@@ -39,7 +41,7 @@ def command(**options: Any) -> int:
     from vmdepth_export.parity.proof import compare_models, find_divergence
 
     settings = ParitySettings(**options)
-    result = compare_models(settings)
+    result = compare_models(settings, warn=lambda line: click.echo(line, err=True))
     Console().print(_table(result))
     verdict = "agree" if result.agrees else "DISAGREE"
     click.echo(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,18 +23,20 @@ _EMULATED = {"float16", "bfloat16", "float8"}
 
 
 @contextmanager
-def open_pair(reference: Path, candidate: Path) -> Iterator[tuple[StepSession, StepSession]]:
+def open_pair(
+    reference: Path, candidate: Path, causal: bool | None = None, warn: Callable[[str], None] = lambda line: None
+) -> Iterator[tuple[StepSession, StepSession]]:
     """Both models of a comparison, ready to step.
 
-    Checkpoints have no size of their own: they take that of the step graph or engine they are compared with. Raises
-    InputError for a file that is none of these.
+    Checkpoints have no size of their own: they take that of the step graph or engine they are compared with. causal,
+    warn: as `vmdepth.session.open_session` takes them. Raises InputError for a file that is none of these.
     """
     if candidate.suffix in MODEL_ENDINGS:
         second = open_model(candidate)
-        first = open_model(reference, like=second.contract)
+        first = open_model(reference, second.contract, causal, warn)
     else:
-        first = open_model(reference)
-        second = open_model(candidate, like=first.contract if reference.suffix in MODEL_ENDINGS else None)
+        first = open_model(reference, None, causal, warn)
+        second = open_model(candidate, first.contract if reference.suffix in MODEL_ENDINGS else None, causal, warn)
     try:
         yield first, second
     finally:
@@ -42,7 +44,12 @@ def open_pair(reference: Path, candidate: Path) -> Iterator[tuple[StepSession, S
         second.close()
 
 
-def open_model(path: Path, like: StepContract | None = None) -> StepSession:
+def open_model(
+    path: Path,
+    like: StepContract | None = None,
+    causal: bool | None = None,
+    warn: Callable[[str], None] = lambda line: None,
+) -> StepSession:
     """One model. like: what a checkpoint takes its size, streams and form of attention over time from."""
     if path.suffix == ".onnx":
         proto, contract = read_step_graph(path)
@@ -53,7 +60,7 @@ def open_model(path: Path, like: StepContract | None = None) -> StepSession:
         return load_session(path)
     from vmdepth.session import open_session  # which takes torch: a board has none
 
-    return open_session(path, like)
+    return open_session(path, like, causal=causal, warn=warn)
 
 
 def open_graph(proto: onnx.ModelProto) -> OnnxSession:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from vmdepth.causal import check_asked
 from vmdepth_export.parity.bisect import first_divergence
 from vmdepth_export.parity.comparison import ParityReport, compare
 from vmdepth_export.parity.frames import choose_frames
@@ -12,11 +15,12 @@ from vmdepth_runtime.atomic_files import check_target, write_report
 from vmdepth_runtime.errors import InputError, WorkError
 
 
-def compare_models(settings: ParitySettings) -> ParityReport:
+def compare_models(settings: ParitySettings, *, warn: Callable[[str], None] = lambda line: None) -> ParityReport:
     """Run both models over the same frames and measure how far they are apart, as `vmdepth-parity` does.
 
     Args:
         settings: Which two, over what, and where figures and picture go.
+        warn: Gets a line where a setting changes nothing.
 
     Returns:
         The figures; `agrees` is the verdict. With `bisect`, `find_divergence` says where it comes from.
@@ -30,7 +34,8 @@ def compare_models(settings: ParitySettings) -> ParityReport:
             check_target(target)
     if settings.picture and settings.picture.suffix != ".png":
         raise InputError(f"{settings.picture}: unknown picture ending '{settings.picture.suffix}'; use .png")
-    with open_pair(settings.reference, settings.candidate) as (reference, candidate):
+    check_asked(settings.causal, [settings.reference, settings.candidate])
+    with open_pair(settings.reference, settings.candidate, settings.causal, warn) as (reference, candidate):
         frames = choose_frames(settings.source, settings.frames, candidate.contract)
         try:
             result = compare(reference, candidate, frames)
@@ -47,4 +52,4 @@ def compare_models(settings: ParitySettings) -> ParityReport:
 
 def find_divergence(settings: ParitySettings) -> str:
     """One line: the first node of the candidate, in graph order, whose result is out of tolerance."""
-    return first_divergence(settings.reference, settings.candidate, settings.source, settings.frames)
+    return first_divergence(settings.reference, settings.candidate, settings.source, settings.frames, settings.causal)

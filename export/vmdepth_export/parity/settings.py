@@ -20,6 +20,7 @@ class ParitySettings:
         frames: At most so many.
         report: Where all figures go, as JSON.
         picture: Where the error over frames is drawn, as PNG.
+        causal: Form of attention over time of checkpoints: the past alone, or their own; the whole clip has no step.
         bisect: Whether to name the first tensor that differs, if they disagree.
     """
 
@@ -29,4 +30,5 @@ class ParitySettings:
     frames: int = PARITY_FRAMES
     report: Path | None = None
     picture: Path | None = None
+    causal: bool | None = None
     bisect: bool = False

@@ -1,11 +1,13 @@
 """Video Depth Anything: official files are loaded as they are, and refused with the reason."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 import vmdepth
+from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.presets import PRESETS
 from vmdepth.official.dpt_names import official_shapes
 from vmdepth.official.family import CheckpointFile, LoadOptions
@@ -21,6 +23,7 @@ def test_names_and_shapes_are_those_of_the_official_file(size, shared_reference,
     assert official_shapes(config) == {name: tuple(entry["shape"]) for name, entry in keys.items()}
     assert (config.encoder, config.head.kind, config.features) == (size, "attention", PRESETS[size].features)
     assert network_name(config) == f"video_depth_anything_vit{size[0]}"
+    assert replace(config, head=AttentionSettings("causal")) == PRESETS[f"vda-{size}-causal"]  # which starts from it
 
 
 def test_wrong_names_end_in_one_line(tmp_path, official_weights):

@@ -163,7 +163,7 @@ class AttentionSettings(HeadSettings):
     def no_step(self) -> str:
         if self.temporal != "bidirectional":
             return ""
-        return "a bidirectional network has no step; load it with temporal='causal' or 'streaming'"
+        return "a bidirectional network has no step; load it with temporal='causal' or 'streaming' (commands: --causal)"
 
     @property
     def longest_clip(self) -> int | None:
