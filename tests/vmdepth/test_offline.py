@@ -102,7 +102,7 @@ def test_a_network_without_future_gives_what_streaming_does_and_says_so(edge):
     size = (32, 48)
     frames, session = pictures(11, size), open_offline(edge, size, size=size)
     assert session.remark == "edge never sees the future: --offline gives what streaming does"
-    streaming = TorchSession(checkpoint.load_video(edge), *size)
+    streaming = TorchSession(checkpoint.load_stepping(edge), *size)
     expected = []
     for number, frame in enumerate(frames):
         if number == 9:
