@@ -12,10 +12,9 @@ from vmdepth_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from vmdepth.networks.heads.attention_head import TemporalForm
-    from vmdepth.networks.multiview.views import ViewNetwork
     from vmdepth.networks.step_network import StepNetwork
 
-    Network = TypeVar("Network", bound=StepNetwork | ViewNetwork)
+Network = TypeVar("Network")
 
 
 def causal_option(of: str, default: str) -> Callable[[Any], Any]:

@@ -142,16 +142,6 @@ def stepping(network: StepNetwork | ViewNetwork) -> StepNetwork | None:
     return SingleView(network) if isinstance(network, (AnyViewDepth, MonoDepth)) else None
 
 
-def load_video(path: str | Path, temporal: TemporalForm | None = None, window: int | None = None) -> VideoDepth:
-    """`load` for what needs a network of videos. Raises InputError for a network of views, which has no step."""
-    model, family = load_of(path, temporal, window)
-    if not isinstance(model, VideoDepth):
-        raise InputError(
-            f"{path}: is {family.name}, a network of views: it has no step to stream; vmdepth.load runs it"
-        )
-    return model
-
-
 def load_of(
     path: str | Path, temporal: TemporalForm | None = None, window: int | None = None
 ) -> tuple[VideoDepth | CausalViews | ViewNetwork, Family]:

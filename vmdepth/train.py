@@ -131,11 +131,16 @@ class _Display:
             if source.skipped:
                 shorter = f"shorter than {settings.clip_length} frames"
                 say(self._console, f"{source.name}: {source.skipped} videos {shorter} skipped")
+        if trainer.remark:
+            say(self._console, trainer.remark)
+        if trainer.settings.freeze_encoder and settings.freeze_encoder is None:
+            say(self._console, f"the encoder stays as {settings.init} has it; freeze_encoder=false lets it learn")
         millions = sum(parameter.numel() for parameter in trainer.model.parameters()) / 1e6
         size = "x".join(map(str, settings.height_width))
+        frozen = ", encoder frozen" if trainer.settings.freeze_encoder else ""
         heading = (
-            f"{settings.preset}, {millions:.1f} M parameters, on {trainer.processes.device}: steps of {settings.batch} "
-            f"clips of {settings.clip_length} frames, {size}"
+            f"{settings.preset}, {millions:.1f} M parameters{frozen}, on {trainer.processes.device}: steps of "
+            f"{settings.batch} clips of {settings.clip_length} frames, {size}"
         )
         self._first = FirstSteps(trainer.processes.device)
         self._line = ProgressLine("training", heading=heading, console=self._console)

@@ -22,6 +22,9 @@ from vmdepth.evaluation.sequences import HeldOut, RenderedClip, open_data
 from vmdepth.evaluation.settings import EvalSettings
 from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.heads.base import NoHead
+from vmdepth.networks.multiview.any_view import AnyViewDepth
+from vmdepth.networks.multiview.mono_depth import MonoDepth
+from vmdepth.networks.multiview.presets import AnyViewConfig, MonoConfig
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.preparation import depth_at, network_size, prepare_still
@@ -258,6 +261,22 @@ def test_a_bidirectional_network_is_given_whole_clips(tmp_path):
     assert found.whole.delta1 is not None and found.whole.state_rms is None
     with pytest.raises(InputError, match="sees 32 frames at once"):
         evaluate_sequences([model], [RenderedClip(3, 33, 28, 42)], "area")
+
+
+def test_depth_anything_3_sees_the_whole_sequence_and_its_network_for_single_images_one(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    views = AnyViewDepth(AnyViewConfig("tiny", 32, (24, 48, 96, 192), (5, 7, 9, 11), 4)).eval()
+    single = MonoDepth(MonoConfig("tiny", 32, (24, 48, 96, 192), metric=True)).eval()
+    for network in (views, single):
+        monkeypatch.setattr("vmdepth.evaluation.evaluator.load", lambda *_, network=network: network)
+        (model,), size = open_models([tmp_path / "da3.safetensors"], (28, 42))
+        assert size == (28, 42)
+        found = evaluate_sequences([model], [RenderedClip(3, 4, 28, 42)], "area").models[0]
+        assert found.whole.delta1 is not None
+        assert (type(model).__name__, found.alignment) == (
+            ("ClipNetwork", "scale") if network is views else ("Streamed", "none")
+        )
+        assert open_models([tmp_path / "da3.safetensors"], None)[1] == (252, 336)
 
 
 def test_what_the_command_does_is_a_function_anyone_can_call(tmp_path, folder):

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from vmdepth import checkpoint
 from vmdepth.networks.presets import PRESETS
@@ -82,11 +83,26 @@ def test_official_weights_are_prepared_the_official_way(tmp_path, official_weigh
     np.testing.assert_allclose(depth, expected, rtol=1e-5, atol=1e-5 * expected.max())
 
 
+def test_depth_anything_3_sees_all_frames_as_views(tmp_path, official_weights):
+    save_file(official_weights("da3_small"), tmp_path / "model.safetensors")
+    frames, session = pictures(3), open_offline(tmp_path / "model.safetensors", SIZE, size=SIZE)
+    assert (session.contract.depth_kind, session.contract.extra_outputs) == ("scaled", ("confidence",))
+    assert session.remark == ""
+    clip = torch.from_numpy(frames.astype(np.float32) / np.float32(255)).permute(0, 3, 1, 2)[None]
+    with torch.no_grad():
+        views = checkpoint.load(tmp_path / "model.safetensors")(clip)
+    np.testing.assert_allclose(stepped(session, frames), views.depth[0], rtol=1e-4)
+    session.begin((frame, False) for frame in frames)
+    np.testing.assert_allclose(session.step()["confidence"], views.confidence[0, :1], rtol=1e-4)
+    official = open_offline(tmp_path / "model.safetensors", (270, 480))
+    assert official.contract.model == "small, offline at 280x504"
+
+
 def test_a_network_without_future_gives_what_streaming_does_and_says_so(edge):
     size = (32, 48)
     frames, session = pictures(11, size), open_offline(edge, size, size=size)
     assert session.remark == "edge never sees the future: --offline gives what streaming does"
-    streaming = TorchSession(checkpoint.load_video(edge), *size)
+    streaming = TorchSession(checkpoint.load_stepping(edge), *size)
     expected = []
     for number, frame in enumerate(frames):
         if number == 9:

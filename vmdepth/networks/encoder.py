@@ -246,14 +246,17 @@ class Encoder(nn.Module):
         tokens = self.embed(images, self.positions((images.shape[-2] // PATCH, images.shape[-1] // PATCH)))
         maps = []
         for index, block in enumerate(self.blocks):
-            watch = None if observe is None else _local(index, observe)
-            if self.checkpointing and watch is None:  # computed twice, it would be watched twice
-                tokens = checkpoint(block, tokens, use_reentrant=False)
-            else:
-                tokens = block(tokens, watch=watch)
+            # Computed twice, as `through` may, it would be watched twice.
+            tokens = self.through(block, tokens) if observe is None else block(tokens, watch=_local(index, observe))
             if index in self.size.taps:
                 maps.append(self.norm(tokens)[:, SPECIAL:])
         return maps
+
+    def through(self, block: nn.Module, tokens: Tensor, rotation: Rotation | None = None) -> Tensor:
+        """Tokens through a block, of which gradients keep no more than what goes in where `checkpointing` says so."""
+        if self.checkpointing:
+            return checkpoint(block, tokens, rotation, use_reentrant=False)
+        return block(tokens, rotation)
 
     def embed(self, images: Tensor, positions: Tensor) -> Tensor:
         """images [n, 3, H, W], normalised → tokens [n, 1 + patches, width] with their places, the class token first."""

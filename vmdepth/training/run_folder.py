@@ -33,8 +33,9 @@ def check(folder: Path, settings: TrainSettings, resume: bool) -> None:
         return
     before = settings_before(folder)
     now = json.loads(json.dumps(settings.to_dict()))  # as a file has it
-    # What is not given may be left out or empty.
-    differing = sorted(key for key in before.keys() | now if (before.get(key) or 0) != (now.get(key) or 0))
+    # What is not given may be left out or empty; what a run decided for itself stays so.
+    keys = (key for key in before.keys() | now if key not in now or now[key] is not None)
+    differing = sorted(key for key in keys if (before.get(key) or 0) != (now.get(key) or 0))
     if now["steps"] > before["steps"]:
         differing.remove("steps")
     if differing:

@@ -31,12 +31,14 @@ class TrainSettings:
         head_settings: Settings of that kind which differ from the preset's. On the command line and in files they stand
             among the others: `d_state=32`, `window=8` (see `MambaSettings`, `AttentionSettings`).
         init: Checkpoint to start from: of the same network, or of one without temporal heads, such as Depth Anything
-            V2. Or, for preset edge, DeepLabv3's .tflite file, for the encoder.
-        freeze_encoder: Whether the encoder stays as it is.
+            V2. Or for the encoder alone: Depth Anything 3, and for preset edge DeepLabv3's .tflite file.
+        freeze_encoder: Whether the encoder stays as it is; empty: where it is from an official depth network, unless
+            frozen_blocks or encoder_rate say how it learns.
         frozen_blocks: How many of its first blocks stay.
         data: `rendered`, a video, a folder of videos, frames or RGB-D, or several with weights
             (`rendered:0.5,videos/:0.5`).
         teacher: Checkpoint, or folder of `vmdepth-precompute`, that gives depth where the data has none.
+        precomputed: Folder of `vmdepth-precompute` with depth of the teacher, who is asked for what is not there.
         fit: Scale and shift between depth and truth, one per "clip" or one per "frame" (for a teacher that sees every
             frame alone).
         textures: Folder of photographs for surfaces of the rendered world.
@@ -77,10 +79,11 @@ class TrainSettings:
     taps: str = ""
     head_settings: Mapping[str, Any] = field(default_factory=dict)
     init: str = ""
-    freeze_encoder: bool = False
+    freeze_encoder: bool | None = None
     frozen_blocks: int = 0
     data: str = "rendered"
     teacher: str = ""
+    precomputed: str = ""
     fit: Fit = "clip"
     textures: str = ""
     size: str = ""
@@ -189,6 +192,7 @@ def in_form(values: Mapping[str, Any], causal: bool, warn: Callable[[str], None]
 def settings_of(values: Mapping[str, Any]) -> TrainSettings:
     """The settings of such values, all others as they are by default. Raises InputError for what cannot be."""
     own = {f.name: type(f.default) for f in fields(TrainSettings) if f.name != "head_settings"}
+    own["freeze_encoder"] = bool
     heads = setting_types()
     given = {key: value for key, value in values.items() if key not in heads or value != ""}  # empty: the preset's
     typed = {key: _typed(key, value, own | heads) for key, value in given.items()}
@@ -213,6 +217,8 @@ def _typed(key: str, value: Any, types: dict[str, type]) -> Any:
         near = difflib.get_close_matches(str(key), types, n=1, cutoff=0)
         raise InputError(f"unknown setting '{key}'; did you mean '{near[0]}'?")
     kind = types[key]
+    if key == "freeze_encoder" and value in ("", None):
+        return None
     if kind is tuple:
         return _numbers(key, value)
     if kind is bool and str(value).lower() in ("true", "false"):

@@ -44,6 +44,8 @@ def _rows(kind: type) -> list[tuple[str, str]]:
 
 def _written(value: Any) -> str:
     """A value as it is given on the command line."""
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return str(value).lower()
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,28 @@ from torch import nn
 from vmdepth import checkpoint
 from vmdepth.data.mixture import ClipSource, long_enough, parse_mixture
 from vmdepth.networks.encoder_kinds import AnyEncoder
+from vmdepth.networks.multiview.any_view import AnyViewDepth
+from vmdepth.networks.multiview.mono_depth import MonoDepth
+from vmdepth.networks.multiview.views import ViewNetwork
+from vmdepth.networks.one_view_encoder import lent_by
 from vmdepth.networks.presets import PRESETS, NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.settings import TrainSettings
 from vmdepth.training.teacher_depth import LabelledVideo, is_precomputed, read_index
 from vmdepth.training.teachers import Teacher
+from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 from vmdepth_runtime.errors import InputError
+
+_NEVER_DECAY = ("encoder.pos_embed", "encoder.cls_token", "encoder.camera_token")
 
 
 def first_network(settings: TrainSettings) -> VideoDepth:
     """The preset's network, fresh or with the weights of `init`.
 
-    A file that holds an encoder only (of DeepLabv3, `checkpoint.ENCODER_FAMILIES`) lends it. A checkpoint without
-    temporal heads lends its encoder and decoder, last activation included, to a preset that has some; those start
-    untrained, which changes no depth. Raises InputError where they do not fit.
+    A file that holds an encoder only (of DeepLabv3, `checkpoint.ENCODER_FAMILIES`) lends it, and so does Depth Anything
+    3: the preset's encoder is then of its kind. A checkpoint without temporal heads lends its encoder and decoder, last
+    activation included, to a preset that has some; those start untrained, which changes no depth. Raises InputError
+    where they do not fit.
     """
     asked = settings.network
     if not settings.init:
@@ -40,8 +48,12 @@ def first_network(settings: TrainSettings) -> VideoDepth:
         model = _built(asked, settings)
         model.encoder.load_state_dict(lender.read(Path(settings.init)))
         return model
-    given = checkpoint.load_video(settings.init).requires_grad_()
-    if given.config.depth == "metric":
+    given, _ = checkpoint.load_of(settings.init)
+    if isinstance(given, ViewNetwork):
+        return _with_encoder_of(given, asked, settings)
+    assert isinstance(given, VideoDepth)  # views are causal only where that is asked for
+    given.requires_grad_()
+    if not DEPTH_KINDS[given.depth_kind].shifted:
         raise InputError(f"{settings.init}: gives metres, and training is for relative depth")
     if given.config.head.shares_weights(asked.head):
         given = given.with_head(asked.head)
@@ -55,6 +67,33 @@ def first_network(settings: TrainSettings) -> VideoDepth:
     raise InputError(f"{settings.init}: is not a '{settings.preset}' network; choose its own preset")
 
 
+def _with_encoder_of(network: ViewNetwork, asked: NetworkConfig, settings: TrainSettings) -> VideoDepth:
+    """The network asked for with the encoder of one of Depth Anything 3, which sees every frame alone."""
+    if not isinstance(network, (AnyViewDepth, MonoDepth)):
+        raise InputError(f"{settings.init}: is two networks; start from the file of one, such as DA3-GIANT-1.1")
+    if asked.encoder != network.config.encoder:
+        have = ", ".join(name for name, preset in PRESETS.items() if preset.encoder == network.config.encoder)
+        raise InputError(
+            f"{settings.init}: holds the encoder of Depth Anything 3 {network.name}, for preset {have}, not "
+            f"'{settings.preset}'"
+        )
+    name, weights = lent_by(network)
+    model = _built(replace(asked, encoder=name), settings)
+    model.encoder.load_state_dict(weights)
+    return model
+
+
+def encoder_stays(settings: TrainSettings) -> bool:
+    """Whether the encoder is frozen: as it is said, else where it comes from an official network and nothing is said of
+    how it learns."""
+    if settings.freeze_encoder is not None:
+        return settings.freeze_encoder
+    if not settings.init or settings.frozen_blocks or settings.encoder_rate != 1:
+        return False
+    path = Path(settings.init)
+    return checkpoint.encoder_family(path) is None and checkpoint.family_of(path) is not checkpoint.OURS
+
+
 def _built(config: NetworkConfig, settings: TrainSettings) -> VideoDepth:
     try:
         return VideoDepth(config)
@@ -64,8 +103,18 @@ def _built(config: NetworkConfig, settings: TrainSettings) -> VideoDepth:
         ) from None
 
 
-def clips_and_teacher(settings: TrainSettings, device: torch.device) -> tuple[list[ClipSource], Teacher | None]:
-    """The sources of clips, and the network that labels them while training, if one has to.
+@dataclass(frozen=True)
+class Lessons:
+    """sources: of clips. teacher: the network that labels them while training, where one has to. remark: what is worth
+    knowing of depth that was precomputed in part; may be empty."""
+
+    sources: list[ClipSource]
+    teacher: Teacher | None = None
+    remark: str = ""
+
+
+def lessons(settings: TrainSettings, device: torch.device) -> Lessons:
+    """Clips, and who says what their depth is.
 
     Raises InputError for footage without depth and without a teacher, and for a teacher or textures with nothing to do.
     """
@@ -75,28 +124,60 @@ def clips_and_teacher(settings: TrainSettings, device: torch.device) -> tuple[li
             f"textures={settings.textures}: data={settings.data} has no rendered clips; leave textures out"
         )
     bare = next((v.name for s in sources for v in s.videos or () if not v.labelled), None)
-    if not settings.teacher:
+    if not settings.teacher and not settings.precomputed:
         if bare:
             raise InputError(f"{bare}: has no depth to learn; name a teacher=CHECKPOINT, or teacher=FOLDER precomputed")
-        return sources, None
+        return Lessons(sources)
     if bare is None:
-        raise InputError(f"teacher={settings.teacher}: data={settings.data} has depth of its own; leave teacher out")
+        what = "teacher" if settings.teacher else "precomputed"
+        raise InputError(
+            f"{what}={getattr(settings, what)}: data={settings.data} has depth of its own; leave {what} out"
+        )
+    if settings.precomputed or is_precomputed(Path(settings.teacher)):
+        return _precomputed(settings, sources, device)
+    return Lessons(sources, _teacher(settings, device))
+
+
+def _teacher(settings: TrainSettings, device: torch.device) -> Teacher:
     path = Path(settings.teacher)
-    if not is_precomputed(path):
-        teacher = Teacher(path, device)
-        if teacher.longest_clip is not None and settings.clip_length > teacher.longest_clip:
-            raise InputError(
-                f"clip_length={settings.clip_length}: the teacher {path} sees {teacher.longest_clip} frames at most"
-            )
-        return sources, teacher
-    index = read_index(path)
+    teacher = Teacher(path, device)
+    if teacher.longest_clip is not None and settings.clip_length > teacher.longest_clip:
+        raise InputError(
+            f"clip_length={settings.clip_length}: the teacher {path} sees {teacher.longest_clip} frames at most"
+        )
+    return teacher
+
+
+def _precomputed(settings: TrainSettings, sources: list[ClipSource], device: torch.device) -> Lessons:
+    """Depth from a folder, and where there is a teacher besides, from it what the folder lacks."""
+    folder = Path(settings.precomputed or settings.teacher)
+    index = read_index(folder)
+    asks = bool(settings.precomputed and settings.teacher)
+    if asks and Path(index["teacher"]).resolve() != Path(settings.teacher).resolve():
+        raise InputError(
+            f"{folder}: holds depth of {index['teacher']}, not of teacher={settings.teacher}; precompute with that one"
+        )
     labelled = [
-        replace(s, videos=tuple(v if v.labelled else LabelledVideo(v, path, index) for v in s.videos))
-        if s.videos
-        else s
-        for s in sources
+        replace(
+            source,
+            videos=tuple(v if v.labelled else LabelledVideo(v, folder, index, asks) for v in source.videos),
+        )
+        if source.videos
+        else source
+        for source in sources
     ]
-    return [long_enough(source, settings.clip_length) for source in labelled], None
+    labelled = [long_enough(source, settings.clip_length) for source in labelled]
+    videos = [v for source in labelled for v in source.videos or () if isinstance(v, LabelledVideo)]
+    there, missing = (sum(getattr(video, count) for video in videos) for count in ("stored", "missing"))
+    if not missing:
+        return Lessons(labelled)
+    has = f"{folder}: has the depth of {there} of {there + missing} spans of frames"
+    if asks:
+        return Lessons(
+            labelled, _teacher(settings, device), f"{has}; {settings.teacher} is asked for the other {missing}"
+        )
+    way_out = f"teacher={index['teacher']} precomputed={folder} asks for them"
+    return Lessons(labelled, None, f"{has}; the others are left out, {way_out}")
 
 
 def freeze(encoder: AnyEncoder, blocks: int) -> None:
@@ -122,7 +203,7 @@ def parameter_groups(
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        decays = parameter.ndim >= 2 and name not in ("encoder.pos_embed", "encoder.cls_token")
+        decays = parameter.ndim >= 2 and name not in _NEVER_DECAY
         part = name.partition(".")[0]
         rate = {"encoder": encoder_rate, "heads": heads_rate}.get(part, 1.0)
         if name == "encoder.patch_embed.proj.weight":

@@ -27,21 +27,31 @@ _INDEX = "index.json"
 
 
 class LabelledVideo(Video):
-    """A video with a teacher's depth from disk. index: of the folder. Raises InputError where it does not have it."""
+    """A video with a teacher's depth from disk.
 
-    def __init__(self, video: Video, folder: Path, index: dict[str, Any]) -> None:
+    index: of the folder. in_part: what is not there is footage without depth; else it is left out. stored, missing: how
+    many spans are there, and are not. Raises InputError where the folder does not know the video, unless it is in part.
+    """
+
+    def __init__(self, video: Video, folder: Path, index: dict[str, Any], in_part: bool = False) -> None:
         super().__init__(video.path, len(video))
         self._video, self._folder, self._index = video, folder, index
-        if video.name not in index["videos"]:
+        known = video.name in index["videos"]
+        if not known and not in_part:
             raise InputError(f"{folder}: holds no depth of {video.name}; run vmdepth-precompute with it")
-        self.spans = [span for span in spans_of(len(video)) if self._of(span).exists()]
-        self.labelled = True
+        spans = spans_of(len(video))
+        self._stored = [span for span in spans if known and self._of(span).exists()]
+        self.stored, self.missing = len(self._stored), len(spans) - len(self._stored)
+        self.spans = spans if in_part else self._stored
+        self.labelled = self.missing == 0 or not in_part
 
     def _of(self, span: range) -> Path:
         return depth_file(self._folder, self._index, self._video.name, span)
 
     def read(self, numbers: Sequence[int]) -> Footage:
-        span = next(span for span in self.spans if numbers[0] in span and numbers[-1] in span)
+        span = next((span for span in self._stored if numbers[0] in span and numbers[-1] in span), None)
+        if span is None:
+            return self._video.read(numbers)
         file = self._of(span)
         try:
             with np.load(file, allow_pickle=False) as stored:

@@ -12,6 +12,7 @@ from vmdepth.checkpoint import load
 from vmdepth.networks.multiview.mono_depth import SKY_THRESHOLD
 from vmdepth.networks.multiview.views import Views
 from vmdepth.networks.video_depth import VideoDepth
+from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 
 _RANGE = 200.0
 """Of a network of depth (not of its inverse): farther than its median by this is as good as the sky, and nearer by this
@@ -55,7 +56,7 @@ class Teacher:
         network = self.network
         if isinstance(network, VideoDepth):
             depth, _ = network(clip)
-            return depth if network.config.depth == "relative" else 1 / depth.clamp_min(1e-3)
+            return depth if DEPTH_KINDS[network.depth_kind].inverse else 1 / depth.clamp_min(1e-3)
         # One clip a call: views of several would lend each other scale and sky.
         return torch.stack([_inverse(network(one[None])) for one in clip])
 

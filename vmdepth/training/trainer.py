@@ -22,7 +22,7 @@ from vmdepth.training import run_folder
 from vmdepth.training.objective import NAMES, losses
 from vmdepth.training.processes import Processes
 from vmdepth.training.settings import TrainSettings
-from vmdepth.training.setup import clips_and_teacher, first_network, freeze, parameter_groups
+from vmdepth.training.setup import encoder_stays, first_network, freeze, lessons, parameter_groups
 from vmdepth.training.watch.run_log import RunLog
 from vmdepth.training.watch.validation import Validation
 from vmdepth_runtime.errors import InputError, WorkError
@@ -50,13 +50,17 @@ class Trainer:
     """
 
     def __init__(self, settings: TrainSettings, folder: Path, resume: bool) -> None:
-        self.settings, self.folder = settings, folder
+        self.folder = folder
         self.processes = Processes(settings.device)
         run_folder.check(folder, settings, resume)
         torch.manual_seed(settings.seed)
         self.model = first_network(settings)
         self.model.name = settings.preset
-        self.sources, self.teacher = clips_and_teacher(settings, self.processes.device)
+        if encoder_stays(settings):
+            settings = replace(settings, freeze_encoder=True)
+        self.settings = settings
+        learnt_from = lessons(settings, self.processes.device)
+        self.sources, self.teacher, self.remark = learnt_from.sources, learnt_from.teacher, learnt_from.remark
         self._check_share()
         self.processes.wait()  # all have seen the folder as it was
         if not resume and self.processes.first:

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 import vmdepth
 from vmdepth import checkpoint
-from vmdepth.checkpoint import FAMILIES, load_video, recognise
+from vmdepth.checkpoint import FAMILIES, load_stepping, recognise
 from vmdepth.networks.multiview.views import ViewNetwork, Views
 from vmdepth.official.family import CheckpointFile, Family, LoadOptions
 from vmdepth_runtime.errors import InputError
@@ -52,7 +52,7 @@ def test_any_one_key_may_be_wrong_and_the_family_is_still_told(model, change, sh
         assert name in str(error.value)
 
 
-@pytest.mark.parametrize("load", [vmdepth.load, load_video])
+@pytest.mark.parametrize("load", [vmdepth.load, load_stepping])
 def test_a_file_of_no_family_is_told_which_there_are(load, tmp_path):
     torch.save({"module.b": torch.zeros(1), "module.a": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(InputError) as error:
@@ -88,8 +88,6 @@ def test_another_family_needs_its_place_in_the_tuple_and_goes_by_its_own_name(tm
     save_file({"brightness": torch.zeros(1)}, path)
     monkeypatch.setattr(checkpoint, "FAMILIES", (*FAMILIES, BRIGHTNESS))
     assert isinstance(vmdepth.load(path), Brightness)
-    with pytest.raises(InputError, match=r"is Brightness, a network of views: it has no step to stream"):
-        load_video(path)
     save_file({"other": torch.zeros(1)}, path)
     with pytest.raises(InputError, match=r"There are: vmdepth-train's own, .*, Brightness$"):
         vmdepth.load(path)

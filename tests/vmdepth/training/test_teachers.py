@@ -20,6 +20,7 @@ from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.precompute import precompute, write_depth
 from vmdepth.training.precompute_settings import PrecomputeSettings
 from vmdepth.training.settings import TrainSettings
+from vmdepth.training.setup import lessons
 from vmdepth.training.teacher_depth import SPAN, LabelledVideo, read_index
 from vmdepth.training.teachers import Teacher
 from vmdepth.training.trainer import Trainer
@@ -103,6 +104,9 @@ def test_a_teacher_of_views_is_asked_clip_by_clip(official):
     with torch.no_grad():
         metres = teacher.network(clip()[:1]).depth[0]
     torch.testing.assert_close(depth[0, :, 0], 1 / metres)
+    later = clip()
+    later[:, 2] = 0.5
+    assert (teacher(later)[:, 0] - depth[:, 0]).abs().max() > 1e-6  # the future counts
 
 
 @pytest.mark.parametrize("settings", [{}, {"fit": "frame"}], ids=["clip", "frame"])
@@ -156,6 +160,47 @@ def test_a_stopped_precomputation_goes_on_and_processes_share_it(official, foota
     assert not list(out.rglob("*.part"))
     with pytest.raises(InputError, match="another teacher or size"):
         write_depth(videos, teacher, out, 56, lambda *_: None)
+
+
+def test_what_is_not_precomputed_yet_is_asked_for_while_training(official, footage, tmp_path):
+    """A span of frames is missing, as after a precomputation that was stopped, and a video came in since."""
+    path = official("da2_vits", "depth_anything_v2_vits.pth")
+    out = tmp_path / "depth"
+    write_depth(find_videos(footage), Teacher(path, CPU), out, 42, lambda *_: None)
+    _, second = sorted(out.glob("*/*.npz"))
+    second.unlink()
+    new = footage.parent / "data" / "new"
+    new.mkdir(parents=True)
+    for number in range(2):
+        (new / f"{number}.png").symlink_to(footage / f"{number:03d}.png")
+    data = f"{footage},{new}"
+    settings = TrainSettings(
+        data=data, teacher=str(path), precomputed=str(out), size="42x56", clip_length=2, device="cpu"
+    )
+    found = lessons(settings, CPU)
+    assert found.remark == f"{out}: has the depth of 1 of 3 spans of frames; {path} is asked for the other 2"
+    (slides,), (added,) = (source.videos for source in found.sources)
+    assert (slides.read([3, 4]).inverse_depth is None, slides.read([38, 39]).inverse_depth is None) == (False, True)
+    assert added.read([0, 1]).inverse_depth is None
+    trainer = Trainer(replace(settings, batch=8, steps=1), tmp_path / "run", resume=False)
+    batch = trainer.plan().batch(0, CPU)
+    assert batch.labelled.any() and not batch.labelled.all()
+    assert trainer.labelled(batch).labelled.all()
+    assert trainer.run(lambda _: None)
+    alone = lessons(replace(settings, data=str(footage), teacher=str(out), precomputed=""), CPU)
+    assert alone.teacher is None and f"teacher={path} precomputed={out} asks for them" in alone.remark
+    with pytest.raises(InputError, match=f"holds no depth of {new}"):
+        lessons(replace(settings, teacher=""), CPU)
+    with pytest.raises(InputError, match=r"not of teacher=other\.pth; precompute with that one"):
+        lessons(replace(settings, teacher="other.pth"), CPU)
+
+
+def test_a_teacher_with_nothing_left_to_say_is_not_loaded(official, footage, tmp_path):
+    path = official("da2_vits", "depth_anything_v2_vits.pth")
+    write_depth(find_videos(footage), Teacher(path, CPU), tmp_path / "depth", 42, lambda *_: None)
+    settings = TrainSettings(data=str(footage), teacher=str(path), precomputed=str(tmp_path / "depth"), device="cpu")
+    found = lessons(settings, CPU)
+    assert (found.teacher, found.remark) == (None, "")
 
 
 def run_module(name, *arguments):

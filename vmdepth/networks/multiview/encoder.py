@@ -70,9 +70,11 @@ class ViewEncoder(Encoder):
                 tokens = torch.cat([special[:, None], tokens[:, SPECIAL:]], dim=1)
             before = tokens
             if index < self.start:
-                tokens = block(tokens)
+                tokens = self.through(block, tokens)
+            elif index % 2 == 1:
+                tokens = over_views(index, block, tokens, shared)
             else:
-                tokens = over_views(index, block, tokens, shared) if index % 2 == 1 else block(tokens, own)
+                tokens = self.through(block, tokens, own)
             if index in self.taps:
                 taps.append(self.tap(before, tokens))
         return [patches for patches, _ in taps], taps[-1][1]
