@@ -164,8 +164,8 @@ class CausalViews(StepNetwork):
             fits = memory // frame - 1
             way = f"a window of {fits} would fit" if fits >= 2 else "no window would fit at this size"
             raise ValueError(
-                f"window {self.window}: what {height}x{width} pixels leave to remember and compare takes "
-                f"{needed / 2**30:.1f} GiB, and {memory / 2**30:.1f} are there; {way}"
+                f"window {self.window}: to remember so many frames of {height}x{width} and attend to them takes "
+                f"{needed / 2**30:.1f} GiB of memory, and there are {memory / 2**30:.1f}; {way}"
             )
 
     @torch.no_grad()
