@@ -90,6 +90,37 @@ def official_weights(shared_reference: Path, recipe: ModuleType) -> Callable[[st
 
 
 @pytest.fixture(scope="session")
+def small_views() -> Callable[[str], Any]:
+    """`small_views("any-view")`, "mono" or "metric": a narrow network of Depth Anything 3, with weights that matter.
+
+    A part of what mono and metric see is sky to them.
+    """
+    import torch
+
+    from vmdepth.networks.multiview.any_view import AnyViewDepth
+    from vmdepth.networks.multiview.mono_depth import MonoDepth
+    from vmdepth.networks.multiview.presets import AnyViewConfig, MonoConfig
+
+    def make(kind: str) -> Any:
+        widths = 32, (24, 48, 96, 192)
+        network = (
+            AnyViewDepth(AnyViewConfig("tiny", *widths, (5, 7, 9, 11), 4))
+            if kind == "any-view"
+            else MonoDepth(MonoConfig("tiny", *widths, metric=kind == "metric"))
+        )
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for weight in network.parameters():
+                if weight.ndim > 1:
+                    weight.copy_(torch.randn(weight.shape, generator=generator) * weight[0].numel() ** -0.5)
+            if kind != "any-view":
+                network.decoder.scratch.sky_output_conv2[2].bias.fill_(0.15)
+        return network.eval().requires_grad_(False)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def transformers_network() -> Callable[[], Any]:
     """Makes an untrained Depth Anything small as the transformers library builds it: an independent witness."""
     import transformers

@@ -62,6 +62,7 @@ SMALLER = {
     'Path("tiny.onnx"))).agrees': 'Path("tiny.onnx"), frames=8)).agrees',
     "--size 196x252": "--size 56x70",
     "size=(196, 252)": "size=(56, 70)",
+    "--size 252x336": "--size 56x70",
     "--input-size 252x336": "--input-size 56x70",
     "--model video_depth_anything_vits.pth": "--model video_depth_anything_vits.pth --input-size 56x70",
     "vmdepth-train quick ": "vmdepth-train quick steps=1 batch=1 validate_every=0 ",

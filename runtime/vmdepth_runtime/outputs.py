@@ -77,6 +77,9 @@ EXTRA_OUTPUTS = (
 """The outputs that some networks have besides, in the order in which they follow; `StepContract.extra_outputs` names
 those of a graph."""
 
+SKY_THRESHOLD = 0.3
+"""Of the output `sky`: a pixel with so much or more is sky."""
+
 
 def outputs_with(extra: Collection[str]) -> tuple[OutputSpec, ...]:
     """The outputs of a graph that has some of `EXTRA_OUTPUTS`, in its order."""

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from onnx import TensorProto
 
 from vmdepth.networks import encoder
+from vmdepth.networks.multiview.single_view import SingleView
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import contract_of
@@ -80,7 +81,26 @@ def graph_of(config, size):
     [pytest.param(*case, marks=pytest.mark.slow) if case[0] in SLOW else case for case in sorted(CASES)],
 )
 def test_every_preset_builds_in_every_precision(name, precision, tmp_path):
-    proto, contract = small_graph(name)
+    assert_builds(*small_graph(name), precision, tmp_path)
+
+
+VIEW_CASES = [("any-view", "fp32"), ("any-view", "int8"), ("mono", "fp16")]
+SLOW_VIEW_CASES = [("any-view", "fp16"), ("any-view", "bf16"), ("mono", "fp32"), ("mono", "bf16"), ("mono", "int8")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision"), [*VIEW_CASES, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW_VIEW_CASES)]
+)
+def test_networks_of_one_view_build_too(kind, precision, small_views, tmp_path):
+    model = SingleView(small_views(kind))
+    contract = contract_of(model, *SIZE, 1)
+    proto = with_contract(expand(to_onnx(model, *SIZE, 1, "explicit")), contract)
+    tensors = assert_builds(proto, contract, precision, tmp_path)
+    assert set(contract.extra_outputs) < tensors.keys()
+
+
+def assert_builds(proto, contract, precision, folder):
+    """A graph becomes an engine with the contract's inputs and outputs. Returns the engine's tensors."""
     size = contract.height, contract.width
     first, _, second = precision.partition(" and ")
     if first in ("int8", "fp8"):
@@ -92,7 +112,7 @@ def test_every_preset_builds_in_every_precision(name, precision, tmp_path):
     if first != "fp32":
         proto, contract = bake(proto, contract, first)
     check(proto)  # full shape inference, no If, Loop or Scan
-    source, output = tmp_path / "model.onnx", tmp_path / "model.engine"
+    source, output = folder / "model.onnx", folder / "model.engine"
     save_step_graph(with_contract(proto, contract), source)
     assert build(source, output)
     built, facts = read_sidecar(output)
@@ -101,6 +121,7 @@ def test_every_preset_builds_in_every_precision(name, precision, tmp_path):
     assert facts.tensors["frame"] == ["uint8", 1, *size, 3]
     assert facts.tensors["depth"] == ["float", 1, *size]
     assert {f"next.{s.name}" for s in contract.states} <= facts.tensors.keys()
+    return facts.tensors
 
 
 @pytest.fixture(scope="module")

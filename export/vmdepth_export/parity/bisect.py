@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from vmdepth_export.graph import element_types, expand, read_step_graph
-from vmdepth_export.parity.comparison import TOLERANCES, one_frame, precision_of, ratio_error
+from vmdepth_export.parity.comparison import TOLERANCES, one_frame, precision_of, ratio_error, settled_depth
 from vmdepth_export.parity.emulation import emulated
 from vmdepth_export.parity.engine_probe import EngineProbe
 from vmdepth_export.parity.frames import choose_frames
@@ -144,6 +144,7 @@ def _first_frame(
     for number, frame in enumerate(frames):
         before = [session.states() for session in sessions]
         first, second = (_step(session, frame) for session in sessions)
+        second["depth"] = settled_depth(first, second, TOLERANCES[precision])
         off = [ratio_error(first.pop(name), second.pop(name)) > TOLERANCES[precision].mean for name in ratios]
         if any(off) or any(_differs(first[name], second[name], precision) for name in first):
             return DivergentFrame(number, frame, before)

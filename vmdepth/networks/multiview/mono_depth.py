@@ -11,10 +11,10 @@ from vmdepth.networks.multiview.decoder import Decoded, SkyDecoder, identity_tap
 from vmdepth.networks.multiview.memory import ForwardPass, Slices, slices_for
 from vmdepth.networks.multiview.presets import MonoConfig
 from vmdepth.networks.multiview.views import ViewNetwork, Views, check_clip, decode_in_slices, imagenet_normalised
+from vmdepth_runtime.outputs import SKY_THRESHOLD
 
-SKY_THRESHOLD = 0.3  # of the sky map: from here on it is sky
 TOO_FEW = 10  # pixels of sky, or of anything else, that say nothing
-_HALVINGS = 30  # until two float32 are neighbours, where they were 2⁶⁴ times each other
+_CUTS, _ROUNDS = 32, 6  # until two float32 are neighbours, where they were 2⁶⁴ times each other
 METRIC_FOCAL = 300.0  # pixels at which the metric network's output is in metres
 
 
@@ -95,8 +95,9 @@ def with_far_sky(depth: Tensor, sky: Tensor) -> Tensor:
 def with_far_sky_each(depth: Tensor, sky: Tensor) -> Tensor:
     """`with_far_sky` of images [B, H, W] that are scenes of their own, in fixed shapes and plain operations.
 
-    Nothing is sorted, as engine builders sort no more than 3840 numbers: the depth that enough pixels lie beyond is
-    found by halving, as a ratio, the interval that it lies in. Fewer than 2²⁴ pixels: that far float32 counts.
+    Nothing is sorted, as engine builders sort no more than 3840 numbers: the depth that few enough pixels lie beyond is
+    found by cutting the interval that it lies in. (Cutting it in two, 30 times, takes TensorRT-RTX many minutes to
+    compile.) Fewer than 2²⁴ pixels: that far float32 counts.
     """
     clear = sky < SKY_THRESHOLD
     values = depth.where(clear, 0)
@@ -104,10 +105,14 @@ def with_far_sky_each(depth: Tensor, sky: Tensor) -> Tensor:
     place = (count - 1) / 100  # of the quantile among the pixels from the farthest on, which is number 0
     beyond = place.ceil()
     low, high = depth.amin((1, 2), keepdim=True).clamp(min=1e-15), depth.amax((1, 2), keepdim=True)
-    for _ in range(_HALVINGS):
-        middle = (low * high).sqrt()
-        too_far = _pixels(values > middle) <= beyond
-        low, high = low.where(too_far, middle), middle.where(too_far, high)
+    parts = torch.linspace(1 / _CUTS, 1, _CUTS, device=depth.device)[:, None]
+    for _ in range(_ROUNDS):
+        marks = low * (high / low) ** parts  # [B, cuts, 1]
+        few = (values.flatten(1)[:, None] > marks).float().sum(2, keepdim=True) <= beyond
+        low, high = (
+            low.where(few, marks).amax(1, keepdim=True),
+            marks.where(few, high).amin(1, keepdim=True),
+        )
     below = values.where(values <= high, 0).amax((1, 2), keepdim=True)
     farther = values > below
     above = values.where(farther, torch.finfo(depth.dtype).max).amin((1, 2), keepdim=True)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from vmdepth.networks.multiview.any_view import AnyViewDepth
-from vmdepth.networks.multiview.mono_depth import SKY_THRESHOLD, TOO_FEW, MonoDepth, metres, quantile
+from vmdepth.networks.multiview.mono_depth import TOO_FEW, MonoDepth, metres, quantile
 from vmdepth.networks.multiview.presets import NestedConfig
 from vmdepth.networks.multiview.views import ViewNetwork, Views
+from vmdepth_runtime.outputs import SKY_THRESHOLD
 
 FARTHEST_SKY = 200.0  # metres of sky where the rest lies farther still
 

@@ -4,27 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.cameras import to_cameras
-from vmdepth.networks.multiview.mono_depth import METRIC_FOCAL, MonoDepth, with_far_sky, with_far_sky_each
-from vmdepth.networks.multiview.presets import AnyViewConfig, MonoConfig
+from vmdepth.networks.multiview.mono_depth import METRIC_FOCAL, with_far_sky, with_far_sky_each
 from vmdepth.networks.multiview.single_view import SingleView
 from vmdepth.networks.step_graph import StepGraph
 from vmdepth_runtime.contract import Ring
 
 HEIGHT, WIDTH = 28, 42
-VIEWS = AnyViewConfig("tiny", 32, (24, 48, 96, 192), (5, 7, 9, 11), 4)
-SKY = MonoConfig("tiny", 32, (24, 48, 96, 192))
-
-
-def lively(network):
-    """With weights that matter; sky is everywhere where the bias says so."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weight in network.parameters():
-            if weight.ndim > 1:
-                weight.copy_(torch.randn(weight.shape, generator=generator) * weight[0].numel() ** -0.5)
-    return network.eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +27,8 @@ def near(a, b, tolerance=2e-5):
     return (a - b).abs().max() <= tolerance * b.abs().max()
 
 
-def test_a_step_of_an_any_view_network_is_that_network_with_one_view(frames):
-    network = lively(AnyViewDepth(VIEWS))
+def test_a_step_of_an_any_view_network_is_that_network_with_one_view(frames, small_views):
+    network = small_views("any-view")
     views = network(as_clip(frames))
     model = SingleView(network)
     assert (model.depth_kind, model.extra_outputs, model.metric_focal) == ("scaled", ("confidence", "pose"), None)
@@ -57,8 +43,8 @@ def test_a_step_of_an_any_view_network_is_that_network_with_one_view(frames):
     assert not outputs["state_change"].any()
 
 
-def test_the_descriptor_is_the_mean_of_the_normalised_half_of_the_last_tap(frames):
-    network, taps = lively(AnyViewDepth(VIEWS)), []
+def test_the_descriptor_is_the_mean_of_the_normalised_half_of_the_last_tap(frames, small_views):
+    network, taps = small_views("any-view"), []
     network.decoder.norm.register_forward_pre_hook(lambda module, given: taps.append(given[0]))
     network(as_clip(frames))
     expected = F.normalize(torch.cat(taps[-2:])[..., network.encoder.size.width :].mean(1), dim=-1)
@@ -66,16 +52,17 @@ def test_the_descriptor_is_the_mean_of_the_normalised_half_of_the_last_tap(frame
     assert near(outputs["descriptor"], expected)
 
 
-def test_without_a_camera_decoder_there_is_no_pose(frames):
-    model = SingleView(lively(AnyViewDepth(AnyViewConfig(**{**vars(VIEWS), "camera_decoder": False}))))
+def test_without_a_camera_decoder_there_is_no_pose(frames, small_views):
+    network = small_views("any-view")
+    network.camera_decoder = None
+    model = SingleView(network)
     assert model.extra_outputs == ("confidence",)
     assert "pose" not in StepGraph(model, HEIGHT, WIDTH)(frames, {})[0]
 
 
 @pytest.mark.parametrize("metric", [False, True])
-def test_a_step_of_a_mono_network_is_that_network_on_single_images(metric, frames):
-    network = lively(MonoDepth(MonoConfig(**{**vars(SKY), "metric": metric})))
-    network.decoder.scratch.sky_output_conv2[2].bias.fill_(0.15)
+def test_a_step_of_a_mono_network_is_that_network_on_single_images(metric, frames, small_views):
+    network = small_views("metric" if metric else "mono")
     views = network(as_clip(frames))
     is_sky = views.sky >= 0.3
     assert is_sky.any()
@@ -87,9 +74,9 @@ def test_a_step_of_a_mono_network_is_that_network_on_single_images(metric, frame
     assert near(outputs["sky"], views.sky[:, 0])
 
 
-@pytest.mark.parametrize("kind", [AnyViewDepth(VIEWS), MonoDepth(SKY)])
-def test_it_has_no_states_and_sizes_are_checked(kind):
-    model = SingleView(kind)
+@pytest.mark.parametrize("kind", ["any-view", "mono"])
+def test_it_has_no_states_and_sizes_are_checked(kind, small_views):
+    model = SingleView(small_views(kind))
     assert model.state_shapes(1, *model.usual_size) == {}
     assert model.remembering(None) is model
     with pytest.raises(ValueError, match=r"looks at every frame alone|rings with one anchor"):
