@@ -4,26 +4,38 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from vmdepth.networks.encoder import PATCH, SPECIAL, Block, check_size
+from vmdepth.networks.encoder import PATCH, SPECIAL, Block, Encoder, check_size
 from vmdepth.networks.heads.base import StateTensors, next_counter, remember
-from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.cameras import CameraDecoder, to_cameras
-from vmdepth.networks.multiview.decoder import ViewDecoder
+from vmdepth.networks.multiview.decoder import ViewDecoder, depth_and_confidence
 from vmdepth.networks.multiview.encoder import OverViews, ViewEncoder
-from vmdepth.networks.multiview.presets import AnyViewConfig
+from vmdepth.networks.multiview.presets import AnyViewConfig, MonoConfig
 from vmdepth.networks.multiview.remembered_views import SLOT_AXIS, attend_all, attend_clip, attend_past, slot_mask
 from vmdepth.networks.multiview.rotary import GridRotation
-from vmdepth.networks.multiview.single_view import SingleView
 from vmdepth.networks.multiview.views import Views, check_clip, imagenet_normalised
 from vmdepth.networks.step_network import StepNetwork
 from vmdepth_runtime.contract import Ring
 
 WINDOW = 8  # frames, where nobody says another
+
+
+class ViewParts(Protocol):
+    """An any-view network in whatever form: at once, one picture at a time, causal."""
+
+    @property
+    def config(self) -> AnyViewConfig | MonoConfig: ...
+    @property
+    def encoder(self) -> Encoder: ...
+    @property
+    def decoder(self) -> nn.Module: ...
+    @property
+    def camera_decoder(self) -> CameraDecoder | None: ...
 
 
 class CausalViews(StepNetwork):
@@ -47,7 +59,7 @@ class CausalViews(StepNetwork):
     decoder: ViewDecoder
     camera_decoder: CameraDecoder | None
 
-    def __init__(self, network: AnyViewDepth | SingleView | CausalViews, window: int = WINDOW) -> None:
+    def __init__(self, network: ViewParts, window: int = WINDOW) -> None:
         """Raises ValueError for a window of less than two frames, and for a network for single images."""
         super().__init__()
         if window < 2:
@@ -148,7 +160,7 @@ class CausalViews(StepNetwork):
         """Images [n, 3, H, W] and their numbers since the start [n] → outputs by their names, and the taps."""
         special = self.encoder.camera_token[0, numbers.clamp(max=1).long()]
         taps, token = self.encoder(imagenet_normalised(images), special, over_views)
-        outputs = SingleView.decode(self.decoder, taps, (images.shape[-2] // PATCH, images.shape[-1] // PATCH))
+        outputs = depth_and_confidence(self.decoder, taps, (images.shape[-2] // PATCH, images.shape[-1] // PATCH))
         if self.camera_decoder is not None:
             outputs["pose"] = self.camera_decoder(token)
         return outputs, taps
@@ -164,8 +176,8 @@ class CausalViews(StepNetwork):
             fits = memory // frame - 1
             way = f"a window of {fits} would fit" if fits >= 2 else "no window would fit at this size"
             raise ValueError(
-                f"window {self.window}: what {height}x{width} pixels leave to remember and compare takes "
-                f"{needed / 2**30:.1f} GiB, and {memory / 2**30:.1f} are there; {way}"
+                f"window {self.window}: to remember so many frames of {height}x{width} and attend to them takes "
+                f"{needed / 2**30:.1f} GiB of memory, and there are {memory / 2**30:.1f}; {way}"
             )
 
     @torch.no_grad()

@@ -128,6 +128,13 @@ class ViewDecoder(Pyramid):
         return Decoded(depth, confidence, ray[:, :6].movedim(1, -1), ray[:, 6].exp() + 1)
 
 
+def depth_and_confidence(decoder: ViewDecoder, taps: Sequence[Tensor], grid: tuple[int, int]) -> dict[str, Tensor]:
+    """Four taps [images, h·w, width] → depth and confidence [images, 14h, 14w] by their names."""
+    decoded = decoder([decoder.project(level, tap, grid) for level, tap in enumerate(taps)], grid)
+    assert decoded.confidence is not None
+    return {"depth": decoded.depth, "confidence": decoded.confidence}
+
+
 class SkyScratch(Scratch):
     """With last convolutions of its own for the sky, beside those of depth."""
 

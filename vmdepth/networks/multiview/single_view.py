@@ -9,7 +9,8 @@ from torch import Tensor
 from vmdepth.networks.encoder import PATCH, Encoder, check_size
 from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.multiview.any_view import AnyViewDepth
-from vmdepth.networks.multiview.decoder import SkyDecoder, ViewDecoder
+from vmdepth.networks.multiview.causal_views import CausalViews
+from vmdepth.networks.multiview.decoder import SkyDecoder, depth_and_confidence
 from vmdepth.networks.multiview.encoder import ViewEncoder
 from vmdepth.networks.multiview.mono_depth import METRIC_FOCAL, MonoDepth, with_far_sky_each
 from vmdepth.networks.multiview.presets import MonoConfig
@@ -63,17 +64,10 @@ class SingleView(StepNetwork):
         else:
             assert isinstance(self.encoder, ViewEncoder)
             maps, token = self.encoder(images)
-            own = self.decode(self.decoder, maps, grid)
+            own = depth_and_confidence(self.decoder, maps, grid)
             if self.camera_decoder is not None:
                 own["pose"] = self.camera_decoder(token)
         return {**own, "descriptor": F.normalize(self.encoder.describe(maps), dim=-1)}
-
-    @staticmethod
-    def decode(decoder: ViewDecoder, taps: list[Tensor], grid: tuple[int, int]) -> dict[str, Tensor]:
-        """Four taps [B, h·w, 2·width] → depth and confidence."""
-        decoded = decoder([decoder.project(level, tap, grid) for level, tap in enumerate(taps)], grid)
-        assert decoded.confidence is not None
-        return {"depth": decoded.depth, "confidence": decoded.confidence}
 
     @torch.no_grad()
     def fold(self, height: int, width: int) -> None:
@@ -81,8 +75,6 @@ class SingleView(StepNetwork):
         self.decoder.fold(height, width)
 
     def remembering(self, ring: Ring | None) -> StepNetwork:
-        from vmdepth.networks.multiview.causal_views import CausalViews  # which is made of this
-
         if ring is None:
             return self
         if isinstance(self.config, MonoConfig):

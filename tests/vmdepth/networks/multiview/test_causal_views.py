@@ -6,6 +6,7 @@ import torch
 from vmdepth.networks.attention import attend, use_attention
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.causal_views import CausalViews
+from vmdepth.networks.multiview.decoder import depth_and_confidence
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.presets import AnyViewConfig, MonoConfig
 from vmdepth.networks.multiview.single_view import SingleView
@@ -78,8 +79,8 @@ def by_a_mask(model, clip):
     which[:, 0] = 0
     special = model.encoder.camera_token[0, which.flatten()]
     maps, _ = model.encoder(imagenet_normalised(clip.flatten(0, 1)), special, over_views)
-    decoded = SingleView.decode(model.decoder, maps, (HEIGHT // 14, WIDTH // 14))
-    return decoded["depth"].unflatten(0, (batch, frames))
+    outputs = depth_and_confidence(model.decoder, maps, (HEIGHT // 14, WIDTH // 14))
+    return outputs["depth"].unflatten(0, (batch, frames))
 
 
 @pytest.mark.parametrize("window", [2, 5, 8, FRAMES, 30])
