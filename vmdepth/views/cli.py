@@ -68,7 +68,7 @@ def command(start: str, frames: int | None, every: int, intrinsics: str | None, 
     from vmdepth.views.reconstruct import reconstruct
     from vmdepth_runtime.progress import ProgressLine
 
-    with ProgressLine("reading", unit="views", prefix="vmdepth-views: ") as progress:
+    with ProgressLine("loading", prefix="vmdepth-views: ") as progress:
         done = reconstruct(settings, progress)
         for note in done.notes:
             progress.say(note)

@@ -46,19 +46,21 @@ def reconstruct(settings: ViewsSettings, progress: ProgressLine | None = None) -
         InputError: sources, checkpoints, cameras and budgets that cannot be used, or a folder that holds something.
         WorkError: where windows cannot be aligned, or the disk takes no more.
     """
-    progress = progress or ProgressLine("reading", unit="views")
+    progress = progress or ProgressLine("loading")
     if settings.memory_budget is not None:
         try:
             parse_bytes(settings.memory_budget)
         except ValueError as error:
             raise InputError(f"--{str(error).replace('memory budget', 'memory-budget', 1)}") from None
     with _whole_folder(settings.output) as part:
+        progress.stage(f"loading {settings.model}")
         network = AskedNetwork(_local_model(settings.model), settings.device)
 
         def keep(name: str, image: Picture) -> None:
             (part / "images").mkdir(exist_ok=True)
             (part / "images" / name).write_bytes(pictures.picture(image, ".png"))
 
+        progress.stage("reading", unit="views")
         views = read_pictures(settings, progress.update, keep)
         _check(settings, network, views)
         given = _given(settings, views)

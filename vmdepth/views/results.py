@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,17 +68,12 @@ class Results:
             return None
         return np.concatenate([sample[:, self.arrays.index(name)] for sample in self.samples])
 
-    def pack(self, path: Path, **others: NDArray[np.generic]) -> None:
-        """Write all arrays, [N, H, W] each, and others into one `.npz`, and let go of the files on the way."""
+    def pack(self, path: Path, images: Sequence[NDArray[np.uint8]], **others: NDArray[np.generic]) -> None:
+        """Write all arrays, [N, H, W] each, `image` [N, H, W, 3] and others into one `.npz`, and remove the files."""
         with zipfile.ZipFile(path, "w") as archive:
             for name in self.arrays:
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as target:
-                    shape = {"descr": "<f4", "fortran_order": False, "shape": (len(self), *self.size)}
-                    np.lib.format.write_array_header_1_0(target, shape)
-                    for place in range(len(self)):
-                        array = self.of(name, place)
-                        assert array is not None
-                        target.write(array.data)
+                _stream(archive, name, (self.of(name, place) for place in range(len(self))), len(self))
+            _stream(archive, "image", images, len(images))
             for name, values in others.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as target:
                     np.lib.format.write_array(target, np.asanyarray(values), allow_pickle=False)
@@ -92,3 +88,15 @@ class Results:
 
     def _raw(self, name: str) -> Path:
         return self._folder / f".{name}.raw"
+
+
+def _stream(archive: zipfile.ZipFile, name: str, arrays: Iterable[NDArray[Any] | None], count: int) -> None:
+    """Write `count` arrays that are alike as one, with one of them in memory."""
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as target:
+        for place, array in enumerate(arrays):
+            assert array is not None
+            if place == 0:
+                shape = (count, *array.shape)
+                header = {"descr": array.dtype.str, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(target, header)
+            target.write(np.ascontiguousarray(array).data)

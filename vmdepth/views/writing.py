@@ -54,10 +54,10 @@ def write_all(
         write_colmap(folder / "colmap", cameras, *thinned(cloud, _COLMAP_POINTS))
     else:
         notes.append(_why_no_cloud(network))
-    others: dict[str, Any] = {"image": np.stack(views.images), "names": np.array(views.names)}
+    others: dict[str, Any] = {"names": np.array(views.names)}
     if placed:
         others |= {"extrinsics": np.stack(results.cameras), "intrinsics": np.stack(results.intrinsics)}
-    results.pack(folder / "depth.npz", **others)
+    results.pack(folder / "depth.npz", views.images, **others)
     return points, notes
 
 

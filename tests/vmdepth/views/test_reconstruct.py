@@ -226,6 +226,18 @@ def run(words, monkeypatch, capsys):
     return end.value.code, capsys.readouterr()
 
 
+def test_options_have_the_defaults_of_the_settings(monkeypatch, capsys):
+    given = []
+
+    def stand_in(settings, progress):
+        given.append(settings)
+        raise InputError("enough")
+
+    monkeypatch.setattr("vmdepth.views.reconstruct.reconstruct", stand_in)
+    assert run(["a", "b", "--model", "m.safetensors", "-o", "out"], monkeypatch, capsys)[0] == 2
+    assert given == [ViewsSettings(("a", "b"), Path("m.safetensors"), Path("out"))]
+
+
 REFUSED = {
     "one view where two are needed": (["{photos}/0.png"], "0.png: is one view, .* vmdepth-run"),
     "no source": (["{photos}/none"], "none: no such file"),
@@ -262,8 +274,9 @@ def test_what_is_refused_is_one_line_and_leaves_nothing(what, photos, tiny, tmp_
     defaults = ["--process-res", 42, "-o", tmp_path / "scene", "--model", tmp_path / "any.safetensors"]
     code, said = run([*defaults, *given], monkeypatch, capsys)
     assert code == 2
-    assert len(said.err.strip().splitlines()) == 1, said.err
-    assert re.search(line, said.err), said.err
+    *stages, last = said.err.splitlines()
+    assert all(stage.startswith("vmdepth-views: loading") for stage in stages)  # which a busy machine may take long for
+    assert re.search(line, last)
     assert sorted(tmp_path.rglob("*")) == before
 
 
