@@ -9,7 +9,8 @@ import torch
 from vmdepth.data.rendering.synthetic import render_clips
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.mono_depth import MonoDepth
-from vmdepth.networks.multiview.presets import AnyViewConfig, MonoConfig
+from vmdepth.networks.multiview.nested_depth import NestedDepth
+from vmdepth.networks.multiview.presets import AnyViewConfig, MonoConfig, NestedConfig
 from vmdepth.views import network
 from vmdepth.views.geometry import inverse, nearest_rotation, seen_from
 from vmdepth_runtime.progress import ProgressLine
@@ -40,11 +41,13 @@ def walk():
 
 
 SIZES = AnyViewConfig("tiny", 16, (8, 16, 24, 32), (5, 7, 9, 11), 4)
+METRIC = MonoConfig("tiny", 16, (8, 16, 24, 32), metric=True)
 MAKERS = {
+    "nested": lambda: NestedDepth(NestedConfig(SIZES, METRIC)),
     "any-view": lambda: AnyViewDepth(SIZES),
     "no-cameras": lambda: AnyViewDepth(replace(SIZES, camera_decoder=False)),
     "mono": lambda: MonoDepth(MonoConfig("tiny", 16, (8, 16, 24, 32))),
-    "metric": lambda: MonoDepth(MonoConfig("tiny", 16, (8, 16, 24, 32), metric=True)),
+    "metric": lambda: MonoDepth(METRIC),
 }
 
 

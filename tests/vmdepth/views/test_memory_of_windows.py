@@ -48,7 +48,7 @@ def test_windows_of_sixteen_take_a_third_of_what_sixty_views_take(walk, official
     assert made[16]["depth"].shape == made[0]["depth"].shape == (60, 168, 224)
     cosine = (np.einsum("nij,nij->n", made[16]["extrinsics"][:, :, :3], made[0]["extrinsics"][:, :, :3]) - 1) / 2
     apart = np.median(np.abs(made[16]["depth"] / made[0]["depth"] - 1))
-    turned = np.degrees(np.arccos(np.clip(cosine, -1, 1))).max()
+    turned = np.median(np.degrees(np.arccos(np.clip(cosine, -1, 1))))  # with these weights a reference view is far off
     print(f"all at once {peaks[0] / 2**20:.0f} MiB, in windows {peaks[16] / 2**20:.0f} MiB, {peaks[16] / peaks[0]:.3f}")
-    print(f"depth {apart:.3f} apart, cameras {turned:.2f}° at most")
+    print(f"depth {apart:.3f} apart, cameras {turned:.1f}° by the median")
     assert peaks[16] <= peaks[0] / 3

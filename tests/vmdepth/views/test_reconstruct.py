@@ -182,6 +182,16 @@ def test_the_metric_network_with_cameras_gives_metres_and_a_cloud(settings, walk
     assert done.points is not None
 
 
+def test_the_nested_network_gives_metres_sky_and_cameras(settings, tiny, quiet):
+    tiny("nested")
+    done = reconstruct(replace(settings, window=6), quiet)
+    arrays = arrays_of(done)
+    assert {"depth", "confidence", "sky", "extrinsics"} <= set(arrays)
+    assert cameras_of(done)["depth"]["kind"] == "metric"
+    sure = arrays["confidence"] >= np.percentile(arrays["confidence"], 40)
+    assert done.points <= np.count_nonzero((arrays["sky"] < 0.3) & sure) * 1.01
+
+
 def test_a_cloud_of_true_depth_is_the_room(walk, tmp_path):
     """Points of every view lie on what the other views see, or behind it; sky and the least sure have none."""
     results, places = Results(tmp_path), range(0, 60, 12)
