@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
-from vmdepth.views.settings import REFERENCES, RESIZE_METHODS, ViewsSettings
+from vmdepth.views.settings import DEVICES, REFERENCES, RESIZE_METHODS, ViewsSettings
 from vmdepth_runtime.cli import defaults_of, run_command
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.palettes import PALETTES
@@ -48,7 +48,8 @@ pictures), cameras.json, colmap/ (text), cloud.ply, with trimesh cloud.glb, and 
 @click.option(
     "--palette", type=click.Choice(PALETTES), show_default=True, help="The colours of depth, from far to near."
 )
-@click.option("--device", show_default=True, help="Where the network runs; auto takes a GPU where there is one.")
+@click.option("--device", type=click.Choice(DEVICES), show_default=True,
+              help="Where the network runs; auto takes a GPU where there is one.")  # fmt: skip
 @click.option("--start", metavar="FRAME|TIME", show_default=True, help="First one that is taken, of a source.")
 @click.option("--frames", type=click.IntRange(min=1), help="How many are taken at most, of a source. Default: all.")
 @click.option("--every", type=click.IntRange(min=1), show_default=True, help="One of so many is taken.")

@@ -46,7 +46,7 @@ class AskedNetwork:
         metric: whether its depth is in metres, of some only with given intrinsics.
 
     Raises:
-        InputError: the file is none of a network of views.
+        InputError: the file is none of a network of views, or there is no such device.
     """
 
     def __init__(self, path: Path, device: str) -> None:
@@ -57,8 +57,11 @@ class AskedNetwork:
         self.alone = isinstance(model, MonoDepth)
         self.tells_cameras = isinstance(model, NestedDepth) or getattr(model, "camera_decoder", None) is not None
         self.metric = isinstance(model, NestedDepth) or (isinstance(model, MonoDepth) and model.config.metric)
+        there = torch.cuda.is_available()
+        if device == "cuda" and not there:
+            raise InputError("--device cuda: PyTorch finds no GPU here; --device cpu works")
         if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+            device = "cuda" if there else "cpu"
         self.model.to(device)
         self._device = device
 

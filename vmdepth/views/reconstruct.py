@@ -65,9 +65,12 @@ def reconstruct(settings: ViewsSettings, progress: ProgressLine | None = None) -
         _check(settings, network, views)
         given = _given(settings, views)
         results = Results(part)
-        seams = _ask(settings, network, views, given, results, progress)
+        chain = _ask(settings, network, views, given, results, progress)
+        seams = [] if network.alone else chain.seams
         progress.stage("writing", len(views.names), "views")
         points, notes = write_all(part, settings, network, views, given, results, seams, progress)
+    if given is not None and network.tells_cameras and not chain.scaled:
+        notes.append("the given cameras all stand at one place: depth keeps the network's scale")
     return Reconstructed(settings.output, len(views.names), results.size, seams, points, [*views.skipped, *notes])
 
 
@@ -109,7 +112,7 @@ def _ask(
     given: GivenCameras | None,
     results: Results,
     progress: ProgressLine,
-) -> list[Seam]:
+) -> Chain:
     """Ask the network for one window after the other, and put them together."""
     count = len(views.names)
     windows = pieces(count) if network.alone else spans(count, settings.window, settings.shared)
@@ -130,7 +133,7 @@ def _ask(
         for _, view in chain.add(window.start, told, following):
             results.add(view)
         progress.update(window.stop)
-    return [] if network.alone else chain.seams
+    return chain
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from vmdepth_runtime.sources.settings import ReadSettings
 RESIZE_METHODS = ("upper_bound_resize", "upper_bound_crop", "lower_bound_resize", "lower_bound_crop")
 REFERENCES = ("saddle_balanced", "saddle_sim_range", "first", "middle")
 
+DEVICES = ("auto", "cpu", "cuda")
+
 
 @dataclass(frozen=True)
 class ViewsSettings:
@@ -38,7 +40,7 @@ class ViewsSettings:
         max_points: Of the cloud.
         colour: Whether depth in colours is written, too.
         palette: Of it.
-        device: "auto" takes a GPU where there is one.
+        device: One of `DEVICES`; "auto" takes a GPU where there is one.
 
     Raises:
         InputError: Values that cannot be meant.
@@ -60,7 +62,7 @@ class ViewsSettings:
     max_points: int = 1_000_000
     colour: bool = False
     palette: str = PALETTE
-    device: str = "auto"
+    device: str = DEVICES[0]
 
     def __post_init__(self) -> None:
         if self.process_res < 14:

@@ -73,11 +73,13 @@ class Chain:
     """Windows in their order, brought to the scale of the first one, into the world that is the first view's camera.
 
     given: extrinsics [N, 3, 4] of all views, where they are known. Cameras of the result are these then, and a window
-    takes no more than its scale from them.
+    takes no more than its scale from them. seams: how every window joined. scaled: whether given cameras gave a scale,
+    as they do unless they all stand at one place.
     """
 
     def __init__(self, given: Floats | None = None) -> None:
         self.seams: list[Seam] = []
+        self.scaled = False
         self._given = given
         self._open: dict[int, View] = {}  # views that a later window may still see
         self._scale = 1.0
@@ -127,7 +129,9 @@ class Chain:
         own = [view.extrinsics for view in window if view.extrinsics is not None]
         if len(own) == len(window):
             there = centres(self._given[first : first + len(window)])
-            self._scale = distance_ratio(centres(np.stack(own)), there) or self._scale
+            ratio = distance_ratio(centres(np.stack(own)), there)
+            self.scaled = self.scaled or ratio is not None
+            self._scale = ratio or self._scale
         return Similarity(self._scale, np.eye(3), np.zeros(3))
 
     def _moved(self, place: int, view: View, similarity: Similarity) -> View:

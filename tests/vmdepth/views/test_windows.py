@@ -109,6 +109,16 @@ def test_given_cameras_are_kept_and_give_the_scale(walk):
     assert all(seam.residual is None for seam in seams)
 
 
+def test_given_cameras_at_one_place_give_no_scale(walk):
+    turns = walk.extrinsics.copy()
+    turns[:, :, 3] = 0
+    chain = Chain(turns)
+    views = dict(chain.add(0, Teller(walk).window(range(6)), 6))
+    assert not chain.scaled
+    assert chain.seams[0].scale == 1
+    assert views[5].extrinsics == pytest.approx(turns[5])
+
+
 def test_windows_without_a_surface_in_common_are_no_windows(walk):
     chain = Chain()
     window = Teller(walk).window(range(6))
