@@ -25,7 +25,7 @@ with torch.inference_mode():
     network(torch.rand(1, 2, 3, 28, 28))  # what libraries load at the first call is no activation
 before = resident("VmRSS:")  # with the weights
 del network
-reconstruct(ViewsSettings((source,), Path(model), Path(out), process_res=224, window=int(window)))
+reconstruct(ViewsSettings((source,), Path(model), Path(out), process_res=336, window=int(window)))
 print(resident("VmHWM:") - before)
 """
 
@@ -36,7 +36,7 @@ def test_windows_of_sixteen_take_a_third_of_what_sixty_views_take(walk, official
     save_file({name: t.clone() for name, t in official_weights("da3_small").items()}, tmp_path / "da3.safetensors")
     (tmp_path / "frames").mkdir()
     for number, image in enumerate(walk.images):
-        larger = cv2.resize(image, (224, 168), interpolation=cv2.INTER_CUBIC)
+        larger = cv2.resize(image, (336, 252), interpolation=cv2.INTER_CUBIC)
         cv2.imwrite(str(tmp_path / "frames" / f"{number:02}.png"), larger[..., ::-1])
     peaks, made = {}, {}
     for window in (0, 16):
@@ -45,7 +45,7 @@ def test_windows_of_sixteen_take_a_third_of_what_sixty_views_take(walk, official
         command = [sys.executable, "-c", MEASURE, *map(str, words)]
         peaks[window] = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
         made[window] = dict(np.load(out / "depth.npz"))
-    assert made[16]["depth"].shape == made[0]["depth"].shape == (60, 168, 224)
+    assert made[16]["depth"].shape == made[0]["depth"].shape == (60, 252, 336)
     cosine = (np.einsum("nij,nij->n", made[16]["extrinsics"][:, :, :3], made[0]["extrinsics"][:, :, :3]) - 1) / 2
     apart = np.median(np.abs(made[16]["depth"] / made[0]["depth"] - 1))
     turned = np.median(np.degrees(np.arccos(np.clip(cosine, -1, 1))))  # with these weights a reference view is far off
