@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(sys.executable).parent
-VERBS = ["run", "info", "train", "precompute", "eval", "export", "calibrate", "parity", "bench"]
+VERBS = ["run", "info", "train", "precompute", "views", "eval", "export", "calibrate", "parity", "bench"]
 
 
 def run(*arguments):

@@ -95,17 +95,22 @@ def prepare_views(
     Raises:
         ValueError: an unknown method, or sizes that leave nothing.
     """
-    if method not in get_args(ResizeMethod):
-        raise ValueError(f"method '{method}': there are {', '.join(get_args(ResizeMethod))}")
-    if size < PATCH:
-        raise ValueError(f"size {size}: it is {PATCH} at least")
     cameras = [None] * len(images) if intrinsics is None else list(intrinsics)
-    prepared = [_prepare_view(image, size, method, camera) for image, camera in zip(images, cameras, strict=True)]
-    height, width = (min(image.shape[axis] for image, _ in prepared) for axis in (0, 1))
-    cropped = [_crop(image, height, width, camera) for image, camera in prepared]
-    clip = np.stack([image.transpose(2, 0, 1) for image, _ in cropped]).astype(np.float32) / np.float32(255)
+    prepared = [prepare_view(image, size, method, camera) for image, camera in zip(images, cameras, strict=True)]
+    cropped = crop_views(prepared)
     matrices = [camera.astype(np.float32) for _, camera in cropped if camera is not None]
-    return clip, np.stack(matrices) if matrices else None
+    return as_clip([image for image, _ in cropped]), np.stack(matrices) if matrices else None
+
+
+def crop_views(prepared: Sequence[tuple[Picture, Camera | None]]) -> list[tuple[Picture, Camera | None]]:
+    """Pictures and their cameras, cropped at the centre to the smallest height and width among them."""
+    height, width = (min(image.shape[axis] for image, _ in prepared) for axis in (0, 1))
+    return [_crop(image, height, width, camera) for image, camera in prepared]
+
+
+def as_clip(images: Sequence[Picture]) -> NDArray[np.float32]:
+    """Pictures of one size, uint8 [H, W, 3] each → float32 [N, 3, H, W] in 0..1."""
+    return np.stack([image.transpose(2, 0, 1) for image in images]).astype(np.float32) / np.float32(255)
 
 
 def views_size(height: int, width: int, size: int = 504) -> tuple[int, int]:
@@ -126,9 +131,14 @@ def depth_at(depth: NDArray[np.float32], height: int, width: int) -> NDArray[np.
     return F.interpolate(image, (height, width), mode="bilinear", align_corners=True)[0, 0].numpy()
 
 
-def _prepare_view(
+def prepare_view(
     image: Picture, size: int, method: ResizeMethod, camera: Camera | None
 ) -> tuple[Picture, Camera | None]:
+    """One of the pictures of `prepare_views` and its camera, before they are cropped to the smallest."""
+    if method not in get_args(ResizeMethod):
+        raise ValueError(f"method '{method}': there are {', '.join(get_args(ResizeMethod))}")
+    if size < PATCH:
+        raise ValueError(f"size {size}: it is {PATCH} at least")
     height, width = image.shape[:2]
     scale = size / (max if method.startswith("upper_bound") else min)(height, width)
     rows, columns = max(1, round(height * scale)), max(1, round(width * scale))

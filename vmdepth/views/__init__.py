@@ -1,0 +1,1 @@
+"""Several views of one place become depth, cameras and a cloud of points: `vmdepth-views`."""
