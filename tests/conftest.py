@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -121,19 +122,35 @@ def small_views() -> Callable[[str], Any]:
 
     def make(kind: str) -> Any:
         widths = 32, (24, 48, 96, 192)
-        network = (
-            AnyViewDepth(AnyViewConfig("tiny", *widths, (5, 7, 9, 11), 4))
-            if kind == "any-view"
-            else MonoDepth(MonoConfig("tiny", *widths, metric=kind == "metric"))
-        )
-        generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(0)
+            network = (
+                AnyViewDepth(AnyViewConfig("tiny", *widths, (5, 7, 9, 11), 4))
+                if kind == "any-view"
+                else MonoDepth(MonoConfig("tiny", *widths, metric=kind == "metric"))
+            )
             for weight in network.parameters():
                 if weight.ndim > 1:
-                    weight.copy_(torch.randn(weight.shape, generator=generator) * weight[0].numel() ** -0.5)
+                    torch.nn.init.normal_(weight, std=weight[0].numel() ** -0.5)
             if kind != "any-view":
                 network.decoder.scratch.sky_output_conv2[2].bias.fill_(0.15)
         return network.eval().requires_grad_(False)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def view_graph(small_views: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`view_graph("metric")`: the float32 step graph of one of `small_views`, 28×42, made once."""
+
+    @cache
+    def make(kind: str) -> Path:
+        from vmdepth.networks.multiview.single_view import SingleView
+        from vmdepth_export.conversion.proven_graph import export_step_graph
+
+        path = tmp_path_factory.mktemp("views") / f"{kind}.onnx"
+        export_step_graph(SingleView(small_views(kind)), path, 28, 42, frames=5)
+        return path
 
     return make
 

@@ -21,7 +21,7 @@ from vmdepth.session import TorchSession, contract_of
 from vmdepth_export.conversion.convert import export
 from vmdepth_export.conversion.proven_graph import bake_step_graph, export_step_graph
 from vmdepth_export.conversion.settings import ExportSettings
-from vmdepth_export.graph import element_types, expand, read_step_graph, region_of, save_step_graph, with_contract
+from vmdepth_export.graph import element_types, expand, read_step_graph, region_of
 from vmdepth_export.info.models import model_facts
 from vmdepth_export.parity.comparison import compare
 from vmdepth_export.parity.frames import clip_frames
@@ -127,17 +127,9 @@ def test_a_graph_says_what_it_is_and_agrees_with_its_checkpoint(small, small_gra
 
 
 @pytest.fixture(scope="module", params=["any-view", "metric"])
-def kind(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def graph(kind, small_views, tmp_path_factory):
+def graph(request, view_graph):
     """Of a small network, fp32."""
-    path = tmp_path_factory.mktemp("graphs") / f"{kind}.onnx"
-    report = export_step_graph(SingleView(small_views(kind)), path, *SIZE, frames=5)
-    assert report.depth.largest <= 1e-4
-    return path
+    return view_graph(request.param)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
@@ -156,14 +148,15 @@ def test_half_precision_proves_itself_and_leaves_the_last_steps_alone(graph, pre
     assert contract.precision["depth"] == "float32"
 
 
-def test_what_only_moves_numbers_in_the_encoder_does_so_in_half_precision(graph, tmp_path):
-    """All of the encoder bears its name; else its joints would go to float32 and back."""
+def test_the_joints_of_the_encoder_bear_its_name(graph):
+    """Else they would go to float32 and back in half precision."""
     proto, _ = read_step_graph(graph)
-    outside = [node for node in proto.graph.node if node.name.startswith("graph/")]
-    assert len(outside) < 20
-    assert not [node.name for node in outside if node.op_type == "Concat"]
+    joints = [node.name for node in proto.graph.node if node.op_type == "Concat"]
+    assert joints
+    assert not [name for name in joints if name.startswith("graph/")]
 
 
+@pytest.mark.parametrize("kind", ["any-view", pytest.param("metric", marks=pytest.mark.slow)])
 def test_streams_and_the_fused_form_agree_too(kind, small_views, tmp_path):
     model = SingleView(small_views(kind))
     report = export_step_graph(model, tmp_path / "two.onnx", *SIZE, streams=2, attention="fused", frames=3)
@@ -174,7 +167,7 @@ def test_streams_and_the_fused_form_agree_too(kind, small_views, tmp_path):
 def test_sky_at_the_threshold_is_judged_by_its_sky(small_views, tmp_path):
     """Rounding decides whether such a pixel has its own depth or that of all sky: no depth to compare."""
     networks = [small_views("mono") for _ in range(2)]
-    networks[1].decoder.scratch.sky_output_conv2[2].bias.add_(2e-5)
+    networks[1].decoder.scratch.sky_output_conv2[2].bias.add_(1e-4)
     sessions = [TorchSession(SingleView(network), *SIZE) for network in networks]
     frames = list(clip_frames(30, *SIZE, 1))
     moved = 0
@@ -190,10 +183,8 @@ def test_sky_at_the_threshold_is_judged_by_its_sky(small_views, tmp_path):
     assert "depth" in compare(sessions[0], TorchSession(SingleView(networks[1]), *SIZE), frames[:3]).wrong
 
 
-def test_metres_are_said_with_their_focal_length(small_views, tmp_path):
-    model = SingleView(small_views("metric"))
-    path = tmp_path / "metric.onnx"
-    save_step_graph(with_contract(to_onnx(model, *SIZE, 1, "explicit"), contract_of(model, *SIZE, 1)), path)
+def test_metres_are_said_with_their_focal_length(view_graph, tmp_path):
+    path = view_graph("metric")
     assert read_step_graph(path)[1].metric_focal == 300
     facts = dict(model_facts(path))
     assert facts["depth"] == "depth in metres, larger is farther (at a focal length of 300 pixels of the frame)"

@@ -11,7 +11,6 @@ from click.testing import CliRunner
 from onnx import TensorProto
 
 from vmdepth.networks import encoder
-from vmdepth.networks.multiview.single_view import SingleView
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import contract_of
@@ -84,18 +83,17 @@ def test_every_preset_builds_in_every_precision(name, precision, tmp_path):
     assert_builds(*small_graph(name), precision, tmp_path)
 
 
-VIEW_CASES = [("any-view", "fp32"), ("any-view", "int8"), ("mono", "fp16")]
-SLOW_VIEW_CASES = [("any-view", "fp16"), ("any-view", "bf16"), ("mono", "fp32"), ("mono", "bf16"), ("mono", "int8")]
+VIEW_CASES = [("any-view", "fp16"), ("metric", "fp16")]
+SLOW_VIEW_CASES = [("any-view", precision) for precision in ("fp32", "bf16", "int8")]
+SLOW_VIEW_CASES += [("metric", precision) for precision in ("fp32", "bf16", "int8")]
 
 
 @pytest.mark.parametrize(
     ("kind", "precision"), [*VIEW_CASES, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW_VIEW_CASES)]
 )
-def test_networks_of_one_view_build_too(kind, precision, small_views, tmp_path):
-    model = SingleView(small_views(kind))
-    contract = contract_of(model, *SIZE, 1)
-    proto = with_contract(expand(to_onnx(model, *SIZE, 1, "explicit")), contract)
-    tensors = assert_builds(proto, contract, precision, tmp_path)
+def test_networks_of_one_view_build_too(kind, precision, view_graph, tmp_path):
+    proto, contract = read_step_graph(view_graph(kind))
+    tensors = assert_builds(expand(proto), contract, precision, tmp_path)
     assert set(contract.extra_outputs) < tensors.keys()
 
 
