@@ -41,7 +41,7 @@ pictures), cameras.json, colmap/ (text), cloud.ply, with trimesh cloud.glb, and 
                    "0: all at once.")  # fmt: skip
 @click.option("--overlap", type=int, metavar="M",
               help="Views that two windows share, and are aligned by.  [default: a quarter of the window]")  # fmt: skip
-@click.option("--drop", type=float, show_default=True, metavar="PERCENT",
+@click.option("--confidence-percentile", type=float, show_default=True, metavar="PERCENT",
               help="Of the pixels, those the network is least sure of, which go into no cloud.")  # fmt: skip
 @click.option("--max-points", type=click.IntRange(1), show_default=True, help="Of the cloud.")
 @click.option("--colour", is_flag=True, help="Depth in colours as well, in colour/.")

@@ -13,22 +13,23 @@ from numpy.typing import NDArray
 from vmdepth.networks.multiview.mono_depth import SKY_THRESHOLD
 from vmdepth.views.geometry import inverse
 from vmdepth.views.results import Results
+from vmdepth_runtime.camera import PinholeCamera
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
-from vmdepth_runtime.encoding.points import PinholeCamera, PointCloud, back_project
+from vmdepth_runtime.encoding.points import PointCloud, back_project
 
 _UPRIGHT = np.diag([1.0, -1.0, -1.0, 1.0])  # glTF has y up and looks against z
 
 
-def least_confidence(results: Results, drop: float) -> float:
-    """The confidence that `drop` percent of all pixels but the sky's stay below; −inf where there is none to go by."""
+def least_confidence(results: Results, percentile: float) -> float:
+    """The confidence that so many percent of all pixels but the sky's stay below; −inf where there is none to go by."""
     confidence, sky = results.sampled("confidence"), results.sampled("sky")
     if confidence is None:
         return -math.inf
     seen = confidence if sky is None else confidence[sky < SKY_THRESHOLD]
-    return float(np.percentile(seen, drop)) if seen.size and drop > 0 else -math.inf
+    return float(np.percentile(seen, percentile)) if seen.size and percentile > 0 else -math.inf
 
 
-def cloud_of(results: Results, images: Sequence[NDArray[np.uint8]], drop: float, max_points: int) -> PointCloud:
+def cloud_of(results: Results, images: Sequence[NDArray[np.uint8]], percentile: float, max_points: int) -> PointCloud:
     """The points of all views, in the world of their cameras.
 
     Sky, what is less sure than the rest, and edges where depth jumps have no points.
@@ -36,11 +37,11 @@ def cloud_of(results: Results, images: Sequence[NDArray[np.uint8]], drop: float,
     Args:
         results: depth, and cameras of all views.
         images: uint8 [H, W, 3] RGB, as large as the depth.
-        drop: percent of the pixels that are left out as the least sure.
+        percentile: percent of the pixels that are left out as the least sure.
         max_points: of the cloud; more are thinned out.
     """
-    least = least_confidence(results, drop)
-    each = CloudSettings(max_points=max(1, math.ceil(max_points / len(results) / (1 - drop / 100))))
+    least = least_confidence(results, percentile)
+    each = CloudSettings(max_points=max(1, math.ceil(max_points / len(results) / (1 - percentile / 100))))
     parts = []
     for place, (extrinsics, matrix) in enumerate(zip(results.cameras, results.intrinsics, strict=True)):
         depth, confidence, sky = (results.of(name, place) for name in ("depth", "confidence", "sky"))

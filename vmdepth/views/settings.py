@@ -36,7 +36,7 @@ class ViewsSettings:
         memory_budget: What one pass of the network may take beside weights and input, as 4GiB; None: all it wants.
         window: Views that see each other at once; more of them go in windows of so many. 0: all at once.
         overlap: Views that two windows share; None: a quarter of the window.
-        drop: Percent of the pixels that go into no cloud: those the network is least sure of.
+        confidence_percentile: Percent of the pixels that go into no cloud: those the network is least sure of.
         max_points: Of the cloud.
         colour: Whether depth in colours is written, too.
         palette: Of it.
@@ -58,7 +58,7 @@ class ViewsSettings:
     memory_budget: str | None = None
     window: int = 64
     overlap: int | None = None
-    drop: float = 40.0
+    confidence_percentile: float = 40.0
     max_points: int = 1_000_000
     colour: bool = False
     palette: str = PALETTE
@@ -71,8 +71,10 @@ class ViewsSettings:
             raise InputError(f"--window {self.window}: is 2 views or more, or 0 for all of them at once")
         if self.overlap is not None and self.window and not 1 <= self.overlap < self.window:
             raise InputError(f"--overlap {self.overlap}: is 1 or more, and less than the {self.window} of --window")
-        if not 0 <= self.drop < 100:
-            raise InputError(f"--drop {self.drop:g}: is a percentage, 0 or more and below 100")
+        if not 0 <= self.confidence_percentile < 100:
+            raise InputError(
+                f"--confidence-percentile {self.confidence_percentile:g}: is a percentage, 0 or more and below 100"
+            )
         if self.max_points < 1:
             raise InputError(f"--max-points {self.max_points}: a cloud has at least one")
         if self.intrinsics is not None:

@@ -39,13 +39,13 @@ def write_all(
     facts: dict[str, Any] = {
         "kind": "metric" if metric else "scaled",
         "png_steps": steps,
-        "least_confidence_percent": settings.drop,
+        "least_confidence_percent": settings.confidence_percentile,
     }
     _write_pictures(folder, settings, views, results, steps, progress)
     placed = len(results.cameras) == len(results) and (network.tells_cameras or metric)
     points, notes = None, []
     if placed:
-        cloud = cloud_of(results, views.images, settings.drop, settings.max_points)
+        cloud = cloud_of(results, views.images, settings.confidence_percentile, settings.max_points)
         points = len(cloud.points)
         (folder / "cloud.ply").write_bytes(ply(cloud))
         write_glb(folder / "cloud.glb", cloud)
