@@ -72,9 +72,7 @@ class ViewsSettings:
         if self.overlap is not None and self.window and not 1 <= self.overlap < self.window:
             raise InputError(f"--overlap {self.overlap}: is 1 or more, and less than the {self.window} of --window")
         if not 0 <= self.confidence_percentile < 100:
-            raise InputError(
-                f"--confidence-percentile {self.confidence_percentile:g}: is a percentage, 0 or more and below 100"
-            )
+            raise InputError(f"--confidence-percentile {self.confidence_percentile:g}: should be from 0 to below 100")
         if self.max_points < 1:
             raise InputError(f"--max-points {self.max_points}: a cloud has at least one")
         if self.intrinsics is not None:
