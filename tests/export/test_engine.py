@@ -212,7 +212,7 @@ def test_a_graph_the_library_does_not_take_leaves_nothing_behind(step_graph, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["odd.onnx"]
 
 
-@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@pytest.mark.parametrize("precision", ["fp16", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_fused_attention_builds_in_half_precision(network, tmp_path, precision):
     source = tmp_path / "fused.onnx"
     export_step_graph(network, source, *SIZE, frames=2, precision=precision, attention="fused")

@@ -159,7 +159,8 @@ class Reporter:
 
 def say(line: str) -> None:
     """Write a line, now."""
-    print(f"{_PREFIX}{line}", file=sys.stderr, flush=True)
+    # In one piece: other threads say something, too.
+    print(f"{_PREFIX}{line}\n", end="", file=sys.stderr, flush=True)
 
 
 def _network(batch: StreamBatch) -> str:
