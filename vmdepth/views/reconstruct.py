@@ -54,7 +54,7 @@ def reconstruct(settings: ViewsSettings, progress: ProgressLine | None = None) -
             raise InputError(f"--{str(error).replace('memory budget', 'memory-budget', 1)}") from None
     with _whole_folder(settings.output) as part:
         progress.stage(f"loading {settings.model}")
-        network = AskedNetwork(_local_model(settings.model), settings.device)
+        network = AskedNetwork(settings.model, settings.device)
 
         def keep(name: str, image: Picture) -> None:
             (part / "images").mkdir(exist_ok=True)
@@ -72,11 +72,6 @@ def reconstruct(settings: ViewsSettings, progress: ProgressLine | None = None) -
     if given is not None and network.tells_cameras and not chain.scaled:
         notes.append("the given cameras all stand at one place: depth keeps the network's scale")
     return Reconstructed(settings.output, len(views.names), results.size, seams, points, [*views.skipped, *notes])
-
-
-def _local_model(model: Path) -> Path:
-    """The one place where a model's name becomes a file."""
-    return model
 
 
 def _check(settings: ViewsSettings, network: AskedNetwork, views: Pictures) -> None:
