@@ -79,7 +79,7 @@ class Lens:
             return cls(f"--fov {fov:g}", fov=float(fov))
         if intrinsics is None:
             return None
-        if intrinsics == "":
+        if isinstance(intrinsics, str) and not intrinsics:
             raise InputError(f"--intrinsics: is empty; intrinsics are {FORMS}")
         if isinstance(intrinsics, Path) or (isinstance(intrinsics, str) and not _are_numbers(intrinsics)):
             from vmdepth_runtime.calibration_file import read_calibration  # OpenCV, which arguments need not wait for

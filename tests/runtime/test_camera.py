@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from vmdepth_runtime import InputError
@@ -94,6 +95,7 @@ def test_a_calibration_is_read_and_fits_frames_of_its_shape(tmp_path, text):
 def test_numbers_are_read_as_text_and_as_they_are():
     assert Lens.of(intrinsics="525.5, 524.5,319.25,239.75").camera(640, 480) == CAMERA
     assert Lens.of(intrinsics=(525.5, 524.5, 319.25, 239.75)).camera(640, 480) == CAMERA
+    assert Lens.of(intrinsics=np.array([525.5, 524.5, 319.25, 239.75])).camera(640, 480) == CAMERA
     assert Lens.of() is None
 
 

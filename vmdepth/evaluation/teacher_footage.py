@@ -13,10 +13,10 @@ from vmdepth.data.rgbd import RgbdFrame, same_places
 from vmdepth.data.videos import Video, find_videos
 from vmdepth.evaluation.alignment import inverse_of
 from vmdepth.evaluation.array_file import ArrayFile
-from vmdepth.networks.multiview.mono_depth import SKY_THRESHOLD
 from vmdepth.offline import TorchOfflineSession, open_offline
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS, DepthKind
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.outputs import SKY_THRESHOLD
 
 _SIDE = 518  # pixels of a picture's shorter side; no teacher sees more
 _AT_ONCE = 16  # frames decoded together

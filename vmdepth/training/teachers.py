@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vmdepth.checkpoint import load
-from vmdepth.networks.multiview.mono_depth import SKY_THRESHOLD
 from vmdepth.networks.multiview.views import Views
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS
+from vmdepth_runtime.outputs import SKY_THRESHOLD
 
 _RANGE = 200.0
 """Of a network of depth (not of its inverse): farther than its median by this is as good as the sky, and nearer by this

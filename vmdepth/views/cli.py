@@ -20,7 +20,7 @@ pictures), cameras.json, colmap/ (text), cloud.ply, with trimesh cloud.glb, and 
 @click.command("vmdepth-views", epilog=_EPILOG, context_settings=defaults_of(ViewsSettings, ReadSettings))
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("--model", type=click.Path(path_type=Path), required=True,
-              help="Checkpoint of Depth Anything 3 (.safetensors).")  # fmt: skip
+              help="Checkpoint of Depth Anything 3 (.safetensors), or its name: depth-anything/DA3-SMALL.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR",
               help="The folder that is made; it appears when it is whole.")  # fmt: skip
 @click.option("--process-res", type=click.IntRange(14), show_default=True, metavar="PIXELS",

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth.networks.multiview.mono_depth import SKY_THRESHOLD
 from vmdepth.views.geometry import inverse
 from vmdepth.views.results import Results
 from vmdepth_runtime.camera import PinholeCamera
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.encoding.points import PointCloud, back_project
+from vmdepth_runtime.outputs import SKY_THRESHOLD
 
 _UPRIGHT = np.diag([1.0, -1.0, -1.0, 1.0])  # glTF has y up and looks against z
 

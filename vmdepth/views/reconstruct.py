@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from vmdepth.networks.multiview.memory import parse_bytes
-from vmdepth.official.hub import local_file
 from vmdepth.views.given_cameras import read_cameras
 from vmdepth.views.network import AskedNetwork, GivenCameras, pieces
 from vmdepth.views.reading import Picture, Pictures, read_pictures
@@ -55,7 +54,7 @@ def reconstruct(settings: ViewsSettings, progress: ProgressLine | None = None) -
             raise InputError(f"--{str(error).replace('memory budget', 'memory-budget', 1)}") from None
     with _whole_folder(settings.output) as part:
         progress.stage(f"loading {settings.model}")
-        network = AskedNetwork(local_file(settings.model), settings.device)
+        network = AskedNetwork(settings.model, settings.device)
 
         def keep(name: str, image: Picture) -> None:
             (part / "images").mkdir(exist_ok=True)

@@ -22,7 +22,7 @@ class ViewsSettings:
 
     Attributes:
         sources: Pictures, folders or patterns of pictures, videos: all of one place.
-        model: A checkpoint of Depth Anything 3.
+        model: A checkpoint of Depth Anything 3, or the name of one on Hugging Face.
         output: The folder that is made.
         read: Which of a source's pictures or frames are taken.
         process_res: Pixels of the side that `process_res_method` names.

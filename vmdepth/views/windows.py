@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth.networks.multiview.mono_depth import SKY_THRESHOLD
 from vmdepth.views.geometry import Floats, centres, inverse, nearest_rotation, world_points
 from vmdepth.views.similarity import Fit, Similarity, distance_ratio, fit_robustly, median_of
 from vmdepth_runtime.errors import WorkError
+from vmdepth_runtime.outputs import SKY_THRESHOLD
 
 _PAIRS = 4000  # points that all views of an overlap give together
 _FLAT = 0.75  # share of pixels that are away from the edges of depth, where it lies between near and far
