@@ -22,6 +22,7 @@ from vmdepth.networks.heads.attention_head import TemporalForm
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.mono_depth import MonoDepth
+from vmdepth.networks.multiview.presets import CausalViewsConfig
 from vmdepth.networks.multiview.single_view import SingleView
 from vmdepth.networks.multiview.views import ViewNetwork
 from vmdepth.networks.presets import NetworkConfig
@@ -34,6 +35,7 @@ from vmdepth.official.family import CheckpointFile, EncoderFamily, Family, LoadO
 from vmdepth.official.hub import local_file
 from vmdepth.official.video_depth_anything import VIDEO_DEPTH_ANYTHING
 from vmdepth.official.video_networks import video_network
+from vmdepth.official.view_networks import causal_network
 from vmdepth_runtime.atomic_files import part_name
 from vmdepth_runtime.errors import InputError, WorkError
 
@@ -60,7 +62,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return dict(file.tensors), _facts(file)
 
 
-def save(path: Path, model: VideoDepth, name: str, facts: Mapping[str, Any] | None = None) -> None:
+def save(path: Path, model: VideoDepth | CausalViews, name: str, facts: Mapping[str, Any] | None = None) -> None:
     """Write a network under `path`. name: what the model is called; facts: how it was made (JSON-able)."""
     write_tensors(path, model.state_dict(), {"name": name, "network": model.config.to_dict(), "made": facts or {}})
 
@@ -82,7 +84,8 @@ def load(
             Anything 3 (`.pth`, or `.safetensors` as Hugging Face has it); or its name there, as
             "depth-anything/DA3-SMALL", by which it is downloaded once.
         temporal: form of attention over time; official video networks stream by the official rule unless told
-            otherwise. "causal" also makes any-view networks of Depth Anything 3 networks of videos.
+            otherwise. "causal" also makes any-view networks of Depth Anything 3 networks of videos; "bidirectional"
+            takes the mask off one that was trained so.
         window: frames that attention over time sees when causal; of Depth Anything 3 besides the first frame, which
             every frame sees.
         metric: whether depth is in metres. The weights do not tell, so None goes by the official names of files and
@@ -90,7 +93,7 @@ def load(
         max_depth: metres that a metric Depth Anything V2 reaches; None goes by the names, too.
 
     Returns:
-        A `VideoDepth`, or of Depth Anything 3 a `ViewNetwork`, a `CausalViews` where it is causal.
+        A `VideoDepth`, or of Depth Anything 3 a `ViewNetwork`, a `CausalViews` where it is causal or was trained so.
 
     Raises:
         InputError: the file cannot be read, is of no family in `FAMILIES`, or has names or shapes that are not exactly
@@ -123,8 +126,8 @@ def load_stepping(path: str | Path, temporal: TemporalForm | None = None, window
     network = load(path, temporal, window)
     if temporal == "bidirectional" and isinstance(network, AnyViewDepth):
         raise InputError(
-            f"{path}: all views of a call see each other, which is no step; leave the form out for a picture at a "
-            "time, or take temporal='causal' (--causal)"
+            f"{path}: all views of a call see each other, which is no step; take temporal='causal' (--causal), or "
+            "leave the form out, which of an official file gives a picture at a time"
         )
     model = stepping(network)
     if model is None:
@@ -219,14 +222,18 @@ def _facts(file: CheckpointFile) -> dict[str, Any]:
         raise InputError(f"{file.path}: not a checkpoint of vmdepth-train ({error})") from None
 
 
-def _build(file: CheckpointFile, options: LoadOptions) -> VideoDepth:
+def _build(file: CheckpointFile, options: LoadOptions) -> VideoDepth | CausalViews | AnyViewDepth:
     if options.metric is not None or options.max_depth is not None:
         raise InputError(f"{file.path}: says itself whether its depth is metric; leave metric and max_depth out")
     facts = _facts(file)
     try:
-        name, config = facts["name"], NetworkConfig.from_dict(facts["network"])
-    except (KeyError, TypeError, ValueError) as error:
+        name, raw = facts["name"], facts["network"]
+        views = raw.get("kind") == CausalViewsConfig.kind
+        config = CausalViewsConfig.from_dict(raw) if views else NetworkConfig.from_dict(raw)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{file.path}: its network settings are not readable ({error})") from None
+    if isinstance(config, CausalViewsConfig):
+        return causal_network(file.path, file.tensors, config, name, options)
     return video_network(file.path, file.tensors, config, name, options)
 
 

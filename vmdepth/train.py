@@ -133,11 +133,13 @@ class _Display:
                 say(self._console, f"{source.name}: {source.skipped} videos {shorter} skipped")
         if trainer.remark:
             say(self._console, trainer.remark)
+        partly = any(parameter.requires_grad for parameter in trainer.model.encoder.parameters())
+        but = " but for its blocks over views" if partly else ""
         if trainer.settings.freeze_encoder and settings.freeze_encoder is None:
-            say(self._console, f"the encoder stays as {settings.init} has it; freeze_encoder=false lets it learn")
+            say(self._console, f"the encoder stays as {settings.init} has it{but}; freeze_encoder=false lets it learn")
         millions = sum(parameter.numel() for parameter in trainer.model.parameters()) / 1e6
         size = "x".join(map(str, settings.height_width))
-        frozen = ", encoder frozen" if trainer.settings.freeze_encoder else ""
+        frozen = f", encoder frozen{but}" if trainer.settings.freeze_encoder else ""
         heading = (
             f"{settings.preset}, {millions:.1f} M parameters{frozen}, on {trainer.processes.device}: steps of "
             f"{settings.batch} clips of {settings.clip_length} frames, {size}"

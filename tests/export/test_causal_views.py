@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 
 import vmdepth
 from vmdepth.networks.multiview.any_view import AnyViewDepth
-from vmdepth.networks.multiview.causal_views import WINDOW, CausalViews
-from vmdepth.networks.multiview.presets import AnyViewConfig
+from vmdepth.networks.multiview.causal_views import CausalViews
+from vmdepth.networks.multiview.presets import WINDOW, AnyViewConfig
 from vmdepth.session import TorchSession, open_session
 from vmdepth_export.bench.views import AnewSession
 from vmdepth_export.conversion.cli import command

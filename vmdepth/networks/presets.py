@@ -56,6 +56,21 @@ class NetworkConfig:
         """Height and width to train, export and run at where nobody says another."""
         return self.encoder_kind.usual_size
 
+    @property
+    def recurrent(self) -> bool:
+        """Whether a watch is told of states while it goes over a clip."""
+        return self.head.recurrent
+
+    @property
+    def random_starts(self) -> int:
+        """As of its heads."""
+        return self.head.random_starts
+
+    @property
+    def longest_clip(self) -> int | None:
+        """Frames that a clip may have; None: any number."""
+        return self.head.longest_clip
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON: the settings of the head stand beside the others, under `head` the name of its kind."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "head"}

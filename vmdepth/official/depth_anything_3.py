@@ -17,10 +17,18 @@ from torch import Tensor
 from vmdepth.networks.decoder import Pyramid, Scratch
 from vmdepth.networks.encoder import ENCODERS
 from vmdepth.networks.multiview.any_view import AnyViewDepth
-from vmdepth.networks.multiview.causal_views import WINDOW, CausalViews
+from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.nested_depth import NestedDepth
-from vmdepth.networks.multiview.presets import METRIC, MONO, VIEW_PRESETS, AnyViewConfig, MonoConfig, NestedConfig
+from vmdepth.networks.multiview.presets import (
+    METRIC,
+    MONO,
+    VIEW_PRESETS,
+    WINDOW,
+    AnyViewConfig,
+    MonoConfig,
+    NestedConfig,
+)
 from vmdepth.official.family import CheckpointFile, Family, LoadOptions, NoAttentionOverTime
 from vmdepth.official.shapes import Shapes, check_shapes, shapes_of, token_width
 from vmdepth_runtime.errors import InputError

@@ -30,6 +30,14 @@ _PURPOSES = {
 }
 
 START_PRESETS = {name: StartPreset(_PURPOSES[name], {"preset": name}) for name in PRESETS} | {
+    "da3-small-causal": StartPreset(
+        "Depth Anything 3 made causal; with init=depth-anything/DA3-SMALL, the same as teacher=, and data= of videos.",
+        {
+            "preset": "da3-small-causal",
+            "clip_length": 12,  # longer than the window, or the mask would hide the future alone
+            "learning_rate": 1e-4,  # its blocks over views have learnt already, and are to learn little
+        },
+    ),
     "quick": StartPreset(
         "For a first look: network edge on small pictures, over in ten minutes on two quiet CPU cores.",
         {
@@ -46,5 +54,5 @@ START_PRESETS = {name: StartPreset(_PURPOSES[name], {"preset": name}) for name i
             "picture_every": 100,
             "validate_every": 100,
         },
-    )
+    ),
 }

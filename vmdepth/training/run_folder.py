@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from vmdepth import checkpoint
 from vmdepth.evaluation.accuracy import Accuracy
-from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.rounding import rounded
 from vmdepth.training.settings import TrainSettings
+from vmdepth.training.students import Student
 from vmdepth_runtime.atomic_files import part_name
 from vmdepth_runtime.errors import InputError
 
@@ -74,7 +74,7 @@ def save(
     folder: Path,
     settings: TrainSettings,
     step: int,
-    model: VideoDepth,
+    model: Student,
     average: dict[str, Tensor],
     optimizer: torch.optim.Optimizer,
     best: Accuracy | None = None,
@@ -104,7 +104,7 @@ def save_model(
     path: Path,
     settings: TrainSettings,
     step: int,
-    model: VideoDepth,
+    model: Student,
     average: dict[str, Tensor],
     held_out: Accuracy | None = None,
 ) -> None:
@@ -116,14 +116,14 @@ def save_model(
     checkpoint.write_tensors(path, final_weights(settings, model, average), facts)
 
 
-def final_weights(settings: TrainSettings, model: VideoDepth, average: dict[str, Tensor]) -> dict[str, Tensor]:
+def final_weights(settings: TrainSettings, model: Student, average: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights that are the model: smoothed where there is an average, and rounded where that is asked for."""
     weights = {**model.state_dict(), **average}
     return rounded(weights) if settings.round_weights else weights
 
 
 def load(
-    folder: Path, model: VideoDepth, optimizer: torch.optim.Optimizer
+    folder: Path, model: Student, optimizer: torch.optim.Optimizer
 ) -> tuple[int, dict[str, Tensor], Accuracy | None]:
     """Weights and optimiser as they were saved, to the bit.
 

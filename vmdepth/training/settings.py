@@ -15,8 +15,10 @@ from vmdepth.losses.affine import Fit
 from vmdepth.networks.encoder import check_size
 from vmdepth.networks.heads.base import HeadSettings
 from vmdepth.networks.heads.kinds import KINDS, head_kind, owner, setting_types
-from vmdepth.networks.presets import PRESETS, NetworkConfig
+from vmdepth.networks.multiview.presets import CausalViewsConfig
+from vmdepth.networks.presets import PRESETS
 from vmdepth.training.presets import START_PRESETS
+from vmdepth.training.students import STUDENTS, StudentConfig
 from vmdepth_runtime.errors import InputError
 
 
@@ -33,7 +35,7 @@ class TrainSettings:
         init: Checkpoint to start from: of the same network, or of one without temporal heads, such as Depth Anything
             V2. Or for the encoder alone: Depth Anything 3, and for preset edge DeepLabv3's .tflite file.
         freeze_encoder: Whether the encoder stays as it is; empty: where it is from an official depth network, unless
-            frozen_blocks or encoder_rate say how it learns.
+            frozen_blocks or encoder_rate say how it learns. Blocks in which frames see others learn all the same.
         frozen_blocks: How many of its first blocks stay.
         data: `rendered`, a video, a folder of videos, frames or RGB-D, or several with weights
             (`rendered:0.5,videos/:0.5`).
@@ -55,8 +57,9 @@ class TrainSettings:
         steps: How many there are; a run that is resumed may be given more.
         learning_rate: At its highest, after the warm-up; half a cosine takes it to zero at the last step.
         encoder_rate: Factor on the rate for the encoder: one that has seen the world learns at 0.1.
-        heads_rate: Factor on the rate for temporal heads. Mamba heads start as the identity and are few numbers: beside
-            a decoder that has learnt already they learn to steady depth at 20, and hardly at 1.
+        heads_rate: Factor on the rate for temporal heads, or for blocks in which frames see others. Mamba heads start
+            as the identity and are few numbers: beside a decoder that has learnt already they learn to steady depth at
+            20, and hardly at 1.
         warmup: Steps over which the learning rate rises.
         weight_decay: Of matrices and kernels, as in AdamW.
         gradient_clip: Longest norm of all gradients together.
@@ -117,14 +120,19 @@ class TrainSettings:
 
     @property
     def head_before(self) -> HeadSettings:
-        """The preset's heads, or those of the kind asked for, before `head_settings`. Raises ValueError for no kind."""
+        """The preset's heads, or those of the kind asked for, before `head_settings`. Raises ValueError for no kind.
+
+        Of presets with heads.
+        """
         preset = PRESETS[self.preset].head
         return preset if self.head in ("", preset.kind) else head_kind(self.head)()
 
     @property
-    def network(self) -> NetworkConfig:
+    def network(self) -> StudentConfig:
         """The preset, with the temporal heads asked for. Raises ValueError for heads that cannot be."""
-        config = PRESETS[self.preset]
+        config = STUDENTS[self.preset]
+        if isinstance(config, CausalViewsConfig):
+            return replace(config, **self.head_settings)
         taps = tuple(self.taps.split(",")) if self.taps else config.taps
         return replace(config, head=self.head_before.with_values(self.head_settings), taps=taps)
 
@@ -179,6 +187,10 @@ def in_form(values: Mapping[str, Any], causal: bool, warn: Callable[[str], None]
     warn: gets a line where the network is causal anyway. Raises InputError where it has no other form.
     """
     preset, head = values.get("preset", TrainSettings.preset), values.get("head", "")
+    if isinstance(STUDENTS.get(preset), CausalViewsConfig):
+        if causal:
+            return dict(values)
+        raise InputError(f"preset '{preset}': is what learns the causal mask; leave --no-causal out")
     kind = head or (PRESETS[preset].head.kind if preset in PRESETS else "")
     if kind not in KINDS or "temporal" in (f.name for f in fields(KINDS[kind])):  # of none is told later
         return {**values, "temporal": form_of(causal)}
@@ -242,9 +254,14 @@ def _numbers(key: str, value: Any) -> tuple[int, ...]:
         raise InputError(f"{key}={value}: should be whole numbers with commas between, for example 2,1,1") from None
 
 
-def _network(settings: TrainSettings) -> NetworkConfig:
+def _network(settings: TrainSettings) -> StudentConfig:
     """The network that is asked for. Raises InputError for one that cannot be."""
     try:
+        if isinstance(STUDENTS[settings.preset], CausalViewsConfig):
+            given = {**settings.head_settings, "head": settings.head, "taps": settings.taps}
+            for key in (key for key, value in given.items() if value and key != "window"):
+                raise InputError(f"preset '{settings.preset}': has no temporal heads; leave {key} out")
+            return settings.network
         kind = settings.head_before
         for key in settings.head_settings:
             if key not in (f.name for f in fields(kind)):
@@ -255,20 +272,20 @@ def _network(settings: TrainSettings) -> NetworkConfig:
 
 
 def _checked(settings: TrainSettings) -> TrainSettings:
-    if settings.preset not in PRESETS:
-        raise InputError(f"preset '{settings.preset}': there are {', '.join(PRESETS)}")
+    if settings.preset not in STUDENTS:
+        raise InputError(f"preset '{settings.preset}': there are {', '.join(STUDENTS)}")
     network = _network(settings)
     _check_size(settings, network)
     if settings.textures:
         find_photographs(Path(settings.textures))
     _check_values(settings)
-    longest = network.head.longest_clip
+    longest = network.longest_clip
     if longest is not None and settings.clip_length > longest:
         raise InputError(f"clip_length={settings.clip_length}: the network sees {longest} frames at most")
     return settings
 
 
-def _check_size(settings: TrainSettings, network: NetworkConfig) -> None:
+def _check_size(settings: TrainSettings, network: StudentConfig) -> None:
     try:
         height, width = settings.height_width
     except ValueError:

@@ -13,12 +13,15 @@ from vmdepth import checkpoint
 from vmdepth.data.mixture import ClipSource, long_enough, parse_mixture
 from vmdepth.networks.encoder_kinds import AnyEncoder
 from vmdepth.networks.multiview.any_view import AnyViewDepth
+from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.mono_depth import MonoDepth
+from vmdepth.networks.multiview.presets import CausalViewsConfig
 from vmdepth.networks.multiview.views import ViewNetwork
 from vmdepth.networks.one_view_encoder import lent_by
 from vmdepth.networks.presets import PRESETS, NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.settings import TrainSettings
+from vmdepth.training.students import Student, over_time, unasked
 from vmdepth.training.teacher_depth import LabelledVideo, is_precomputed, read_index
 from vmdepth.training.teachers import Teacher
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS
@@ -27,8 +30,10 @@ from vmdepth_runtime.errors import InputError
 _NEVER_DECAY = ("encoder.pos_embed", "encoder.cls_token", "encoder.camera_token")
 
 
-def first_network(settings: TrainSettings) -> VideoDepth:
+def first_network(settings: TrainSettings) -> Student:
     """The preset's network, fresh or with the weights of `init`.
+
+    A causal network of views starts from the network of views, or from one like itself.
 
     A file that holds an encoder only (of DeepLabv3, `checkpoint.ENCODER_FAMILIES`) lends it, and so does Depth Anything
     3: the preset's encoder is then of its kind. A checkpoint without temporal heads lends its encoder and decoder, last
@@ -36,6 +41,8 @@ def first_network(settings: TrainSettings) -> VideoDepth:
     where they do not fit.
     """
     asked = settings.network
+    if isinstance(asked, CausalViewsConfig):
+        return _first_views(asked, settings)
     if not settings.init:
         return _built(asked, settings)
     lender = checkpoint.encoder_family(Path(settings.init))
@@ -51,7 +58,8 @@ def first_network(settings: TrainSettings) -> VideoDepth:
     given, _ = checkpoint.load_of(settings.init)
     if isinstance(given, ViewNetwork):
         return _with_encoder_of(given, asked, settings)
-    assert isinstance(given, VideoDepth)  # views are causal only where that is asked for
+    if isinstance(given, CausalViews):
+        raise _of_another(settings)
     given.requires_grad_()
     if not DEPTH_KINDS[given.depth_kind].shifted:
         raise InputError(f"{settings.init}: gives metres, and training is for relative depth")
@@ -64,7 +72,26 @@ def first_network(settings: TrainSettings) -> VideoDepth:
         model = _built(asked, settings)
         model.load_state_dict(given.state_dict(), strict=False)
         return model
-    raise InputError(f"{settings.init}: is not a '{settings.preset}' network; choose its own preset")
+    raise _of_another(settings)
+
+
+def _first_views(asked: CausalViewsConfig, settings: TrainSettings) -> CausalViews:
+    """Depth Anything 3 made causal; of `init` the window does not matter, as no weight depends on it."""
+    if not settings.init:
+        return CausalViews(AnyViewDepth(asked.views), asked.window)
+    if checkpoint.encoder_family(Path(settings.init)) is not None:
+        raise _of_another(settings)
+    given, _ = checkpoint.load_of(settings.init)
+    if not isinstance(given, (AnyViewDepth, CausalViews)):
+        raise _of_another(settings)
+    model = CausalViews(given, asked.window)
+    if model.config != asked:
+        raise _of_another(settings)
+    return model.requires_grad_()
+
+
+def _of_another(settings: TrainSettings) -> InputError:
+    return InputError(f"{settings.init}: is not a '{settings.preset}' network; choose its own preset")
 
 
 def _with_encoder_of(network: ViewNetwork, asked: NetworkConfig, settings: TrainSettings) -> VideoDepth:
@@ -180,6 +207,19 @@ def _precomputed(settings: TrainSettings, sources: list[ClipSource], device: tor
     return Lessons(labelled, None, f"{has}; the others are left out, {way_out}")
 
 
+def choose_what_learns(student: Student, settings: TrainSettings) -> None:
+    """Keep as it is what the settings say of the encoder, and what no loss asks for.
+
+    A frozen encoder is what sees every frame alone: blocks in which frames see others are what a mask changes.
+    """
+    freeze(student.encoder, len(student.encoder.blocks) if settings.freeze_encoder else settings.frozen_blocks)
+    if settings.freeze_encoder:
+        for part in over_time(student):
+            part.requires_grad_()
+    for part in unasked(student):
+        part.requires_grad_(False)
+
+
 def freeze(encoder: AnyEncoder, blocks: int) -> None:
     """Keep the first blocks of an encoder, and what is before them, as they are; all of it where there are no more."""
     if blocks >= len(encoder.blocks):
@@ -190,22 +230,22 @@ def freeze(encoder: AnyEncoder, blocks: int) -> None:
 
 
 def parameter_groups(
-    model: VideoDepth, weight_decay: float, heads_rate: float, encoder_rate: float
+    model: Student, weight_decay: float, heads_rate: float, encoder_rate: float
 ) -> list[dict[str, Any]]:
-    """AdamW's groups of a network's parameters that learn; `rate` is a factor on the learning rate, for temporal heads
-    `heads_rate`, for the encoder `encoder_rate`.
+    """AdamW's groups of a network's parameters that learn; `rate` is a factor on the learning rate, where frames see
+    others `heads_rate`, for the rest of the encoder `encoder_rate`.
 
     Matrices and kernels decay; gains, biases and the position table do not. The patch embedding learns at a tenth: the
     588 numbers of a patch move together, so at the full rate its output outgrows everything that is added to it later,
     places first of all (Chen et al. 2021, who freeze it, saw the same layer upset training).
     """
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    heads = {parameter for part in over_time(model) for parameter in part.parameters()}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         decays = parameter.ndim >= 2 and name not in _NEVER_DECAY
-        part = name.partition(".")[0]
-        rate = {"encoder": encoder_rate, "heads": heads_rate}.get(part, 1.0)
+        rate = heads_rate if parameter in heads else encoder_rate if name.startswith("encoder.") else 1.0
         if name == "encoder.patch_embed.proj.weight":
             rate *= 0.1
         groups.setdefault((decays, rate), []).append(parameter)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vmdepth.checkpoint import load
+from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.views import Views
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS
@@ -33,7 +34,7 @@ class Teacher:
         if isinstance(network, VideoDepth):
             network = network.with_head(network.config.head.offline)
             self.longest_clip = network.longest_clip
-        self.network = network.to(device)
+        self.network = (network.unmasked() if isinstance(network, CausalViews) else network).to(device)
         self.path = path
         self.stride = network.stride
 

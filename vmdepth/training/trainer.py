@@ -22,7 +22,8 @@ from vmdepth.training import run_folder
 from vmdepth.training.objective import NAMES, losses
 from vmdepth.training.processes import Processes
 from vmdepth.training.settings import TrainSettings
-from vmdepth.training.setup import encoder_stays, first_network, freeze, lessons, parameter_groups
+from vmdepth.training.setup import choose_what_learns, encoder_stays, first_network, lessons, parameter_groups
+from vmdepth.training.students import inverse_depth
 from vmdepth.training.watch.run_log import RunLog
 from vmdepth.training.watch.validation import Validation
 from vmdepth_runtime.errors import InputError, WorkError
@@ -66,9 +67,7 @@ class Trainer:
         if not resume and self.processes.first:
             run_folder.claim(folder, settings)
         self.model.to(self.processes.device).train()
-        freeze(
-            self.model.encoder, len(self.model.encoder.blocks) if settings.freeze_encoder else settings.frozen_blocks
-        )
+        choose_what_learns(self.model, settings)
         self.model.encoder.checkpointing = settings.checkpointing
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a sixth faster on a CPU
         self.optimizer = torch.optim.AdamW(
@@ -192,7 +191,7 @@ class Trainer:
             stride=settings.stride,
             augmented=settings.augment,
             with_clean=self.teacher is not None,
-            with_still=settings.smoothness_weight > 0 and self.model.config.head.recurrent,
+            with_still=settings.smoothness_weight > 0 and self.model.config.recurrent,
             process=self.processes.rank,
             processes=self.processes.count,
             photos=Path(settings.textures) if settings.textures else None,
@@ -239,8 +238,9 @@ class Trainer:
             watch = keep if piece.still is not None and last - first > 1 else None
             with self.processes.without_sync(self._wrapped, last == length):
                 with torch.autocast(clips.rgb.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-                    depth, states = self._wrapped(piece.rgb, states, watch)
-                loss, terms = losses(settings, depth.float(), piece, summaries)
+                    watching = {} if watch is None else {"watch": watch}
+                    said, states = self._wrapped(piece.rgb, states, **watching)
+                loss, terms = losses(settings, inverse_depth(said), piece, summaries)
                 (share * loss).backward()
             states = {name: state.detach() for name, state in states.items()}
             total += share * terms
@@ -252,9 +252,7 @@ class Trainer:
         states = self.model.init_states(count, *clips.rgb.shape[-2:])
         if "counter" in states:
             generator = torch.Generator().manual_seed(self.settings.seed * 10**8 + self.step)
-            every = torch.randint(
-                self.model.config.head.random_starts, (count * self.processes.count,), generator=generator
-            )
+            every = torch.randint(self.model.config.random_starts, (count * self.processes.count,), generator=generator)
             states["counter"] = every[self.processes.rank :: self.processes.count].to(states["counter"])
         return states
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -12,17 +11,16 @@ from torch import Tensor, nn
 
 from vmdepth.networks.encoder import PATCH, SPECIAL, Block, Encoder, check_size
 from vmdepth.networks.heads.base import StateTensors, next_counter, remember
+from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.cameras import CameraDecoder, to_cameras
 from vmdepth.networks.multiview.decoder import ViewDecoder, depth_and_confidence
 from vmdepth.networks.multiview.encoder import OverViews, ViewEncoder
-from vmdepth.networks.multiview.presets import AnyViewConfig, MonoConfig
+from vmdepth.networks.multiview.presets import WINDOW, AnyViewConfig, CausalViewsConfig, MonoConfig
 from vmdepth.networks.multiview.remembered_views import SLOT_AXIS, attend_all, attend_clip, attend_past, slot_mask
 from vmdepth.networks.multiview.rotary import GridRotation
 from vmdepth.networks.multiview.views import Views, check_clip, imagenet_normalised
 from vmdepth.networks.step_network import StepNetwork
 from vmdepth_runtime.contract import Ring
-
-WINDOW = 8  # frames, where nobody says another
 
 
 class ViewParts(Protocol):
@@ -49,10 +47,10 @@ class CausalViews(StepNetwork):
     It shares the weights of the network that it is made of, but for a camera encoder, as nobody gives it cameras.
     """
 
-    stride = PATCH
-    usual_size = (252, 336)
+    stride = CausalViewsConfig.stride
+    usual_size = CausalViewsConfig.usual_size
     depth_kind = "scaled"
-    config: AnyViewConfig
+    config: CausalViewsConfig
     ring: Ring
     cycle: tuple[int, int]
     encoder: ViewEncoder
@@ -62,13 +60,11 @@ class CausalViews(StepNetwork):
     def __init__(self, network: ViewParts, window: int = WINDOW) -> None:
         """Raises ValueError for a window of less than two frames, and for a network for single images."""
         super().__init__()
-        if window < 2:
-            raise ValueError(f"window {window}: is 2 frames or more, of which the frame itself is one")
         if not isinstance(network.config, AnyViewConfig):
             raise ValueError("networks for single images have no attention over views")
         assert isinstance(network.encoder, ViewEncoder)
         assert isinstance(network.decoder, ViewDecoder)
-        self.config = replace(network.config, camera_encoder=False)
+        self.config = CausalViewsConfig.of(network.config, window)
         self.name = f"Depth Anything 3 {self.config.encoder}"
         self.encoder, self.decoder, self.camera_decoder = network.encoder, network.decoder, network.camera_decoder
         self.extra_outputs = ("confidence", "pose") if self.camera_decoder is not None else ("confidence",)
@@ -127,6 +123,14 @@ class CausalViews(StepNetwork):
         numbers = torch.arange(frames, device=clip.device).repeat(batch)
         outputs, _ = self._through(clip.flatten(0, 1), numbers, over_views)
         return _views(outputs, batch, *clip.shape[-2:])
+
+    def unmasked(self) -> AnyViewDepth:
+        """The same weights as the network of views, of which `whole` is what it says with frame 0 as reference."""
+        with torch.device("meta"):
+            network = AnyViewDepth(self.config.views)
+        network.name = self.name
+        network.encoder, network.decoder, network.camera_decoder = self.encoder, self.decoder, self.camera_decoder
+        return network.train(self.training)
 
     def step(self, frame: Tensor, states: StateTensors | None = None) -> tuple[Views, StateTensors]:
         """frame [B, 3, H, W], RGB in 0..1 → `Views` of the one frame, [B, 1, ...], and the states after it."""

@@ -55,9 +55,14 @@ class RayScratch(Scratch):
         last = [nn.Conv2d(half, 32, 3, padding=1), nn.Identity(), ChannelNorm(32, eps=1e-5), nn.Identity()]
         self.output_conv2_aux = nn.ModuleDict({"3": nn.Sequential(*last, nn.ReLU(), nn.Conv2d(32, 7, 1))})
 
+    @property
+    def for_rays(self) -> dict[str, nn.Module]:
+        """The parts of the second chain by their names."""
+        return {name: part for name, part in self.named_children() if "_aux" in name}
+
     def without_rays(self) -> None:
         """Leave the second chain out. Cannot be undone."""
-        for name in [name for name, _ in self.named_children() if "_aux" in name]:
+        for name in self.for_rays:
             delattr(self, name)
 
 

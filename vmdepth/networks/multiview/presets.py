@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar
 
-from vmdepth.networks.encoder import ENCODERS
+from vmdepth.networks.encoder import ENCODERS, PATCH
+
+WINDOW = 8  # frames that a causal network of views sees, where nobody says another
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,57 @@ class AnyViewConfig:
 
 
 @dataclass(frozen=True)
+class CausalViewsConfig(AnyViewConfig):
+    """An any-view network over a video. window: frames that a frame sees besides the first one, itself among them.
+
+    Raises ValueError for a window of less than two frames, too.
+    """
+
+    camera_encoder: bool = False
+    window: int = WINDOW
+
+    kind: ClassVar = "causal views"  # its name in checkpoints
+    stride: ClassVar = PATCH
+    usual_size: ClassVar = (252, 336)
+    recurrent: ClassVar = False  # these three are what training asks of any network of videos
+    random_starts: ClassVar = 1
+    longest_clip: ClassVar = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.window < 2:
+            raise ValueError(f"window {self.window}: is 2 frames or more, of which the frame itself is one")
+
+    @classmethod
+    def of(cls, views: AnyViewConfig, window: int) -> CausalViewsConfig:
+        """Of a network of views, over a video."""
+        return cls(**{**_values(views), "camera_encoder": False, "window": window})
+
+    @property
+    def views(self) -> AnyViewConfig:
+        """Of the same network, all of whose views see each other."""
+        return AnyViewConfig(**_values(self))
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"kind": self.kind, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> CausalViewsConfig:
+        """The inverse of `to_dict`, also after a round trip through JSON.
+
+        Raises ValueError for values that cannot be, TypeError for unknown keys and where one is missing.
+        """
+        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
+        values.pop("kind")
+        return cls(**values)
+
+
+def _values(config: AnyViewConfig) -> dict[str, Any]:
+    return {field.name: getattr(config, field.name) for field in fields(AnyViewConfig)}
+
+
+@dataclass(frozen=True)
 class MonoConfig:
     """The network for single images, with sky. metric: its depth times focal length / 300 is in metres."""
 
@@ -59,6 +113,7 @@ VIEW_PRESETS = {
     "large": AnyViewConfig("large", 256, (256, 512, 1024, 1024), (11, 15, 19, 23), 8),
     "giant": AnyViewConfig("giant", 256, (256, 512, 1024, 1024), (19, 27, 33, 39), 13),
 }
+CAUSAL_VIEW_PRESETS = {"da3-small-causal": CausalViewsConfig.of(VIEW_PRESETS["small"], WINDOW)}
 MONO = MonoConfig()
 METRIC = MonoConfig(metric=True)
 NESTED = NestedConfig(VIEW_PRESETS["giant"], METRIC)

@@ -11,21 +11,22 @@ from numpy.typing import NDArray
 
 from vmdepth.data.clips import TrainingClips
 from vmdepth.losses.affine import affine_normalise
-from vmdepth.networks.video_depth import VideoDepth
+from vmdepth.training.students import Student, inverse_depth
 from vmdepth_runtime.depth.colour_map import colourise
 
 
 @torch.no_grad()
-def student_and_truth(model: VideoDepth, clips: TrainingClips, most_clips: int = 4) -> NDArray[np.uint8]:
+def student_and_truth(model: Student, clips: TrainingClips, most_clips: int = 4) -> NDArray[np.uint8]:
     """uint8 [rows, columns, 3] RGB: a row for each clip; colour, true and learnt inverse depth of its first and last
     frame. What is not known is as far as anything in the truth."""
     model.eval()
-    depth, _ = model(clips.rgb[:most_clips])
+    said, _ = model(clips.rgb[:most_clips])
     model.train()
     known = clips.known[:most_clips]
     truth = affine_normalise(clips.inverse_depth[:most_clips], known)
+    guess = affine_normalise(inverse_depth(said), known)
     rows = []
-    for colour, true, valid, learnt in zip(clips.rgb, truth, known, affine_normalise(depth, known), strict=False):
+    for colour, true, valid, learnt in zip(clips.rgb, truth, known, guess, strict=False):
         if not valid.any():
             continue
         low, high = np.percentile(true[valid].cpu().numpy(), (1, 99))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from vmdepth.data.clips import TrainingClips
 from vmdepth.evaluation.accuracy import Accuracy
-from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.run_folder import PICTURES
+from vmdepth.training.students import Student
 from vmdepth.training.watch.preview import student_and_truth, write_picture
 
 
@@ -29,7 +29,7 @@ class RunLog:
         """What a validation found."""
         self.numbers(step, {"held out/delta1": found.delta1, "held out/absrel": found.absrel})
 
-    def picture(self, step: int, model: VideoDepth, clips: TrainingClips) -> None:
+    def picture(self, step: int, model: Student, clips: TrainingClips) -> None:
         """What the student gives for some clips beside what is true."""
         picture = student_and_truth(model, clips)
         self._writer.add_image("colour, truth, student", picture, step, dataformats="HWC")

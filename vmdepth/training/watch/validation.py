@@ -10,7 +10,7 @@ from torch import Tensor
 from vmdepth.data.clips import TrainingClips, from_rendered
 from vmdepth.data.rendering.synthetic import render_clips
 from vmdepth.evaluation.accuracy import Accuracy, accuracy, mean_accuracy
-from vmdepth.networks.video_depth import VideoDepth
+from vmdepth.training.students import Student, inverse_depth
 
 CLIPS, FRAMES = 16, 8
 """How much is looked at: seconds on a CPU, at the usual sizes. The worlds are the first of `vmdepth-eval`'s."""
@@ -27,7 +27,7 @@ class Validation:
         self._clips: list[TrainingClips] = []
 
     @torch.no_grad()
-    def __call__(self, model: VideoDepth, weights: Mapping[str, Tensor]) -> Accuracy:
+    def __call__(self, model: Student, weights: Mapping[str, Tensor]) -> Accuracy:
         """The network with other weights than its own, which stay as they are: the mean over clips, each after one fit
         of scale and shift, as of `vmdepth-eval`."""
         if not self._clips:
@@ -36,8 +36,8 @@ class Validation:
         model.eval()
         found = []
         for clip in self._clips:  # one after the other: memory is for training
-            depth, _ = torch.func.functional_call(model, dict(weights), (clip.rgb,))
-            guess, true = depth[0, :, 0].cpu().numpy(), (1 / clip.inverse_depth[0, :, 0]).cpu().numpy()
+            said, _ = torch.func.functional_call(model, dict(weights), (clip.rgb,))
+            guess, true = inverse_depth(said)[0, :, 0].cpu().numpy(), (1 / clip.inverse_depth[0, :, 0]).cpu().numpy()
             found.append(accuracy(list(guess), list(true)))
         model.train()
         return mean_accuracy(found)
