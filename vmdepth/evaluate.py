@@ -40,9 +40,11 @@ def command(**options: Any) -> None:
     from vmdepth.evaluation.drawing.table import print_evaluation, print_scenes
     from vmdepth.evaluation.evaluator import evaluate
     from vmdepth.evaluation.sequences import Scenes, describe
+    from vmdepth_runtime.progress import ProgressLine
 
     settings = EvalSettings(**options)
-    done = evaluate(settings, warn=lambda line: click.echo(line, err=True))
+    with ProgressLine("opens the models", prefix="vmdepth-eval: ") as progress:
+        done = evaluate(settings, warn=lambda line: click.echo(line, err=True), progress=progress)
     names, console = list(settings.models), Console()
     for name, path in settings.models.items():
         click.echo(f"{name}: {path}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 
 from vmdepth.causal import check_asked, load_asked
@@ -29,6 +30,7 @@ from vmdepth.session import TorchSession, open_session
 from vmdepth_runtime.atomic_files import check_target, write_report
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.progress import ProgressLine
 
 OFFICIAL_PICTURE = (480, 640)  # height and width, as of the indoor benchmarks that depth networks are compared on
 
@@ -41,12 +43,18 @@ class Evaluated:
     evaluation: Evaluation
 
 
-def evaluate(settings: EvalSettings, *, warn: Callable[[str], None] = lambda line: None) -> Evaluated:
+def evaluate(
+    settings: EvalSettings,
+    *,
+    warn: Callable[[str], None] = lambda line: None,
+    progress: ProgressLine | None = None,
+) -> Evaluated:
     """Stream the data through the models, frame by frame, work out the figures and write what was asked for.
 
     Args:
         settings: what `vmdepth-eval` takes.
         warn: gets a line where a setting changes nothing.
+        progress: shows how many frames all models have seen, once they are opened.
 
     Returns:
         The data and all figures, the models in the order of `settings.models`.
@@ -62,7 +70,15 @@ def evaluate(settings: EvalSettings, *, warn: Callable[[str], None] = lambda lin
     sheet = Sheet(sequences, titles) if settings.sheet else None
     resize: Resize = "cubic" if settings.official else "area"
     truth = data.truth if isinstance(data, Taught) else MEASURED
-    evaluation = evaluate_sequences(models, sequences, resize, titles, groups, sheet, truth)
+    numbers = count(1)
+    if progress is not None:
+        progress.stage(f"evaluates on {settings.data}", unit="frames")
+
+    def moved() -> None:
+        if progress is not None:
+            progress.update(next(numbers))
+
+    evaluation = evaluate_sequences(models, sequences, resize, titles, groups, sheet, truth, moved)
     if settings.report:
         write_report(_facts(evaluation, settings), settings.report)
     if settings.plots:

@@ -162,13 +162,14 @@ def evaluate_sequences(
     groups: Sequence[str] = (),
     seen: Seen | None = None,
     truth: Truth = MEASURED,
+    moved: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """All figures of every model, streamed frame by frame over the same sequences.
 
     resize: how frames come to the model's size and depth back to theirs, as in `vmdepth-run`. groups: what each
     sequence belongs to; means are of groups, not of sequences, so that many takes of one place count once. seen: told
     the number, recording and figures per model of every sequence. names: of the sequences, for errors. truth: what the
-    depth of their frames is. Raises InputError for a sequence without known depth.
+    depth of their frames is. moved: called after every frame. Raises InputError for a sequence without known depth.
     """
     apart = [str(number) for number in range(len(sequences))]
     found: list[list[SequenceFigures]] = [[] for _ in models]
@@ -176,7 +177,7 @@ def evaluate_sequences(
     parabolas: list[Blind] = []
     first: Recording | None = None
     for number, frames in enumerate(sequences):
-        recording = record(models, frames, resize, truths, truth)
+        recording = record(models, frames, resize, truths, truth, moved)
         first = first or recording
         lengths.append(len(recording))
         shapes |= recording.shapes

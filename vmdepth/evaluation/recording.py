@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -139,13 +139,18 @@ class Streamed:
 
 
 def record(
-    models: Sequence[Model], frames: Iterable[RgbdFrame], resize: Resize, truths: ArrayFile, truth: Truth = MEASURED
+    models: Sequence[Model],
+    frames: Iterable[RgbdFrame],
+    resize: Resize,
+    truths: ArrayFile,
+    truth: Truth = MEASURED,
+    moved: Callable[[], None] = lambda: None,
 ) -> Recording:
     """Stream a sequence through every model at once, each from its initial states.
 
     frames: can be gone through more than once, which a network that sees all of them does. truths: takes the true
-    depths; the recording keeps its own part of it. truth: what they are. Memory does not grow with the stream, but for
-    some numbers per frame.
+    depths; the recording keeps its own part of it. truth: what they are. moved: called after every frame. Memory does
+    not grow with the stream, but for some numbers per frame.
     """
     begin = len(truths)
     predictors = [model.predictor(frames, resize) for model in models]
@@ -177,6 +182,7 @@ def record(
         recording.intrinsics.append(frame.intrinsics)
         recording.poses.append(frame.pose)
         before, last = frame, now
+        moved()
     for track, predictor in zip(tracks, predictors, strict=True):
         track.kind = predictor.kind
     recording.true = truths[begin:]

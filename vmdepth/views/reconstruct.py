@@ -141,7 +141,8 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
         if folder.is_dir() and any(folder.iterdir()):
             raise InputError(f"{folder}: holds something already; name a folder that is to be made")
         if not part.parent.is_dir():
-            raise InputError(f"{folder}: the folder {folder.parent} is not there; make it first")
+            what = "is a file; choose another" if folder.parent.exists() else "is not there; make it first"
+            raise InputError(f"{folder}: the folder {folder.parent} {what}")
         part.mkdir()
     except OSError as error:
         raise InputError(f"{folder}: no folder can be there ({error.strerror}); choose another output") from None
