@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vmdepth.checkpoint import load
-from vmdepth.networks.multiview.views import Views
+from vmdepth.networks.multiview.nested_depth import NothingButSkyError
+from vmdepth.networks.multiview.views import ViewNetwork, Views
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 from vmdepth_runtime.outputs import SKY_THRESHOLD
@@ -58,7 +59,15 @@ class Teacher:
             depth, _ = network(clip)
             return depth if DEPTH_KINDS[network.depth_kind].inverse else 1 / depth.clamp_min(1e-3)
         # One clip a call: views of several would lend each other scale and sky.
-        return torch.stack([_inverse(network(one[None])) for one in clip])
+        return torch.stack([inverse_of_views(network, one) for one in clip])
+
+
+def inverse_of_views(network: ViewNetwork, clip: Tensor) -> Tensor:
+    """What a network of views says about one clip [N, 3, H, W]: [N, 1, H, W], 0 in the sky, which may be all of it."""
+    try:
+        return _inverse(network(clip[None]))
+    except NothingButSkyError:
+        return torch.zeros_like(clip[:, :1])
 
 
 def _inverse(views: Views) -> Tensor:
