@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vmdepth.checkpoint import load
 from vmdepth.networks.multiview.nested_depth import NothingButSkyError
-from vmdepth.networks.multiview.views import ViewNetwork, Views
+from vmdepth.networks.multiview.views import Views
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 from vmdepth_runtime.outputs import SKY_THRESHOLD
@@ -62,7 +62,7 @@ class Teacher:
         return torch.stack([inverse_of_views(network, one) for one in clip])
 
 
-def inverse_of_views(network: ViewNetwork, clip: Tensor) -> Tensor:
+def inverse_of_views(network: nn.Module, clip: Tensor) -> Tensor:
     """What a network of views says about one clip [N, 3, H, W]: [N, 1, H, W], 0 in the sky, which may be all of it."""
     try:
         return _inverse(network(clip[None]))
