@@ -173,7 +173,8 @@ class TorchOfflineSession(OfflineSession):
 
 
 def _metric_focal(model: VideoDepth | ViewNetwork, frame_size: tuple[int, int], size: tuple[int, int]) -> float | None:
-    """Focal length at which the network's depth is in metres, in pixels of the frame."""
+    """Focal length at which the network's depth is in metres, in pixels of the frame: of square pixels, or where both
+    axes are resized alike."""
     if model.metric_focal is None:
         return None
     return model.metric_focal / (sum(seen / whole for seen, whole in zip(size, frame_size, strict=True)) / 2)
