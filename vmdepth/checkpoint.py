@@ -22,6 +22,7 @@ from vmdepth.networks.heads.attention_head import TemporalForm
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.mono_depth import MonoDepth
+from vmdepth.networks.multiview.nested_depth import NestedDepth
 from vmdepth.networks.multiview.presets import CausalViewsConfig
 from vmdepth.networks.multiview.single_view import SingleView
 from vmdepth.networks.multiview.views import ViewNetwork
@@ -123,17 +124,21 @@ def load_stepping(path: str | Path, temporal: TemporalForm | None = None, window
 
     Raises InputError for a network that has no step at all.
     """
-    network = load(path, temporal, window)
+    network, family = load_of(path, temporal, window)
     if temporal == "bidirectional" and isinstance(network, AnyViewDepth):
         raise InputError(
             f"{path}: all views of a call see each other, which is no step; take temporal='causal' (--causal), or "
             "leave the form out, which of an official file gives a picture at a time"
         )
     model = stepping(network)
-    if model is None:
+    if isinstance(network, NestedDepth):
         raise InputError(
             f"{path}: is Depth Anything 3 {network.name}, two networks whose metres come from all pixels of both, and "
             "has no step; vmdepth.load runs it. A step in metres has the metric network alone, DA3METRIC-LARGE"
+        )
+    if model is None:
+        raise InputError(
+            f"{path}: is {family.name}, a network of views: it has no step to stream; vmdepth.load runs it"
         )
     return model
 

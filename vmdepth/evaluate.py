@@ -11,8 +11,8 @@ from vmdepth.causal import causal_option
 from vmdepth.evaluation.settings import CLIPS, FRAMES, EvalSettings
 from vmdepth_runtime.cli import defaults_of, run_command
 
-_HELP = f"""Accuracy, consistency over time and growth of the states of MODEL (.safetensors, .pth or .onnx), streamed
-frame by frame.
+_HELP = f"""Accuracy, consistency over time and growth of the states of MODEL (.safetensors, .pth or .onnx, or a name
+on Hugging Face), streamed frame by frame.
 
 DATA: held-out rendered clips ({CLIPS} of {FRAMES} frames), or a FOLDER of rgb/, depth/ (16 bit), intrinsics.json and,
 where there are some, poses.txt; or SCENES, a folder of such folders; or, with --teacher, FOOTAGE, a video, a folder of
@@ -26,13 +26,18 @@ in inverse depth, once per clip or folder; beside that scale and shift for every
 @click.argument("data", metavar="rendered[:CLIPS[xFRAMES]]|FOLDER|SCENES|FOOTAGE")
 @click.option("--against", type=click.Path(path_type=Path), help="Evaluate this model as well, beside MODEL.")
 @click.option("--teacher", type=click.Path(path_type=Path), metavar="CHECKPOINT",
-              help="Take its depth, of the whole video at once, for the truth of plain footage.")  # fmt: skip
+              help="Take its depth, of the whole video at once, for the truth of plain footage; a file, or a name on "
+              "Hugging Face.")  # fmt: skip
 @click.option("--report", type=click.Path(path_type=Path), help="Also write the figures as JSON, every frame's too.")
 @click.option("--plots", type=click.Path(path_type=Path), metavar="DIR", help="Also draw them over time, as PNG.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Also draw a picture of every sequence (.png).")
 @click.option("--video", type=click.Path(path_type=Path),
               help="Also show the first sequence (.mp4): colour, truth, MODEL; or colour, MODEL, AGAINST.")  # fmt: skip
-@click.option("--official", is_flag=True, help="Prepare pictures as Depth Anything does: shorter side to 518, cubic.")
+@click.option(
+    "--official",
+    is_flag=True,
+    help="Prepare pictures as Depth Anything V2 does, of Depth Anything 3, too: shorter side to 518, cubic.",
+)
 @causal_option("of checkpoints", "as trained; of official files, streaming")
 def command(**options: Any) -> None:
     from rich.console import Console

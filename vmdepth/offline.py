@@ -52,23 +52,41 @@ def open_offline(
     Raises:
         InputError: for a file that is no checkpoint, and a size that the network cannot have.
     """
-    model, family = load_of(path)
-    if isinstance(model, CausalViews):
-        model = model.unmasked()
-    if isinstance(model, VideoDepth):
-        model = model.with_head(model.config.head.offline)
-    official = family is not OURS
-    if size is None and official:
-        size = _official_size(model)(*frame_size)
-    size = size or model.usual_size
-    try:
-        check_size(*size, model.stride)
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from None
-    if threads is not None:
-        torch.set_num_threads(threads)
-    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return TorchOfflineSession(path, model, frame_size, size, official=official)
+    return OfflineNetwork(path).session(frame_size, size, threads, device)
+
+
+class OfflineNetwork:
+    """A checkpoint, loaded once for videos of any size. model: its attention over time sees the whole clip.
+
+    Raises InputError for a file that is no checkpoint.
+    """
+
+    def __init__(self, path: Path) -> None:
+        model, family = load_of(path)
+        if isinstance(model, CausalViews):
+            model = model.unmasked()
+        self.path = path
+        self.model = model.with_head(model.config.head.offline) if isinstance(model, VideoDepth) else model
+        self._official = family is not OURS
+
+    def session(
+        self,
+        frame_size: tuple[int, int],
+        size: tuple[int, int] | None = None,
+        threads: int | None = None,
+        device: Literal["cpu", "cuda"] | None = None,
+    ) -> TorchOfflineSession:
+        """For videos of one size; arguments and errors are those of `open_offline`."""
+        if size is None:
+            size = _official_size(self.model)(*frame_size) if self._official else self.model.usual_size
+        try:
+            check_size(*size, self.model.stride)
+        except ValueError as error:
+            raise InputError(f"{self.path}: {error}") from None
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return TorchOfflineSession(self.path, self.model, frame_size, size, official=self._official)
 
 
 class TorchOfflineSession(OfflineSession):
@@ -156,7 +174,8 @@ class TorchOfflineSession(OfflineSession):
 
 
 def _metric_focal(model: VideoDepth | ViewNetwork, frame_size: tuple[int, int], size: tuple[int, int]) -> float | None:
-    """Focal length at which the network's depth is in metres, in pixels of the frame."""
+    """Focal length at which the network's depth is in metres, in pixels of the frame: of square pixels, or where both
+    axes are resized alike."""
     if model.metric_focal is None:
         return None
     return model.metric_focal / (sum(seen / whole for seen, whole in zip(size, frame_size, strict=True)) / 2)

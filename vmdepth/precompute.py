@@ -14,7 +14,12 @@ from vmdepth_runtime.cli import defaults_of, run_command
 
 @click.command("vmdepth-precompute", context_settings=defaults_of(PrecomputeSettings))
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--teacher", type=click.Path(path_type=Path), required=True, help="Checkpoint that gives the depth.")
+@click.option(
+    "--teacher",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Checkpoint that gives the depth, or its name on Hugging Face.",
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of the depth.")
 @click.option("--side", type=click.IntRange(16), show_default=True, help="Shorter side it sees, pixels.")  # fmt: skip
 @click.option("--device", show_default=True)

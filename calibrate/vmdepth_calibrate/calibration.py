@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from vmdepth.official.hub import local_file
 from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
 from vmdepth_calibrate.ranges import observe
 from vmdepth_calibrate.rounding import InputMoments, with_weights
@@ -80,7 +81,8 @@ def calibrate(
     check_target(output, model)
     if settings.report:
         check_target(settings.report)
-    proto, contract = read_step_graph(model)
+    settings = replace(settings, model=local_file(model))
+    proto, contract = read_step_graph(settings.model)
     size = (contract.height, contract.width, contract.streams)
     frames = list(source_frames(data, settings.frames, *size, remembers=bool(contract.states)))
     if not frames:

@@ -40,7 +40,8 @@ _SHOWN = 10  # layers, those that cost most
 )
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures as JSON.")
 def command(**options: Any) -> None:
-    """Quantise the step graph MODEL with ranges from running it over real video.
+    """Quantise the step graph MODEL, or one of Hugging Face (owner/name:model.onnx), with ranges from running it over
+    real video.
 
     The linear layers and convolutions of encoder and decoder are quantised, the rest stays as it is. Afterwards
     'vmdepth-export --precision fp16' bakes half precision into that rest, and builds the engine.

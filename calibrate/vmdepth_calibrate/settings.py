@@ -15,7 +15,7 @@ class CalibrationSettings:
     """Settings of one calibration. Its defaults are those of the command.
 
     Attributes:
-        model: A float32 step graph.
+        model: A float32 step graph, or the name of one on Hugging Face.
         data: Video or image folder like what the camera will see.
         output: The .onnx file.
         precision: What the layers are quantised to.

@@ -19,6 +19,9 @@ from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.hub import local_file
 from vmdepth.official.hub.models import MODELS
+from vmdepth.training.settings import TrainSettings
+from vmdepth.training.setup import first_network
+from vmdepth_calibrate import CalibrationSettings, calibrate
 from vmdepth_export.conversion import kept_graph
 from vmdepth_export.conversion.convert import export
 from vmdepth_export.conversion.settings import ExportSettings
@@ -26,7 +29,7 @@ from vmdepth_export.info.describe import describe
 from vmdepth_export.info.settings import InfoSettings
 from vmdepth_export.parity.proof import compare_models
 from vmdepth_export.parity.settings import ParitySettings
-from vmdepth_runtime import DepthStream, InputError
+from vmdepth_runtime import DepthStream, InputError, bundled
 
 NAME = Path("someone/edge:last.safetensors")
 SIZE = (32, 48)
@@ -124,3 +127,13 @@ def test_an_unknown_name_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(InputError, match="did you mean 'depth-anything/DA3-SMALL'"):
         export(ExportSettings(Path("depth-anything/DA3-SMAL"), tmp_path / "model.onnx"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_encoders_and_step_graphs_of_other_repositories_are_had_by_name(online, tmp_path):
+    online.files["someone/edge", "net.tflite"] = b"no network"
+    with pytest.raises(InputError, match=r"holds the encoder of DeepLabv3 .*, which preset \S+ has, not 'tiny'"):
+        first_network(TrainSettings(preset="tiny", init="someone/edge:net.tflite"))
+    online.files["someone/edge", "model.onnx"] = bundled.MODEL.read_bytes()
+    asked = CalibrationSettings(Path("someone/edge:model.onnx"), str(tmp_path / "none.mp4"), tmp_path / "int8.onnx")
+    with pytest.raises(InputError, match=r"none\.mp4"):  # the graph has been read
+        calibrate(asked)

@@ -30,11 +30,6 @@ def inverse_of(depth: NDArray[np.float32], kind: DepthKind) -> NDArray[np.float3
     return np.float32(1) / np.maximum(depth, np.float32(nearest))
 
 
-def focal_length(intrinsics: NDArray[np.float64], picture: tuple[int, ...], height: int, width: int) -> float:
-    """Mean of both focal lengths, in pixels of the picture [H, W, ...] once it is brought to height × width."""
-    return float(intrinsics[0, 0] * width / picture[1] + intrinsics[1, 1] * height / picture[0]) / 2
-
-
 def fit_maps(
     inverses: Iterable[Map], depths: Iterable[Map], alignment: Alignment = "scale and shift"
 ) -> tuple[float, float]:

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from vmdepth.data.flow import optical_flow
 from vmdepth.data.rgbd import RgbdFrame, at_places, depth_in_image
-from vmdepth.evaluation.alignment import METRES, focal_length, inverse_of
+from vmdepth.evaluation.alignment import METRES, inverse_of
 from vmdepth.evaluation.array_file import ArrayFile
 from vmdepth.evaluation.consistency import warp_error
 from vmdepth.evaluation.truth import MEASURED, Truth
+from vmdepth_runtime.camera import Lens, PinholeCamera
 from vmdepth_runtime.contract import Resize
+from vmdepth_runtime.depth.metres import metric_scale
 from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS, DepthKind
 from vmdepth_runtime.sessions.base import StepSession
@@ -113,8 +115,9 @@ class Streamer:
             if intrinsics is None:
                 self.kind = DEPTH_KINDS["scaled"]
             else:
-                focal = focal_length(intrinsics, image.shape, *self._session.frame.shape[1:3])
-                depth *= np.float32(focal / contract.metric_focal)
+                fx, fy, cx, cy = intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]].tolist()
+                lens = Lens("intrinsics of the picture", pinhole=PinholeCamera(fx, fy, cx, cy))
+                depth *= np.float32(metric_scale(contract, lens, *image.shape[:2]))
         return inverse_of(depth, self.kind)
 
     def state_rms(self) -> float | None:

@@ -11,14 +11,14 @@ CLIPS, FRAMES = 64, 16
 
 @dataclass(frozen=True)
 class EvalSettings:
-    """model: checkpoint or step graph (.safetensors, .pth, .onnx). data: "rendered", "rendered:CLIPS",
-    "rendered:CLIPSxFRAMES", an RGB-D folder or a folder of such. against: a second model, evaluated beside the first.
-    teacher: a checkpoint whose depth is taken for the truth of plain footage; data is then a video, a folder of
-    pictures or a folder of such.
+    """model: checkpoint or step graph (.safetensors, .pth, .onnx), or the name of one on Hugging Face. data:
+    "rendered", "rendered:CLIPS", "rendered:CLIPSxFRAMES", an RGB-D folder or a folder of such. against: a second
+    model, evaluated beside the first. teacher: a checkpoint whose depth is taken for the truth of plain footage; data
+    is then a video, a folder of pictures or a folder of such.
 
     report, plots, sheet, video: what to write beside the figures: JSON, a folder of curves, a contact sheet (.png), a
-    film of the first sequence (.mp4). official: prepare pictures as Depth Anything does. causal: form of attention over
-    time of checkpoints, the past alone or the whole clip; None is their own.
+    film of the first sequence (.mp4). official: prepare pictures as Depth Anything V2 does, whatever the
+    model. causal: form of attention over time of checkpoints, the past alone or the whole clip; None is their own.
     """
 
     model: Path

@@ -13,7 +13,7 @@ from vmdepth.data.rgbd import RgbdFrame, same_places
 from vmdepth.data.videos import Video, find_videos
 from vmdepth.evaluation.alignment import inverse_of
 from vmdepth.evaluation.array_file import ArrayFile
-from vmdepth.offline import TorchOfflineSession, open_offline
+from vmdepth.offline import OfflineNetwork
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS, DepthKind
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import SKY_THRESHOLD
@@ -31,7 +31,7 @@ class TaughtVideo:
     inverse depth of 0. Raises InputError where a frame cannot be read.
     """
 
-    def __init__(self, video: Video, teacher: Path) -> None:
+    def __init__(self, video: Video, teacher: OfflineNetwork) -> None:
         self.name = video.name
         self._video, self._teacher = video, teacher
         rows, columns = video.read([0]).images.shape[1:3]
@@ -58,8 +58,8 @@ class TaughtVideo:
                 yield image
 
     def _ask(self) -> ArrayFile:
-        session = open_offline(self._teacher, self.size)
-        inverses, depths, kind = ArrayFile(), ArrayFile(), kind_of(session)
+        session = self._teacher.session(self.size)
+        inverses, depths, kind = ArrayFile(), ArrayFile(), kind_of(self._teacher)
         session.begin((image, False) for image in self._images())
         for _ in range(len(self)):
             said = session.step()
@@ -78,10 +78,9 @@ def _middle(inverses: Iterable[NDArray[np.float32]]) -> float:
     return float(np.median(medians)) if medians else 1.0
 
 
-def kind_of(session: TorchOfflineSession) -> DepthKind:
+def kind_of(teacher: OfflineNetwork) -> DepthKind:
     """Of a teacher's depth; nobody knows the camera of plain footage, which some need for metres."""
-    contract = session.contract
-    return contract.depth_meaning if contract.metric_focal is None else DEPTH_KINDS["scaled"]
+    return DEPTH_KINDS[teacher.model.depth_kind if teacher.model.metric_focal is None else "scaled"]
 
 
 def open_footage(path: Path, teacher: Path) -> tuple[list[TaughtVideo], DepthKind]:
@@ -98,5 +97,5 @@ def open_footage(path: Path, teacher: Path) -> tuple[list[TaughtVideo], DepthKin
     measured = next((video for video in videos if video.labelled), None)
     if measured is not None:
         raise InputError(f"{measured.name}: has depth of its own; leave --teacher out")
-    taught = [TaughtVideo(video, teacher) for video in videos]
-    return taught, kind_of(open_offline(teacher, taught[0].size))
+    network = OfflineNetwork(teacher)
+    return [TaughtVideo(video, network) for video in videos], kind_of(network)

@@ -12,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from vmdepth.data.videos import Unreadable, Video, find_videos
+from vmdepth.official.hub import local_file
 from vmdepth.training.precompute_settings import PrecomputeSettings
 from vmdepth.training.processes import Processes
 from vmdepth.training.teacher_depth import claim, depth_file, spans_of
 from vmdepth.training.teachers import Teacher
 from vmdepth_runtime.atomic_files import part_name
 from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.integrity import file_hash
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ def write_depth(
     """
     index = {
         "teacher": str(teacher.path),
+        "weights": file_hash(local_file(teacher.path)),
         "side": side,
         "videos": {video.name: str(n) for n, video in enumerate(videos)},
     }

@@ -32,14 +32,16 @@ class TrainSettings:
         taps: Their places, as layer_3,layer_4,path_4; empty is the preset's.
         head_settings: Settings of that kind which differ from the preset's. On the command line and in files they stand
             among the others: `d_state=32`, `window=8` (see `MambaSettings`, `AttentionSettings`).
-        init: Checkpoint to start from: of the same network, or of one without temporal heads, such as Depth Anything
-            V2. Or for the encoder alone: Depth Anything 3, and for preset edge DeepLabv3's .tflite file.
+        init: Checkpoint, or its name on Hugging Face, to start from: of the same network, or of one without temporal
+            heads, such as Depth Anything V2. Or for the encoder alone: Depth Anything 3, and for preset edge
+            DeepLabv3's .tflite file.
         freeze_encoder: Whether the encoder stays as it is; empty: where it is from an official depth network, unless
             frozen_blocks or encoder_rate say how it learns. Blocks in which frames see others learn all the same.
         frozen_blocks: How many of its first blocks stay.
         data: `rendered`, a video, a folder of videos, frames or RGB-D, or several with weights
             (`rendered:0.5,videos/:0.5`).
-        teacher: Checkpoint, or folder of `vmdepth-precompute`, that gives depth where the data has none.
+        teacher: Checkpoint, its name on Hugging Face, or folder of `vmdepth-precompute`, that gives depth where the
+            data has none.
         precomputed: Folder of `vmdepth-precompute` with depth of the teacher, who is asked for what is not there.
         fit: Scale and shift between depth and truth, one per "clip" or one per "frame" (for a teacher that sees every
             frame alone).

@@ -20,12 +20,14 @@ from vmdepth.networks.multiview.views import ViewNetwork
 from vmdepth.networks.one_view_encoder import lent_by
 from vmdepth.networks.presets import PRESETS, NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
+from vmdepth.official.hub import local_file
 from vmdepth.training.settings import TrainSettings
 from vmdepth.training.students import Student, over_time, unasked
 from vmdepth.training.teacher_depth import LabelledVideo, is_precomputed, read_index
 from vmdepth.training.teachers import Teacher
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.integrity import file_hash
 
 _NEVER_DECAY = ("encoder.pos_embed", "encoder.cls_token", "encoder.camera_token")
 
@@ -45,7 +47,8 @@ def first_network(settings: TrainSettings) -> Student:
         return _first_views(asked, settings)
     if not settings.init:
         return _built(asked, settings)
-    lender = checkpoint.encoder_family(Path(settings.init))
+    init = local_file(settings.init)
+    lender = checkpoint.encoder_family(init)
     if lender is not None:
         if asked.encoder != lender.encoder:
             have = ", ".join(name for name, preset in PRESETS.items() if preset.encoder == lender.encoder)
@@ -53,9 +56,9 @@ def first_network(settings: TrainSettings) -> Student:
                 f"{settings.init}: holds the encoder of {lender.name}, which preset {have} has, not '{settings.preset}'"
             )
         model = _built(asked, settings)
-        model.encoder.load_state_dict(lender.read(Path(settings.init)))
+        model.encoder.load_state_dict(lender.read(init))
         return model
-    given, _ = checkpoint.load_of(settings.init)
+    given, _ = checkpoint.load_of(init)
     if isinstance(given, ViewNetwork):
         return _with_encoder_of(given, asked, settings)
     if isinstance(given, CausalViews):
@@ -117,7 +120,7 @@ def encoder_stays(settings: TrainSettings) -> bool:
         return settings.freeze_encoder
     if not settings.init or settings.frozen_blocks or settings.encoder_rate != 1:
         return False
-    path = Path(settings.init)
+    path = local_file(settings.init)
     return checkpoint.encoder_family(path) is None and checkpoint.family_of(path) is not checkpoint.OURS
 
 
@@ -180,7 +183,8 @@ def _precomputed(settings: TrainSettings, sources: list[ClipSource], device: tor
     folder = Path(settings.precomputed or settings.teacher)
     index = read_index(folder)
     asks = bool(settings.precomputed and settings.teacher)
-    if asks and Path(index["teacher"]).resolve() != Path(settings.teacher).resolve():
+    # By its weights: the same teacher may be given by name, or lie elsewhere now.
+    if asks and index.get("weights") != file_hash(local_file(settings.teacher)):
         raise InputError(
             f"{folder}: holds depth of {index['teacher']}, not of teacher={settings.teacher}; precompute with that one"
         )

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vmdepth.checkpoint import load
 from vmdepth.networks.multiview.causal_views import CausalViews
+from vmdepth.networks.multiview.nested_depth import NothingButSkyError
 from vmdepth.networks.multiview.views import Views
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS
@@ -59,7 +60,15 @@ class Teacher:
             depth, _ = network(clip)
             return depth if DEPTH_KINDS[network.depth_kind].inverse else 1 / depth.clamp_min(1e-3)
         # One clip a call: views of several would lend each other scale and sky.
-        return torch.stack([_inverse(network(one[None])) for one in clip])
+        return torch.stack([inverse_of_views(network, one) for one in clip])
+
+
+def inverse_of_views(network: nn.Module, clip: Tensor) -> Tensor:
+    """What a network of views says about one clip [N, 3, H, W]: [N, 1, H, W], 0 in the sky, which may be all of it."""
+    try:
+        return _inverse(network(clip[None]))
+    except NothingButSkyError:
+        return torch.zeros_like(clip[:, :1])
 
 
 def _inverse(views: Views) -> Tensor:

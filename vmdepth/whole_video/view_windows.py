@@ -15,8 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from vmdepth.networks.multiview.mono_depth import MonoDepth
+from vmdepth.networks.multiview.nested_depth import NothingButSkyError
 from vmdepth.networks.multiview.views import ViewNetwork
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS
+from vmdepth_runtime.errors import InputError
 
 WINDOW = 64
 OVERLAP = 16
@@ -50,15 +52,26 @@ def view_depths(
 
     Yields:
         Maps float32 [H, W], of one frame after the other.
+
+    Raises:
+        InputError: a window shows nothing but sky, and the network takes metres from the rest.
     """
     if isinstance(network, MonoDepth):
         window, overlap = 1, 0
     prepared = map(prepare, frames)
     inputs: list[Map] = []
     held: list[Said] = []  # the end of the window before, which the next one may still change
+    seen = 0
     while new := list(islice(prepared, window - overlap if inputs else window)):
         inputs = (inputs + new)[-window:]
-        said = _look(network, inputs)
+        seen += len(new)
+        try:
+            said = _look(network, inputs)
+        except NothingButSkyError as error:
+            raise InputError(
+                f"frames {seen - len(inputs)} to {seen - 1}: {error}; cut them out, or take a network that sees every "
+                "frame alone, such as DA3METRIC-LARGE"
+            ) from None
         if held:
             shared = len(inputs) - len(new)
             said = _joined(held, said[shared - overlap :], fitted=DEPTH_KINDS[network.depth_kind].unit is None)

@@ -27,8 +27,9 @@ from vmdepth_runtime.cli import defaults_of, parse_size, run_command
 @causal_option("of a checkpoint", "as trained; of official files, streaming")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures as JSON.")
 def command(size: str | None, **options: Any) -> None:
-    """Frames per second of MODEL on this machine: PyTorch step (checkpoints), ONNX step, and the whole vmdepth-run over
-    the bundled clip, an mp4 written. All take turns; each figure is the median over the rounds."""
+    """Frames per second of MODEL (a file, or a name on Hugging Face) on this machine: PyTorch step (checkpoints), ONNX
+    step, and the whole vmdepth-run over the bundled clip, an mp4 written. All take turns; each figure is the median
+    over the rounds."""
     from vmdepth_export.bench.measure import benchmark
 
     settings = BenchSettings(**options, size=parse_size(size))

@@ -11,7 +11,7 @@ class BenchSettings:
     """Settings of one measurement. Its defaults are those of the command.
 
     Attributes:
-        model: A checkpoint, or a step graph (.onnx) for one stream.
+        model: A checkpoint, or a step graph (.onnx) for one stream; or the name of one on Hugging Face.
         size: Of a checkpoint, height and width in pixels; None is the network's usual size.
         frames: Steps that are timed in each session.
         against: Other step graphs or engines, timed in turns with it.

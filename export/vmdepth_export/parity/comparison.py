@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_export.parity.settings import PARITY_FRAMES
 from vmdepth_export.parity.side_by_side import both
 from vmdepth_runtime.contract import StepContract, state_input
 from vmdepth_runtime.errors import InputError, WorkError
@@ -50,7 +51,7 @@ _NAMES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int
 _GROWTH_FRAMES = 100
 _SHORTEST = 20  # frames in a share below which growth says nothing
 _NOISE = 1e-6  # of the range: growth below it is none
-_LONGEST_WINDOW = 32  # frames: the states of every network have been carried on, and its rings are full
+_CARRIED = 32  # frames: recurrent states have been carried on for long enough
 _OUTPUTS = {output.name for output in OUTPUTS + EXTRA_OUTPUTS}  # all else that is measured are states
 _PASSING = {output.name for output in OUTPUTS + EXTRA_OUTPUTS if not output.accumulates}
 _PIXELS = 64  # depth is compared by δ1 on a grid of so many rows and columns
@@ -63,9 +64,13 @@ def precision_of(contract: StepContract) -> str:
 
 
 def least_frames(contract: StepContract) -> int:
-    """Frames that a comparison has to have at least: windows full, and growth measured where it is judged."""
+    """Frames that a comparison has to have at least, no more than `PARITY_FRAMES`.
+
+    Growth is measured where it is judged, and every slot of a ring has been written twice, however long it is.
+    """
     judged = TOLERANCES[precision_of(contract)].growth is not None
-    return 3 * _SHORTEST if judged else _LONGEST_WINDOW
+    rings = [2 * state.ring.slots for state in contract.states if state.ring]
+    return min(PARITY_FRAMES, max(3 * _SHORTEST if judged else _CARRIED, *rings, 0))
 
 
 @dataclass(frozen=True)

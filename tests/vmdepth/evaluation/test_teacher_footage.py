@@ -47,6 +47,18 @@ def refused(words, capsys):
     return line
 
 
+def test_the_teacher_is_read_once_for_all_videos(models, footage, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "walks" / name).mkdir(parents=True)
+        for file in footage.iterdir():
+            (tmp_path / "walks" / name / file.name).symlink_to(file)
+    teacher = tmp_path / "teacher.safetensors"
+    teacher.write_bytes((models / "metric.safetensors").read_bytes())
+    videos, _ = open_footage(tmp_path / "walks", teacher)
+    teacher.unlink()
+    assert [len(list(video)) for video in videos] == [4, 4]
+
+
 def test_the_depth_is_what_the_teacher_says_in_units_of_its_median(models, footage):
     (video,), kind = open_footage(footage, models / "relative.safetensors")
     assert (kind.name, len(video)) == ("relative", 4)

@@ -88,6 +88,8 @@ def test_another_family_needs_its_place_in_the_tuple_and_goes_by_its_own_name(tm
     save_file({"brightness": torch.zeros(1)}, path)
     monkeypatch.setattr(checkpoint, "FAMILIES", (*FAMILIES, BRIGHTNESS))
     assert isinstance(vmdepth.load(path), Brightness)
+    with pytest.raises(InputError, match=r"is Brightness, a network of views: it has no step to stream"):
+        load_stepping(path)
     save_file({"other": torch.zeros(1)}, path)
     with pytest.raises(InputError, match=r"There are: vmdepth-train's own, .*, Brightness$"):
         vmdepth.load(path)

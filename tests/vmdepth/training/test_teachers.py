@@ -191,13 +191,18 @@ def test_what_is_not_precomputed_yet_is_asked_for_while_training(official, foota
     assert alone.teacher is None and f"teacher={path} precomputed={out} asks for them" in alone.remark
     with pytest.raises(InputError, match=f"holds no depth of {new}"):
         lessons(replace(settings, teacher=""), CPU)
-    with pytest.raises(InputError, match=r"not of teacher=other\.pth; precompute with that one"):
-        lessons(replace(settings, teacher="other.pth"), CPU)
+    other = tmp_path / "other.pth"
+    other.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"not of teacher=.*other\.pth; precompute with that one"):
+        lessons(replace(settings, teacher=str(other)), CPU)
 
 
-def test_a_teacher_with_nothing_left_to_say_is_not_loaded(official, footage, tmp_path):
+def test_a_teacher_with_nothing_left_to_say_is_not_loaded_and_may_lie_elsewhere_now(official, footage, tmp_path):
     path = official("da2_vits", "depth_anything_v2_vits.pth")
     write_depth(find_videos(footage), Teacher(path, CPU), tmp_path / "depth", 42, lambda *_: None)
+    (tmp_path / "moved").mkdir()
+    path = path.rename(tmp_path / "moved" / path.name)
+    assert write_depth(find_videos(footage), Teacher(path, CPU), tmp_path / "depth", 42, lambda *_: None) == []
     settings = TrainSettings(data=str(footage), teacher=str(path), precomputed=str(tmp_path / "depth"), device="cpu")
     found = lessons(settings, CPU)
     assert (found.teacher, found.remark) == (None, "")

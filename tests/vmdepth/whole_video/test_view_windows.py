@@ -6,9 +6,12 @@ import torch
 
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.mono_depth import MonoDepth
-from vmdepth.networks.multiview.presets import METRIC, AnyViewConfig, MonoConfig
+from vmdepth.networks.multiview.nested_depth import NestedDepth
+from vmdepth.networks.multiview.presets import METRIC, AnyViewConfig, MonoConfig, NestedConfig
 from vmdepth.networks.multiview.views import ViewNetwork, Views
+from vmdepth.training.teachers import inverse_of_views
 from vmdepth.whole_video.view_windows import view_depths
+from vmdepth_runtime.errors import InputError
 
 SIZE = (28, 42)
 
@@ -86,3 +89,14 @@ def test_a_network_for_single_images_sees_every_frame_alone(frames):
     alone = network(torch.from_numpy(prepare(frames[1])).permute(2, 0, 1)[None, None])
     np.testing.assert_allclose(depth[1], alone.depth[0, 0].numpy(), rtol=1e-4)
     assert said[0].keys() == {"depth", "sky"}
+
+
+@torch.no_grad()
+def test_nothing_but_sky_has_no_metres_and_is_said_with_its_frames(network, frames):
+    mono = MonoConfig("tiny", 32, (24, 48, 96, 192), metric=True)
+    nested = NestedDepth(NestedConfig(network.config, mono)).eval().requires_grad_(False)
+    nested.metric.decoder.scratch.sky_output_conv2[2].bias.fill_(100)
+    with pytest.raises(InputError, match=r"^frames 0 to 5: these views show nothing but sky.*DA3METRIC-LARGE$"):
+        over(nested, frames, window=6, overlap=2)
+    clip = torch.from_numpy(prepare(frames[:2])).permute(0, 3, 1, 2)
+    assert torch.equal(inverse_of_views(nested, clip), torch.zeros(2, 1, *SIZE))  # as a teacher: infinitely far

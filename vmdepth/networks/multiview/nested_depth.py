@@ -17,6 +17,10 @@ from vmdepth_runtime.outputs import SKY_THRESHOLD
 FARTHEST_SKY = 200.0  # metres of sky where the rest lies farther still
 
 
+class NothingButSkyError(ValueError):
+    """Views in which there is nothing to take a scale from."""
+
+
 class NestedDepth(ViewNetwork):
     """Weights are those of the official nested network, without its Gaussian head and unused ray levels."""
 
@@ -56,7 +60,7 @@ class NestedDepth(ViewNetwork):
             `Views` with sky.
 
         Raises:
-            ValueError: as for `AnyViewDepth`, and a scene that is nothing but sky.
+            ValueError: as for `AnyViewDepth`; `NothingButSkyError` for a scene that is that.
         """
         both: dict[str, Any] = {"memory_budget": memory_budget, "chunk": chunk, "normalised": normalised}
         return in_metres(self.views(clip, **both, **options), self.metric(clip, **both))
@@ -66,8 +70,8 @@ def in_metres(views: Views, metric: Views) -> Views:
     """What the any-view network says, at the scale of what the metric one says (before it knows a focal length).
 
     One scale for every scene, by least squares over pixels that are no sky and at least as sure as the median of
-    those; then sky is put at the 99 % quantile of the rest, but no farther than 200 m. Raises ValueError where hardly
-    a pixel of a scene is no sky.
+    those; then sky is put at the 99 % quantile of the rest, but no farther than 200 m. Raises NothingButSkyError where
+    hardly a pixel of a scene is no sky.
     """
     assert views.confidence is not None and views.intrinsics is not None
     assert views.extrinsics is not None and metric.sky is not None
@@ -75,7 +79,7 @@ def in_metres(views: Views, metric: Views) -> Views:
     depths, extrinsics = [], views.extrinsics.clone()
     for scene, clear in enumerate(metric.sky < SKY_THRESHOLD):
         if clear.sum() <= TOO_FEW:
-            raise ValueError("these views show nothing but sky: there is nothing to take the scale from")
+            raise NothingButSkyError("these views show nothing but sky: there is nothing to take the scale from")
         depth, confidence = views.depth[scene], views.confidence[scene]
         sure = clear & (confidence >= quantile(confidence[clear], 0.5))
         scale = (known[scene][sure] * depth[sure]).sum() / depth[sure].square().sum()
