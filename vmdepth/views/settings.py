@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vmdepth_runtime.camera import Intrinsics
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.palettes import PALETTE
 from vmdepth_runtime.sources.settings import ReadSettings
@@ -31,7 +31,8 @@ class ViewsSettings:
             of 14.
         poses: Given cameras: a cameras.json of this command, a folder with COLMAP's cameras.txt and images.txt, or a
             trajectory (TUM's .txt) with `intrinsics`.
-        intrinsics: fx, fy, cx, cy of all pictures in their pixels, for a trajectory.
+        intrinsics: fx, fy, cx, cy of all pictures, for a trajectory: in their pixels, counted from the middle of the
+            first one; or a calibration file.
         reference: How the view is chosen that the others refer to.
         memory_budget: What one pass of the network may take beside weights and input, as 4GiB; None: all it wants.
         window: Views that see each other at once; more of them go in windows of so many. 0: all at once.
@@ -53,7 +54,7 @@ class ViewsSettings:
     process_res: int = 504
     process_res_method: str = RESIZE_METHODS[0]
     poses: Path | None = None
-    intrinsics: tuple[float, float, float, float] | None = None
+    intrinsics: Intrinsics | None = None
     reference: str = REFERENCES[0]
     memory_budget: str | None = None
     window: int = 64
@@ -75,11 +76,8 @@ class ViewsSettings:
             raise InputError(f"--confidence-percentile {self.confidence_percentile:g}: should be from 0 to below 100")
         if self.max_points < 1:
             raise InputError(f"--max-points {self.max_points}: a cloud has at least one")
-        if self.intrinsics is not None:
-            if self.poses is None:
-                raise InputError("--intrinsics go with the trajectory of --poses; without it the network tells cameras")
-            if not min(self.intrinsics[:2]) > 0 or not all(map(math.isfinite, self.intrinsics)):
-                raise InputError("--intrinsics are FX,FY,CX,CY in pixels, focal lengths above 0")
+        if self.intrinsics is not None and self.poses is None:
+            raise InputError("--intrinsics go with the trajectory of --poses; without it the network tells cameras")
 
     @property
     def shared(self) -> int:
