@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,7 @@ from vmdepth.networks.multiview.nested_depth import NestedDepth
 from vmdepth.networks.multiview.presets import AnyViewConfig, MonoConfig, NestedConfig
 from vmdepth.views import network
 from vmdepth.views.geometry import inverse, nearest_rotation, seen_from
+from vmdepth.views.settings import ViewsSettings
 from vmdepth_runtime.progress import ProgressLine
 
 
@@ -67,3 +69,17 @@ def tiny(monkeypatch):
 @pytest.fixture
 def quiet():
     return ProgressLine("test")
+
+
+@pytest.fixture
+def photos(walk, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(10):
+        cv2.imwrite(str(folder / f"{number}.png"), walk.images[6 * number][..., ::-1])
+    return folder
+
+
+@pytest.fixture
+def settings(photos, tmp_path):
+    return ViewsSettings((str(photos),), tmp_path / "any.safetensors", tmp_path / "scene", process_res=42)

@@ -37,7 +37,7 @@ def matrices_of(given):
 def written(tmp_path):
     given = cameras()
     seams = [Seam(0, 2, 0, 1.0, None)]
-    write_cameras(tmp_path / "cameras.json", given, matrices_of(given), (28, 42), {"kind": "scaled"}, seams)
+    write_cameras(tmp_path / "cameras.json", given, matrices_of(given), {"depth_kind": "scaled"}, seams)
     write_colmap(tmp_path / "colmap", given, np.float32([[1, 2, 3]]), np.uint8([[4, 5, 6]]))
     with (tmp_path / "walk.txt").open("w") as file:
         print("# timestamp tx ty tz qx qy qz qw", file=file)
