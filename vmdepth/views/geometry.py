@@ -35,13 +35,6 @@ def centres(extrinsics: Floats) -> Floats:
     return inverse(extrinsics)[..., 3]
 
 
-def seen_from(extrinsics: Floats, first: Floats) -> Floats:
-    """Extrinsics [..., 3, 4] in a world that is the camera `first` [3, 4]."""
-    to_world = inverse(first)
-    turn = extrinsics[..., :3] @ to_world[:, :3]
-    return np.concatenate([turn, extrinsics[..., :3] @ to_world[:, 3:] + extrinsics[..., 3:]], axis=-1)
-
-
 def world_points(
     depth: NDArray[np.floating],
     intrinsics: Floats,

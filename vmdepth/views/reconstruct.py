@@ -57,6 +57,11 @@ def reconstruct(settings: ViewsSettings, progress: ProgressLine | None = None) -
     with _whole_folder(settings.output) as part:
         progress.stage(f"loading {settings.model}")
         network = AskedNetwork(settings.model, settings.device)
+        if network.alone and (unused := settings.of_several_views()):
+            raise InputError(
+                f"{unused[0]}: {settings.model} sees each picture alone and tells no confidence; leave "
+                f"{' and '.join(unused)} out"
+            )
 
         def keep(name: str, image: Picture) -> None:
             (part / "images").mkdir(exist_ok=True)

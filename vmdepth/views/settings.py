@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from vmdepth_runtime.camera import Intrinsics
@@ -72,12 +72,26 @@ class ViewsSettings:
             raise InputError(f"--window {self.window}: is 2 views or more, or 0 for all of them at once")
         if self.overlap is not None and self.window and not 1 <= self.overlap < self.window:
             raise InputError(f"--overlap {self.overlap}: is 1 or more, and less than the {self.window} of --window")
+        if self.overlap is not None and not self.window:
+            raise InputError(f"--overlap {self.overlap}: --window 0 takes all views at once; leave one of both out")
+        if self.palette != PALETTE and not self.colour:
+            raise InputError(f"--palette {self.palette}: no file has colours; --colour writes some")
+        if self.reference != REFERENCES[0] and self.poses is not None:
+            raise InputError(
+                f"--reference {self.reference}: with --poses the views refer to given cameras; leave one of both out"
+            )
         if not 0 <= self.confidence_percentile < 100:
             raise InputError(f"--confidence-percentile {self.confidence_percentile:g}: should be from 0 to below 100")
         if self.max_points < 1:
             raise InputError(f"--max-points {self.max_points}: a cloud has at least one")
         if self.intrinsics is not None and self.poses is None:
             raise InputError("--intrinsics go with the trajectory of --poses; without it the network tells cameras")
+
+    def of_several_views(self) -> list[str]:
+        """The options that were set and mean nothing to a network that sees each picture alone."""
+        names = ("window", "overlap", "reference", "confidence_percentile")
+        untouched = {one.name: one.default for one in fields(self)}
+        return [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) != untouched[name]]
 
     @property
     def shared(self) -> int:

@@ -13,8 +13,9 @@ from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.nested_depth import NestedDepth
 from vmdepth.networks.multiview.presets import AnyViewConfig, MonoConfig, NestedConfig
 from vmdepth.views import network
-from vmdepth.views.geometry import inverse, nearest_rotation, seen_from
+from vmdepth.views.geometry import inverse, nearest_rotation
 from vmdepth.views.settings import ViewsSettings
+from vmdepth.views.similarity import Similarity
 from vmdepth_runtime.progress import ProgressLine
 
 
@@ -37,7 +38,7 @@ def walk():
     return Walk(
         (clip.rgb[0].permute(0, 2, 3, 1) * 255).round().byte().numpy(),
         clip.depth[0, :, 0].numpy(),
-        seen_from(extrinsics, extrinsics[0]),
+        Similarity(1.0, extrinsics[0, :, :3], extrinsics[0, :, 3]).cameras(extrinsics),
         clip.intrinsics[0].numpy().astype(np.float64),
     )
 

@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 import torch
 
 from vmdepth.checkpoint import save
+from vmdepth.networks.multiview.reference_view import Reference
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.views.settings import ViewsSettings
+from vmdepth.official.preparation import ResizeMethod
+from vmdepth.views.settings import REFERENCES, RESIZE_METHODS, ViewsSettings
 from vmdepth_runtime.errors import InputError
 
 
@@ -43,6 +46,9 @@ REFUSED = {
     "a picture that is none": (["{tmp}/bad.png"], r"bad.png: .*not a readable image"),
     "no room for a window": (["{photos}", "--window", 1], "--window 1: is 2 views or more"),
     "an overlap as large as that": (["{photos}", "--window", 4, "--overlap", 4], "--overlap 4: .* less than"),
+    "an overlap of one window": (["{photos}", "--window", 0, "--overlap", 4], "--overlap 4: --window 0 takes all"),
+    "colours of no file": (["{photos}", "--palette", "gray"], "--palette gray: .* --colour writes some"),
+    "a reference beside poses": (["{photos}", "--poses", "a", "--reference", "first"], "--reference first: with"),
     "too little memory": (["{photos}", "--memory-budget", "1KiB"], "1MiB is too little .* smallest that works is"),
     "no amount": (["{photos}", "--memory-budget", "much"], "--memory-budget 'much': write bytes"),
     "a name twice": (["{photos}", "{photos}/3.png"], "3.png: two views have that name"),
@@ -82,6 +88,24 @@ def test_what_is_refused_is_one_line_and_leaves_nothing(what, photos, tiny, tmp_
     assert all(stage.startswith("vmdepth-views: loading") for stage in stages)  # which a busy machine may take long for
     assert re.search(line, last)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("kind", ["mono", "metric"])
+@pytest.mark.parametrize(
+    "words", [("--window", 4), ("--overlap", 4), ("--reference", "first"), ("--confidence-percentile", 10)]
+)
+def test_what_means_nothing_to_networks_of_single_pictures_is_refused(words, kind, settings, tiny, monkeypatch, capsys):
+    tiny(kind)
+    common = [*settings.sources, "--model", settings.model, "-o", settings.output]
+    code, said = run([*common, *words], monkeypatch, capsys)
+    assert code == 2
+    assert re.search(f"{words[0]}: .* sees each picture alone .* leave {words[0]} out$", said.err.splitlines()[-1])
+    assert not settings.output.exists()
+
+
+def test_choices_are_those_of_the_networks():
+    assert get_args(ResizeMethod) == RESIZE_METHODS
+    assert get_args(Reference) == REFERENCES
 
 
 def test_what_cannot_be_read_is_left_out_and_named(settings, photos, tiny, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""`vmdepth-views` from pictures to files, with tiny networks; and what it refuses."""
+"""`vmdepth-views` from pictures to files, with tiny networks."""
 
 import json
 from dataclasses import replace
@@ -12,9 +12,10 @@ import torch
 from vmdepth.networks.multiview.cameras import relative_to_first
 from vmdepth.official.preparation import prepare_views
 from vmdepth.views.cloud import cloud_of, write_glb
-from vmdepth.views.geometry import seen_from, world_points
+from vmdepth.views.geometry import world_points
 from vmdepth.views.reconstruct import reconstruct
 from vmdepth.views.results import Results
+from vmdepth.views.similarity import Similarity
 from vmdepth.views.windows import View
 from vmdepth_runtime.depth.colour_map import colourise
 from vmdepth_runtime.errors import InputError, WorkError
@@ -46,7 +47,8 @@ def test_all_at_once_is_what_the_network_says(settings, walk, tiny, quiet):
     assert np.array_equal(arrays["image"], (clip * 255).round().astype(np.uint8).transpose(0, 2, 3, 1))
     assert arrays["names"].tolist() == [f"{number}.png" for number in range(10)]
     extrinsics = out.extrinsics[0].numpy().astype(np.float64)
-    assert arrays["extrinsics"] == pytest.approx(seen_from(extrinsics, extrinsics[0]), abs=1e-5)
+    first = Similarity(1.0, extrinsics[0, :, :3], extrinsics[0, :, 3])  # the world is its camera
+    assert arrays["extrinsics"] == pytest.approx(first.cameras(extrinsics), abs=1e-5)
     assert arrays["intrinsics"] == pytest.approx(out.intrinsics[0].numpy())
     assert (done.views, done.size, len(done.seams), done.notes) == (10, (28, 42), 1, [])
 
