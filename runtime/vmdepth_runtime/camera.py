@@ -17,7 +17,8 @@ ASSUMED_FOV = 60.0
 """Degrees that the longer side of a frame is taken to span where nobody says."""
 
 FORMS = "fx, fy, cx, cy in pixels, as in 525,525,320,240, or a calibration file (.yaml, .json)"
-_ASPECT = 0.01  # share by which the aspects of a calibration and of its frames may differ: sizes are whole pixels
+ASPECT_TOLERANCE = 0.01
+"""Share by which the aspects of a calibration and of its frames may differ: sizes are whole pixels."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Lens:
             return PinholeCamera(focal, focal, (width - 1) / 2, (height - 1) / 2)
         own_width, own_height = self.size or (width, height)
         across, down = width / own_width, height / own_height
-        if abs(across / down - 1) > _ASPECT:
+        if abs(across / down - 1) > ASPECT_TOLERANCE:
             raise InputError(
                 f"{self.given}: is of {own_width}x{own_height} frames, and {name} is {width}x{height}, of another "
                 "shape; calibrate the camera as it is used, or give FX,FY,CX,CY of these frames"

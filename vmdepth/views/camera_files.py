@@ -30,7 +30,6 @@ def write_cameras(
     path: Path,
     cameras: Sequence[CameraOf],
     in_depth: Floats,
-    size: tuple[int, int],
     facts: dict[str, Any],
     seams: Sequence[Seam],
 ) -> None:
@@ -40,8 +39,7 @@ def write_cameras(
         path: of the file.
         cameras: of every view, for its picture.
         in_depth: intrinsics [N, 3, 3] of the same views, in pixels of the depth.
-        size: height and width of the depth.
-        facts: about depth.
+        facts: about depth, its width and height among them.
         seams: how windows were put together.
     """
     views = [
@@ -58,7 +56,7 @@ def write_cameras(
     text = {
         "conventions": "extrinsics: world to camera; x right, y down, z forward. intrinsics: pixels of the picture, "
         "counted from its outer corner. depth_intrinsics: the same for the depth.",
-        "depth": {"width": size[1], "height": size[0], **facts},
+        "depth": facts,
         "windows": [asdict(seam) for seam in seams],
         "views": views,
     }

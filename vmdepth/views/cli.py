@@ -9,7 +9,6 @@ import click
 
 from vmdepth.views.settings import DEVICES, REFERENCES, RESIZE_METHODS, ViewsSettings
 from vmdepth_runtime.cli import defaults_of, run_command
-from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.palettes import PALETTES
 from vmdepth_runtime.sources.settings import ReadSettings
 
@@ -30,7 +29,9 @@ pictures), cameras.json, colmap/ (text), cloud.ply, with trimesh cloud.glb, and 
 @click.option("--poses", type=click.Path(path_type=Path), metavar="FILE|DIR",
               help="Given cameras: a cameras.json of this command, a folder with COLMAP's cameras.txt and images.txt, "
                    "or a trajectory (TUM) with --intrinsics.")  # fmt: skip
-@click.option("--intrinsics", metavar="FX,FY,CX,CY", help="Of all pictures, in their pixels, for a trajectory.")
+@click.option("--intrinsics", metavar="FX,FY,CX,CY|FILE",
+              help="Of all pictures, for a trajectory, as vmdepth-run takes them: in pixels, counted from the middle "
+                   "of the first one; or a calibration (.yaml of ROS, OpenCV or ORB-SLAM, .json).")  # fmt: skip
 @click.option("--reference", type=click.Choice(REFERENCES), show_default=True,
               help="How the view is chosen that the others refer to.")  # fmt: skip
 @click.option("--memory-budget", metavar="AMOUNT",
@@ -53,18 +54,14 @@ pictures), cameras.json, colmap/ (text), cloud.ply, with trimesh cloud.glb, and 
 @click.option("--start", metavar="FRAME|TIME", show_default=True, help="First one that is taken, of a source.")
 @click.option("--frames", type=click.IntRange(min=1), help="How many are taken at most, of a source. Default: all.")
 @click.option("--every", type=click.IntRange(min=1), show_default=True, help="One of so many is taken.")
-def command(start: str, frames: int | None, every: int, intrinsics: str | None, **options: Any) -> None:
+def command(start: str, frames: int | None, every: int, **options: Any) -> None:
     """Depth, confidence, cameras and a coloured cloud of several views of one place, by Depth Anything 3. SOURCE is a
     picture, a folder or pattern of pictures, or a video, of which --every and --frames take some.
 
     All views see each other; the world is the first view's camera. Longer input goes in windows, aligned by what they
     share.
     """
-    settings = ViewsSettings(
-        **options,
-        read=ReadSettings(start=start, frames=frames, every=every),
-        intrinsics=_parse_intrinsics(intrinsics),
-    )
+    settings = ViewsSettings(**options, read=ReadSettings(start=start, frames=frames, every=every))
 
     from vmdepth.views.reconstruct import reconstruct
     from vmdepth_runtime.progress import ProgressLine
@@ -79,16 +76,6 @@ def command(start: str, frames: int | None, every: int, intrinsics: str | None, 
     cloud = "" if done.points is None else f", a cloud of {done.points} points"
     height, width = done.size
     click.echo(f"{done.folder}: {done.views} views of {width}x{height}{windows}{seams}{cloud}")
-
-
-def _parse_intrinsics(text: str | None) -> tuple[float, float, float, float] | None:
-    if text is None:
-        return None
-    try:
-        fx, fy, cx, cy = (float(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"--intrinsics {text}: should be FX,FY,CX,CY in pixels, for example 525,525,320,240") from None
-    return fx, fy, cx, cy
 
 
 def main() -> NoReturn:

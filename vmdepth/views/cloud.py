@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth.views.geometry import inverse
+from vmdepth.views.geometry import inverse, pinhole_of
 from vmdepth.views.results import Results
-from vmdepth_runtime.camera import PinholeCamera
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.encoding.points import PointCloud, back_project
 from vmdepth_runtime.outputs import SKY_THRESHOLD
@@ -50,9 +49,7 @@ def cloud_of(results: Results, images: Sequence[NDArray[np.uint8]], percentile: 
             depth[confidence < least] = 0
         if sky is not None:
             depth[sky >= SKY_THRESHOLD] = 0
-        # The runtime counts pixels from the centre of the first one.
-        camera = PinholeCamera(matrix[0, 0], matrix[1, 1], matrix[0, 2] - 0.5, matrix[1, 2] - 0.5)
-        points, colours = back_project(depth, images[place], camera, None, each)
+        points, colours = back_project(depth, images[place], pinhole_of(matrix), None, each)
         to_world = inverse(extrinsics)
         parts.append(PointCloud((points @ to_world[:, :3].T + to_world[:, 3]).astype(np.float32), colours))
     points, colours = (np.concatenate(columns) for columns in zip(*parts, strict=True))

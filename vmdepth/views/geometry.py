@@ -9,7 +9,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.camera import PinholeCamera
+
 Floats = NDArray[np.float64]
+
+
+def matrix_of(camera: PinholeCamera) -> Floats:
+    """Intrinsics [3, 3] of a camera of the runtime, which counts pixels from the middle of the first one."""
+    return np.array([[camera.fx, 0, camera.cx + 0.5], [0, camera.fy, camera.cy + 0.5], [0, 0, 1.0]])
+
+
+def pinhole_of(matrix: Floats) -> PinholeCamera:
+    """The runtime's camera of intrinsics [3, 3]."""
+    return PinholeCamera(*(float(v) for v in (matrix[0, 0], matrix[1, 1], matrix[0, 2] - 0.5, matrix[1, 2] - 0.5)))
 
 
 def inverse(pose: Floats) -> Floats:
@@ -21,13 +33,6 @@ def inverse(pose: Floats) -> Floats:
 def centres(extrinsics: Floats) -> Floats:
     """Where cameras stand: [..., 3]."""
     return inverse(extrinsics)[..., 3]
-
-
-def seen_from(extrinsics: Floats, first: Floats) -> Floats:
-    """Extrinsics [..., 3, 4] in a world that is the camera `first` [3, 4]."""
-    to_world = inverse(first)
-    turn = extrinsics[..., :3] @ to_world[:, :3]
-    return np.concatenate([turn, extrinsics[..., :3] @ to_world[:, 3:] + extrinsics[..., 3:]], axis=-1)
 
 
 def world_points(

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from vmdepth.views.camera_files import CameraOf
-from vmdepth.views.geometry import Floats, inverse, nearest_rotation, rotation_of
+from vmdepth.views.geometry import Floats, inverse, matrix_of, nearest_rotation, rotation_of
+from vmdepth_runtime.camera import ASPECT_TOLERANCE, Lens
 from vmdepth_runtime.errors import InputError
 
 _NO_ROTATION = 1e-2  # what is farther from a rotation is something else
-_ASPECT = 0.02  # share by which a camera's picture may differ in shape from the view it is for
 _COLMAP = {"SIMPLE_PINHOLE": 3, "PINHOLE": 4}  # models without distortion, and how many numbers they have
 
 
@@ -35,7 +35,7 @@ class _Line:
 
 
 def read_cameras(
-    path: Path, names: Sequence[str], sizes: Sequence[tuple[int, int]], intrinsics: Sequence[float] | None
+    path: Path, names: Sequence[str], sizes: Sequence[tuple[int, int]], lens: Lens | None
 ) -> tuple[Floats, Floats]:
     """Given cameras of views.
 
@@ -46,7 +46,7 @@ def read_cameras(
             x y z and quaternion x y z w, camera to world.
         names: of the views.
         sizes: width and height of their pictures.
-        intrinsics: fx, fy, cx, cy of all pictures, which a trajectory takes.
+        lens: the intrinsics of all pictures, which a trajectory takes.
 
     Returns:
         Extrinsics [N, 3, 4], world to camera, and intrinsics [N, 3, 3] in pixels of the pictures.
@@ -56,13 +56,16 @@ def read_cameras(
             that do not fit the pictures.
     """
     trajectory = not path.is_dir() and path.suffix.lower() != ".json"
-    if trajectory and intrinsics is None:
-        raise InputError(f"{path}: a trajectory has no focal lengths; give --intrinsics FX,FY,CX,CY of the pictures")
-    if not trajectory and intrinsics is not None:
+    if trajectory and lens is None:
+        raise InputError(
+            f"{path}: a trajectory has no focal lengths; give --intrinsics FX,FY,CX,CY of the pictures, or a "
+            "calibration file"
+        )
+    if not trajectory and lens is not None:
         raise InputError(f"{path}: has intrinsics of its own; leave --intrinsics out")
     read: Callable[[Path], list[CameraOf]] = _colmap if path.is_dir() else _json
     try:
-        cameras = _tum(path, names, sizes, intrinsics or ()) if trajectory else read(path)
+        cameras = read(path) if lens is None else _tum(path, names, sizes, lens)
     except OSError as error:
         raise InputError(
             f"{error.filename or path}: cannot be read ({error.strerror}); give the cameras' file"
@@ -87,7 +90,7 @@ def _by_name(path: Path, cameras: list[CameraOf], names: Sequence[str]) -> list[
 def _fitted(path: Path, camera: CameraOf, name: str, size: tuple[int, int]) -> Floats:
     """A camera's intrinsics for a picture that may be of another resolution, but shows the same."""
     across, down = size[0] / camera.width, size[1] / camera.height
-    if abs(across / down - 1) > _ASPECT:
+    if abs(across / down - 1) > ASPECT_TOLERANCE:
         raise InputError(
             f"{path}: its camera for {name} is of {camera.width}x{camera.height} pixels, the picture of "
             f"{size[0]}x{size[1]}; give pictures as the camera saw them"
@@ -146,11 +149,7 @@ def _colmap(folder: Path) -> list[CameraOf]:
     return sorted(cameras, key=lambda camera: camera.name)
 
 
-def _tum(
-    path: Path, names: Sequence[str], sizes: Sequence[tuple[int, int]], intrinsics: Sequence[float]
-) -> list[CameraOf]:
-    fx, fy, cx, cy = intrinsics
-    matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
+def _tum(path: Path, names: Sequence[str], sizes: Sequence[tuple[int, int]], lens: Lens) -> list[CameraOf]:
     poses = []
     for line in _lines(path):
         if not line.words:
@@ -168,7 +167,10 @@ def _tum(
             ) from None
     if len(poses) != len(names):
         raise InputError(f"{path}: has {len(poses)} poses, and there are {len(names)} views; each needs one")
-    return [CameraOf(name, *size, pose, matrix) for name, size, pose in zip(names, sizes, poses, strict=True)]
+    return [
+        CameraOf(name, *size, pose, matrix_of(lens.camera(*size, name)))
+        for name, size, pose in zip(names, sizes, poses, strict=True)
+    ]
 
 
 def _lines(path: Path) -> list[_Line]:

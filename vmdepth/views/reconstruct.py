@@ -19,6 +19,7 @@ from vmdepth.views.results import Results
 from vmdepth.views.settings import ViewsSettings
 from vmdepth.views.windows import Chain, Seam, spans
 from vmdepth.views.writing import write_all
+from vmdepth_runtime.camera import Lens
 from vmdepth_runtime.encoding import pictures
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.progress import ProgressLine
@@ -52,9 +53,15 @@ def reconstruct(settings: ViewsSettings, progress: ProgressLine | None = None) -
             parse_bytes(settings.memory_budget)
         except ValueError as error:
             raise InputError(f"--{str(error).replace('memory budget', 'memory-budget', 1)}") from None
+    lens = Lens.of(intrinsics=settings.intrinsics)
     with _whole_folder(settings.output) as part:
         progress.stage(f"loading {settings.model}")
         network = AskedNetwork(settings.model, settings.device)
+        if network.alone and (unused := settings.of_several_views()):
+            raise InputError(
+                f"{unused[0]}: {settings.model} sees each picture alone and tells no confidence; leave "
+                f"{' and '.join(unused)} out"
+            )
 
         def keep(name: str, image: Picture) -> None:
             (part / "images").mkdir(exist_ok=True)
@@ -63,7 +70,7 @@ def reconstruct(settings: ViewsSettings, progress: ProgressLine | None = None) -
         progress.stage("reading", unit="views")
         views = read_pictures(settings, progress.update, keep)
         _check(settings, network, views)
-        given = _given(settings, views)
+        given = _given(settings, views, lens)
         results = Results(part)
         chain = _ask(settings, network, views, given, results, progress)
         seams = [] if network.alone else chain.seams
@@ -89,11 +96,11 @@ def _check(settings: ViewsSettings, network: AskedNetwork, views: Pictures) -> N
         )
 
 
-def _given(settings: ViewsSettings, views: Pictures) -> GivenCameras | None:
+def _given(settings: ViewsSettings, views: Pictures, lens: Lens | None) -> GivenCameras | None:
     if settings.poses is None:
         return None
     try:
-        extrinsics, intrinsics = read_cameras(settings.poses, views.names, views.sizes, settings.intrinsics)
+        extrinsics, intrinsics = read_cameras(settings.poses, views.names, views.sizes, lens)
     except InputError as error:
         left = f" (of the views {len(views.skipped)} could not be read)" if views.skipped else ""
         raise InputError(f"{error}{left}") from None

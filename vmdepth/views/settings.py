@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from vmdepth_runtime.camera import Intrinsics
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.palettes import PALETTE
 from vmdepth_runtime.sources.settings import ReadSettings
@@ -31,7 +31,8 @@ class ViewsSettings:
             of 14.
         poses: Given cameras: a cameras.json of this command, a folder with COLMAP's cameras.txt and images.txt, or a
             trajectory (TUM's .txt) with `intrinsics`.
-        intrinsics: fx, fy, cx, cy of all pictures in their pixels, for a trajectory.
+        intrinsics: fx, fy, cx, cy of all pictures, for a trajectory: in their pixels, counted from the middle of the
+            first one; or a calibration file.
         reference: How the view is chosen that the others refer to.
         memory_budget: What one pass of the network may take beside weights and input, as 4GiB; None: all it wants.
         window: Views that see each other at once; more of them go in windows of so many. 0: all at once.
@@ -53,7 +54,7 @@ class ViewsSettings:
     process_res: int = 504
     process_res_method: str = RESIZE_METHODS[0]
     poses: Path | None = None
-    intrinsics: tuple[float, float, float, float] | None = None
+    intrinsics: Intrinsics | None = None
     reference: str = REFERENCES[0]
     memory_budget: str | None = None
     window: int = 64
@@ -71,15 +72,26 @@ class ViewsSettings:
             raise InputError(f"--window {self.window}: is 2 views or more, or 0 for all of them at once")
         if self.overlap is not None and self.window and not 1 <= self.overlap < self.window:
             raise InputError(f"--overlap {self.overlap}: is 1 or more, and less than the {self.window} of --window")
+        if self.overlap is not None and not self.window:
+            raise InputError(f"--overlap {self.overlap}: --window 0 takes all views at once; leave one of both out")
+        if self.palette != PALETTE and not self.colour:
+            raise InputError(f"--palette {self.palette}: no file has colours; --colour writes some")
+        if self.reference != REFERENCES[0] and self.poses is not None:
+            raise InputError(
+                f"--reference {self.reference}: with --poses the views refer to given cameras; leave one of both out"
+            )
         if not 0 <= self.confidence_percentile < 100:
             raise InputError(f"--confidence-percentile {self.confidence_percentile:g}: should be from 0 to below 100")
         if self.max_points < 1:
             raise InputError(f"--max-points {self.max_points}: a cloud has at least one")
-        if self.intrinsics is not None:
-            if self.poses is None:
-                raise InputError("--intrinsics go with the trajectory of --poses; without it the network tells cameras")
-            if not min(self.intrinsics[:2]) > 0 or not all(map(math.isfinite, self.intrinsics)):
-                raise InputError("--intrinsics are FX,FY,CX,CY in pixels, focal lengths above 0")
+        if self.intrinsics is not None and self.poses is None:
+            raise InputError("--intrinsics go with the trajectory of --poses; without it the network tells cameras")
+
+    def of_several_views(self) -> list[str]:
+        """The options that were set and mean nothing to a network that sees each picture alone."""
+        names = ("window", "overlap", "reference", "confidence_percentile")
+        untouched = {one.name: one.default for one in fields(self)}
+        return [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) != untouched[name]]
 
     @property
     def shared(self) -> int:

@@ -14,7 +14,9 @@ from vmdepth.views.reading import Pictures
 from vmdepth.views.results import Results
 from vmdepth.views.settings import ViewsSettings
 from vmdepth.views.windows import Seam
+from vmdepth_runtime.atomic_files import write_report
 from vmdepth_runtime.depth.colour_map import FixedRange, colourise
+from vmdepth_runtime.depth_kinds import DEPTH_KINDS, DepthKind
 from vmdepth_runtime.encoding import pictures
 from vmdepth_runtime.encoding.points import ply
 from vmdepth_runtime.progress import ProgressLine
@@ -35,26 +37,23 @@ def write_all(
     """Write everything into an empty folder. Returns the number of the cloud's points, and why something is missing."""
     # What sees pictures alone needs a focal length for metres; else given cameras say what the unit is.
     metric = network.metric and (given is not None) == network.alone
-    steps = pictures.PER_METRE if metric else _steps(results)
-    facts: dict[str, Any] = {
-        "kind": "metric" if metric else "scaled",
-        "png_steps": steps,
-        "least_confidence_percent": settings.confidence_percentile,
-    }
-    _write_pictures(folder, settings, views, results, steps, progress)
+    kind = DEPTH_KINDS["metric" if metric else "scaled"]
+    facts, clipped = _write_pictures(folder, settings, views, results, kind, progress)
+    notes = [pictures.clipped("depth/", clipped)] if clipped else []
     placed = len(results.cameras) == len(results) and (network.tells_cameras or metric)
-    points, notes = None, []
+    points = None
     if placed:
         cloud = cloud_of(results, views.images, settings.confidence_percentile, settings.max_points)
         points = len(cloud.points)
         (folder / "cloud.ply").write_bytes(ply(cloud))
         write_glb(folder / "cloud.glb", cloud)
         cameras = _cameras(views, results)
-        write_cameras(folder / "cameras.json", cameras, np.stack(results.intrinsics), results.size, facts, seams)
+        facts["least_confidence_percent"] = settings.confidence_percentile
+        write_cameras(folder / "cameras.json", cameras, np.stack(results.intrinsics), facts, seams)
         write_colmap(folder / "colmap", cameras, *thinned(cloud, _COLMAP_POINTS))
     else:
         notes.append(_why_no_cloud(network))
-    others: dict[str, Any] = {"names": np.array(views.names)}
+    others: dict[str, Any] = {"names": np.array(views.names), "depth_kind": np.array(kind.name)}
     if placed:
         others |= {"extrinsics": np.stack(results.cameras), "intrinsics": np.stack(results.intrinsics)}
     results.pack(folder / "depth.npz", views.images, **others)
@@ -62,24 +61,32 @@ def write_all(
 
 
 def _write_pictures(
-    folder: Path, settings: ViewsSettings, views: Pictures, results: Results, steps: float, progress: ProgressLine
-) -> None:
-    """Depth as 16 bits, and in colours, of inverse depth as in all other pictures of depth: near is bright."""
-    (folder / "depth").mkdir()
+    folder: Path, settings: ViewsSettings, views: Pictures, results: Results, kind: DepthKind, progress: ProgressLine
+) -> tuple[dict[str, Any], int]:
+    """Depth as 16 bits, with a sidecar as the runtime's, and in colours; of one range for all views. Returns what the
+    sidecar says, and the number of pixels that are beyond 16 bits."""
     sampled = results.sampled("depth")
     assert sampled is not None
-    range_ = FixedRange.of([_inverse(sampled)[None]])
+    range_ = FixedRange.of([sampled[None]], larger_is_nearer=kind.inverse)
+    steps = pictures.steps_per_unit(kind, min(_farthest(results), pictures.ROOM * max(range_.low, range_.high)))
+    height, width = results.size
+    facts = {**pictures.step_facts(kind, steps), "width": width, "height": height}
+    (folder / "depth").mkdir()
+    write_report(facts, folder / "depth" / "depth.json")
     if settings.colour:
         (folder / "colour").mkdir()
+    beyond = 0
     for place, name in enumerate(views.names):
         depth = results.of("depth", place)
         assert depth is not None
-        content = pictures.picture(pictures.sixteen_bits(depth, steps)[0], ".png")
-        (folder / "depth" / _png(views, name)).write_bytes(content)
+        image, clipped = pictures.sixteen_bits(depth, steps)
+        beyond += clipped
+        (folder / "depth" / _png(views, name)).write_bytes(pictures.picture(image, ".png"))
         if settings.colour:
-            painted = colourise(_inverse(depth), range_.low, range_.high, palette=settings.palette)
+            painted = colourise(depth, range_.low, range_.high, palette=settings.palette)
             (folder / "colour" / _png(views, name)).write_bytes(pictures.picture(painted, ".png"))
         progress.update(place + 1)
+    return facts, beyond
 
 
 def _png(views: Pictures, name: str) -> str:
@@ -89,16 +96,8 @@ def _png(views: Pictures, name: str) -> str:
     return f"{stem if alone else name}.png"
 
 
-def _inverse(depth: np.ndarray) -> np.ndarray:
-    return 1 / np.maximum(depth, np.float32(1e-6))
-
-
-def _steps(results: Results) -> float:
-    """Steps of a 16-bit picture to a unit of depth up to one scale: the farthest of all views has the largest value."""
-    farthest = max(
-        float(depth.max()) for place in range(len(results)) if (depth := results.of("depth", place)) is not None
-    )
-    return pictures.DEEPEST / (farthest or 1.0)
+def _farthest(results: Results) -> float:
+    return max(float(depth.max()) for place in range(len(results)) if (depth := results.of("depth", place)) is not None)
 
 
 def _cameras(views: Pictures, results: Results) -> list[CameraOf]:

@@ -17,12 +17,30 @@ DEEPEST = 65535
 """The largest value of a 16-bit picture; 0 is no depth, as with depth cameras."""
 PER_METRE = 1000.0
 """Steps of a 16-bit picture of metric depth: millimetres."""
+ROOM = 4.0
+"""How many times as large as the largest depth but for single pixels a 16-bit picture can show."""
 
 
 def steps_per_unit(kind: DepthKind, largest: float) -> float:
     """Steps of a 16-bit picture to a unit of depth: millimetres of metres; of depth without a unit as many as give the
     largest value the largest step. largest: 0 where there is none."""
     return PER_METRE if kind.unit == "m" else DEEPEST / (largest or 1.0)
+
+
+def step_facts(kind: DepthKind, steps: float) -> dict[str, Any]:
+    """What files of 16-bit pictures say beside them. steps: to a unit of depth."""
+    return {
+        "depth_kind": kind.name,
+        "meaning": kind.meaning,
+        "unit": kind.unit,
+        "depth_per_step": 1 / steps,
+        "invalid": 0,
+    }
+
+
+def clipped(name: str, count: int) -> str:
+    """A line for people about pictures some of whose pixels 16 bits do not hold."""
+    return f"{name}: {count} pixels were beyond what 16 bits hold, and are {DEEPEST}"
 
 
 def sixteen_bits(depth: NDArray[np.float32], steps: float) -> tuple[NDArray[np.uint16], int]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,7 +13,9 @@ from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.nested_depth import NestedDepth
 from vmdepth.networks.multiview.presets import AnyViewConfig, MonoConfig, NestedConfig
 from vmdepth.views import network
-from vmdepth.views.geometry import inverse, nearest_rotation, seen_from
+from vmdepth.views.geometry import inverse, nearest_rotation
+from vmdepth.views.settings import ViewsSettings
+from vmdepth.views.similarity import Similarity
 from vmdepth_runtime.progress import ProgressLine
 
 
@@ -35,7 +38,7 @@ def walk():
     return Walk(
         (clip.rgb[0].permute(0, 2, 3, 1) * 255).round().byte().numpy(),
         clip.depth[0, :, 0].numpy(),
-        seen_from(extrinsics, extrinsics[0]),
+        Similarity(1.0, extrinsics[0, :, :3], extrinsics[0, :, 3]).cameras(extrinsics),
         clip.intrinsics[0].numpy().astype(np.float64),
     )
 
@@ -67,3 +70,17 @@ def tiny(monkeypatch):
 @pytest.fixture
 def quiet():
     return ProgressLine("test")
+
+
+@pytest.fixture
+def photos(walk, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(10):
+        cv2.imwrite(str(folder / f"{number}.png"), walk.images[6 * number][..., ::-1])
+    return folder
+
+
+@pytest.fixture
+def settings(photos, tmp_path):
+    return ViewsSettings((str(photos),), tmp_path / "any.safetensors", tmp_path / "scene", process_res=42)

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from vmdepth.views.camera_files import CameraOf, write_cameras, write_colmap
-from vmdepth.views.geometry import inverse, quaternion_of, rotation_of
+from vmdepth.views.geometry import inverse, pinhole_of, quaternion_of, rotation_of
 from vmdepth.views.given_cameras import read_cameras
 from vmdepth.views.windows import Seam
+from vmdepth_runtime.camera import Lens
 from vmdepth_runtime.errors import InputError
 
 NAMES = ["b.jpg", "a one.jpg", "c.jpg"]
 SIZES = [(640, 480)] * 3
+LENS = Lens.of(intrinsics="500,510,309.5,249.5")
 
 
 def cameras():
@@ -35,7 +37,7 @@ def matrices_of(given):
 def written(tmp_path):
     given = cameras()
     seams = [Seam(0, 2, 0, 1.0, None)]
-    write_cameras(tmp_path / "cameras.json", given, matrices_of(given), (28, 42), {"kind": "scaled"}, seams)
+    write_cameras(tmp_path / "cameras.json", given, matrices_of(given), {"depth_kind": "scaled"}, seams)
     write_colmap(tmp_path / "colmap", given, np.float32([[1, 2, 3]]), np.uint8([[4, 5, 6]]))
     with (tmp_path / "walk.txt").open("w") as file:
         print("# timestamp tx ty tz qx qy qz qw", file=file)
@@ -63,9 +65,24 @@ def test_other_names_go_in_the_files_order(written):
 
 
 def test_a_trajectory_is_camera_to_world(written):
-    extrinsics, intrinsics = read_cameras(written / "walk.txt", NAMES, SIZES, (500, 510, 310, 250))
+    """--intrinsics count from the middle of the first pixel, as for vmdepth-run; matrices from its outer corner."""
+    extrinsics, intrinsics = read_cameras(written / "walk.txt", NAMES, SIZES, LENS)
     assert extrinsics == pytest.approx(poses_of(cameras()), abs=1e-9)
     assert intrinsics[2] == pytest.approx(np.array([[500.0, 0, 310], [0, 510, 250], [0, 0, 1]]))
+    assert pinhole_of(intrinsics[2]) == LENS.camera(640, 480)
+
+
+def test_a_trajectory_takes_a_calibration_of_another_resolution(written):
+    text = "image_width: 1280\nimage_height: 960\nfx: 1000\nfy: 1020\ncx: 619.5\ncy: 499.5\n"
+    (written / "lens.yaml").write_text(text)
+    _, intrinsics = read_cameras(written / "walk.txt", NAMES, SIZES, Lens.of(intrinsics=written / "lens.yaml"))
+    assert intrinsics[0] == pytest.approx(np.array([[500.0, 0, 310], [0, 510, 250], [0, 0, 1]]))
+
+
+def test_a_lens_that_does_not_fit_is_refused(written):
+    line = "--intrinsics 500,510,700,250: its principal point 700,250 is outside of b.jpg, which is 640x480"
+    with pytest.raises(InputError, match=line):
+        read_cameras(written / "walk.txt", NAMES, SIZES, Lens.of(intrinsics="500,510,700,250"))
 
 
 def test_the_text_is_colmaps(written):
@@ -87,26 +104,26 @@ def test_pictures_of_another_resolution_have_cameras_of_theirs(written):
 
 
 @pytest.mark.parametrize(
-    ("name", "names", "sizes", "intrinsics", "line"),
+    ("name", "names", "sizes", "lens", "line"),
     [
         ("cameras.json", NAMES[:2], SIZES[:2], None, "has 3 cameras, and there are 2 views"),
         ("colmap", [*NAMES, "d.jpg"], [*SIZES, SIZES[0]], None, "has 3 cameras, and there are 4 views"),
-        ("walk.txt", NAMES[:2], SIZES[:2], (500, 510, 310, 250), "has 3 poses, and there are 2 views"),
+        ("walk.txt", NAMES[:2], SIZES[:2], LENS, "has 3 poses, and there are 2 views"),
         ("cameras.json", ["b.jpg", "c.jpg", "x.jpg"], SIZES, None, "has no camera for x.jpg"),
+        ("cameras.json", NAMES, [(640, 472)] * 3, None, "of 640x480 pixels, the picture of 640x472"),
         ("cameras.json", NAMES, [(640, 400)] * 3, None, "of 640x480 pixels, the picture of 640x400"),
         ("walk.txt", NAMES, SIZES, None, "give --intrinsics"),
-        ("walk.txt", NAMES, SIZES, (500, 510, 700, 250), "do not fit a picture of 640x480"),
-        ("colmap", NAMES, SIZES, (500, 510, 310, 250), "has intrinsics of its own"),
+        ("colmap", NAMES, SIZES, LENS, "has intrinsics of its own"),
         ("nothing.json", NAMES, SIZES, None, "cannot be read"),
         ("broken.json", NAMES, SIZES, None, "no cameras.json of vmdepth-views"),
         ("turned.json", NAMES, SIZES, None, "are no rotation and shift"),
-        ("short.txt", NAMES, SIZES, (500, 510, 310, 250), "line 1 is none of a trajectory"),
+        ("short.txt", NAMES, SIZES, LENS, "line 1 is none of a trajectory"),
         ("opencv", NAMES, SIZES, None, "a camera is OPENCV; undistort"),
         ("binary", NAMES, SIZES, None, "make text of it"),
         ("empty", NAMES, SIZES, None, "cannot be read"),
     ],
 )
-def test_what_does_not_fit_is_refused(name, names, sizes, intrinsics, line, written):
+def test_what_does_not_fit_is_refused(name, names, sizes, lens, line, written):
     (written / "broken.json").write_text("[]")
     text = json.loads((written / "cameras.json").read_text())
     text["views"][1]["extrinsics"][0][0] += 0.1
@@ -117,6 +134,6 @@ def test_what_does_not_fit_is_refused(name, names, sizes, intrinsics, line, writ
     (written / "opencv" / "cameras.txt").write_text("1 OPENCV 640 480 1 1 1 1 0 0 0 0\n")
     (written / "binary" / "images.bin").write_bytes(b"")
     with pytest.raises(InputError, match=line) as error:
-        read_cameras(written / name, names, sizes, intrinsics)
+        read_cameras(written / name, names, sizes, lens)
     assert str(error.value).startswith(str(written / name))
     assert "\n" not in str(error.value)

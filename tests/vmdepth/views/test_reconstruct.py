@@ -1,8 +1,6 @@
-"""`vmdepth-views` from pictures to files, with tiny networks; and what it refuses."""
+"""`vmdepth-views` from pictures to files, with tiny networks."""
 
 import json
-import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,33 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from vmdepth.checkpoint import save
 from vmdepth.networks.multiview.cameras import relative_to_first
-from vmdepth.networks.presets import PRESETS
-from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.preparation import prepare_views
 from vmdepth.views.cloud import cloud_of, write_glb
-from vmdepth.views.geometry import seen_from, world_points
+from vmdepth.views.geometry import world_points
 from vmdepth.views.reconstruct import reconstruct
 from vmdepth.views.results import Results
-from vmdepth.views.settings import ViewsSettings
+from vmdepth.views.similarity import Similarity
 from vmdepth.views.windows import View
+from vmdepth_runtime.depth.colour_map import colourise
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sources.settings import ReadSettings
-
-
-@pytest.fixture
-def photos(walk, tmp_path):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in range(10):
-        cv2.imwrite(str(folder / f"{number}.png"), walk.images[6 * number][..., ::-1])
-    return folder
-
-
-@pytest.fixture
-def settings(photos, tmp_path):
-    return ViewsSettings((str(photos),), tmp_path / "any.safetensors", tmp_path / "scene", process_res=42)
 
 
 def arrays_of(done):
@@ -65,7 +47,8 @@ def test_all_at_once_is_what_the_network_says(settings, walk, tiny, quiet):
     assert np.array_equal(arrays["image"], (clip * 255).round().astype(np.uint8).transpose(0, 2, 3, 1))
     assert arrays["names"].tolist() == [f"{number}.png" for number in range(10)]
     extrinsics = out.extrinsics[0].numpy().astype(np.float64)
-    assert arrays["extrinsics"] == pytest.approx(seen_from(extrinsics, extrinsics[0]), abs=1e-5)
+    first = Similarity(1.0, extrinsics[0, :, :3], extrinsics[0, :, 3])  # the world is its camera
+    assert arrays["extrinsics"] == pytest.approx(first.cameras(extrinsics), abs=1e-5)
     assert arrays["intrinsics"] == pytest.approx(out.intrinsics[0].numpy())
     assert (done.views, done.size, len(done.seams), done.notes) == (10, (28, 42), 1, [])
 
@@ -76,10 +59,15 @@ def test_files_agree_with_each_other(settings, tiny, quiet):
     made = {file.name for file in done.folder.iterdir()} - {"cloud.glb"}
     assert made == {"depth.npz", "depth", "colour", "cameras.json", "colmap", "cloud.ply"}
     arrays, text = arrays_of(done), cameras_of(done)
+    sidecar = json.loads((done.folder / "depth" / "depth.json").read_text())
+    assert text["depth"].items() >= sidecar.items()
+    assert (arrays["depth_kind"], sidecar["depth_kind"], sidecar["unit"]) == ("scaled", "scaled", None)
+    assert (sidecar["width"], sidecar["height"]) == (42, 28)
+    step = sidecar["depth_per_step"]
     for view, depth, matrix in zip(text["views"], arrays["depth"], arrays["intrinsics"], strict=True):
         picture = cv2.imread(str(done.folder / "depth" / view["name"]), cv2.IMREAD_UNCHANGED)
         assert picture.dtype == np.uint16
-        assert picture / text["depth"]["png_steps"] == pytest.approx(depth, abs=1 / text["depth"]["png_steps"])
+        assert picture * step == pytest.approx(depth, abs=step)
         assert cv2.imread(str(done.folder / "colour" / view["name"])).shape == (28, 42, 3)
         # The picture is 84x56, twice as large as what the network saw.
         assert (view["width"], view["height"]) == (84, 56)
@@ -89,6 +77,38 @@ def test_files_agree_with_each_other(settings, tiny, quiet):
     assert len(points) == done.points > 100
     listed = np.loadtxt(done.folder / "colmap" / "points3D.txt")
     assert listed[:, 1:4] == pytest.approx(points["place"], rel=1e-4, abs=1e-4)
+
+
+def wrap(network, change, monkeypatch):
+    """Lets a network say something else of depth."""
+    say = network.forward
+    monkeypatch.setattr(network, "forward", lambda *a, **k: replace(out := say(*a, **k), depth=change(out.depth)))
+
+
+def test_one_far_pixel_takes_neither_the_steps_nor_the_colours_of_all_others(settings, tiny, quiet, monkeypatch):
+    def far(depth):
+        depth = 1 + torch.linspace(0, 1, depth.numel()).reshape(depth.shape)
+        depth[0, 0, 0, 1] = 1000
+        return depth
+
+    wrap(tiny("any-view"), far, monkeypatch)
+    done = reconstruct(replace(settings, colour=True), quiet)
+    assert done.notes == ["depth/: 1 pixels were beyond what 16 bits hold, and are 65535"]
+    picture = cv2.imread(str(done.folder / "depth" / "9.png"), cv2.IMREAD_UNCHANGED)
+    assert 16000 < picture.max() < 17000
+    painted = [cv2.imread(str(done.folder / "colour" / f"{number}.png"))[..., ::-1] for number in range(10)]
+    depth = arrays_of(done)["depth"]
+    low, high = np.percentile(depth, (99, 1))
+    assert np.abs(painted[5].astype(int) - colourise(depth[5], low, high)).max() <= 8
+
+
+def test_metres_are_millimetres_however_far_they_go(settings, tiny, quiet, monkeypatch):
+    wrap(tiny("nested"), lambda depth: torch.where(depth > depth.mean(), 70.0, 5.0), monkeypatch)
+    done = reconstruct(settings, quiet)
+    beyond = np.count_nonzero(arrays_of(done)["depth"] > 65.535)
+    assert done.notes == [f"depth/: {beyond} pixels were beyond what 16 bits hold, and are 65535"]
+    picture = cv2.imread(str(done.folder / "depth" / "0.png"), cv2.IMREAD_UNCHANGED)
+    assert set(np.unique(picture)) <= {5000, 65535}
 
 
 def test_windows_make_one_world_of_all_views(settings, tiny, quiet):
@@ -177,8 +197,8 @@ def test_the_metric_network_with_cameras_gives_metres_and_a_cloud(settings, walk
     done = reconstruct(replace(settings, output=tmp_path / "posed", poses=tmp_path / "given.json"), quiet)
     focal = (walk.intrinsics[0, 0] + walk.intrinsics[1, 1]) / 2 / 2
     assert arrays_of(done)["depth"] == pytest.approx(alone * focal / 300, rel=1e-5)
-    assert cameras_of(done)["depth"]["kind"] == "metric"
-    assert cameras_of(done)["depth"]["png_steps"] == 1000
+    assert cameras_of(done)["depth"]["depth_kind"] == arrays_of(done)["depth_kind"] == "metric"
+    assert cameras_of(done)["depth"]["depth_per_step"] == 0.001
     assert done.points is not None
 
 
@@ -187,7 +207,7 @@ def test_the_nested_network_gives_metres_sky_and_cameras(settings, tiny, quiet):
     done = reconstruct(replace(settings, window=6), quiet)
     arrays = arrays_of(done)
     assert {"depth", "confidence", "sky", "extrinsics"} <= set(arrays)
-    assert cameras_of(done)["depth"]["kind"] == "metric"
+    assert cameras_of(done)["depth"]["depth_kind"] == "metric"
     sure = arrays["confidence"] >= np.percentile(arrays["confidence"], 40)
     assert done.points <= np.count_nonzero((arrays["sky"] < 0.3) & sure) * 1.01
 
@@ -225,82 +245,6 @@ def test_glb_stands_upright(walk, tmp_path):
     (read,) = trimesh.load(tmp_path / "cloud.glb").dump()
     assert np.asarray(read.vertices) == pytest.approx(cloud.points * [1, -1, -1], abs=1e-5)
     results.close()
-
-
-def run(words, monkeypatch, capsys):
-    from vmdepth.views.cli import main
-
-    monkeypatch.setattr(sys, "argv", ["vmdepth-views", *map(str, words)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return end.value.code, capsys.readouterr()
-
-
-def test_options_have_the_defaults_of_the_settings(monkeypatch, capsys):
-    given = []
-
-    def stand_in(settings, progress):
-        given.append(settings)
-        raise InputError("enough")
-
-    monkeypatch.setattr("vmdepth.views.reconstruct.reconstruct", stand_in)
-    assert run(["a", "b", "--model", "m.safetensors", "-o", "out"], monkeypatch, capsys)[0] == 2
-    assert given == [ViewsSettings(("a", "b"), Path("m.safetensors"), Path("out"))]
-
-
-REFUSED = {
-    "one view where two are needed": (["{photos}/0.png"], "0.png: is one view, .* vmdepth-run"),
-    "no source": (["{photos}/none"], "none: no such file"),
-    "a picture that is none": (["{tmp}/bad.png"], r"bad.png: .*not a readable image"),
-    "no room for a window": (["{photos}", "--window", 1], "--window 1: is 2 views or more"),
-    "an overlap as large as that": (["{photos}", "--window", 4, "--overlap", 4], "--overlap 4: .* less than"),
-    "too little memory": (["{photos}", "--memory-budget", "1KiB"], "1MiB is too little .* smallest that works is"),
-    "no amount": (["{photos}", "--memory-budget", "much"], "--memory-budget 'much': write bytes"),
-    "a name twice": (["{photos}", "{photos}/3.png"], "3.png: two views have that name"),
-    "a network of videos": (["{photos}", "--model", "{tmp}/video.safetensors"], "is a network of videos"),
-    "a GPU that is not there": (["{photos}", "--device", "cuda"], "--device cuda: PyTorch finds no GPU here"),
-    "no poses": (["{photos}", "--poses", "{tmp}/none.json"], "none.json: cannot be read"),
-    "intrinsics without poses": (["{photos}", "--intrinsics", "1,1,1,1"], "--intrinsics go with"),
-    "a folder that is not empty": (["{photos}", "-o", "{photos}"], "photos: holds something already"),
-    "a folder that is a file": (["{photos}", "-o", "{photos}/0.png"], "0.png: is a file"),
-    "a folder nowhere": (["{photos}", "-o", "{tmp}/a/b/c"], "the folder .*b is not there"),
-    "nothing left of a narrow picture": (
-        ["{tmp}/narrow.png", "--process-res-method", "upper_bound_crop"],
-        "too narrow .* --process-res-method upper_bound_resize",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("what", REFUSED)
-def test_what_is_refused_is_one_line_and_leaves_nothing(what, photos, tiny, tmp_path, monkeypatch, capsys):
-    words, line = REFUSED[what]
-    if "cuda" in words and torch.cuda.is_available():
-        pytest.skip("there is one")
-    (tmp_path / "bad.png").write_bytes(b"no picture")
-    cv2.imwrite(str(tmp_path / "narrow.png"), np.zeros((400, 15, 3), np.uint8))
-    if "video.safetensors" in str(words):
-        save(tmp_path / "video.safetensors", VideoDepth(PRESETS["tiny"]), "tiny")
-    else:
-        tiny("any-view")
-    before = sorted(tmp_path.rglob("*"))
-    given = [str(word).format(photos=photos, tmp=tmp_path) for word in words]
-    defaults = ["--process-res", 42, "-o", tmp_path / "scene", "--model", tmp_path / "any.safetensors"]
-    code, said = run([*defaults, *given], monkeypatch, capsys)
-    assert code == 2
-    *stages, last = said.err.splitlines()
-    assert all(stage.startswith("vmdepth-views: loading") for stage in stages)  # which a busy machine may take long for
-    assert re.search(line, last)
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_what_cannot_be_read_is_left_out_and_named(settings, photos, tiny, monkeypatch, capsys):
-    tiny("any-view")
-    (photos / "4.png").write_bytes(b"no picture")
-    words = ["--process-res", 42, "-o", settings.output, "--model", settings.model, photos]
-    code, said = run(words, monkeypatch, capsys)
-    assert code == 0
-    assert "left out frame 4 (4.png): not a readable image" in said.err
-    assert said.out.startswith(f"{settings.output}: 9 views of 42x28, a cloud of ")
 
 
 def test_a_full_disk_leaves_nothing(settings, tiny, quiet, monkeypatch):

@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.atomic_files import write_report
-from vmdepth_runtime.encoding.pictures import DEEPEST, picture, sixteen_bits, steps_per_unit
+from vmdepth_runtime.encoding.pictures import ROOM, clipped, picture, sixteen_bits, step_facts, steps_per_unit
 from vmdepth_runtime.sinks.base import SinkFacts
 from vmdepth_runtime.sinks.files import PerFrameSink, depth_sidecar
 from vmdepth_runtime.sources.base import SourceFrame
-
-_ROOM = 4.0  # how many times as large as the largest depth seen so far a 16-bit image can show
 
 
 class PngSink(PerFrameSink):
@@ -38,27 +36,23 @@ class PngSink(PerFrameSink):
             return picture(colour, self.ending)
         if self._steps is None and np.isfinite(depth).any():
             self._steps = self._choose(depth)
-        image, clipped = sixteen_bits(depth, self._steps or 0.0)
-        self._clipped += clipped
+        image, beyond = sixteen_bits(depth, self._steps or 0.0)
+        self._clipped += beyond
         return picture(image, self.ending)
 
     def close(self) -> None:
         if self._clipped:
-            self.notes.append(f"{self.path}: {self._clipped} pixels were beyond what 16 bits hold, and are {DEEPEST}")
+            self.notes.append(clipped(str(self.path), self._clipped))
             self._clipped = 0
 
     def _choose(self, depth: NDArray[np.float32]) -> float:
         kind = self.facts.depth_meaning
         largest = float(depth[np.isfinite(depth)].max())
         # What comes alone can have all of the steps.
-        room = largest if self.facts.info.frames == 1 else _ROOM * (self.facts.near or largest)
+        room = largest if self.facts.info.frames == 1 else ROOM * (self.facts.near or largest)
         steps = steps_per_unit(kind, room)
         sidecar: dict[str, Any] = {
-            "depth_kind": kind.name,
-            "meaning": kind.meaning,
-            "unit": kind.unit,
-            "depth_per_step": 1 / steps,
-            "invalid": 0,
+            **step_facts(kind, steps),
             "width": self.facts.info.width,
             "height": self.facts.info.height,
             "fps": self.facts.info.fps,
