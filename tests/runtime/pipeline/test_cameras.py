@@ -72,7 +72,8 @@ def test_pictures_of_any_size_have_each_their_metres(vmdepth_run, make, metric, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--intrinsics", "50,45,70,20"], "principal point 70,20 is outside of in.mp4, which is 64x48"),
+        (["--intrinsics", "50,45,70,20"], "principal point 70,20 is far from the middle of in.mp4, which is 64x48"),
+        (["--intrinsics", "25,25,15,11.5"], "are they of 30x24? give them for this size, or a file that says its"),
         (["--intrinsics", "tall.yaml"], "is of 64x96 frames, and in.mp4 is 64x48, of another shape"),
         (["--intrinsics", "0,45,30,20"], "fx and fy above 0"),
         (["--intrinsics", "45,30,20"], "intrinsics are fx, fy, cx, cy"),
