@@ -68,8 +68,6 @@ def _check_pictures(output: str, job: Job, settings: RunSettings) -> None:
         if job.listed:
             instead += ", --no-images takes them as the frames of one video"
         raise InputError(f"{output}: {_told(job, count)}, each on its own; {instead}")
-    if settings.intrinsics is not None:
-        raise InputError(f"--intrinsics: {_told(job, count)}, of any size; give --fov DEGREES instead")
 
 
 def _told(job: Job, count: int) -> str:
