@@ -105,6 +105,17 @@ def test_a_height_that_no_output_has_is_refused(vmdepth_run, video):
     assert "--max-height 100: no output is a video, window or page" in outcome.lines[0]
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--max-points", "1000"), ("--max-range", "4"), ("--max-jump", "0"), ("--confidence-percentile", "10")],
+)
+def test_what_only_clouds_have_is_refused_without_one(vmdepth_run, video, tmp_path, option, value):
+    outcome = vmdepth_run(video, "-o", "out.npz", option, value)
+    assert (outcome.code, len(outcome.lines)) == (2, 1)
+    assert f"{option} {value}: no output is a cloud (.ply); leave it out, or add one" in outcome.lines[0]
+    assert not (tmp_path / "out.npz").exists()
+
+
 def test_an_archive_keeps_what_the_network_gives_besides(vmdepth_run, video, build_graph, tmp_path):
     model = build_graph(depth_kind="scaled", extra_outputs=EXTRA)
     assert vmdepth_run(video, "-o", "out.npz", "-o", "out/%d.ply", "--fov", "60", "--model", model).code == 0
