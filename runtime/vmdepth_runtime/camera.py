@@ -88,7 +88,7 @@ class Lens:
             numbers, size = read_calibration(Path(intrinsics))
             given = f"--intrinsics {intrinsics}"
         else:
-            numbers, size = _split(intrinsics) if isinstance(intrinsics, str) else list(intrinsics), None
+            numbers, size = _floats(intrinsics.split(",") if isinstance(intrinsics, str) else intrinsics), None
             given = f"--intrinsics {','.join(f'{number:g}' for number in numbers)}"
         if len(numbers) != 4:
             raise InputError(f"{given}: intrinsics are {FORMS}")
@@ -140,8 +140,9 @@ def _are_numbers(text: str) -> bool:
     return "," in text and not Path(text).exists()
 
 
-def _split(text: str) -> list[float]:
+def _floats(given: Sequence[float] | Sequence[str]) -> list[float]:
     try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"--intrinsics {text}: intrinsics are {FORMS}") from None
+        return [float(part) for part in given]
+    except (TypeError, ValueError):  # a matrix's parts are rows
+        told = ",".join(map(str, given)).replace("\n", " ")
+        raise InputError(f"--intrinsics {told}: intrinsics are {FORMS}") from None

@@ -116,6 +116,8 @@ def test_a_field_of_view_is_of_the_width_and_what_is_assumed_of_the_longer_side(
         ("inf,2,3,4", "fx and fy above 0"),
         ("nan,2,3,4", "fx and fy above 0"),
         ((1, 2), "intrinsics are fx, fy, cx, cy"),
+        ([[5, 0, 3], [0, 5, 2], [0, 0, 1]], "intrinsics are fx, fy, cx, cy"),
+        (np.eye(3), "intrinsics are fx, fy, cx, cy"),
         ("missing.yaml", "missing.yaml: no such file; give a calibration"),
         ("525", "525: no such file; give a calibration"),
         ("folder", r"folder: cannot be read \(Is a directory\)"),
