@@ -19,6 +19,7 @@ ASSUMED_FOV = 60.0
 FORMS = "fx, fy, cx, cy in pixels, as in 525,525,320,240, or a calibration file (.yaml, .json)"
 ASPECT_TOLERANCE = 0.01
 """Share by which the aspects of a calibration and of its frames may differ: sizes are whole pixels."""
+_MARGIN = 0.25  # share of a side that numbers without a size have their principal point away from the edges
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Lens:
             numbers, size = read_calibration(Path(intrinsics))
             given = f"--intrinsics {intrinsics}"
         else:
-            numbers, size = _split(intrinsics) if isinstance(intrinsics, str) else list(intrinsics), None
+            numbers, size = _floats(intrinsics.split(",") if isinstance(intrinsics, str) else intrinsics), None
             given = f"--intrinsics {','.join(f'{number:g}' for number in numbers)}"
         if len(numbers) != 4:
             raise InputError(f"{given}: intrinsics are {FORMS}")
@@ -124,10 +125,14 @@ class Lens:
                 "shape; calibrate the camera as it is used, or give FX,FY,CX,CY of these frames"
             )
         camera = self.pinhole.scaled(across, down)
-        if not (-0.5 <= camera.cx <= width - 0.5 and -0.5 <= camera.cy <= height - 0.5):
+        # A calibration says its own frames' size; numbers alone may be of others, which their middle gives away.
+        margin = 0.0 if self.size else _MARGIN
+        at_x, at_y = (camera.cx + 0.5) / width, (camera.cy + 0.5) / height
+        if not all(margin <= at <= 1 - margin for at in (at_x, at_y)):
+            guess = f"are they of {2 * round(camera.cx)}x{2 * round(camera.cy)}? " if min(at_x, at_y) > 0 else ""
             raise InputError(
-                f"{self.given}: its principal point {camera.cx:g},{camera.cy:g} is outside of {name}, which is "
-                f"{width}x{height}; give the intrinsics of frames of that size"
+                f"{self.given}: its principal point {camera.cx:g},{camera.cy:g} is far from the middle of {name}, "
+                f"which is {width}x{height}; {guess}give them for this size, or a file that says its image size"
             )
         return camera
 
@@ -136,8 +141,9 @@ def _are_numbers(text: str) -> bool:
     return "," in text and not Path(text).exists()
 
 
-def _split(text: str) -> list[float]:
+def _floats(given: Sequence[float] | Sequence[str]) -> list[float]:
     try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"--intrinsics {text}: intrinsics are {FORMS}") from None
+        return [float(part) for part in given]
+    except (TypeError, ValueError):  # a matrix's parts are rows
+        told = ",".join(map(str, given)).replace("\n", " ")
+        raise InputError(f"--intrinsics {told}: intrinsics are {FORMS}") from None

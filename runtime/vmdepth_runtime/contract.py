@@ -196,8 +196,12 @@ class StepContract:
         return {**own, **{s.output_name: TensorSpec(s.dtype, s.next_shape) for s in self.states}}
 
     def to_json(self) -> str:
+        """The metadata. What only some networks have is left out of all others': runtimes that do not know a key refuse
+        the file."""
         states = [{**asdict(state), "kind": state.kind} for state in self.states]
-        return json.dumps({**asdict(self), "states": states, "depth_unit": self.depth_unit}, sort_keys=True)
+        raw = {**asdict(self), "states": states, "depth_unit": self.depth_unit}
+        absent = {name for name in ("metric_focal", "extra_outputs") if not raw[name]}
+        return json.dumps({key: value for key, value in raw.items() if key not in absent}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str | None, file: str) -> StepContract:

@@ -70,8 +70,8 @@ EXTRA_OUTPUTS = (
         axes=("streams", "pose"),
         error="range",
         accumulates=True,
-        meaning="the camera, camera to world, the first frame's being near the origin: translation (3), quaternion x y "
-        "z w (4), field of view in radians (2, the height's first)",
+        meaning="the camera, camera to world, the first frame's being near the origin: translation (3) in the unit "
+        "of the depth, quaternion x y z w (4), field of view in radians (2, the height's first)",
     ),
 )
 """The outputs that some networks have besides, in the order in which they follow; `StepContract.extra_outputs` names

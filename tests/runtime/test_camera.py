@@ -116,6 +116,8 @@ def test_a_field_of_view_is_of_the_width_and_what_is_assumed_of_the_longer_side(
         ("inf,2,3,4", "fx and fy above 0"),
         ("nan,2,3,4", "fx and fy above 0"),
         ((1, 2), "intrinsics are fx, fy, cx, cy"),
+        ([[5, 0, 3], [0, 5, 2], [0, 0, 1]], "intrinsics are fx, fy, cx, cy"),
+        (np.eye(3), "intrinsics are fx, fy, cx, cy"),
         ("missing.yaml", "missing.yaml: no such file; give a calibration"),
         ("525", "525: no such file; give a calibration"),
         ("folder", r"folder: cannot be read \(Is a directory\)"),
@@ -152,7 +154,19 @@ def test_intrinsics_that_do_not_fit_are_refused(tmp_path):
     lens = Lens.of(intrinsics=tmp_path / "camera.yaml")
     with pytest.raises(InputError, match=r"is of 640x480 frames, and walk.mp4 is 960x540, of another shape"):
         lens.camera(960, 540, "walk.mp4")
-    with pytest.raises(InputError, match=r"principal point 319.25,239.75 is outside of walk.mp4, which is 320x200"):
+    with pytest.raises(InputError, match=r"principal point 319.25,239.75 is far from the middle of walk.mp4, which is"):
         Lens.of(intrinsics=(525, 525, 319.25, 239.75)).camera(320, 200, "walk.mp4")
     with pytest.raises(InputError, match="--fov 60 and --intrinsics both say"):
         Lens.of(60, (1, 1, 1, 1))
+
+
+def test_numbers_of_frames_of_another_size_are_given_away_by_their_middle(tmp_path):
+    lens = Lens.of(intrinsics="525,525,320,240")
+    assert lens.camera(640, 480).cx == lens.camera(640, 400).cx == 320
+    for size in ((1920, 1080), (320, 240), (640, 1080)):
+        with pytest.raises(InputError, match=r"are they of 640x480\? give them for this size, or a file that says its"):
+            lens.camera(*size)
+    (tmp_path / "crop.json").write_text(JSON.replace("319.25", "100.0"))
+    assert Lens.of(intrinsics=tmp_path / "crop.json").camera(640, 480).cx == 100  # of a picture cut out, and says so
+    with pytest.raises(InputError, match="-9,240 is far from the middle of the picture, which is 640x480; give them"):
+        Lens.of(intrinsics=(525, 525, -9, 240)).camera(640, 480)

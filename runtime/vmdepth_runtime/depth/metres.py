@@ -1,9 +1,13 @@
-"""Metres of networks that were taught one focal length: what their depth is multiplied with for another camera."""
+"""Metres of networks that were taught one focal length: what their depth, and the way of their camera, is multiplied
+with for another one."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from vmdepth_runtime.camera import ASSUMED_FOV, Lens
 from vmdepth_runtime.contract import StepContract
+from vmdepth_runtime.sessions.base import StepOutputs
 
 
 def needed_lens(contract: StepContract, lens: Lens | None) -> Lens | None:
@@ -31,6 +35,24 @@ def metric_scale(contract: StepContract, lens: Lens, height: int, width: int) ->
     assert contract.metric_focal is not None
     camera = lens.camera(width, height).scaled(contract.width / width, contract.height / height)
     return (camera.fx + camera.fy) / 2 / contract.metric_focal
+
+
+def scale_pose(contract: StepContract, outputs: StepOutputs, scale: float) -> StepOutputs:
+    """Bring the translation of a `pose` to the unit of a depth that was multiplied.
+
+    Args:
+        contract: of the network. Depth with an unknown shift has no unit that a translation could share.
+        outputs: of one frame, without the stream axis; left as they are.
+        scale: what the depth was multiplied with, for metres or by key frames.
+
+    Returns:
+        The outputs; where there is something to do, with a pose of their own.
+    """
+    if scale == 1.0 or "pose" not in outputs or contract.depth_meaning.shifted:
+        return outputs
+    pose = outputs["pose"].copy()
+    pose[:3] *= np.float32(scale)
+    return {**outputs, "pose": pose}
 
 
 def assumption(contract: StepContract) -> str:

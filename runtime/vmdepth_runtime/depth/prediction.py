@@ -49,8 +49,8 @@ class Prediction:
         camera: of the picture; None where nobody said it.
         confidence: float32 `[H, W]`, ≥ 1: how sure the network is; None of one that does not say.
         sky: float32 `[H, W]`, ≥ 0: from 0.3 on a pixel is sky; None of a network that does not say.
-        pose: float32 `[9]`, the camera as the network takes it to be: translation, quaternion x y z w, field of view
-            in radians, the height's first; None of a network that does not say.
+        pose: float32 `[9]`, the camera as the network takes it to be: translation in the unit of `depth`, quaternion
+            x y z w, field of view in radians, the height's first; None of a network that does not say.
     """
 
     depth: NDArray[np.float32]

@@ -15,7 +15,7 @@ from vmdepth_runtime import bundled
 from vmdepth_runtime.camera import Intrinsics, Lens
 from vmdepth_runtime.contract import Resize, StepContract
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
-from vmdepth_runtime.depth.metres import assumption, metric_scale, needed_lens
+from vmdepth_runtime.depth.metres import assumption, metric_scale, needed_lens, scale_pose
 from vmdepth_runtime.depth.picture_input import Order, Picture, as_frame, is_several
 from vmdepth_runtime.depth.prediction import Prediction
 from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
@@ -40,7 +40,8 @@ class DepthResult:
         depth: float32 `[H, W]`, at the frame's own size.
         model_depth: float32 `[h, w]`, at the model's size; of the stream's lens, and anchored to the key frames.
         outputs: all that the network gave for the frame, by the names of `contract.own_outputs`, without the stream
-            axis, as it gave it.
+            axis, as it gave it; but the translation of a `pose` is in the unit of `depth`, metres and key frames
+            included.
         finite: False where the network failed on this frame; depth is NaN then, and the stream goes on from a key
             frame.
         step_ms: milliseconds that the network took, without resizing.
@@ -65,8 +66,8 @@ class DepthResult:
 
     @property
     def pose(self) -> NDArray[np.float32] | None:
-        """float32 `[9]`, the camera to the world: translation, quaternion x y z w, field of view in radians, the
-        height's first; None of a network that does not say."""
+        """float32 `[9]`, the camera to the world: translation in the unit of `depth`, quaternion x y z w, field of
+        view in radians, the height's first; None of a network that does not say."""
         return self.outputs.get("pose")
 
     @property
@@ -252,12 +253,15 @@ class DepthStream:
         for name, brought_back in maps.items():
             bring_back(outputs[name][0], brought_back)
         depth = maps.pop("depth")
+        own = {name: array[0] for name, array in outputs.items()}
         needed = needed_lens(self.contract, lens)
         if needed is not None:
-            depth *= np.float32(metric_scale(self.contract, needed, height, width))
+            scale = metric_scale(self.contract, needed, height, width)
+            depth *= np.float32(scale)
+            own = scale_pose(self.contract, own, scale)
         if not np.isfinite(depth.sum(dtype=np.float64)):
             depth.fill(np.nan)
-        pose = outputs["pose"][0].copy() if "pose" in outputs else None
+        pose = own["pose"].copy() if "pose" in own else None
         return Prediction(depth, frame, self.contract.depth_kind, camera, pose=pose, **maps)
 
     def _warn_of_assumption(self, lens: Lens | None) -> None:

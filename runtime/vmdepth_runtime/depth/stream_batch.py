@@ -13,7 +13,7 @@ from vmdepth_runtime.camera import Lens
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.depth.keyframes import KeyframeBank
-from vmdepth_runtime.depth.metres import metric_scale
+from vmdepth_runtime.depth.metres import metric_scale, scale_pose
 from vmdepth_runtime.depth.resize import resize_frame
 from vmdepth_runtime.sessions.base import StepOutputs, StepSession
 
@@ -25,7 +25,8 @@ class StreamDepth:
     Attributes:
         depth: float32 `[h, w]` at the model's size, of the stream's lens and anchored to the key frames; all NaN where
             the network failed.
-        outputs: what the network gave for this stream, by the names of `contract.own_outputs`, without the stream axis.
+        outputs: what the network gave for this stream, by the names of `contract.own_outputs`, without the stream axis;
+            the translation of a `pose` is in the unit of `depth` (see `vmdepth_runtime.depth.metres.scale_pose`).
         finite: whether network and states are as they should be.
     """
 
@@ -102,10 +103,12 @@ class StreamBatch:
                 continue
             result.outputs = {name: array[stream] for name, array in outputs.items()}
             np.copyto(result.depth, result.outputs["depth"])
+            scale = 1.0
             if self._lens is not None:
                 size = sizes[stream] if sizes is not None else frame.shape[:2]
                 assert size is not None
-                result.depth *= np.float32(metric_scale(self.contract, self._lens, *size))
+                scale = metric_scale(self.contract, self._lens, *size)
+                result.depth *= np.float32(scale)
             state_change = float(result.outputs["state_change"])
             # A state that is not finite makes the change not finite, so the states need no look of their own.
             result.finite = bool(np.isfinite(result.depth.sum(dtype=np.float64)) and np.isfinite(state_change))
@@ -113,6 +116,8 @@ class StreamBatch:
                 self._recover(stream, result)
             elif self.banks:
                 self.banks[stream].update(result.depth, result.outputs["descriptor"], state_change)
+                scale *= self.banks[stream].scale
+            result.outputs = scale_pose(self.contract, result.outputs, scale)
         return [None if frame is None else result for frame, result in zip(frames, self._results, strict=True)]
 
     def restart(self, stream: int) -> None:

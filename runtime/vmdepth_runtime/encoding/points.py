@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from vmdepth_runtime.camera import PinholeCamera
 from vmdepth_runtime.depth_kinds import DepthKind
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
-
-SKY = 0.3
-"""Of the output `sky`, from which on a pixel is sky (Depth Anything 3)."""
+from vmdepth_runtime.outputs import SKY_THRESHOLD
 
 RELATIVE_RANGE = 20.0
 """Times as far as what is nearest: beyond it relative depth is too near zero to mean a distance."""
@@ -108,7 +106,7 @@ def _doubtful(outputs: Mapping[str, NDArray[np.float32]], percentile: float) -> 
     masks = []
     sky = outputs.get("sky")
     if sky is not None:
-        masks.append(sky >= SKY)
+        masks.append(sky >= SKY_THRESHOLD)
     confidence = outputs.get("confidence")
     if confidence is not None and percentile > 0:
         of = confidence[~masks[0]] if masks and masks[0].shape == confidence.shape else confidence

@@ -12,7 +12,7 @@ from typing import Any
 
 import cv2
 
-from vmdepth_runtime.camera import Lens, PinholeCamera
+from vmdepth_runtime.camera import Lens
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.colour_map import ColourRange, FixedRange, choose_ranges, palette
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
@@ -221,17 +221,12 @@ def _facts(
         side_by_side=not settings.depth_only,
         colour=job.colour,
         max_height=settings.max_height,
-        camera=_camera(settings, source),
+        lens=Lens.of(settings.fov, settings.intrinsics),
         cloud=settings.cloud,
         compress=settings.compress,
         status=status,
         sound=source.sound,
     )
-
-
-def _camera(settings: RunSettings, source: Source) -> PinholeCamera | None:
-    lens = Lens.of(settings.fov, settings.intrinsics)
-    return None if lens is None else lens.camera(source.info.width, source.info.height)
 
 
 def _lens(settings: RunSettings, contract: StepContract) -> Lens | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from vmdepth_runtime.atomic_files import check_target
 from vmdepth_runtime.camera import Lens
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.stream import MIN_SIDE
+from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.palettes import PALETTE
 from vmdepth_runtime.pipeline.jobs import Job
@@ -52,9 +54,20 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
         )
     if settings.max_height != RunSettings.max_height and not any(is_for_eyes(o) for job in jobs for o in job.outputs):
         raise InputError(f"--max-height {settings.max_height}: no output is a video, window or page, which have one")
+    if not any(needs_camera(output) for job in jobs for output in job.outputs):
+        _check_no_cloud(settings.cloud)
     if settings.report is not None:
         check_target(settings.report)
     _check_clashes(settings, jobs)
+
+
+def _check_no_cloud(cloud: CloudSettings) -> None:
+    """Raise InputError for a setting that was asked for of clouds, where there are none."""
+    for field in fields(cloud):
+        value = getattr(cloud, field.name)
+        if value != field.default:
+            option = field.name.replace("_", "-")
+            raise InputError(f"--{option} {value:.10g}: no output is a cloud (.ply); leave it out, or add one")
 
 
 def _check_pictures(output: str, job: Job, settings: RunSettings) -> None:
@@ -68,8 +81,6 @@ def _check_pictures(output: str, job: Job, settings: RunSettings) -> None:
         if job.listed:
             instead += ", --no-images takes them as the frames of one video"
         raise InputError(f"{output}: {_told(job, count)}, each on its own; {instead}")
-    if settings.intrinsics is not None:
-        raise InputError(f"--intrinsics: {_told(job, count)}, of any size; give --fov DEGREES instead")
 
 
 def _told(job: Job, count: int) -> str:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.camera import PinholeCamera
+from vmdepth_runtime.camera import Lens
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS, DepthKind
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.errors import InputError, WorkError
@@ -45,7 +45,7 @@ class SinkFacts:
         side_by_side: whether pictures show the source beside its depth.
         colour: whether pictures that could hold depth itself show it in colours instead.
         max_height: rows that videos, windows and pages have at most; 0: as many as the source.
-        camera: of the source; None where it is not known.
+        lens: of the source's camera; None where it is not known.
         cloud: which points of a frame go into a cloud.
         compress: whether archives are compressed.
         status: gives the run's figures at any time, for pages.
@@ -59,7 +59,7 @@ class SinkFacts:
     side_by_side: bool = True
     colour: bool = False
     max_height: int = 0
-    camera: PinholeCamera | None = None
+    lens: Lens | None = None
     cloud: CloudSettings = field(default_factory=CloudSettings)
     compress: bool = False
     status: Callable[[], dict[str, Any]] = dict
@@ -82,7 +82,7 @@ class Sink(ABC):
         example: how `--help` and errors write a target of this kind; empty for files, which have an ending.
         remark: what `--help` adds to that in brackets; may be empty.
         address: of a kind that is meant by an address, what those look like; else empty.
-        needs_camera: whether it can do nothing without `SinkFacts.camera`.
+        needs_camera: whether it can do nothing without `SinkFacts.lens`.
         needs_range: whether it shows depth on a scale of its own, so that it is worth knowing what depth there will be.
         wants_depth: whether `write` reads its `depth`; a kind may leave it to the facts of each, as the next.
         wants_colour: whether `write` reads its `colour`.

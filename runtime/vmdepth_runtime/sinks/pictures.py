@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.camera import PinholeCamera
 from vmdepth_runtime.sinks.base import Sink, SinkFacts
 from vmdepth_runtime.sinks.files import NAME, FileSink, numbered
 from vmdepth_runtime.sources.base import SourceFrame
@@ -19,7 +18,7 @@ class PictureSink(Sink):
 
     Args:
         target: of that kind, with "{name}" or a number where it is not of a single picture.
-        facts: of the run; `camera` is that of a picture of the size that `info` says.
+        facts: of the run.
         kind: of the files.
     """
 
@@ -37,20 +36,12 @@ class PictureSink(Sink):
     def _write(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> None:
         height, width = depth.shape
         info = replace(self.facts.info, width=width, height=height, frames=1)
-        facts = replace(self.facts, info=info, camera=self._camera(width, height))
+        facts = replace(self.facts, info=info)
         target = str(numbered(Path(self._target.replace(NAME, frame.name)), frame.index))
         with self._kind(target, facts) as sink:
             sink.write(frame, depth, colour, self.outputs)
         self.notes += sink.notes
         self.name = sink.name if self.frames == 0 else self._target
-
-    def _camera(self, width: int, height: int) -> PinholeCamera | None:
-        """One that sees as far to the sides in a picture of another size."""
-        camera, info = self.facts.camera, self.facts.info
-        if camera is None or (width, height) == (info.width, info.height):
-            return camera
-        focal = camera.fx * width / info.width
-        return replace(camera, fx=focal, fy=focal, cx=(width - 1) / 2, cy=(height - 1) / 2)
 
     def close(self) -> None:
         return

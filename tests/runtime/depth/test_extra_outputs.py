@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from vmdepth_runtime import CloudSettings, DepthStream, OnnxSession, predict
+from vmdepth_runtime import CloudSettings, DepthStream, KeyframeSettings, OnnxSession, predict
+from vmdepth_runtime.camera import Lens
+from vmdepth_runtime.depth.metres import metric_scale
 from vmdepth_runtime.depth.stream_batch import StreamBatch
 
 EXTRA = ("confidence", "sky", "pose")
@@ -85,3 +87,24 @@ def test_several_streams_have_their_own(build_graph, make):
         np.testing.assert_allclose(results[1].outputs["sky"], second[1][..., 1] / 256)
         np.testing.assert_allclose(results[1].outputs["confidence"], 1 + second[1][..., 0] / 256)
         assert results[1].outputs["pose"].shape == (9,)
+
+
+def test_the_way_of_the_camera_is_in_the_unit_of_the_depth_through_key_frames_and_metres(build_graph, make):
+    frame = make.noise(1, 28, 42)[0]
+    lens = Lens.of(fov=60)
+    for kind, focal in (("scaled", None), ("metric", 300.0), ("relative", None)):
+        path = build_graph(depth_kind=kind, metric_focal=focal, extra_outputs=EXTRA)
+        with OnnxSession(path) as session:
+            session.frame[0] = frame
+            given = {name: array[0].copy() for name, array in session.step().items()}
+            session.reset(0)
+            batch = StreamBatch(session, keyframes=KeyframeSettings(), lens=lens)
+            batch.banks[0].scale = 2.0
+            (result,) = batch.step([frame])
+            ratio = np.mean(result.depth) / np.mean(given["depth"])
+            assert ratio == pytest.approx(2 * metric_scale(session.contract, lens, 28, 42) if focal else 2)
+            moved = given["pose"][:3] * (1 if kind == "relative" else ratio)
+            np.testing.assert_allclose(result.outputs["pose"], [*moved, *given["pose"][3:]], rtol=1e-5)
+        if focal:
+            with DepthStream(path, fov=60) as stream:
+                np.testing.assert_allclose(stream.predict(frame).pose[:3], moved / 2, rtol=1e-5)

@@ -72,7 +72,8 @@ def test_pictures_of_any_size_have_each_their_metres(vmdepth_run, make, metric, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--intrinsics", "50,45,70,20"], "principal point 70,20 is outside of in.mp4, which is 64x48"),
+        (["--intrinsics", "50,45,70,20"], "principal point 70,20 is far from the middle of in.mp4, which is 64x48"),
+        (["--intrinsics", "25,25,15,11.5"], "are they of 30x24? give them for this size, or a file that says its"),
         (["--intrinsics", "tall.yaml"], "is of 64x96 frames, and in.mp4 is 64x48, of another shape"),
         (["--intrinsics", "0,45,30,20"], "fx and fy above 0"),
         (["--intrinsics", "45,30,20"], "intrinsics are fx, fy, cx, cy"),
@@ -102,6 +103,17 @@ def test_a_height_that_no_output_has_is_refused(vmdepth_run, video):
     outcome = vmdepth_run(video, "-o", "out.npz", "--max-height", "100")
     assert (outcome.code, len(outcome.lines)) == (2, 1)
     assert "--max-height 100: no output is a video, window or page" in outcome.lines[0]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--max-points", "1000"), ("--max-range", "4"), ("--max-jump", "0"), ("--confidence-percentile", "10")],
+)
+def test_what_only_clouds_have_is_refused_without_one(vmdepth_run, video, tmp_path, option, value):
+    outcome = vmdepth_run(video, "-o", "out.npz", option, value)
+    assert (outcome.code, len(outcome.lines)) == (2, 1)
+    assert f"{option} {value}: no output is a cloud (.ply); leave it out, or add one" in outcome.lines[0]
+    assert not (tmp_path / "out.npz").exists()
 
 
 def test_an_archive_keeps_what_the_network_gives_besides(vmdepth_run, video, build_graph, tmp_path):

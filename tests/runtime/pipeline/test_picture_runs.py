@@ -82,6 +82,21 @@ def test_a_camera_sees_as_far_to_the_sides_in_pictures_of_all_sizes(vmdepth_run,
         assert widest == pytest.approx(np.tan(np.radians(30)), rel=0.03)
 
 
+def test_a_calibration_is_of_pictures_of_all_sizes_of_its_shape(vmdepth_run, make, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, size in (("a", (48, 64)), ("b", (96, 128))):
+        make.image(tmp_path / "in" / f"{name}.png", make.noise(1, *size)[0])
+    (tmp_path / "camera.json").write_text('{"width": 64, "height": 48, "fx": 50, "fy": 70, "cx": 29.5, "cy": 25.5}')
+    options = ["--intrinsics", "camera.json", "--max-jump", "0"]
+    assert vmdepth_run("in", "--images", "-o", "out/{name}.ply", *options).code == 0
+    for name, scale in (("a", 1), ("b", 2)):
+        body = (tmp_path / "out" / f"{name}.ply").read_bytes().partition(b"end_header\n")[2]
+        points = np.frombuffer(body, [("xyz", "<f4", 3), ("rgb", "u1", 3)])["xyz"]
+        slopes = points[:, :2] / points[:, 2:]
+        np.testing.assert_allclose(slopes.min(0), (-(30 - 0.5 / scale) / 50, -(26 - 0.5 / scale) / 70), rtol=1e-4)
+        np.testing.assert_allclose(slopes.max(0), ((34 - 0.5 / scale) / 50, (22 - 0.5 / scale) / 70), rtol=1e-4)
+
+
 def test_default_outputs_of_pictures(vmdepth_run, photos, tmp_path):
     assert vmdepth_run("photos").code == 0
     assert {path.stem for path in (tmp_path / "photos.depth").glob("*.png")} == {"p0", "p1", "p2", "p3"}
@@ -128,7 +143,6 @@ def test_pictures_are_refused_what_has_no_room_for_them(vmdepth_run, photos, tmp
         (["-o", "out.npz"], "--no-images takes them as the frames of one video"),
         (["-o", "out.exr"], "-o 'out/{name}.exr' gives each a file of its own"),
         (["-o", "-"], "-: photos is 4 pictures"),
-        (["-o", "{name}.ply", "--intrinsics", "50,50,20,20"], "of any size; give --fov DEGREES instead"),
         (["-o", "photos/{name}.png"], "among the source's own files"),
     ]:
         outcome = vmdepth_run("photos", *words)

@@ -27,10 +27,11 @@ class PlySink(PerFrameSink):
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         super().__init__(target, facts)
+        assert facts.lens is not None
+        self._camera = facts.lens.camera(facts.info.width, facts.info.height)
         self._near = facts.near if facts.depth_meaning.inverse else None
 
     def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> bytes:
         # One unit for the whole video, else the cloud would breathe.
         self._near = self._near or near_for(self.facts.depth_meaning, depth)
-        assert self.facts.camera is not None
-        return ply(back_project(depth, frame.image, self.facts.camera, self._near, self.facts.cloud, self.outputs))
+        return ply(back_project(depth, frame.image, self._camera, self._near, self.facts.cloud, self.outputs))

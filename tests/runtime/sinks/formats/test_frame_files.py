@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import SinkFacts, SourceFrame, VideoInfo, open_sink
-from vmdepth_runtime.camera import PinholeCamera
+from vmdepth_runtime.camera import Lens, PinholeCamera
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 
 HEIGHT, WIDTH = 47, 63
 ALL = CloudSettings(max_jump=0)  # of noise, where depth jumps from pixel to pixel
 CAMERA = PinholeCamera(50.0, 40.0, 31.0, 23.0)
+LENS = Lens("given", pinhole=CAMERA)
 
 
 def facts(**other):
@@ -81,7 +82,7 @@ def test_png_of_a_single_frame_has_all_of_the_16_bits(tmp_path, depths, nearest)
 def test_a_first_frame_without_depth_spoils_neither_scale_nor_points(tmp_path, depths):
     depths[0] = np.nan
     write(tmp_path / "out" / "%d.png", 10 * depths)
-    write(tmp_path / "out" / "%d.ply", depths, camera=CAMERA, cloud=ALL)
+    write(tmp_path / "out" / "%d.ply", depths, lens=LENS, cloud=ALL)
     step = json.loads((tmp_path / "out" / "depth.json").read_text())["depth_per_step"]
     image = cv2.imread(str(tmp_path / "out" / "7.png"), cv2.IMREAD_UNCHANGED)
     np.testing.assert_allclose(image * step, 10 * depths[2], atol=0.51 * step)
@@ -134,7 +135,7 @@ def read_ply(path):
 def test_ply_points_project_onto_their_pixels(tmp_path, depths):
     image = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     depths[0, 5, 5] = np.nan
-    write(tmp_path / "out" / "%d.ply", depths, image, depth_kind="metric", camera=CAMERA, cloud=ALL)
+    write(tmp_path / "out" / "%d.ply", depths, image, depth_kind="metric", lens=LENS, cloud=ALL)
     points = read_ply(tmp_path / "out" / "0.ply")
     assert len(points) == HEIGHT * WIDTH - 1
     columns = points["x"] / points["z"] * CAMERA.fx + CAMERA.cx
@@ -148,7 +149,7 @@ def test_ply_points_project_onto_their_pixels(tmp_path, depths):
 def test_relative_depth_becomes_points_on_one_scale(tmp_path, depths):
     depths[1] *= 0.5  # all twice as far
     depths[2] = 0  # infinitely far
-    write(tmp_path / "out" / "%d.ply", depths, camera=CAMERA, near=4.0, cloud=ALL)
+    write(tmp_path / "out" / "%d.ply", depths, lens=LENS, near=4.0, cloud=ALL)
     first, second, third = (read_ply(tmp_path / "out" / f"{number}.ply") for number in (0, 1, 7))
     np.testing.assert_allclose(np.sort(first["z"]), np.sort(4.0 / depths[0].ravel()), rtol=1e-6)
     assert np.median(second["z"]) == pytest.approx(2 * np.median(first["z"]), rel=0.05)
