@@ -122,14 +122,24 @@ class Prediction:
         Raises:
             InputError: nobody says what the camera sees, or so that it cannot be meant.
         """
-        lens = Lens.of(fov, intrinsics)
+        return self._cloud(Lens.of(fov, intrinsics), settings or CloudSettings())
+
+    def _cloud(self, lens: Lens | None, settings: CloudSettings) -> PointCloud:
         camera = self.camera if lens is None else lens.camera(self.image.shape[1], self.image.shape[0])
         if camera is None:
             raise InputError("points need the camera: give fov, degrees that the picture is wide, or intrinsics")
         near = near_for(self.meaning, self.depth)
-        return back_project(self.depth, self.image, camera, near, settings or CloudSettings(), self._maps())
+        return back_project(self.depth, self.image, camera, near, settings, self._maps())
 
-    def save(self, path: str | Path, *, colour: bool = False, palette: str = PALETTE, fov: float | None = None) -> None:
+    def save(
+        self,
+        path: str | Path,
+        *,
+        colour: bool = False,
+        palette: str = PALETTE,
+        fov: float | None = None,
+        intrinsics: Intrinsics | None = None,
+    ) -> None:
         """Write depth to a file, in the form that its ending names.
 
         `.png`: 16 bit, metric depth in millimetres, up to 65.5 m; depth without a unit with the largest value at
@@ -141,9 +151,10 @@ class Prediction:
             colour: a `.png` is coloured.
             palette: of a coloured picture.
             fov: degrees that the picture is wide, for `.ply`; needed where `camera` is None.
+            intrinsics: fx, fy, cx, cy in pixels, or a calibration file, in place of `fov`.
 
         Raises:
-            InputError: for another ending, no `fov` for `.ply`, a palette without colours, or a place where no file
+            InputError: for another ending, no camera for `.ply`, a palette without colours, or a place where no file
                 can be.
             WorkError: the disk does not take it.
         """
@@ -151,13 +162,16 @@ class Prediction:
         write = _WRITERS.get(path.suffix.lower())
         if write is None:
             raise InputError(f"{path}: unknown ending '{path.suffix}'; depth is saved as {', '.join(_WRITERS)}")
-        if path.suffix.lower() == ".ply" and fov is None and self.camera is None:
-            raise InputError(f"{path}: points need the camera; give fov=DEGREES that the picture is wide, such as 60")
+        lens = Lens.of(fov, intrinsics)
+        if path.suffix.lower() == ".ply" and lens is None and self.camera is None:
+            raise InputError(
+                f"{path}: points need the camera; give fov=DEGREES that the picture is wide, such as 60, or intrinsics"
+            )
         if palette != PALETTE and write is not _jpg and not (write is _png and colour):
             raise InputError(
                 f"{path}: has no colours for palette='{palette}'; colour=True gives .png some, .jpg has them"
             )
-        content = write(self, colour, palette, fov)
+        content = write(self, colour, palette, lens)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -203,7 +217,7 @@ def _inverse(values: NDArray[Any]) -> NDArray[Any]:
     return 1 / np.maximum(values, np.finfo(np.float32).tiny)
 
 
-def _png(prediction: Prediction, colour: bool, palette: str, fov: float | None) -> bytes:
+def _png(prediction: Prediction, colour: bool, palette: str, lens: Lens | None) -> bytes:
     if colour:
         return pictures.picture(prediction.coloured(palette), ".png")
     finite = prediction.depth[np.isfinite(prediction.depth)]
@@ -212,22 +226,22 @@ def _png(prediction: Prediction, colour: bool, palette: str, fov: float | None) 
     return pictures.picture(pictures.sixteen_bits(prediction.depth, steps)[0], ".png")
 
 
-def _jpg(prediction: Prediction, colour: bool, palette: str, fov: float | None) -> bytes:
+def _jpg(prediction: Prediction, colour: bool, palette: str, lens: Lens | None) -> bytes:
     return pictures.picture(prediction.coloured(palette), ".jpg")
 
 
-def _npz(prediction: Prediction, colour: bool, palette: str, fov: float | None) -> memoryview:
+def _npz(prediction: Prediction, colour: bool, palette: str, lens: Lens | None) -> memoryview:
     arrays: dict[str, NDArray[Any]] = {"depth": prediction.depth, "image": prediction.image, **prediction._maps()}
     if prediction.pose is not None:
         arrays["pose"] = prediction.pose
     return pictures.npz(**arrays, depth_kind=np.array(prediction.kind))
 
 
-def _ply(prediction: Prediction, colour: bool, palette: str, fov: float | None) -> bytes:
-    return ply(prediction.points(fov))
+def _ply(prediction: Prediction, colour: bool, palette: str, lens: Lens | None) -> bytes:
+    return ply(prediction._cloud(lens, CloudSettings()))
 
 
-_WRITERS: dict[str, Callable[[Prediction, bool, str, float | None], Any]] = {
+_WRITERS: dict[str, Callable[[Prediction, bool, str, Lens | None], Any]] = {
     ".png": _png,
     ".jpg": _jpg,
     ".jpeg": _jpg,

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vmdepth_runtime import CloudSettings, DepthStream, KeyframeSettings, OnnxSession, predict
+from vmdepth_runtime import CloudSettings, DepthStream, InputError, KeyframeSettings, OnnxSession, predict
 from vmdepth_runtime.camera import Lens
 from vmdepth_runtime.depth.metres import metric_scale
 from vmdepth_runtime.depth.stream_batch import StreamBatch
@@ -108,3 +108,13 @@ def test_the_way_of_the_camera_is_in_the_unit_of_the_depth_through_key_frames_an
         if focal:
             with DepthStream(path, fov=60) as stream:
                 np.testing.assert_allclose(stream.predict(frame).pose[:3], moved / 2, rtol=1e-5)
+
+
+def test_a_prediction_is_saved_as_points_of_intrinsics_as_of_a_field_of_view(model, image, tmp_path):
+    prediction, focal = predict(image, model=model), 42 / np.tan(np.radians(30))
+    prediction.save(tmp_path / "a.ply", fov=60)
+    prediction.save(tmp_path / "b.ply", intrinsics=(focal, focal, 41.5, 27.5))
+    assert (tmp_path / "a.ply").read_bytes() == (tmp_path / "b.ply").read_bytes()
+    with pytest.raises(InputError, match="far from the middle"):
+        prediction.save(tmp_path / "c.ply", intrinsics=(focal, focal, 320, 240))
+    assert not (tmp_path / "c.ply").exists()
