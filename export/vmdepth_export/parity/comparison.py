@@ -66,11 +66,12 @@ def precision_of(contract: StepContract) -> str:
 def least_frames(contract: StepContract) -> int:
     """Frames that a comparison has to have at least, no more than `PARITY_FRAMES`.
 
-    Growth is measured where it is judged, and every slot of a ring has been written twice, however long it is.
+    Growth is measured where it is judged; rings are full, and of more than 32 slots, which have no upper limit, every
+    slot has been written twice.
     """
     judged = TOLERANCES[precision_of(contract)].growth is not None
-    rings = [2 * state.ring.slots for state in contract.states if state.ring]
-    return min(PARITY_FRAMES, max(3 * _SHORTEST if judged else _CARRIED, *rings, 0))
+    long = [2 * state.ring.slots for state in contract.states if state.ring and state.ring.slots > _CARRIED]
+    return min(PARITY_FRAMES, max([3 * _SHORTEST if judged else _CARRIED, *long]))
 
 
 @dataclass(frozen=True)
