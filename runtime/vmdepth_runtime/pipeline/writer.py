@@ -134,7 +134,11 @@ class Writer:
         """After an error: close the sinks that can be closed. Returns a line for each output that is not whole."""
         self.stop()
         stuck = self._at if self._thread.is_alive() else None
-        lines = [] if stuck is None else [f"{stuck.name}: stands still, and is left as it is"]
+        lines = []
+        if stuck is not None:
+            lines = [f"{stuck.name}: stands still, and is left as it is"]
+            for sink in self.sinks:  # what closes now does not say that the one that stands still goes on
+                sink.moves = lambda: None
         return lines + [line for sink in self.sinks if sink is not stuck and (line := _closed(sink)) is not None]
 
     def stop(self) -> None:
