@@ -55,7 +55,9 @@ def _contract_facts(contract: StepContract) -> Facts:
     kinds = {"ring": 0, "recurrent": 0}
     for state in contract.states:
         kinds[state.kind] += 1
-    told = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count) or "none"
+    slots = max((state.ring.slots for state in contract.states if state.ring), default=0)
+    names = {"ring": f"ring of {slots} frames", "recurrent": "recurrent"}
+    told = ", ".join(f"{count} {names[kind]}" for kind, count in kinds.items() if count) or "none"
     facts = [
         ("model", f"{contract.model}, {contract.producer or 'unknown producer'}"),
         ("frames", f"{contract.height}x{contract.width}, {contract.streams} at once"),
