@@ -17,6 +17,8 @@ ASSUMED_FOV = 60.0
 """Degrees that the longer side of a frame is taken to span where nobody says."""
 
 FORMS = "fx, fy, cx, cy in pixels, as in 525,525,320,240, or a calibration file (.yaml, .json)"
+NARROWEST, WIDEST = 1, 179
+"""Degrees that a frame of a pinhole camera can span."""
 ASPECT_TOLERANCE = 0.01
 """Share by which the aspects of a calibration and of its frames may differ: sizes are whole pixels."""
 _MARGIN = 0.25  # share of a side that numbers without a size have their principal point away from the edges
@@ -125,6 +127,12 @@ class Lens:
                 "shape; calibrate the camera as it is used, or give FX,FY,CX,CY of these frames"
             )
         camera = self.pinhole.scaled(across, down)
+        wide, high = (math.degrees(2 * math.atan(n / 2 / f)) for n, f in ((width, camera.fx), (height, camera.fy)))
+        if not (NARROWEST <= wide <= WIDEST and NARROWEST <= high <= WIDEST):
+            raise InputError(
+                f"{self.given}: {name}, which is {width}x{height}, would be {wide:.3g} degrees wide and {high:.3g} "
+                "high; focal lengths are in pixels"
+            )
         # A calibration says its own frames' size; numbers alone may be of others, which their middle gives away.
         margin = 0.0 if self.size else _MARGIN
         at_x, at_y = (camera.cx + 0.5) / width, (camera.cy + 0.5) / height

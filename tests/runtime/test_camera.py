@@ -156,6 +156,9 @@ def test_intrinsics_that_do_not_fit_are_refused(tmp_path):
         lens.camera(960, 540, "walk.mp4")
     with pytest.raises(InputError, match=r"principal point 319.25,239.75 is far from the middle of walk.mp4, which is"):
         Lens.of(intrinsics=(525, 525, 319.25, 239.75)).camera(320, 200, "walk.mp4")
+    for focal in (1, 1e9):
+        with pytest.raises(InputError, match=r"walk.mp4, which is 640x480, would be .* degrees wide"):
+            Lens.of(intrinsics=(focal, focal, 320, 240)).camera(640, 480, "walk.mp4")
     with pytest.raises(InputError, match="--fov 60 and --intrinsics both say"):
         Lens.of(60, (1, 1, 1, 1))
 

@@ -122,7 +122,7 @@ def _checkpoint_facts(path: Path) -> Facts:
     ]
     config = getattr(model, "config", None)
     if config is not None:
-        facts += [(name, str(value)) for name, value in vars(config).items()]
+        facts += [(name, str(value)) for name, value in vars(config).items() if name != "depth"]  # said in words below
     if step is None:
         return [*facts, ("next", "vmdepth.load in Python: it has no step to export")]
     facts += [("depth", depth_meaning(step)), ("outputs", ", ".join(o.name for o in outputs_with(step.extra_outputs)))]

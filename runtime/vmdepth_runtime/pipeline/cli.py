@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
+from vmdepth_runtime.camera import NARROWEST, WIDEST
 from vmdepth_runtime.cli import LateHelpOption, defaults_of, parse_size, run_command
 from vmdepth_runtime.contract import RESIZES
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
@@ -67,7 +68,7 @@ def _range_help() -> str:
 @click.option("--colour", is_flag=True, help="Coloured .png, 8 bit, instead of 16-bit depth; .jpg always is.")
 @click.option("--max-height", type=click.IntRange(min=0), show_default=True, metavar="ROWS",
               help="Of videos, windows and pages; the aspect is kept. 0: as high as the source.")  # fmt: skip
-@click.option("--fov", type=click.FloatRange(1, 179), cls=LateHelpOption,
+@click.option("--fov", type=click.FloatRange(NARROWEST, WIDEST), cls=LateHelpOption,
               late_help=partial(_camera_help, "Degrees that a frame is wide"))  # fmt: skip
 @click.option("--intrinsics", metavar="FX,FY,CX,CY|FILE", cls=LateHelpOption,
               late_help=partial(_camera_help, "Of the source's frames, in pixels, or a calibration (.yaml of ROS, "
