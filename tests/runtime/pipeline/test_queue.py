@@ -32,16 +32,6 @@ def starts_of(path):
         return [float(frame.pts * stream.time_base) for frame in container.decode(stream)]
 
 
-@pytest.fixture
-def videos(tmp_path, make):
-    """Two videos in a folder, of different sizes and lengths."""
-    folder = tmp_path / "videos"
-    folder.mkdir()
-    make.video(folder / "a.mp4", make.noise(12, seed=1))
-    make.video(folder / "b.mp4", make.noise(8, 96, 128, seed=2))
-    return folder
-
-
 @pytest.mark.parametrize("sources", [["videos"], ["videos/*.mp4"], ["videos/a.mp4", "videos/b.mp4"]])
 def test_several_files_go_one_after_the_other_each_with_its_own_states(vmdepth_run, videos, tmp_path, sources):
     outcome = vmdepth_run(*sources, "-o", "out/{name}.npz", "-o", "{}.npz", "--report", "r.json")

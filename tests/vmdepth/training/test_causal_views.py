@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from safetensors.torch import save_file
 
 import vmdepth
 from vmdepth import checkpoint
@@ -55,13 +54,6 @@ def run(tmp_path_factory):
         settings = replace(SMALL, steps=30, save_every=30, picture_every=30, validate_every=30, ema=0.5)
         Trainer(settings, folder, resume=False).run(lambda progress: losses.append(progress.losses["depth"]))
     return folder, losses
-
-
-@pytest.fixture(scope="module")
-def da3(tmp_path_factory, official_weights):
-    path = tmp_path_factory.mktemp("da3-small") / "model.safetensors"
-    save_file(official_weights("da3_small"), path)
-    return path
 
 
 @pytest.fixture(scope="module")

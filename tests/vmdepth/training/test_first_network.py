@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 import vmdepth
 from vmdepth import checkpoint
@@ -25,13 +24,6 @@ from vmdepth_runtime.sessions.onnx import OnnxSession
 
 SMALL = TrainSettings(preset="small", size="28x42", clip_length=2, batch=1, warmup=1, steps=1, device="cpu",
                       validate_every=0)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def da3(tmp_path_factory, official_weights):
-    path = tmp_path_factory.mktemp("da3-small") / "model.safetensors"
-    save_file(official_weights("da3_small"), path)
-    return path
 
 
 @pytest.fixture(scope="module")
