@@ -73,12 +73,22 @@ EXTRA_OUTPUTS = (
         meaning="the camera, camera to world, the first frame's being near the origin: translation (3) in the unit "
         "of the depth, quaternion x y z w (4), field of view in radians (2, the height's first)",
     ),
+    OutputSpec(
+        name="dynamic",
+        axes=("streams", "height", "width"),
+        error="range",
+        accumulates=True,
+        meaning="how much of every pixel moves by itself, 0..1; from 0.5 on it does",
+    ),
 )
 """The outputs that some networks have besides, in the order in which they follow; `StepContract.extra_outputs` names
 those of a graph."""
 
 SKY_THRESHOLD = 0.3
 """Of the output `sky`: a pixel with so much or more is sky."""
+
+DYNAMIC_THRESHOLD = 0.5
+"""Of the output `dynamic`: a pixel with so much or more moves by itself, and is no landmark."""
 
 
 def outputs_with(extra: Collection[str]) -> tuple[OutputSpec, ...]:

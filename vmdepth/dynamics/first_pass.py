@@ -1,0 +1,72 @@
+"""What is asked of the first pass of a network over a video, and what it found: all that methods of masks know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pair = Literal["QQ", "KK", "QK"]
+Kind = Literal["similarity", "variance"]
+Reach = Literal["window", "near", "past", "all"]
+
+Floats: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """One raw map per frame: what queries or keys of a patch score against those of other frames.
+
+    Attributes:
+        pair: what meets what: queries with queries, keys with keys, queries with keys.
+        kind: the mean of the scores, or how far they spread.
+        layers: blocks, from 0, whose scores are averaged.
+        reach: which frames are met, and how. "window": the released code's statistics: frames t ± 2, 4, 6, scores
+            averaged over layers, heads and frames, and then the mean or the *standard deviation* over places. The rest
+            are the founding ones: of every head and layer alone the mean (of scores over √d) or variance (over d) over
+            all places of all frames that are met, averaged then: "near" t ± 2 with t itself, "past" 0 to t, "all" every
+            frame of the video.
+    """
+
+    pair: Pair
+    kind: Kind
+    layers: tuple[int, ...]
+    reach: Reach
+
+    @property
+    def name(self) -> str:
+        """Its name in files, as "window/variance/QK/0" or "all/similarity/QQ/5+7"."""
+        return f"{self.reach}/{self.kind}/{self.pair}/{'+'.join(map(str, self.layers))}"
+
+
+@dataclass(frozen=True)
+class FirstPass:
+    """T frames as a network saw them, the h × w patches of each, and what it said.
+
+    Attributes:
+        images: uint8 [T, H, W, 3], RGB, as the network saw them.
+        raw: of every statistic that was asked for, float32 [T, h, w], not normalised.
+        features: float32 [T, h, w, C]: what clusters of patches are made by.
+        depth: float32 [T, H, W], as the network means it.
+        inverse: whether larger depth is nearer.
+        extrinsics: float64 [T, 3, 4], world to camera; None from a network that tells no cameras.
+        intrinsics: float64 [T, 3, 3], in pixels of `images`; likewise.
+        reference: the view that the others were told to refer to; None from a network whose views do not meet.
+    """
+
+    images: NDArray[np.uint8]
+    raw: Mapping[Statistic, Floats]
+    features: Floats
+    depth: Floats
+    inverse: bool
+    extrinsics: NDArray[np.float64] | None = None
+    intrinsics: NDArray[np.float64] | None = None
+    reference: int | None = None
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return self.features.shape[1], self.features.shape[2]
