@@ -58,7 +58,7 @@ class AnyViewDepth(ViewNetwork):
             memory_budget: peak memory beyond weights and input ("4GiB", or bytes), as estimated in `multiview.memory`;
                 nothing is kept for gradients then.
             chunk: images at a time, instead of a budget.
-            observe: called with queries and keys of every block.
+            observe: is shown what blocks work with, slice by slice.
             tap: sees the decoder's maps by name, and gives what goes on in their place.
             normalised: ImageNet statistics are taken off the clip already.
 
@@ -71,7 +71,9 @@ class AnyViewDepth(ViewNetwork):
         sizes = check_clip(clip)
         check_reference(reference)
         special = self.camera_tokens(extrinsics, intrinsics, clip)
-        forward = ForwardPass(self.config, *sizes, rays, observe is not None, self.encoder.pos_embed.element_size())
+        forward = ForwardPass(
+            self.config, *sizes, rays, observe.keeps if observe else 0.0, self.encoder.pos_embed.element_size()
+        )
         slices = slices_for(forward, memory_budget, chunk)
         with torch.set_grad_enabled(torch.is_grad_enabled() and memory_budget is None):
             return self._views(clip, slices, special, reference, rays, observe, tap, normalised)

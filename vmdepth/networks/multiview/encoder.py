@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from vmdepth.networks.attention import attend_in_rows
-from vmdepth.networks.encoder import PATCH, SPECIAL, AttentionInputs, Block, Encoder, Observer, Watch
+from vmdepth.networks.encoder import PATCH, SPECIAL, Block, Encoder, Observer, Part
 from vmdepth.networks.multiview.memory import Slices
 from vmdepth.networks.multiview.reference_view import Reference, reference_view
 from vmdepth.networks.multiview.rotary import GridRotation, patch_positions, shared_positions
@@ -94,7 +95,7 @@ class ViewEncoder(Encoder):
 
         images: [B·views, 3, H, W]; prepare: makes normalised images of a slice of them. sink: called with each slice of
         each tap. special: the camera tokens of given cameras [B·views, width]; with them there is no reference view.
-        observe: called once per block.
+        observe: is shown every block.
         """
         grid = (images.shape[-2] // PATCH, images.shape[-1] // PATCH)
         own, shared = self.rotations(grid)
@@ -106,16 +107,11 @@ class ViewEncoder(Encoder):
             if index == self.start:
                 assert special is not None
                 tokens[:, 0] = special
-            record = _Record() if observe is not None else None
-            rotates = index >= self.start
-            if rotates and index % 2 == 1:
+            if index >= self.start and index % 2 == 1:
                 tap = self._into(self.taps.index(index), sink) if index in self.taps else None
-                tokens = _through_all_views(block, tokens, views, slices, shared, tap, record)
+                tokens = _through_all_views(index, block, tokens, views, slices, shared, tap, observe)
             else:
-                tokens = _through_each_view(block, tokens, slices, own if rotates else None, record)
-            if observe is not None and record is not None:
-                query, key = (torch.cat(parts).unflatten(0, (-1, views)) for parts in (record.queries, record.keys))
-                observe(AttentionInputs(index, "global" if rotates and index % 2 == 1 else "local", query, key))
+                tokens = _through_each_view(index, block, tokens, slices, own if index >= self.start else None, observe)
 
     def rotations(self, grid: tuple[int, int]) -> tuple[GridRotation, GridRotation]:
         """For blocks that see one view, by where a patch is in it; and for those that see all."""
@@ -166,68 +162,66 @@ class ViewEncoder(Encoder):
         return tap
 
 
-class _Record:
-    """Queries and keys of a block, in slices [images, heads, tokens, d]."""
-
-    def __init__(self) -> None:
-        self.queries: list[Tensor] = []
-        self.keys: list[Tensor] = []
-
-    def both(self, query: Tensor, key: Tensor) -> None:
-        self.queries.append(query)
-        self.keys.append(key)
-
-
 def _through_each_view(
-    block: Block, tokens: Tensor, slices: Slices, rotation: GridRotation | None, record: _Record | None
+    index: int, block: Block, tokens: Tensor, slices: Slices, rotation: GridRotation | None, observe: Observer | None
 ) -> Tensor:
-    watch: Watch | None = record.both if record is not None else None
     out = _output_like(tokens)
     for first, part in _parts(tokens, slices.encoder):
-        out[first : first + slices.encoder] = block(part, rotation, watch)
+        after = observe.through(index, block, part, rotation, first) if observe is not None else block(part, rotation)
+        out[first : first + slices.encoder] = after
     return out
 
 
 def _through_all_views(
+    index: int,
     block: Block,
     tokens: Tensor,
     views: int,
     slices: Slices,
     rotation: GridRotation,
     tap: Callable[[int, Tensor, Tensor], None] | None,
-    record: _Record | None,
+    observe: Observer | None,
 ) -> Tensor:
     """tokens: [B·views, T, width]. Slices bound the queries only: each meets the keys of every view of its scene.
 
-    tap: sees the index of a slice's first image, its tokens before the block and after it.
+    tap: sees the index of a slice's first image, its tokens before the block and after it. observe: is shown all keys
+    of a scene, and then its queries.
     """
+
+    def show(part: Part, start: int, first: int, values: Tensor) -> None:
+        if observe is not None:
+            observe.show(index, part, start + first, values, "global")
+
     out = _output_like(tokens)
     for start in range(0, len(tokens), views):
         scene = tokens[start : start + views]
-        keys, values = _keys_and_values(block, scene, slices.encoder, rotation, record)
+        keys, values = _keys_and_values(block, scene, slices.encoder, rotation, partial(show, "key", start))
         for first, part in _parts(scene, slices.encoder):
+            show("input", start, first, part)
             query = block.attn.queries(block.norm1(part), rotation)
-            if record is not None:
-                record.queries.append(query)
+            show("query", start, first, query)
             found = attend_in_rows(_views_joined(query), keys, values, slices.rows)
             after = block.feed_forward(part + block.ls1(block.attn.join(found).view(part.shape)))
             if tap is not None:
                 tap(start + first, part, after)
+            show("output", start, first, after)
             out[start + first : start + first + len(part)] = after
     return out
 
 
 def _keys_and_values(
-    block: Block, scene: Tensor, count: int, rotation: GridRotation, record: _Record | None
+    block: Block, scene: Tensor, count: int, rotation: GridRotation, show: Callable[[int, Tensor], None]
 ) -> tuple[Tensor, Tensor]:
-    """Of all tokens of a scene [views, T, width]: [1, heads, views · T, d] each."""
+    """Of all tokens of a scene [views, T, width]: [1, heads, views · T, d] each.
+
+    show: called with the keys of every slice [n, heads, T, d] and the place of its first view.
+    """
     views, tokens, width = scene.shape
     shape = (1, block.attn.heads, views * tokens, width // block.attn.heads)
     keys, values = scene.new_empty(shape), scene.new_empty(shape)
     for first, part in _parts(scene, count):
         key, value = block.attn.keys_and_values(block.norm1(part), rotation)
-        if record is not None:
-            record.keys.append(key)
+        show(first, key)
         place = slice(first * tokens, (first + len(part)) * tokens)
         keys[:, :, place], values[:, :, place] = _views_joined(key), _views_joined(value)
     return keys, values
