@@ -169,11 +169,11 @@ def published_maps(first: FirstPass, choice: LayerChoice, stages: MaskStages) ->
 
 def global_maps(first: FirstPass, method: Method, choice: LayerChoice, reach: Reach) -> dict[str, Floats]:
     """Maps [T, h, w] of the global statistics by name, normalised over the whole clip; the last is what is parted."""
-    similarity = maps.map_of(first.raw, "similarity", "QK", choice.shallow, reach)
+    steps = {"inv_similarity_qk": maps.map_of(first.raw, "inv_similarity", "QK", choice.shallow, reach)}
     if method == "cross":
-        return {"similarity_qk": similarity, "inv_similarity_qk": 1 - similarity}
-    steps = {"similarity_qk": similarity, **_weights(first, choice, reach, maps.percentiles_2_98)}
-    steps["fused"] = maps.fused(similarity, steps["w_shallow"], steps["w_middle"], steps["w_deep"])
+        return steps
+    steps.update(_weights(first, choice, reach, maps.percentiles_2_98))
+    steps["fused"] = maps.fused(steps["inv_similarity_qk"], steps["w_shallow"], steps["w_middle"], steps["w_deep"])
     return steps
 
 
