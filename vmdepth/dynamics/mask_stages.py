@@ -59,4 +59,6 @@ class MaskStages:
 def check_thresholds(high: float, low: float) -> None:
     """Raises InputError where they are not 0 ≤ low ≤ high ≤ 1."""
     if not 0 <= low <= high <= 1:
-        raise InputError(f"thresholds {low:g} and {high:g}: have to be 0 ≤ low ≤ high ≤ 1")
+        raise InputError(
+            f"thresholds {high:g} and {low:g}: are out of order; the first is the high one, and 0 ≤ low ≤ high ≤ 1"
+        )
