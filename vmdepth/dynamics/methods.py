@@ -4,68 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth.dynamics import guided, maps
-from vmdepth.dynamics.clusters import CLUSTERS, SEED, cluster_means, feature_clusters
+from vmdepth.dynamics import maps
 from vmdepth.dynamics.first_pass import FirstPass, Floats, Reach, Statistic
 from vmdepth.dynamics.layers import LayerChoice
-from vmdepth.dynamics.otsu import best_threshold
+from vmdepth.dynamics.mask_stages import METHODS, WINDOWED, MaskStages, Method
+from vmdepth.dynamics.stages import guided
+from vmdepth.dynamics.stages.clusters import cluster_means, feature_clusters
+from vmdepth.dynamics.stages.otsu import best_threshold
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.outputs import DYNAMIC_THRESHOLD
 
-Method = Literal["published", "cross", "fused", "full", "guided"]
-METHODS: tuple[Method, ...] = get_args(Method)
-
-WINDOWED: tuple[Method, ...] = ("published", "full")
-"""Methods of the released code's window statistics; the others take the global ones."""
-
 REST, REST_FRAMES = 3.0, 6  # of 255; frames on either side, as many as the released window reaches
-
-
-@dataclass(frozen=True)
-class MaskStages:
-    """How maps become masks; what is 0 or off leaves its stage out.
-
-    Attributes:
-        clusters: of patches that look alike, whose mean each of them gets (published, full); 0: every patch its own.
-        seed: of the clusters.
-        threshold: what moves lies above, in 0..1; None: multi-Otsu (published, full), 0.5 (cross, fused),
-            hysteresis (guided).
-        high: of the hysteresis: what lies above it moves.
-        low: of the hysteresis: what lies above it and hangs together with what lies above `high` moves, too.
-        guide_radius: of the guided filter's windows, pixels (guided); 0: no guided filter.
-        guide_softness: of the guided filter: fainter edges of the guides, in their range squared, are smoothed over.
-        smooth_frames: frames on either side that a Gaussian takes in (guided); 0: every frame alone.
-        allow_empty: whether nothing may move in a frame. As released every frame is normalised by itself, so that in
-            each something moves. Allowed to be empty, maps are normalised over the whole clip, and nothing moves in a
-            frame whose picture rests: from t − 6 to t + 6 no patch's mean colour changes by more than 3 of 255.
-
-    Raises:
-        InputError: values that cannot be meant.
-    """
-
-    clusters: int = CLUSTERS
-    seed: int = SEED
-    threshold: float | None = None
-    high: float = guided.HIGH
-    low: float = guided.LOW
-    guide_radius: int = guided.RADIUS
-    guide_softness: float = guided.SOFTNESS
-    smooth_frames: int = guided.FRAMES
-    allow_empty: bool = False
-
-    def __post_init__(self) -> None:
-        guided.check_thresholds(self.high, self.low)
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise InputError(f"threshold {self.threshold:g}: maps lie in 0..1")
-        if min(self.clusters, self.guide_radius, self.smooth_frames) < 0:
-            raise InputError("clusters, radius and frames of a stage: 0 leaves it out, less cannot be")
-        if self.guide_softness <= 0:
-            raise InputError(f"softness {self.guide_softness:g}: has to be above 0")
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 
 from vmdepth.dynamics import library
 from vmdepth.dynamics.first_pass import Floats
-from vmdepth_runtime.errors import InputError
+from vmdepth.dynamics.mask_stages import MaskStages, check_thresholds
 
-RADIUS, SOFTNESS = 7, 1e-4  # windows as wide as a patch; on rendered clips both gain most about there
-FRAMES, SIGMA = 2, 1.0
-HIGH, LOW = 0.6, 0.3
+SIGMA = 1.0  # frames, of the Gaussian over them
 
 
 def upsampled(maps: Floats, height: int, width: int) -> Floats:
@@ -42,7 +40,9 @@ def rgbd_guides(image: NDArray[np.uint8], depth: Floats, inverse: bool) -> Float
     return np.concatenate([image.astype(np.float32) / 255, nearness(depth, inverse)[..., None]], axis=-1)
 
 
-def guided_filter(values: Floats, guides: Floats, radius: int = RADIUS, softness: float = SOFTNESS) -> Floats:
+def guided_filter(
+    values: Floats, guides: Floats, radius: int = MaskStages.guide_radius, softness: float = MaskStages.guide_softness
+) -> Floats:
     """Values that follow the edges of guides: in every window the linear function of them nearest to the values.
 
     He, Sun and Tang 2013, the form for guides of several channels, in float64 with exact means: a window that reaches
@@ -81,7 +81,7 @@ def guided_filter(values: Floats, guides: Floats, radius: int = RADIUS, softness
     return ((slopes * guides).sum(-1) + mean(offset)).astype(np.float32)
 
 
-def smoothed_over_frames(maps: Floats, frames: int = FRAMES, sigma: float = SIGMA) -> Floats:
+def smoothed_over_frames(maps: Floats, frames: int = MaskStages.smooth_frames, sigma: float = SIGMA) -> Floats:
     """A Gaussian mean of maps [T, H, W] over t ± frames, of those that there are; sigma: in frames."""
     out = np.empty(maps.shape, np.float32)
     for t in range(len(maps)):
@@ -91,7 +91,7 @@ def smoothed_over_frames(maps: Floats, frames: int = FRAMES, sigma: float = SIGM
     return out
 
 
-def hysteresis(maps: Floats, high: float = HIGH, low: float = LOW) -> NDArray[np.bool_]:
+def hysteresis(maps: Floats, high: float = MaskStages.high, low: float = MaskStages.low) -> NDArray[np.bool_]:
     """What lies above `high`, and what lies above `low` and hangs together with it within its frame (Canny 1986).
 
     maps: [T, H, W]. Returns bool [T, H, W]. Raises InputError for thresholds out of order.
@@ -99,9 +99,3 @@ def hysteresis(maps: Floats, high: float = HIGH, low: float = LOW) -> NDArray[np
     check_thresholds(high, low)
     parted = library("skimage.filters").apply_hysteresis_threshold
     return np.stack([parted(x, low, high) for x in maps])
-
-
-def check_thresholds(high: float, low: float) -> None:
-    """Raises InputError where they are not 0 ≤ low ≤ high ≤ 1."""
-    if not 0 <= low <= high <= 1:
-        raise InputError(f"thresholds {low:g} and {high:g}: have to be 0 ≤ low ≤ high ≤ 1")

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from vmdepth.dynamics.clusters import cluster_means, feature_clusters
+from vmdepth.dynamics.stages.clusters import cluster_means, feature_clusters
 from vmdepth_runtime.errors import InputError
 
 

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from vmdepth.dynamics import library
 from vmdepth.dynamics.first_pass import Floats
+from vmdepth.dynamics.mask_stages import MaskStages
 
-CLUSTERS, SEED = 64, 42
 
-
-def feature_clusters(features: Floats, clusters: int = CLUSTERS, seed: int = SEED) -> NDArray[np.int64]:
+def feature_clusters(
+    features: Floats, clusters: int = MaskStages.clusters, seed: int = MaskStages.seed
+) -> NDArray[np.int64]:
     """k-means of patches by their features, all frames of a clip together (as VGGT4D and Easi3R describe).
 
     Args:

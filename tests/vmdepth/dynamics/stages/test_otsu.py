@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vmdepth.dynamics.otsu import best_threshold, class_means
+from vmdepth.dynamics.stages.otsu import best_threshold, class_means
 
 
 @pytest.mark.parametrize("name", ["two", "three", "four"])

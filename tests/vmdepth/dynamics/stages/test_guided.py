@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vmdepth.dynamics import guided
+from vmdepth.dynamics.stages import guided
 from vmdepth_runtime.errors import InputError
 
 
