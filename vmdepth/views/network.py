@@ -92,13 +92,13 @@ class AskedNetwork:
                 metric = isinstance(self.model, MonoDepth) and self.model.config.metric
                 if given is not None and metric:
                     options["intrinsics"] = self._tensor(given.intrinsics)[:, None]
-                return _to_views(self.model(clip[:, None], **options), given, alone=True)
+                return to_views(self.model(clip[:, None], **options), given, alone=True)
             options["reference"] = reference
             if given is not None:
                 options["extrinsics"] = relative_to_first(torch.from_numpy(given.extrinsics)[None])
                 options["extrinsics"] = options["extrinsics"].float().to(self._device)
                 options["intrinsics"] = self._tensor(given.intrinsics)[None]
-            return _to_views(self.model(clip[None], **options), given, alone=False)
+            return to_views(self.model(clip[None], **options), given, alone=False)
         except ValueError as error:
             raise InputError(str(error)) from None
 
@@ -111,7 +111,9 @@ def pieces(views: int) -> list[range]:
     return [range(first, min(first + _PIECE, views)) for first in range(0, views, _PIECE)]
 
 
-def _to_views(out: Views, given: GivenCameras | None, *, alone: bool) -> list[View]:
+def to_views(out: Views, given: GivenCameras | None, *, alone: bool) -> list[View]:
+    """The views of one scene, or the single views of scenes that are `alone`."""
+
     def arrays(tensor: Tensor | None, kind: type = np.float32) -> list[Any]:
         if tensor is None:
             return [None] * count

@@ -62,7 +62,7 @@ class AnyViewDepth(ViewNetwork):
             memory_budget: peak memory beyond weights and input ("4GiB", or bytes), as estimated in `multiview.memory`;
                 nothing is kept for gradients then.
             chunk: images at a time, instead of a budget.
-            observe: called with queries and keys of every block.
+            observe: is shown what blocks work with, slice by slice.
             tap: sees the decoder's maps by name, and gives what goes on in their place.
             normalised: ImageNet statistics are taken off the clip already.
 
@@ -77,7 +77,9 @@ class AnyViewDepth(ViewNetwork):
         if leave_out is not None:
             leave_out.check((*sizes[:2], sizes[2] // PATCH, sizes[3] // PATCH), self.encoder.size.depth)
         special = self.camera_tokens(extrinsics, intrinsics, clip)
-        forward = ForwardPass(self.config, *sizes, rays, observe is not None, self.encoder.pos_embed.element_size())
+        forward = ForwardPass(
+            self.config, *sizes, rays, observe.keeps if observe else 0.0, self.encoder.pos_embed.element_size()
+        )
         slices = slices_for(forward, memory_budget, chunk)
         with torch.set_grad_enabled(torch.is_grad_enabled() and memory_budget is None):
             return self._views(clip, slices, special, reference, leave_out, rays, observe, tap, normalised)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vmdepth.networks.attention import attend, attend_in_rows
-from vmdepth.networks.encoder import PATCH, SPECIAL, AttentionInputs, Block, Encoder, Observer, Watch
+from vmdepth.networks.encoder import PATCH, SPECIAL, Block, Encoder, Observer, Part
 from vmdepth.networks.leave_out import LeaveOut, key_mask
 from vmdepth.networks.multiview.memory import Slices
 from vmdepth.networks.multiview.reference_view import Reference, reference_view
@@ -97,8 +97,7 @@ class ViewEncoder(Encoder):
 
         images: [B·views, 3, H, W]; prepare: makes normalised images of a slice of them. sink: called with each slice of
         each tap. special: the camera tokens of given cameras [B·views, width]; with them there is no reference view.
-        observe: called once per block. leave_out: of what keys and values are left out; the keys are
-        observed all the same.
+        observe: is shown every block. leave_out: of what keys and values are left out; all keys are shown all the same.
         """
         grid = (images.shape[-2] // PATCH, images.shape[-1] // PATCH)
         own, shared = self.rotations(grid)
@@ -110,17 +109,13 @@ class ViewEncoder(Encoder):
             if index == self.start:
                 assert special is not None
                 tokens[:, 0] = special
-            record = _Record() if observe is not None else None
-            rotates = index >= self.start
             kept = leave_out.kept_in(index) if leave_out is not None else None
-            if rotates and index % 2 == 1:
+            if index >= self.start and index % 2 == 1:
                 tap = self._into(self.taps.index(index), sink) if index in self.taps else None
-                tokens = _through_all_views(block, tokens, views, slices, shared, tap, record, kept)
+                tokens = _through_all_views(index, block, tokens, views, slices, shared, tap, observe, kept)
             else:
-                tokens = _through_each_view(block, tokens, slices, own if rotates else None, record, kept)
-            if observe is not None and record is not None:
-                query, key = (torch.cat(parts).unflatten(0, (-1, views)) for parts in (record.queries, record.keys))
-                observe(AttentionInputs(index, "global" if rotates and index % 2 == 1 else "local", query, key))
+                rotation = own if index >= self.start else None
+                tokens = _through_each_view(index, block, tokens, slices, rotation, observe, kept)
 
     def rotations(self, grid: tuple[int, int]) -> tuple[GridRotation, GridRotation]:
         """For blocks that see one view, by where a patch is in it; and for those that see all."""
@@ -171,74 +166,78 @@ class ViewEncoder(Encoder):
         return tap
 
 
-class _Record:
-    """Queries and keys of a block, in slices [images, heads, tokens, d]."""
-
-    def __init__(self) -> None:
-        self.queries: list[Tensor] = []
-        self.keys: list[Tensor] = []
-
-    def both(self, query: Tensor, key: Tensor) -> None:
-        self.queries.append(query)
-        self.keys.append(key)
-
-
 def _through_each_view(
+    index: int,
     block: Block,
     tokens: Tensor,
     slices: Slices,
     rotation: GridRotation | None,
-    record: _Record | None,
+    observe: Observer | None,
     kept: Tensor | None,
 ) -> Tensor:
     """kept: bool [B·views, T], what queries find; None is all. Images keep different numbers, so it is a mask here."""
-    watch: Watch | None = record.both if record is not None else None
     out = _output_like(tokens)
     for first, part in _parts(tokens, slices.encoder):
         here = slice(first, first + slices.encoder)
         meet = attend if kept is None else partial(attend, mask=key_mask(kept[here], part.dtype))
-        out[here] = block(part, rotation, watch, meet)
+        if observe is not None:
+            out[here] = observe.through(index, block, part, rotation, first, meet)
+        else:
+            out[here] = block(part, rotation, meet=meet)
     return out
 
 
 def _through_all_views(
+    index: int,
     block: Block,
     tokens: Tensor,
     views: int,
     slices: Slices,
     rotation: GridRotation,
     tap: Callable[[int, Tensor, Tensor], None] | None,
-    record: _Record | None,
+    observe: Observer | None,
     kept: Tensor | None,
 ) -> Tensor:
     """tokens: [B·views, T, width]. Slices bound the queries only: each meets the keys of every view of its scene.
 
-    tap: sees the index of a slice's first image, its tokens before the block and after it. kept: bool [B·views, T],
-    what queries find; None is all.
+    tap: sees the index of a slice's first image, its tokens before the block and after it. observe: is shown all keys
+    of a scene, and then its queries. kept: bool [B·views, T], what queries find; None is all.
     """
+
+    def show(part: Part, start: int, first: int, values: Tensor) -> None:
+        if observe is not None:
+            observe.show(index, part, start + first, values, "global")
+
     out = _output_like(tokens)
     for start in range(0, len(tokens), views):
         scene = tokens[start : start + views]
         findable = None if kept is None else kept[start : start + views]
-        keys, values = _keys_and_values(block, scene, slices.encoder, rotation, record, findable)
+        keys, values = _keys_and_values(block, scene, slices.encoder, rotation, partial(show, "key", start), findable)
         for first, part in _parts(scene, slices.encoder):
+            show("input", start, first, part)
             query = block.attn.queries(block.norm1(part), rotation)
-            if record is not None:
-                record.queries.append(query)
+            show("query", start, first, query)
             found = attend_in_rows(_views_joined(query), keys, values, slices.rows)
             after = block.feed_forward(part + block.ls1(block.attn.join(found).view(part.shape)))
             if tap is not None:
                 tap(start + first, part, after)
+            show("output", start, first, after)
             out[start + first : start + first + len(part)] = after
     return out
 
 
 def _keys_and_values(
-    block: Block, scene: Tensor, count: int, rotation: GridRotation, record: _Record | None, kept: Tensor | None
+    block: Block,
+    scene: Tensor,
+    count: int,
+    rotation: GridRotation,
+    show: Callable[[int, Tensor], None],
+    kept: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Of the tokens of a scene [views, T, width] that are kept (bool [views, T]; None is all): [1, heads, all, d] each.
 
-    The others are removed and not masked: it is the same, and costs less the more there are.
+    The others are removed and not masked: it is the same, and costs less the more there are. show: called with the keys
+    of every slice [n, heads, T, d] and the place of its first view.
     """
     views, tokens, width = scene.shape
     total = views * tokens if kept is None else int(kept.sum())
@@ -247,8 +246,7 @@ def _keys_and_values(
     filled = 0
     for first, part in _parts(scene, count):
         key, value = block.attn.keys_and_values(block.norm1(part), rotation)
-        if record is not None:
-            record.keys.append(key)
+        show(first, key)
         key, value = _views_joined(key), _views_joined(value)
         if kept is not None:
             here = kept[first : first + len(part)].flatten()
