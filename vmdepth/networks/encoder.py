@@ -73,15 +73,23 @@ class Observer:
         if part in self.parts and (self.layers is None or layer in self.layers):
             self.see(BlockSlice(layer, kind, part, self.first + first, values))
 
-    def through(self, layer: int, block: Block, tokens: Tensor, first: int = 0, **options: Any) -> Tensor:
-        """Tokens of images through a block that sees one view, in sight. options: of the block."""
+    def through(
+        self,
+        layer: int,
+        block: Block,
+        tokens: Tensor,
+        rotation: Rotation | None = None,
+        first: int = 0,
+        meet: Meeting = attend,
+    ) -> Tensor:
+        """Tokens of images through a block that sees one view, in sight."""
 
         def watch(query: Tensor, key: Tensor) -> None:
             self.show(layer, "query", first, query)
             self.show(layer, "key", first, key)
 
         self.show(layer, "input", first, tokens)
-        after = block(tokens, watch=watch, **options)
+        after = block(tokens, rotation, watch, meet)
         self.show(layer, "output", first, after)
         return after
 
