@@ -37,9 +37,7 @@ def contract_of(model: StepNetwork, height: int, width: int, streams: int) -> St
         height=height,
         width=width,
         streams=streams,
-        states=tuple(
-            StateSpec(name, shape, ring=None if name == "counter" else model.ring) for name, shape in shapes.items()
-        ),
+        states=tuple(StateSpec(name, shape, ring=model.ring_of(name)) for name, shape in shapes.items()),
         depth_kind=model.depth_kind,
         metric_focal=model.metric_focal,
         extra_outputs=model.extra_outputs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +17,7 @@ from vmdepth.networks.attention import attend
 # Turns queries or keys [..., tokens, d] by their places; sees queries and keys [images, heads, tokens, d].
 Rotation = Callable[[Tensor], Tensor]
 Watch = Callable[[Tensor, Tensor], None]
+Watches = Mapping[int, Watch]  # by the index of the block
 # What queries find in keys and values, [images, heads, tokens, d] each; of the shape of the queries.
 Meeting = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -211,7 +212,7 @@ class Encoder(nn.Module):
 
     `forward(images)`: images [B, 3, H, W], normalised, H and W multiples of `stride`. Returns four
     tensors [B, (H/stride)·(W/stride), width], shallow to deep. Frames never see each other here. observe: called once
-    per block, with images for B and one view each.
+    per block, with images for B and one view each. watches: see the queries and keys of some blocks, in graphs too.
     qk_norm_from: the first block with normalised queries and keys (None: no block). norm_eps: of the final norm.
     """
 
@@ -242,12 +243,13 @@ class Encoder(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, images: Tensor, observe: Observer | None = None) -> list[Tensor]:
+    def forward(self, images: Tensor, observe: Observer | None = None, watches: Watches | None = None) -> list[Tensor]:
         tokens = self.embed(images, self.positions((images.shape[-2] // PATCH, images.shape[-1] // PATCH)))
         maps = []
         for index, block in enumerate(self.blocks):
+            watch = (watches or {}).get(index) if observe is None else _local(index, observe)
             # Computed twice, as `through` may, it would be watched twice.
-            tokens = self.through(block, tokens) if observe is None else block(tokens, watch=_local(index, observe))
+            tokens = self.through(block, tokens) if watch is None else block(tokens, watch=watch)
             if index in self.size.taps:
                 maps.append(self.norm(tokens)[:, SPECIAL:])
         return maps

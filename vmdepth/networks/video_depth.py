@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vmdepth.networks.decoder import Tap
-from vmdepth.networks.encoder import Observer, check_size
+from vmdepth.networks.encoder import Observer, Watches, check_size
 from vmdepth.networks.encoder_kinds import AnyDecoder, AnyEncoder
 from vmdepth.networks.heads.base import (
     HeadSettings,
@@ -134,9 +134,11 @@ class VideoDepth(StepNetwork):
         self.encoder.fold(height, width)
         self.decoder.fold(height, width)
 
-    def outputs(self, frame: Tensor, states: StateTensors) -> tuple[dict[str, Tensor], StateTensors]:
+    def outputs(
+        self, frame: Tensor, states: StateTensors, watches: Watches | None = None
+    ) -> tuple[dict[str, Tensor], StateTensors]:
         """As of any `StepNetwork`; the descriptor is the mean of the encoder's last map."""
-        maps = self.encode(frame)
+        maps = self.encode(frame) if watches is None else self.encoder(self._normalised(frame), watches=watches)
         depth, after = self.decode_step(maps, _size(frame), states)
         return {"depth": depth[:, 0], "descriptor": F.normalize(self.encoder.describe(maps), dim=-1)}, after
 
@@ -146,7 +148,10 @@ class VideoDepth(StepNetwork):
         observe: called once per block of the encoder, with its queries and keys [n, 1, heads, tokens, d]. Raises
         ValueError for an encoder without attention.
         """
-        return self.encoder((images - self.mean) / self.std, observe)
+        return self.encoder(self._normalised(images), observe)
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        return (images - self.mean) / self.std
 
     def decode_step(
         self, maps: list[Tensor], size: tuple[int, int], states: StateTensors

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vmdepth.networks.encoder import PATCH, SPECIAL, Block, Encoder, check_size
+from vmdepth.networks.encoder import PATCH, SPECIAL, Block, Encoder, Watches, check_size
 from vmdepth.networks.heads.base import StateTensors, next_counter, remember
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.cameras import CameraDecoder, to_cameras
@@ -140,7 +140,9 @@ class CausalViews(StepNetwork):
         after = remember(states, after, states["counter"], self.ring)
         return _views(outputs, len(frame), *frame.shape[-2:]), {"counter": counter, **after}
 
-    def outputs(self, frame: Tensor, states: StateTensors) -> tuple[dict[str, Tensor], StateTensors]:
+    def outputs(
+        self, frame: Tensor, states: StateTensors, watches: Watches | None = None
+    ) -> tuple[dict[str, Tensor], StateTensors]:
         """As of any `StepNetwork`; the descriptor is the mean of the last tap's normalised half."""
         counter = states["counter"]
         mask = slot_mask(counter, self.window, _tokens(*frame.shape[-2:]))
@@ -153,7 +155,7 @@ class CausalViews(StepNetwork):
                 after.update({keys: key, values: value})
                 return attend_past(query, key, value, states[keys], states[values], mask)
 
-            return block(tokens, rotation, meet=meet)
+            return block(tokens, rotation, (watches or {}).get(index), meet)
 
         outputs, taps = self._through(frame, counter, over_views)
         return {**outputs, "descriptor": F.normalize(self.encoder.describe(taps), dim=-1)}, after

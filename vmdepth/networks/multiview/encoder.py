@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vmdepth.networks.attention import attend_in_rows
-from vmdepth.networks.encoder import PATCH, SPECIAL, AttentionInputs, Block, Encoder, Observer, Watch
+from vmdepth.networks.encoder import PATCH, SPECIAL, AttentionInputs, Block, Encoder, Observer, Watch, Watches
 from vmdepth.networks.multiview.memory import Slices
 from vmdepth.networks.multiview.reference_view import Reference, reference_view
 from vmdepth.networks.multiview.rotary import GridRotation, patch_positions, shared_positions
@@ -22,6 +22,11 @@ OverViews = Callable[[int, Block, Tensor, GridRotation], Tensor]
 def each_alone(index: int, block: Block, tokens: Tensor, rotation: GridRotation) -> Tensor:
     """The `OverViews` of images that are scenes of their own."""
     return block(tokens, rotation)
+
+
+def each_watched(watches: Watches | None) -> OverViews:
+    """The same, of blocks some of which are watched."""
+    return lambda index, block, tokens, rotation: block(tokens, rotation, (watches or {}).get(index))
 
 
 class ViewEncoder(Encoder):
