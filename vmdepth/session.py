@@ -33,7 +33,7 @@ def contract_of(model: StepNetwork, height: int, width: int, streams: int) -> St
         raise InputError(str(error)) from None
     return StepContract(
         model=model.name,
-        weights_hash=weights_hash(model),
+        weights_hash=weights_hash(model.weights_in),
         height=height,
         width=width,
         streams=streams,

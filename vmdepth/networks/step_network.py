@@ -43,6 +43,11 @@ class StepNetwork(nn.Module, ABC):
         Raises ValueError for a size that it cannot have.
         """
 
+    @property
+    def weights_in(self) -> StepNetwork:
+        """The network that the weights have their names in."""
+        return self
+
     def ring_of(self, name: str) -> Ring | None:
         """How a state is kept: in such a ring, or None where `outputs` returns what replaces it."""
         return self.ring if of_the_scene(name) else None
