@@ -138,9 +138,11 @@ class VideoDepth(StepNetwork):
         self.encoder.fold(height, width)
         self.decoder.fold(height, width)
 
-    def outputs(self, frame: Tensor, states: StateTensors) -> tuple[dict[str, Tensor], StateTensors]:
+    def outputs(
+        self, frame: Tensor, states: StateTensors, observe: Observer | None = None
+    ) -> tuple[dict[str, Tensor], StateTensors]:
         """As of any `StepNetwork`; the descriptor is the mean of the encoder's last map."""
-        maps = self.encode(frame)
+        maps = self.encode(frame, observe)
         depth, after = self.decode_step(maps, _size(frame), states)
         return {"depth": depth[:, 0], "descriptor": F.normalize(self.encoder.describe(maps), dim=-1)}, after
 

@@ -21,11 +21,6 @@ TapSink = Callable[[int, int, Tensor, Tensor], None]
 OverViews = Callable[[int, Block, Tensor, GridRotation], Tensor]
 
 
-def each_alone(index: int, block: Block, tokens: Tensor, rotation: GridRotation) -> Tensor:
-    """The `OverViews` of images that are scenes of their own."""
-    return block(tokens, rotation)
-
-
 class ViewEncoder(Encoder):
     """Images of scenes → four taps of 2·width channels, all at once or handed out in slices of images.
 
@@ -48,14 +43,19 @@ class ViewEncoder(Encoder):
         return [index for index in range(self.start, self.size.depth) if index % 2 == 1]
 
     def forward(  # type: ignore[override]
-        self, images: Tensor, special: Tensor | None = None, over_views: OverViews = each_alone
+        self,
+        images: Tensor,
+        special: Tensor | None = None,
+        over_views: OverViews | None = None,
+        observe: Observer | None = None,
     ) -> tuple[list[Tensor], Tensor]:
         """Images all at once, in plain operations: what becomes a graph.
 
         Args:
             images: [n, 3, H, W], normalised.
             special: their camera tokens [n, width]; None is the one of a reference view for each.
-            over_views: the blocks that see all views; by itself an image sees no other.
+            over_views: the blocks that see all views, which are shown to nobody; None: an image sees no other.
+            observe: is shown the blocks.
 
         Returns:
             Four taps [n, h·w, 2·width], and the raw special tokens of the last [n, 2·width].
@@ -71,12 +71,14 @@ class ViewEncoder(Encoder):
             if index == self.start:
                 tokens = torch.cat([special[:, None], tokens[:, SPECIAL:]], dim=1)
             before = tokens
-            if index < self.start:
-                tokens = self.through(block, tokens)
-            elif index % 2 == 1:
+            over = index >= self.start and index % 2 == 1
+            rotation = None if index < self.start else shared if over else own
+            if over and over_views is not None:
                 tokens = over_views(index, block, tokens, shared)
+            elif observe is not None:
+                tokens = observe.through(index, block, tokens, rotation)
             else:
-                tokens = self.through(block, tokens, own)
+                tokens = self.through(block, tokens, rotation)
             if index in self.taps:
                 taps.append(self.tap(before, tokens))
         return [patches for patches, _ in taps], taps[-1][1]
