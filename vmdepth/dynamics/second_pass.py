@@ -22,6 +22,7 @@ from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.encoder import ViewEncoder
 from vmdepth.networks.multiview.nested_depth import NestedDepth
+from vmdepth.networks.multiview.reference_view import Reference
 from vmdepth.official.preparation import as_clip
 from vmdepth.views.geometry import nearest_rotation
 from vmdepth_runtime.errors import InputError
@@ -54,7 +55,7 @@ def second_pass(
     moves: NDArray[np.bool_],
     *,
     depth: NDArray[np.float32],
-    reference: int,
+    reference: int | Reference,
     blocks: Blocks = "early",
     memory_budget: int | str | None = None,
 ) -> SecondPass:
@@ -66,7 +67,8 @@ def second_pass(
         images: uint8 [T, H, W, 3], RGB; sides are multiples of 14.
         moves: bool [T, H, W], what moves. A patch is left out if one of its pixels moves.
         depth: of the first pass, [T, H, W], by whose pixels that stand still the scale is found.
-        reference: the view that was the others' reference in the first pass, from 0. Chosen anew it could be another.
+        reference: the view that was the others' reference in the first pass, from 0; or how to choose one, which could
+            give another.
         blocks: where keys and values are left out; see `masked_blocks`.
         memory_budget: as for `AnyViewDepth`.
 

@@ -57,13 +57,8 @@ class AskedNetwork:
         self.alone = isinstance(model, MonoDepth)
         self.tells_cameras = isinstance(model, NestedDepth) or getattr(model, "camera_decoder", None) is not None
         self.metric = isinstance(model, NestedDepth) or (isinstance(model, MonoDepth) and model.config.metric)
-        there = torch.cuda.is_available()
-        if device == "cuda" and not there:
-            raise InputError("--device cuda: PyTorch finds no GPU here; --device cpu works")
-        if device == "auto":
-            device = "cuda" if there else "cpu"
-        self.model.to(device)
-        self._device = device
+        self._device = device_named(device)
+        self.model.to(self._device)
 
     @torch.inference_mode()
     def look(
@@ -104,6 +99,16 @@ class AskedNetwork:
 
     def _tensor(self, array: Floats) -> Tensor:
         return torch.from_numpy(array.astype(np.float32)).to(self._device)
+
+
+def device_named(name: str) -> str:
+    """What PyTorch calls one of `settings.DEVICES`. Raises InputError where it is not there."""
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise InputError("--device cuda: PyTorch finds no GPU here; --device cpu works")
+    if name == "auto":
+        return "cuda" if there else "cpu"
+    return name
 
 
 def pieces(views: int) -> list[range]:
