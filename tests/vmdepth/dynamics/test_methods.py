@@ -1,7 +1,9 @@
 """Masks of whole methods: against the stored ones of VGGT4D's released code, and on clips of which parts rest."""
 
 from dataclasses import replace
+from itertools import islice
 
+import cv2
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from vmdepth.dynamics.layers import TABLES, LayerChoice
 from vmdepth.dynamics.maps import per_frame, product, w_deep, w_middle, w_shallow
 from vmdepth.dynamics.methods import METHODS, MaskStages, masks, needs, published_maps, resting_frames
 from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.sources.open import open_source
 
 CHOICE = TABLES["vggt"]
 NAMES = {
@@ -157,6 +160,16 @@ def test_a_picture_rests_where_no_patch_changes_for_six_frames_around():
     assert resting_frames(noisy, (2, 3)).all()  # noise of single pixels is no change
     noisy[:4, 14:, 28:] += 10
     assert resting_frames(noisy, (2, 3)).tolist() == [False] * 10 + [True] * 10
+
+
+def test_a_parked_cars_camera_rests_and_a_walking_robots_does_not(shared_data):
+    """Leaves in the wind and noise are all that changes in the first; every frame of the second is another place."""
+    files = sorted((shared_data / "real" / "tri_dgp_01_camera_06" / "rgb").iterdir())
+    with open_source(shared_data / "videos" / "robot_unitree.mp4") as source:
+        walking = [frame.image for frame in islice(source, 30)]
+    for images, rests in (([cv2.imread(str(file)) for file in files], True), (walking, False)):
+        small = [cv2.resize(image, (252, 168), interpolation=cv2.INTER_AREA) for image in images]
+        assert (resting_frames(np.stack(small), (12, 18)) == rests).all()
 
 
 @pytest.mark.parametrize("method", METHODS)
