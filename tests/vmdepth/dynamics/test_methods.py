@@ -6,7 +6,9 @@ from itertools import islice
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from vmdepth.dynamics.accumulators import raw_maps
 from vmdepth.dynamics.first_pass import FirstPass
 from vmdepth.dynamics.layers import TABLES, LayerChoice
 from vmdepth.dynamics.maps import per_frame, product, w_deep, w_middle, w_shallow
@@ -61,6 +63,16 @@ def test_the_mask_is_the_released_one(stored, published, planted):
     assert (published.soft.dtype, published.moves.dtype) == (np.float32, bool)
     full = masks(planted, "full", CHOICE)
     np.testing.assert_array_equal(full.moves, published.moves)  # what is refined later
+
+
+def test_from_queries_and_keys_to_the_released_mask(stored, planted):
+    queries = torch.from_numpy(stored["q_i8_used"]).float().unbind(1)
+    blocks = dict(zip((0, *range(3, 8), *range(17, 22)), (query / 8 for query in queries), strict=True))
+    keys = {0: torch.from_numpy(stored["k_i8_layer0"]).float() / 8}
+    found = raw_maps(needs("published", CHOICE), blocks, keys)
+    raw = {statistic: values.numpy().reshape(13, 10, 12) for statistic, values in found.items()}
+    expected = np.unpackbits(stored["mask_packed"], axis=1).reshape(13, 140, 168).astype(bool)
+    assert (masks(replace(planted, raw=raw), "published", CHOICE).moves != expected).mean() <= 0.0005
 
 
 def test_four_frames_are_enough(stored):
