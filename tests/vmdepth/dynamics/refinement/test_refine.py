@@ -13,7 +13,7 @@ def unpacked(bits, shape):
 
 @pytest.fixture(scope="module")
 def reference(shared_reference):
-    """Five frames of a wall, a floor and a box that moves, by a moving camera; and what the released code makes of it."""
+    """Five frames of a wall, a floor and a box that moves, and what the released code makes of them."""
     with np.load(shared_reference / "vggt4d/io_vggt4d_refine.npz") as file:
         arrays = dict(file)
     arrays["clip"] = {
