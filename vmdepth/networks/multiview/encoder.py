@@ -97,7 +97,8 @@ class ViewEncoder(Encoder):
 
         images: [B·views, 3, H, W]; prepare: makes normalised images of a slice of them. sink: called with each slice of
         each tap. special: the camera tokens of given cameras [B·views, width]; with them there is no reference view.
-        observe: is shown every block. leave_out: of what keys and values are left out; all keys are shown all the same.
+        observe: is shown every block. leave_out: of what keys and values are left out; the keys are observed all the
+        same.
         """
         grid = (images.shape[-2] // PATCH, images.shape[-1] // PATCH)
         own, shared = self.rotations(grid)
@@ -180,10 +181,10 @@ def _through_each_view(
     for first, part in _parts(tokens, slices.encoder):
         here = slice(first, first + slices.encoder)
         meet = attend if kept is None else partial(attend, mask=key_mask(kept[here], part.dtype))
-        if observe is not None:
-            out[here] = observe.through(index, block, part, rotation, first, meet)
-        else:
+        if observe is None:
             out[here] = block(part, rotation, meet=meet)
+        else:
+            out[here] = observe.through(index, block, part, first, rotation=rotation, meet=meet)
     return out
 
 
@@ -236,7 +237,7 @@ def _keys_and_values(
 ) -> tuple[Tensor, Tensor]:
     """Of the tokens of a scene [views, T, width] that are kept (bool [views, T]; None is all): [1, heads, all, d] each.
 
-    The others are removed and not masked: it is the same, and costs less the more there are. show: called with the keys
+    The others are removed and not masked: it is the same, and costs less the more there are. show: called with all keys
     of every slice [n, heads, T, d] and the place of its first view.
     """
     views, tokens, width = scene.shape
