@@ -182,9 +182,9 @@ def _through_each_view(
         here = slice(first, first + slices.encoder)
         meet = attend if kept is None else partial(attend, mask=key_mask(kept[here], part.dtype))
         if observe is None:
-            out[here] = block(part, rotation, None, meet)
+            out[here] = block(part, rotation, meet=meet)
         else:
-            out[here] = observe.through(index, block, part, rotation, first, meet)
+            out[here] = observe.through(index, block, part, first, rotation=rotation, meet=meet)
     return out
 
 
@@ -237,8 +237,8 @@ def _keys_and_values(
 ) -> tuple[Tensor, Tensor]:
     """Of the tokens of a scene [views, T, width] that are kept (bool [views, T]; None is all): [1, heads, all, d] each.
 
-    The others are removed and not masked: it is the same, and costs less the more there are. show: called with the keys
-    of every slice [n, heads, T, d], of all tokens, and the place of its first view.
+    The others are removed and not masked: it is the same, and costs less the more there are. show: called with all keys
+    of every slice [n, heads, T, d] and the place of its first view.
     """
     views, tokens, width = scene.shape
     total = views * tokens if kept is None else int(kept.sum())
