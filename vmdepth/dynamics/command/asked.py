@@ -14,14 +14,12 @@ from vmdepth.dynamics.command.arrays_file import SecondCameras
 from vmdepth.dynamics.command.settings import MasksSettings
 from vmdepth.dynamics.first_pass import FirstPass, Statistic
 from vmdepth.dynamics.layers import blocks_of
-from vmdepth.dynamics.passes import passes_of
-from vmdepth.dynamics.second_pass import SecondPass, masked_blocks, second_pass
+from vmdepth.dynamics.second_pass import masked_blocks, second_pass
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.nested_depth import NestedDepth
 from vmdepth.networks.multiview.reference_view import Reference
 from vmdepth.views.network import device_named
-from vmdepth.views.windows import Chain, View
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.progress import ProgressLine
 
@@ -78,33 +76,18 @@ class AskedNetwork:
         settings = self._settings
         if settings.extent is None or not self.tells_cameras:
             return None
-        budget, count = settings.memory_budget, len(first.images)
-        windows = passes_of(self._model, settings.window, self._reference, budget).windows(count)
-        progress.stage("looking again, without what moves", count, "frames")
-        chain, placed, pinned = Chain(), list[View](), first.reference
-        for number, window in enumerate(windows):
-            part = slice(window.start, window.stop)
-            told = second_pass(
-                self._model,
-                first.images[part],
-                moves[part],
-                depth=first.depth[part],
-                # Later windows choose theirs as they did, before the first block that all views see.
-                reference=self._reference if number or pinned is None else pinned,
-                blocks=settings.extent,
-                memory_budget=budget,
-            )
-            following = windows[number + 1].start if number + 1 < len(windows) else count
-            placed += [view for _, view in chain.add(window.start, _views(told, first, window), following)]
-            progress.update(window.stop)
-        return SecondCameras(
-            np.stack([view.extrinsics for view in placed if view.extrinsics is not None]),
-            np.stack([view.depth for view in placed]),
+        assert first.reference is not None
+        told = second_pass(
+            self._model,
+            first.images,
+            moves,
+            depth=first.depth,
+            reference=first.reference,
+            strategy=self._reference,
+            blocks=settings.extent,
+            window=settings.window,
+            memory_budget=settings.memory_budget,
+            progress=progress,
         )
-
-
-def _views(told: SecondPass, first: FirstPass, window: range) -> list[View]:
-    assert told.extrinsics is not None
-    assert first.intrinsics is not None
-    parts = zip(told.depth, told.extrinsics, first.intrinsics[window.start : window.stop], strict=True)
-    return [View(depth, extrinsics=pose, intrinsics=matrix) for depth, pose, matrix in parts]
+        assert told.extrinsics is not None
+        return SecondCameras(told.extrinsics, told.depth)
