@@ -54,10 +54,11 @@ def make_masks(settings: MasksSettings, progress: ProgressLine | None = None) ->
         checked: dict[str, NDArray[Any]] = {}
         if settings.refined_by is not None:
             moves, checked = _refined(settings, seen, found.moves, progress)
-        maps = {**found.stages, "soft": found.soft}
+        # The last map on the way is this one at the size of patches, or itself.
+        maps = {**dict(list(found.stages.items())[:-1]), "soft": found.soft}
         write_all(part, seen, moves, maps, progress)
         if settings.out_arrays is not None:
-            named = {f"map/{name}": values for name, values in maps.items()}
+            named = {f"map/{name}": values for name, values in {**found.stages, "soft": found.soft}.items()}
             progress.stage(f"writing {settings.out_arrays}")
             write_arrays(settings.out_arrays, seen, mask=moves, mask_unrefined=found.moves, **checked, **named)
     if not moves.any():
