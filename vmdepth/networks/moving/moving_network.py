@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vmdepth.networks.encoder import SPECIAL, Encoder, Watches
+from vmdepth.networks.encoder import BlockSlice, Encoder, Observer
 from vmdepth.networks.heads.base import StateTensors, remember
 from vmdepth.networks.moving.bands import Bands, bands_of
 from vmdepth.networks.moving.causal_masks import FORGETTING, CausalMasks
@@ -63,17 +61,18 @@ class MovingNetwork(StepNetwork):
         return self.ring if self.dynamic.slots is not None and name in self.dynamic.moments else None
 
     def outputs(
-        self, frame: Tensor, states: StateTensors, watches: Watches | None = None
+        self, frame: Tensor, states: StateTensors, observe: Observer | None = None
     ) -> tuple[dict[str, Tensor], StateTensors]:
-        """As of any `StepNetwork`; `watches` see blocks that are not watched for `dynamic`."""
+        """As of any `StepNetwork`; there is one observer, which is its own."""
+        assert observe is None
         queries: dict[int, Tensor] = {}
         keys: dict[int, Tensor] = {}
 
-        def keep(block: int, query: Tensor, key: Tensor) -> None:
-            queries[block], keys[block] = query[:, :, SPECIAL:], key[:, :, SPECIAL:]
+        def see(part: BlockSlice) -> None:
+            (queries if part.part == "query" else keys)[part.layer] = part.values[:, :, part.special :]
 
-        own = {block: partial(keep, block) for block in self.dynamic.bands.watched}
-        outputs, after = self.network.outputs(frame, states, {**(watches or {}), **own})
+        watch = Observer(see, layers=self.dynamic.bands.watched)
+        outputs, after = self.network.outputs(frame, states, watch)
         counter = None if self.dynamic.slots is None else states["counter"]
         moving, statistics = self.dynamic(queries, keys, states, counter)
         height, width = frame.shape[-2:]
