@@ -8,9 +8,10 @@ from torch import Tensor
 
 from vmdepth.networks.encoder import BlockSlice, Encoder, Observer
 from vmdepth.networks.heads.base import StateTensors, remember
-from vmdepth.networks.moving.bands import Bands, bands_of
+from vmdepth.networks.moving.bands import Bands, relative_bands
 from vmdepth.networks.moving.causal_masks import FORGETTING, CausalMasks
 from vmdepth.networks.multiview.causal_views import CausalViews
+from vmdepth.networks.multiview.encoder import ViewEncoder
 from vmdepth.networks.step_network import StepNetwork
 from vmdepth_runtime.contract import DYNAMIC_STATES, Ring
 
@@ -26,7 +27,7 @@ class MovingNetwork(StepNetwork):
     """
 
     def __init__(self, network: StepNetwork, forgetting: float = FORGETTING, bands: Bands | None = None) -> None:
-        """bands: blocks of the encoder; None are those of relative depth (see `bands_of`).
+        """bands: blocks of the encoder; None are those of relative depth (see `relative_bands`).
 
         Raises ValueError for a network whose encoder has no attention, and one that tells what moves by itself.
         """
@@ -45,7 +46,9 @@ class MovingNetwork(StepNetwork):
         self.extra_outputs = (*network.extra_outputs, DYNAMIC)
         self.ring, self.cycle = network.ring, network.cycle
         size, window = encoder.size, network.window if isinstance(network, CausalViews) else None
-        bands = bands_of(encoder) if bands is None else bands
+        if bands is None:
+            over_views = encoder.global_blocks if isinstance(encoder, ViewEncoder) else []
+            bands = relative_bands(over_views or range(len(encoder.blocks)))
         self.dynamic = CausalMasks(bands, size.heads, size.width // size.heads, window, forgetting)
 
     @property
