@@ -25,6 +25,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of
 SPECIAL = 1  # tokens of an image before its patches: the class token, in Depth Anything 3 later the camera token
 TABLE_GRID = (37, 37)  # positions that every published table holds: 518 × 518 pixels
 
+
 Part = Literal["query", "key", "input", "output"]
 
 
@@ -81,16 +82,17 @@ class Observer:
         rotation: Rotation | None = None,
         first: int = 0,
         meet: Meeting = attend,
+        kind: Literal["local", "global"] = "local",
     ) -> Tensor:
-        """Tokens of images through a block that sees one view, in sight."""
+        """Tokens of images through a block, in sight."""
 
         def watch(query: Tensor, key: Tensor) -> None:
-            self.show(layer, "query", first, query)
-            self.show(layer, "key", first, key)
+            self.show(layer, "query", first, query, kind)
+            self.show(layer, "key", first, key, kind)
 
-        self.show(layer, "input", first, tokens)
+        self.show(layer, "input", first, tokens, kind)
         after = block(tokens, rotation, watch, meet)
-        self.show(layer, "output", first, after)
+        self.show(layer, "output", first, after, kind)
         return after
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from vmdepth.networks.decoder import Decoder, Output
 from vmdepth.networks.encoder import Encoder, Observer
 from vmdepth.networks.multiview.any_view import AnyViewDepth
-from vmdepth.networks.multiview.encoder import ViewEncoder
+from vmdepth.networks.multiview.encoder import ViewEncoder, each_observed
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.presets import MONO, VIEW_PRESETS, AnyViewConfig
 
@@ -30,7 +30,9 @@ class OneViewEncoder(ViewEncoder):
         self.camera_token = nn.Parameter(torch.zeros(1, 1, self.size.width))
 
     def forward(self, images: Tensor, observe: Observer | None = None) -> list[Tensor]:  # type: ignore[override]
-        return super().forward(images, observe=observe)[0]
+        alone = (lambda _, *inputs: self.through(*inputs)) if observe is None else each_observed(observe)
+        taps, _ = super().forward(images, over_views=alone, observe=observe)
+        return taps
 
     def begin(self) -> list[nn.Module | nn.Parameter]:
         return [*super().begin(), self.camera_token]

@@ -61,7 +61,7 @@ class StepNetwork(nn.Module, ABC):
         Args:
             frame: float [B, 3, H, W], RGB in 0..1.
             states: by name; not changed.
-            observe: is shown the blocks of an encoder with attention.
+            observe: is shown blocks of the encoder, where it has attention; also while a graph is made.
 
         Returns:
             `depth`, `descriptor` and the extra outputs by their names, as the contract describes them; and the next

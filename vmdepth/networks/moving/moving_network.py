@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vmdepth.networks.encoder import BlockSlice, Encoder, Observer, Part
+from vmdepth.networks.encoder import BlockSlice, Encoder, Observer
 from vmdepth.networks.heads.base import StateTensors, remember
-from vmdepth.networks.moving.bands import Bands, bands_of
+from vmdepth.networks.moving.bands import Bands, relative_bands
 from vmdepth.networks.moving.causal_masks import FORGETTING, CausalMasks
 from vmdepth.networks.multiview.causal_views import CausalViews
+from vmdepth.networks.multiview.encoder import ViewEncoder
 from vmdepth.networks.step_network import StepNetwork
 from vmdepth_runtime.contract import DYNAMIC_STATES, Ring
 
@@ -28,7 +27,7 @@ class MovingNetwork(StepNetwork):
     """
 
     def __init__(self, network: StepNetwork, forgetting: float = FORGETTING, bands: Bands | None = None) -> None:
-        """bands: blocks of the encoder; None are those of relative depth (see `bands_of`).
+        """bands: blocks of the encoder; None are those of relative depth (see `relative_bands`).
 
         Raises ValueError for a network whose encoder has no attention, and one that tells what moves by itself.
         """
@@ -47,7 +46,9 @@ class MovingNetwork(StepNetwork):
         self.extra_outputs = (*network.extra_outputs, DYNAMIC)
         self.ring, self.cycle = network.ring, network.cycle
         size, window = encoder.size, network.window if isinstance(network, CausalViews) else None
-        bands = bands_of(encoder) if bands is None else bands
+        if bands is None:
+            over_views = encoder.global_blocks if isinstance(encoder, ViewEncoder) else []
+            bands = relative_bands(over_views or range(len(encoder.blocks)))
         self.dynamic = CausalMasks(bands, size.heads, size.width // size.heads, window, forgetting)
 
     @property
@@ -65,17 +66,16 @@ class MovingNetwork(StepNetwork):
     def outputs(
         self, frame: Tensor, states: StateTensors, observe: Observer | None = None
     ) -> tuple[dict[str, Tensor], StateTensors]:
+        """As of any `StepNetwork`; there is one observer, which is its own."""
+        assert observe is None
         queries: dict[int, Tensor] = {}
         keys: dict[int, Tensor] = {}
 
-        def keep(part: BlockSlice) -> None:
-            if part.layer in self.dynamic.bands.watched and part.part in ("query", "key"):
-                (queries if part.part == "query" else keys)[part.layer] = part.values[:, :, part.special :]
-            if observe is not None:
-                observe.show(part.layer, part.part, part.first, part.values, part.kind)
+        def see(part: BlockSlice) -> None:
+            (queries if part.part == "query" else keys)[part.layer] = part.values[:, :, part.special :]
 
-        parts = ("query", "key") if observe is None else get_args(Part)
-        outputs, after = self.network.outputs(frame, states, Observer(keep, parts))
+        watch = Observer(see, layers=self.dynamic.bands.watched)
+        outputs, after = self.network.outputs(frame, states, watch)
         counter = None if self.dynamic.slots is None else states["counter"]
         moving, statistics = self.dynamic(queries, keys, states, counter)
         height, width = frame.shape[-2:]

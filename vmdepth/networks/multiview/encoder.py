@@ -21,6 +21,20 @@ TapSink = Callable[[int, int, Tensor, Tensor], None]
 OverViews = Callable[[int, Block, Tensor, GridRotation], Tensor]
 
 
+def each_alone(index: int, block: Block, tokens: Tensor, rotation: GridRotation) -> Tensor:
+    """The `OverViews` of images that are scenes of their own."""
+    return block(tokens, rotation)
+
+
+def each_observed(observe: Observer | None) -> OverViews:
+    """The same, in sight of an observer where there is one."""
+    return each_alone if observe is None else partial(_observed, observe)
+
+
+def _observed(observe: Observer, index: int, block: Block, tokens: Tensor, rotation: GridRotation) -> Tensor:
+    return observe.through(index, block, tokens, rotation, kind="global")
+
+
 class ViewEncoder(Encoder):
     """Images of scenes → four taps of 2·width channels, all at once or handed out in slices of images.
 
@@ -46,7 +60,7 @@ class ViewEncoder(Encoder):
         self,
         images: Tensor,
         special: Tensor | None = None,
-        over_views: OverViews | None = None,
+        over_views: OverViews = each_alone,
         observe: Observer | None = None,
     ) -> tuple[list[Tensor], Tensor]:
         """Images all at once, in plain operations: what becomes a graph.
@@ -54,8 +68,8 @@ class ViewEncoder(Encoder):
         Args:
             images: [n, 3, H, W], normalised.
             special: their camera tokens [n, width]; None is the one of a reference view for each.
-            over_views: the blocks that see all views, which are shown to nobody; None: an image sees no other.
-            observe: is shown the blocks.
+            over_views: the blocks that see all views; by itself an image sees no other.
+            observe: is shown the blocks that see one view; those that see all are for `over_views` to show.
 
         Returns:
             Four taps [n, h·w, 2·width], and the raw special tokens of the last [n, 2·width].
@@ -71,9 +85,8 @@ class ViewEncoder(Encoder):
             if index == self.start:
                 tokens = torch.cat([special[:, None], tokens[:, SPECIAL:]], dim=1)
             before = tokens
-            over = index >= self.start and index % 2 == 1
-            rotation = None if index < self.start else shared if over else own
-            if over and over_views is not None:
+            rotation = None if index < self.start else own
+            if index in self.global_blocks:
                 tokens = over_views(index, block, tokens, shared)
             elif observe is not None:
                 tokens = observe.through(index, block, tokens, rotation)
@@ -99,7 +112,8 @@ class ViewEncoder(Encoder):
 
         images: [B·views, 3, H, W]; prepare: makes normalised images of a slice of them. sink: called with each slice of
         each tap. special: the camera tokens of given cameras [B·views, width]; with them there is no reference view.
-        observe: is shown every block. leave_out: of what keys and values are left out; all keys are shown all the same.
+        observe: is shown every block. leave_out: of what keys and values are left out; the keys are observed all the
+        same.
         """
         grid = (images.shape[-2] // PATCH, images.shape[-1] // PATCH)
         own, shared = self.rotations(grid)
@@ -182,10 +196,10 @@ def _through_each_view(
     for first, part in _parts(tokens, slices.encoder):
         here = slice(first, first + slices.encoder)
         meet = attend if kept is None else partial(attend, mask=key_mask(kept[here], part.dtype))
-        if observe is not None:
-            out[here] = observe.through(index, block, part, rotation, first, meet)
+        if observe is None:
+            out[here] = block(part, rotation, None, meet)
         else:
-            out[here] = block(part, rotation, meet=meet)
+            out[here] = observe.through(index, block, part, rotation, first, meet)
     return out
 
 
@@ -239,7 +253,7 @@ def _keys_and_values(
     """Of the tokens of a scene [views, T, width] that are kept (bool [views, T]; None is all): [1, heads, all, d] each.
 
     The others are removed and not masked: it is the same, and costs less the more there are. show: called with the keys
-    of every slice [n, heads, T, d] and the place of its first view.
+    of every slice [n, heads, T, d], of all tokens, and the place of its first view.
     """
     views, tokens, width = scene.shape
     total = views * tokens if kept is None else int(kept.sum())

@@ -11,7 +11,7 @@ from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.decoder import SkyDecoder, depth_and_confidence
-from vmdepth.networks.multiview.encoder import ViewEncoder
+from vmdepth.networks.multiview.encoder import ViewEncoder, each_observed
 from vmdepth.networks.multiview.mono_depth import METRIC_FOCAL, MonoDepth, with_far_sky_each
 from vmdepth.networks.multiview.presets import MonoConfig
 from vmdepth.networks.multiview.views import imagenet_normalised
@@ -65,7 +65,7 @@ class SingleView(StepNetwork):
             own = {"depth": with_far_sky_each(decoded.depth, decoded.sky), "sky": decoded.sky}
         else:
             assert isinstance(self.encoder, ViewEncoder)
-            maps, token = self.encoder(images, observe=observe)
+            maps, token = self.encoder(images, over_views=each_observed(observe), observe=observe)
             own = depth_and_confidence(self.decoder, maps, grid)
             if self.camera_decoder is not None:
                 own["pose"] = self.camera_decoder(token)
