@@ -133,7 +133,10 @@ class FrameFolder(Video):
         images = _stacked(self.path, [_image(self._files[number]) for number in numbers])
         moving = None
         if self._masks is not None:
-            moving = np.stack([self._masks.read(number, *images.shape[1:3]) for number in numbers])
+            try:
+                moving = np.stack([self._masks.read(number, *images.shape[1:3]) for number in numbers])
+            except InputError as error:
+                raise Unreadable(str(error)) from None
         return Footage(images, moving=moving)
 
 
