@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vmdepth.dynamics.accumulators import Collector, Letter, Totals
-from vmdepth.dynamics.first_pass import FirstPass, Floats, Statistic
+from vmdepth.dynamics.first_pass import LEAST_FRAMES, FirstPass, Floats, Statistic
 from vmdepth.dynamics.passes import WINDOW, Passes, passes_of
-from vmdepth.dynamics.statistics import LEAST_FRAMES
 from vmdepth.networks.encoder import PATCH, BlockSlice, Observer, Part, check_size
 from vmdepth.networks.multiview.reference_view import Reference
 from vmdepth.views.windows import View
