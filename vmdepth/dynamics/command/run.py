@@ -135,7 +135,7 @@ def _check_count(settings: MasksSettings, frames: int, skipped: list[str]) -> No
     try:
         check_method(settings.method, frames)
     except InputError as error:
-        others = " (published, full) or 2 (cross, fused, guided)" if settings.method in WINDOWED else ""
+        others = "; cross, fused and guided take 2" if settings.method in WINDOWED else ""
         more = "; a smaller --every takes more of the video" if settings.read.every > 1 else ""
         raise InputError(f"{where}: {error}{others}{left}{more}") from None
     every = settings.refinement.every

@@ -47,7 +47,7 @@ GIVEN = ["{frames}", "--model", "{model}"]
 REFUSED = {
     "three frames": (
         [*GIVEN, "--frames", 3],
-        "video.*: 3 frames: the method 'published' takes 4 or more .* 2 \\(cross",
+        "video.*: 3 frames: the method 'published' takes 4 or more; cross, fused and guided take 2",
     ),
     "one frame": ([*GIVEN, "--frames", 1, "--method", "guided"], "1 frame: the method 'guided' takes 2 or more"),
     "frames of different size": (
