@@ -14,6 +14,7 @@ from vmdepth.dynamics.command.reading import read_frames
 from vmdepth.dynamics.command.settings import MasksSettings
 from vmdepth.dynamics.command.writing import write_all
 from vmdepth.dynamics.layers import LayerChoice, choose_layers
+from vmdepth.dynamics.mask_stages import WINDOWED
 from vmdepth.dynamics.methods import Masks, check_method, masks, needs
 from vmdepth.dynamics.refinement.options import How
 from vmdepth.dynamics.refinement.refine import refine
@@ -134,7 +135,9 @@ def _check_count(settings: MasksSettings, frames: int, skipped: list[str]) -> No
     try:
         check_method(settings.method, frames)
     except InputError as error:
-        raise InputError(f"{where}: {error}{left}") from None
+        others = "; cross, fused and guided take 2" if settings.method in WINDOWED else ""
+        more = "; a smaller --every takes more of the video" if settings.read.every > 1 else ""
+        raise InputError(f"{where}: {error}{others}{left}{more}") from None
     every = settings.refinement.every
     if settings.refined_by is not None and every >= frames:
         raise InputError(

@@ -44,6 +44,22 @@ def test_a_still_camera_sees_the_same_pixels(still_camera, how):
     np.testing.assert_array_equal(refined.masks, box)
 
 
+@pytest.mark.parametrize("how", HOWS)
+def test_a_still_camera_needs_no_true_depth_and_no_true_lens(still_camera, how):
+    """Depth may be one over inverse depth of a network that knows neither its scale nor where 0 is."""
+    clip, box = still_camera
+    mask = box.copy()
+    for frame in range(FRAMES):
+        mask[frame, 22:28, 30 - 5 * frame : 38 - 5 * frame] = True
+    guessed = {
+        "depth": 1 / (40 / clip["depth"] + 9),
+        "cam2world": np.tile(np.eye(4), (FRAMES, 1, 1)),
+        "intrinsics": np.tile(np.array([[90.0, 0, 20], [0, 90, 15], [0, 0, 1]]), (FRAMES, 1, 1)),
+    }
+    refined = refine(**(clip | guessed), moves=mask, how=how, options=RefineOptions(close=0, grow=0, neighbours=0))
+    np.testing.assert_array_equal(refined.masks, box)
+
+
 def test_nothing_remains_nothing(still_camera):
     clip, box = still_camera
     refined = refine(**clip, moves=np.zeros_like(box))
