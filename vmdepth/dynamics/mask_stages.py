@@ -41,8 +41,8 @@ class MaskStages:
     threshold: float | None = None
     high: float = 0.6
     low: float = 0.3
-    guide_radius: int = 8
-    guide_softness: float = 1e-3
+    guide_radius: int = 7  # windows as wide as a patch
+    guide_softness: float = 1e-4
     smooth_frames: int = 2
     allow_empty: bool = False
 

@@ -14,6 +14,7 @@ from vmdepth.dynamics.command.reading import read_frames
 from vmdepth.dynamics.command.settings import MasksSettings
 from vmdepth.dynamics.command.writing import write_all
 from vmdepth.dynamics.layers import LayerChoice, choose_layers
+from vmdepth.dynamics.mask_stages import WINDOWED
 from vmdepth.dynamics.methods import Masks, check_method, masks, needs
 from vmdepth.dynamics.refinement.options import How
 from vmdepth.dynamics.refinement.refine import refine
@@ -54,10 +55,11 @@ def make_masks(settings: MasksSettings, progress: ProgressLine | None = None) ->
         checked: dict[str, NDArray[Any]] = {}
         if settings.refined_by is not None:
             moves, checked = _refined(settings, seen, found.moves, progress)
-        maps = {**found.stages, "soft": found.soft}
+        # The last map on the way is this one at the size of patches, or itself.
+        maps = {**dict(list(found.stages.items())[:-1]), "soft": found.soft}
         write_all(part, seen, moves, maps, progress)
         if settings.out_arrays is not None:
-            named = {f"map/{name}": values for name, values in maps.items()}
+            named = {f"map/{name}": values for name, values in {**found.stages, "soft": found.soft}.items()}
             progress.stage(f"writing {settings.out_arrays}")
             write_arrays(settings.out_arrays, seen, mask=moves, mask_unrefined=found.moves, **checked, **named)
     if not moves.any():
@@ -133,7 +135,9 @@ def _check_count(settings: MasksSettings, frames: int, skipped: list[str]) -> No
     try:
         check_method(settings.method, frames)
     except InputError as error:
-        raise InputError(f"{where}: {error}{left}") from None
+        others = " (published, full) or 2 (cross, fused, guided)" if settings.method in WINDOWED else ""
+        more = "; a smaller --every takes more of the video" if settings.read.every > 1 else ""
+        raise InputError(f"{where}: {error}{others}{left}{more}") from None
     every = settings.refinement.every
     if settings.refined_by is not None and every >= frames:
         raise InputError(

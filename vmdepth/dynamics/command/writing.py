@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth.dynamics.command.arrays_file import SecondCameras, Seen
-from vmdepth.dynamics.command.drawing import film, heat, tinted, write_sheet
+from vmdepth.dynamics.command.drawing import film, heat, resized, shown_size, tinted, write_sheet
 from vmdepth.dynamics.command.reading import Frames
 from vmdepth.dynamics.first_pass import Floats
 from vmdepth.views.camera_files import CameraOf, write_cameras
@@ -42,15 +42,16 @@ def write_all(
         _write_comparison(folder, seen, seen.second)
     if seen.first.extrinsics is not None and seen.first.intrinsics is not None:
         _write_cameras(folder / "cameras.json", seen)
-    progress.stage("writing videos")
-    shown = [tinted(image, moving) for image, moving in zip(frames.images, moves, strict=True)]
+    progress.stage("writing videos of maps", len(maps), "videos")
+    size = shown_size(*moves.shape[1:])
+    shown = (tinted(image, moving, size) for image, moving in zip(frames.images, moves, strict=True))
     film(folder / "masks.mp4", shown, frames.fps)
     (folder / "maps").mkdir()
-    height, width = moves.shape[1:]
-    for name, values in maps.items():
+    for number, (name, values) in enumerate(maps.items()):
         pairs = zip(frames.images, values, strict=True)
-        beside = (np.hstack([image, heat(one, height, width)]) for image, one in pairs)
+        beside = (np.hstack([resized(image, size), heat(one, size)]) for image, one in pairs)
         film(folder / "maps" / f"{name}.mp4", beside, frames.fps)
+        progress.update(number + 1)
     write_sheet(folder / "sheet.png", frames.images, moves, maps, frames.names)
 
 

@@ -45,7 +45,10 @@ def test_choices_are_those_of_the_stages():
 
 GIVEN = ["{frames}", "--model", "{model}"]
 REFUSED = {
-    "three frames": ([*GIVEN, "--frames", 3], "video.*: 3 frames: the method 'published' takes 4 or more"),
+    "three frames": (
+        [*GIVEN, "--frames", 3],
+        "video.*: 3 frames: the method 'published' takes 4 or more .* 2 \\(cross",
+    ),
     "one frame": ([*GIVEN, "--frames", 1, "--method", "guided"], "1 frame: the method 'guided' takes 2 or more"),
     "frames of different size": (
         ["{tmp}/mixed", "--model", "{model}"],
@@ -73,8 +76,16 @@ REFUSED = {
     "no source": (["--model", "{model}"], "SOURCE is missing"),
     "a source that is not there": (["{tmp}/none.mp4", "--model", "{model}"], "none.mp4: no such file"),
     "a model that is not there": (["{frames}", "--model", "{tmp}/none.safetensors"], "none.safetensors: no such file"),
-    "arrays and a model": (["--from", "{tmp}/a.npz", "--model", "{model}"], "--model .*: is for a run of the network"),
-    "arrays and a window": (["--from", "{tmp}/a.npz", "--window", 20], "--window 20: is for a run of the network"),
+    "arrays and a model": (
+        ["--from", "{tmp}/a.npz", "--model", "{model}"],
+        "--model: frames and what .* leave one of both out",
+    ),
+    "arrays and a window": (["--from", "{tmp}/a.npz", "--window", 20], "--window: frames and what"),
+    "arrays and how a source is read": (
+        ["--from", "{tmp}/a.npz", "--frames", 5],
+        "--start, --frames, --every: frames and",
+    ),
+    "arrays of another ending": ([*GIVEN, "--out-arrays", "{tmp}/a.txt"], "a.txt: arrays are written as .npz"),
     "arrays that are not there": (["--from", "{tmp}/a.npz"], "a.npz: cannot be read"),
     "arrays that are none": (["--from", "{tmp}/text.npz"], "text.npz: is no file of --out-arrays"),
     "arrays of something else": (["--from", "{tmp}/else.npz"], "else.npz: is no file of --out-arrays"),
@@ -102,7 +113,8 @@ def test_what_is_refused_is_one_line_and_leaves_nothing(
     before = sorted(tmp_path.rglob("*"))
     places = {"frames": frames, "model": model, "edge": without_attention, "tmp": tmp_path}
     given = [str(word).format(**places) for word in words]
-    code, said = run(["--process-res", 42, "-o", tmp_path / "masks", *given], monkeypatch, capsys)
+    size = ["--process-res", 42] if "--from" not in words else []
+    code, said = run([*size, "-o", tmp_path / "masks", *given], monkeypatch, capsys)
     assert code == 2
     *stages, last = said.err.splitlines()
     assert all(stage.startswith("vmdepth-masks: loading") for stage in stages)  # which a busy machine may take long for
