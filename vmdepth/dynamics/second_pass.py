@@ -126,7 +126,10 @@ def _without(
     reference: Reference | int,
     memory_budget: int | str | None,
 ) -> list[View]:
-    """What the network says of one window. What moves counts as sky there, by which no windows are aligned."""
+    """What the network says of one window.
+
+    What moves counts as sky there, by which no windows are aligned, but for frames in which all of it moves.
+    """
     weight = next(network.parameters())
     clip = torch.from_numpy(as_clip(list(images)))[None].to(weight)
     patches = torch.from_numpy(patches_that_move(moves))[None].to(weight.device)
@@ -137,7 +140,7 @@ def _without(
         memory_budget=memory_budget,
         chunk=None if memory_budget else _AT_A_TIME,
     )
-    sky = torch.from_numpy(moves)[None].to(out.depth)
+    sky = torch.from_numpy(moves & ~moves.all(axis=(1, 2), keepdims=True))[None].to(out.depth)
     return to_views(replace(out, sky=sky if out.sky is None else sky.maximum(out.sky)), None, alone=False)
 
 

@@ -86,6 +86,7 @@ def test_long_videos_go_in_windows_like_the_first_pass(network):
     np.testing.assert_allclose(again.extrinsics, first.extrinsics, atol=1e-4)
     moves[:, :14, 14:28] = True
     assert np.abs(run(network, images, moves, first, window=20).extrinsics - first.extrinsics).max() > 1e-3
+    assert np.isfinite(run(network, images, ~still, first, window=20).extrinsics).all()  # with nothing to align by
 
 
 def test_the_reference_is_the_one_it_is_told(network, images, moves, first):
