@@ -7,7 +7,7 @@ what moves was seen; the depth here is for comparison.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
@@ -108,8 +108,12 @@ def second_pass(
             progress.update(frames.stop)
     except ValueError as error:
         raise InputError(str(error)) from None
+    return _at_scale(said, depth, ~moves)
+
+
+def _at_scale(said: Sequence[View], depth: NDArray[np.float32], still: NDArray[np.bool_]) -> SecondPass:
     own = np.stack([view.depth for view in said])
-    scale = scale_to(own, depth, ~moves)
+    scale = scale_to(own, depth, still)
     cameras = [view.extrinsics for view in said if view.extrinsics is not None]
     extrinsics = np.stack(cameras) if cameras else None
     if extrinsics is not None:
