@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -110,7 +111,10 @@ def command(start: str, frames: int | None, every: int, hysteresis: tuple[float,
         for note in made.notes:
             progress.say(note)
     height, width = made.size
-    click.echo(f"{made.folder}: {made.frames} masks of {width}x{height}, {made.share:.1%} of the pixels move")
+    parted = [f"threshold {made.threshold:.3g}"] if isfinite(made.threshold) else []
+    parted += [] if made.unrefined is None else [f"{made.unrefined:.1%} before refinement"]
+    how = f" ({', '.join(parted)})" if parted else ""
+    click.echo(f"{made.folder}: {made.frames} masks of {width}x{height}, {made.share:.1%} of the pixels move{how}")
 
 
 def main() -> NoReturn:

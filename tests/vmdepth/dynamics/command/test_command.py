@@ -126,7 +126,9 @@ def test_the_folder_is_told_in_one_line(frames, model, tmp_path, monkeypatch, ca
     words = [frames, "--model", model, "-o", tmp_path / "masks", "--process-res", 42, "--method", "cross"]
     code, said = run(words, monkeypatch, capsys)
     assert code == 0
-    assert re.fullmatch(rf"{tmp_path}/masks: 7 masks of 84x60, [\d.]+% of the pixels move\n", said.out)
+    assert re.fullmatch(
+        rf"{tmp_path}/masks: 7 masks of 84x60, [\d.]+% of the pixels move \(threshold 0.5\)\n", said.out
+    )
 
 
 def test_every_setting_has_an_option():
