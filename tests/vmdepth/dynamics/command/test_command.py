@@ -13,7 +13,7 @@ import torch
 
 from vmdepth.dynamics import second_pass
 from vmdepth.dynamics.command.settings import EXTENTS, REFINEMENTS, MasksSettings
-from vmdepth.dynamics.refinement.options import How
+from vmdepth.dynamics.refinement.options import THRESHOLDS, How
 from vmdepth_runtime.errors import InputError
 
 
@@ -137,3 +137,10 @@ def test_every_setting_has_an_option():
     names = {option.name for option in command.params}
     of_others = {"stages", "refinement", "read"}
     assert {field.name for field in fields(MasksSettings)} - of_others - names == set()
+
+
+def test_the_help_says_the_thresholds_of_refinement():
+    from vmdepth.dynamics.command.cli import command
+
+    said = next(option.help for option in command.params if option.name == "refine_threshold")
+    assert {f"{threshold:g} of {how}" in said for how, threshold in THRESHOLDS.items()} == {True}
