@@ -77,7 +77,7 @@ EXTRA_OUTPUTS = (
         name="dynamic",
         axes=("streams", "height", "width"),
         error="share",
-        accumulates=True,
+        accumulates=False,
         meaning="how much of every pixel moves by itself, 0..1; from 0.5 on it does",
     ),
 )

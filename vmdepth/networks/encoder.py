@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -26,22 +26,74 @@ SPECIAL = 1  # tokens of an image before its patches: the class token, in Depth 
 TABLE_GRID = (37, 37)  # positions that every published table holds: 518 × 518 pixels
 
 
-@dataclass(frozen=True)
-class AttentionInputs:
-    """Queries and keys of one block as they enter the product: after their norm and rotation.
+Part = Literal["query", "key", "input", "output"]
 
-    layer: index of the block; kind: whether it sees one view or all; query, key: [B, N, heads, tokens, d], the views in
-    the caller's order; special: how many of the tokens come before the patches.
+
+@dataclass(frozen=True)
+class BlockSlice:
+    """A part of what one block works with, of n images that follow each other.
+
+    layer: index of the block; kind: whether it sees one view or all; first: index of the first image among all B·N, in
+    the caller's order. values: queries or keys as they enter the product, after their norm and rotation, [n, heads,
+    tokens, d]; or tokens as they enter or leave the block [n, tokens, width]. They may be overwritten afterwards: what
+    is to stay is copied. special: how many of the tokens come before the patches.
     """
 
     layer: int
     kind: Literal["local", "global"]
-    query: Tensor
-    key: Tensor
+    part: Part
+    first: int
+    values: Tensor
     special: int = SPECIAL
 
 
-Observer = Callable[[AttentionInputs], None]
+@dataclass(frozen=True)
+class Observer:
+    """Is shown slices of what blocks work with while a network looks; changes nothing.
+
+    One block comes after the other, and of a part of a block the images in their order; nothing is gathered.
+    see: called with every slice. parts: which of a block's. layers: of which blocks; None: of all. first: the index of
+    the first image that goes in. keeps: how many numbers `see` holds at once, in shares of the tokens of all images,
+    for the estimate of memory.
+    """
+
+    see: Callable[[BlockSlice], None]
+    parts: tuple[Part, ...] = ("query", "key")
+    layers: tuple[int, ...] | None = None
+    first: int = 0
+    keeps: float = 0.0
+
+    def from_image(self, first: int) -> Observer:
+        """The same where the first image that goes in has this index among those that it went in with before."""
+        return replace(self, first=self.first + first)
+
+    def show(
+        self, layer: int, part: Part, first: int, values: Tensor, kind: Literal["local", "global"] = "local"
+    ) -> None:
+        """Call `see`, where this part of this block was asked for."""
+        if part in self.parts and (self.layers is None or layer in self.layers):
+            self.see(BlockSlice(layer, kind, part, self.first + first, values))
+
+    def through(
+        self,
+        layer: int,
+        block: Block,
+        tokens: Tensor,
+        rotation: Rotation | None = None,
+        first: int = 0,
+        meet: Meeting = attend,
+        kind: Literal["local", "global"] = "local",
+    ) -> Tensor:
+        """Tokens of images through a block, in sight."""
+
+        def watch(query: Tensor, key: Tensor) -> None:
+            self.show(layer, "query", first, query, kind)
+            self.show(layer, "key", first, key, kind)
+
+        self.show(layer, "input", first, tokens, kind)
+        after = block(tokens, rotation, watch, meet)
+        self.show(layer, "output", first, after, kind)
+        return after
 
 
 @dataclass(frozen=True)
@@ -210,8 +262,8 @@ class Encoder(nn.Module):
     """Images → four maps of patch tokens, each through the final norm.
 
     `forward(images)`: images [B, 3, H, W], normalised, H and W multiples of `stride`. Returns four
-    tensors [B, (H/stride)·(W/stride), width], shallow to deep. Frames never see each other here. observe: called once
-    per block, with images for B and one view each.
+    tensors [B, (H/stride)·(W/stride), width], shallow to deep. Frames never see each other here. observe: is
+    shown every block.
     qk_norm_from: the first block with normalised queries and keys (None: no block). norm_eps: of the final norm.
     """
 
@@ -246,8 +298,9 @@ class Encoder(nn.Module):
         tokens = self.embed(images, self.positions((images.shape[-2] // PATCH, images.shape[-1] // PATCH)))
         maps = []
         for index, block in enumerate(self.blocks):
-            # Computed twice, as `through` may, it would be watched twice.
-            tokens = self.through(block, tokens) if observe is None else block(tokens, watch=_local(index, observe))
+            assert isinstance(block, Block)
+            # Computed twice, as `through` may, it would be seen twice.
+            tokens = observe.through(index, block, tokens) if observe is not None else self.through(block, tokens)
             if index in self.size.taps:
                 maps.append(self.norm(tokens)[:, SPECIAL:])
         return maps
@@ -292,11 +345,6 @@ class Encoder(nn.Module):
         grid = (height // PATCH, width // PATCH)
         self.pos_embed = nn.Parameter(self.positions(grid).clone(), requires_grad=False)
         self.table_grid = grid
-
-
-def _local(layer: int, observe: Observer) -> Watch:
-    """What hands the queries and keys of a block that sees one image to an observer, as images [n, 1, ...]."""
-    return lambda query, key: observe(AttentionInputs(layer, "local", query[:, None], key[:, None]))
 
 
 def check_size(height: int, width: int, stride: int) -> None:

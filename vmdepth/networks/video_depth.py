@@ -63,11 +63,15 @@ class VideoDepth(StepNetwork):
         return shapes
 
     def forward(
-        self, clip: Tensor, states: StateTensors | None = None, watch: StateWatch | None = None
+        self,
+        clip: Tensor,
+        states: StateTensors | None = None,
+        watch: StateWatch | None = None,
+        observe: Observer | None = None,
     ) -> tuple[Tensor, StateTensors]:
         """clip [B, N, 3, H, W] → depth [B, N, 1, H, W] and the states after the last frame. None starts from zeros.
 
-        watch: told of every recurrent state, under the name it has in `states`.
+        watch: told of every recurrent state, under the name it has in `states`. observe: as of `encode`.
         """
         batch, length = clip.shape[:2]
         states = self.checked(states, batch, clip)
@@ -81,7 +85,7 @@ class VideoDepth(StepNetwork):
             images = image.unflatten(0, (batch, length))
             return self._through_head(name, images, states, new_states, watch).flatten(0, 1)
 
-        depth = self._decode(self.encode(clip.flatten(0, 1)), _size(clip), temporal)
+        depth = self._decode(self.encode(clip.flatten(0, 1), observe), _size(clip), temporal)
         return depth.unflatten(0, (batch, length)), new_states
 
     def step(self, frame: Tensor, states: StateTensors | None = None) -> tuple[Tensor, StateTensors]:
@@ -134,17 +138,18 @@ class VideoDepth(StepNetwork):
         self.encoder.fold(height, width)
         self.decoder.fold(height, width)
 
-    def outputs(self, frame: Tensor, states: StateTensors) -> tuple[dict[str, Tensor], StateTensors]:
+    def outputs(
+        self, frame: Tensor, states: StateTensors, observe: Observer | None = None
+    ) -> tuple[dict[str, Tensor], StateTensors]:
         """As of any `StepNetwork`; the descriptor is the mean of the encoder's last map."""
-        maps = self.encode(frame)
+        maps = self.encode(frame, observe)
         depth, after = self.decode_step(maps, _size(frame), states)
         return {"depth": depth[:, 0], "descriptor": F.normalize(self.encoder.describe(maps), dim=-1)}, after
 
     def encode(self, images: Tensor, observe: Observer | None = None) -> list[Tensor]:
         """images [n, 3, H, W] in 0..1 → the encoder's maps: of a ViT four [n, (H/stride)·(W/stride), width].
 
-        observe: called once per block of the encoder, with its queries and keys [n, 1, heads, tokens, d]. Raises
-        ValueError for an encoder without attention.
+        observe: is shown every block of the encoder. Raises ValueError for an encoder without attention.
         """
         return self.encoder((images - self.mean) / self.std, observe)
 

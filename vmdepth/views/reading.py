@@ -6,19 +6,32 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth.official.preparation import ResizeMethod, crop_views, prepare_view
 from vmdepth.views.geometry import Floats
-from vmdepth.views.settings import ViewsSettings
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.listing import is_pattern, is_picture, list_files
 from vmdepth_runtime.sources.open import open_source
+from vmdepth_runtime.sources.settings import ReadSettings
 
 Picture = NDArray[np.uint8]
+
+
+class HowRead(Protocol):
+    """What settings say of reading: which frames of which sources, and how they become the network's size."""
+
+    @property
+    def sources(self) -> tuple[str, ...]: ...
+    @property
+    def read(self) -> ReadSettings: ...
+    @property
+    def process_res(self) -> int: ...
+    @property
+    def process_res_method(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -39,14 +52,14 @@ class Pictures:
 
 
 def read_pictures(
-    settings: ViewsSettings, told: Callable[[int], None], keep: Callable[[str, Picture], None]
+    settings: HowRead, told: Callable[[int], None], keep: Callable[[str, Picture], None] | None = None
 ) -> Pictures:
     """Read the views of all sources.
 
     Args:
-        settings: sources, which of their frames are taken, and how they become the network's size.
+        settings: what is read.
         told: called with the number of views read so far.
-        keep: takes the frames that are no files of their own, by name.
+        keep: takes the frames that are no files of their own, by name; None: nobody does.
 
     Raises:
         InputError: a source that cannot be read, a picture that cannot become that size, or two of one name.
@@ -72,7 +85,8 @@ def read_pictures(
                 else:
                     several = f"{Path(source.name).stem}_" if len(settings.sources) > 1 else ""
                     names.append(f"{several}{frame.index:06d}.png")
-                    keep(names[-1], frame.image)
+                    if keep is not None:
+                        keep(names[-1], frame.image)
                 sizes.append((frame.image.shape[1], frame.image.shape[0]))
                 told(len(names))
             skipped += [f"{source.name}: left out {line}" for line in source.skipped]
