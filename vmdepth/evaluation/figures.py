@@ -41,8 +41,9 @@ class Figures:
     different kinds on equal terms. first_…: after a fit on its first 16 frames (the first half of fewer than 32), open
     to what the first fit is: what has drifted away since shows here; None where nothing is fitted. frame_…: mean over
     frames, each after a fit of scale and shift of its own: how right every picture is, whatever becomes of its scale.
-    tae: percent. opw: 1/m. flicker: 1/m, `static_flicker`, beside a teacher's depth `flow_flicker`. state_rms: mean
-    over frames. Pairs of frames count for the later one. Where truth is a teacher's, metres are `Truth.unit`.
+    tae: percent. opw: 1/m. flicker: 1/m, `static_flicker`; beside a teacher's depth, and where masks say what moves and
+    no pose is known, `flow_flicker`. state_rms: mean over frames. Pairs of frames count for the later one. Where truth
+    is a teacher's, metres are `Truth.unit`.
     """
 
     delta1: float | None
@@ -282,11 +283,11 @@ def _pair_figures(recording: Recording, track: ModelTrack, fit: tuple[float, flo
     before: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     for number in range(len(recording)):
         pose = poses[number]
-        if pose is None and not recording.truth.teacher:
+        if pose is None and not recording.by_flow:
             break  # a sequence has all its poses or none
         now = (fit[0] * track.inverse[number] + np.float32(fit[1])).astype(np.float32), recording.static[number]
         last = poses[number - 1]
-        if before is not None and recording.truth.teacher:
+        if before is not None and recording.by_flow:
             flicker[number] = flow_flicker(before[0], now[0], before[1], now[1], recording.flows[number - 1])
         elif before is not None and pose is not None and last is not None:
             here, there = recording.intrinsics[number - 1], recording.intrinsics[number]
