@@ -79,19 +79,18 @@ class Observer:
         layer: int,
         block: Block,
         tokens: Tensor,
-        rotation: Rotation | None = None,
         first: int = 0,
-        meet: Meeting = attend,
         kind: Literal["local", "global"] = "local",
+        **options: Any,
     ) -> Tensor:
-        """Tokens of images through a block, in sight."""
+        """Tokens of images through a block, in sight. options: of the block."""
 
         def watch(query: Tensor, key: Tensor) -> None:
             self.show(layer, "query", first, query, kind)
             self.show(layer, "key", first, key, kind)
 
         self.show(layer, "input", first, tokens, kind)
-        after = block(tokens, rotation, watch, meet)
+        after = block(tokens, watch=watch, **options)
         self.show(layer, "output", first, after, kind)
         return after
 

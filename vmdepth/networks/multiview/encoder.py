@@ -32,7 +32,7 @@ def each_observed(observe: Observer | None) -> OverViews:
 
 
 def _observed(observe: Observer, index: int, block: Block, tokens: Tensor, rotation: GridRotation) -> Tensor:
-    return observe.through(index, block, tokens, rotation, kind="global")
+    return observe.through(index, block, tokens, kind="global", rotation=rotation)
 
 
 class ViewEncoder(Encoder):
@@ -89,7 +89,7 @@ class ViewEncoder(Encoder):
             if index in self.global_blocks:
                 tokens = over_views(index, block, tokens, shared)
             elif observe is not None:
-                tokens = observe.through(index, block, tokens, rotation)
+                tokens = observe.through(index, block, tokens, rotation=rotation)
             else:
                 tokens = self.through(block, tokens, rotation)
             if index in self.taps:
