@@ -85,5 +85,8 @@ def test_marks_that_cannot_be_are_refused(vmdepth_run, video, model, tmp_path):
     outcome = vmdepth_run(video, "-o", "out.mp4", "--dynamic-mask")
     assert outcome.code == 2
     (line,) = outcome.lines
-    assert "--dynamic-mask: luma.onnx does not say what moves; 'vmdepth-export --dynamic-mask' makes a model" in line
+    assert "luma.onnx: does not tell what moves; give a checkpoint, or a graph that does" in line
+    outcome = vmdepth_run(video, "-o", "out.mp4", "--dynamic-mask", "--offline", "--model", "net.safetensors")
+    assert outcome.code == 2
+    assert "--dynamic-mask: is of streams; 'vmdepth-masks' tells" in outcome.lines[-1]
     assert not list(tmp_path.iterdir())
