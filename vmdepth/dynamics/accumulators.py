@@ -86,6 +86,12 @@ class Collector:
         track.newest[letter] = frame
         self._go_on(layer, track)
 
+    @property
+    def held(self) -> int:
+        """Numbers that are kept for maps to come, beside what past and totals add up to."""
+        vectors = sum(value.numel() for track in self._tracks.values() for value in track.held.values())
+        return vectors + sum(products.numel() for products, _ in self._products.values())
+
     def _go_on(self, layer: int, track: _Track) -> None:
         """Make the maps of frames that have met all they meet."""
         newest = min(track.newest.values())
@@ -97,7 +103,7 @@ class Collector:
             for frame in range(following, min(last + 1, self._own.stop)):
                 self._score(layer, track, reach, frame)
                 track.following[reach] = frame + 1
-        track.let_go()
+        track.let_go(self._own.stop)
 
     def _score(self, layer: int, track: _Track, reach: Reach, frame: int) -> None:
         """One frame's share of one block in all statistics of a reach."""
@@ -153,9 +159,10 @@ class _Track:
         self.held: dict[tuple[Letter, int], Tensor] = {}
         self.moments: dict[tuple[Letter, int], Moments] = {}
 
-    def let_go(self) -> None:
-        """Forget frames that no map to come needs."""
-        needed = min(following - _BEHIND[reach] for reach, following in self.following.items())
+    def let_go(self, end: int) -> None:
+        """Forget frames that no map to come needs; the last is that of the frame before `end`."""
+        coming = [following - _BEHIND[reach] for reach, following in self.following.items() if following < end]
+        needed = min(coming, default=max(self.newest.values()) + 1)
         self.held = {key: value for key, value in self.held.items() if key[1] >= needed}
         self.moments = {key: value for key, value in self.moments.items() if key[1] >= needed}
 

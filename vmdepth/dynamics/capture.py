@@ -12,7 +12,7 @@ Networks that see each frame alone go through the video in pieces, and know no w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from vmdepth.dynamics.passes import WINDOW, Passes, passes_of
 from vmdepth.dynamics.statistics import LEAST_FRAMES
 from vmdepth.networks.encoder import PATCH, BlockSlice, Observer, Part, check_size
 from vmdepth.networks.multiview.reference_view import Reference
+from vmdepth.views.windows import View
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.progress import ProgressLine
@@ -38,7 +39,7 @@ def look(
     *,
     memory_budget: int | str | None = None,
     window: int = WINDOW,
-    reference: Reference = "saddle_balanced",
+    reference: Reference | int = "saddle_balanced",
     feature_layer: int | None = None,
     progress: ProgressLine | None = None,
 ) -> FirstPass:
@@ -69,37 +70,39 @@ def look(
     _check(passes, images, statistics, layer)
     count, height, width = images.shape[:3]
     grid = (count, height // PATCH, width // PATCH)
-    progress = progress or ProgressLine("looking")
+    features = np.empty((*grid, passes.encoder.size.width), np.float32)
     totals = Totals(statistics)
     apart = bool(totals.moments) and count > (window or count)
-    keeps = _keeps(statistics, grid[1] * grid[2] / passes.encoder.size.width)
-    features = np.empty((*grid, passes.encoder.size.width), np.float32)
+    collector = Collector(statistics, count, totals if apart else None)
+    progress = progress or ProgressLine("looking")
     try:
         if apart:
             progress.stage("adding up", count, "frames")
-            sums = _Adding(totals)
-            passes.encode(images, sums.begin, _observer(sums.see, statistics, keeps), progress.update)
-        collector = Collector(statistics, count, totals if apart else None)
-        taking = _Taking(collector, features, layer, passes.encoder.norm)
+            _Adding(totals).go(passes, images, progress)
         progress.stage("looking", count, "frames")
-        observe = _observer(taking.see, statistics, keeps, layer)
-        views, reference_of = passes.look(images, taking.begin, observe, progress.update)
+        taking = _Taking(collector, features, layer, passes.encoder.norm)
+        views, reference_of = taking.go(passes, images, statistics, progress)
     except ValueError as error:
         raise InputError(str(error)) from None
-    depth = np.stack([view.depth for view in views])
-    if not np.isfinite(depth).all():
+    if not all(np.isfinite(view.depth).all() for view in views):
         raise WorkError(f"{passes.name}: gives depth that is no number")
+    raw = {one: collector.raw[one].numpy().astype(np.float32).reshape(grid) for one in statistics}
+    return _together(images, raw, features, views, DEPTH_KINDS[passes.depth_kind].inverse, reference_of)
+
+
+def _together(
+    images: NDArray[np.uint8],
+    raw: dict[Statistic, Floats],
+    features: Floats,
+    views: Sequence[View],
+    inverse: bool,
+    reference: int | None,
+) -> FirstPass:
+    depth = np.stack([view.depth for view in views])
     cameras = [(view.extrinsics, view.intrinsics) for view in views if view.extrinsics is not None]
-    return FirstPass(
-        images=images,
-        raw={one: collector.raw[one].numpy().astype(np.float32).reshape(grid) for one in statistics},
-        features=features,
-        depth=depth,
-        inverse=DEPTH_KINDS[passes.depth_kind].inverse,
-        extrinsics=np.stack([pose for pose, _ in cameras]) if cameras else None,
-        intrinsics=np.stack([matrix for _, matrix in cameras if matrix is not None]) if cameras else None,
-        reference=reference_of,
-    )
+    extrinsics = np.stack([pose for pose, _ in cameras]) if cameras else None
+    intrinsics = np.stack([matrix for _, matrix in cameras if matrix is not None]) if cameras else None
+    return FirstPass(images, raw, features, depth, inverse, extrinsics, intrinsics, reference)
 
 
 class _Adding:
@@ -108,10 +111,14 @@ class _Adding:
     def __init__(self, totals: Totals) -> None:
         self._totals, self._own = totals, range(0)
 
-    def begin(self, window: range, own: range) -> None:
+    def go(self, passes: Passes, images: NDArray[np.uint8], progress: ProgressLine) -> None:
+        layers = tuple(sorted({layer for layer, _ in self._totals.moments}))
+        passes.encode(images, self._begin, Observer(self._see, layers=layers), progress.update)
+
+    def _begin(self, window: range, own: range) -> None:
         self._own = own
 
-    def see(self, one: BlockSlice) -> None:
+    def _see(self, one: BlockSlice) -> None:
         for frame, vectors in enumerate(one.values, one.first):
             if frame in self._own:
                 self._totals.add(one.layer, _LETTERS[one.part], vectors[:, one.special :])
@@ -124,27 +131,26 @@ class _Taking:
         self._collector, self._features, self._layer, self._norm = collector, features, layer, norm
         self._own = range(0)
 
-    def begin(self, window: range, own: range) -> None:
+    def go(
+        self, passes: Passes, images: NDArray[np.uint8], statistics: Sequence[Statistic], progress: ProgressLine
+    ) -> tuple[list[View], int | None]:
+        layers = {self._layer, *(block for one in statistics for block in one.layers)}
+        grid, width = self._features.shape[1:3], self._features.shape[3]
+        keeps = _keeps(statistics, grid[0] * grid[1] / width)
+        observe = Observer(self._see, ("query", "key", "output"), tuple(sorted(layers)), keeps=keeps)
+        return passes.look(images, self._begin, observe, progress.update)
+
+    def _begin(self, window: range, own: range) -> None:
         self._own = own
         self._collector.begin(window, own)
 
-    def see(self, one: BlockSlice) -> None:
+    def _see(self, one: BlockSlice) -> None:
         for frame, values in enumerate(one.values, one.first):
             if one.part in _LETTERS:
                 self._collector.add(one.layer, _LETTERS[one.part], frame, values[:, one.special :])
             elif one.layer == self._layer and frame in self._own:
                 features = self._norm(values[one.special :]).float().cpu().numpy()
                 self._features[frame] = features.reshape(self._features.shape[1:])
-
-
-def _observer(
-    see: Callable[[BlockSlice], None], statistics: Sequence[Statistic], keeps: float, layer: int | None = None
-) -> Observer:
-    """Of all blocks that are asked about, and of the output of one more."""
-    layers = {block for one in statistics for block in one.layers}
-    if layer is None:
-        return Observer(see, layers=tuple(sorted(layers)), keeps=keeps)
-    return Observer(see, ("query", "key", "output"), tuple(sorted(layers | {layer})), keeps=keeps)
 
 
 def _keeps(statistics: Sequence[Statistic], products: float) -> float:

@@ -21,7 +21,7 @@ MAP_KINDS: dict[MapKind, tuple[Kind, bool]] = {
     "variance": ("variance", False),
     "stability": ("variance", True),
 }
-"""Maps by their names: S, 1 − S, V and 1 − V; of which statistic each is, and whether it is 1 minus it."""
+"""Maps by their names: S, 1 − S, V and 1 − V; of which statistic each is, and whether it is 1 minus it, normalised."""
 
 EPSILON = 1e-6  # of the released code: what a map that is flat is divided by
 
@@ -54,6 +54,9 @@ def map_of(
 ) -> Floats:
     """One map by its name, float32 [T, h, w], 0..1.
 
+    1 − S and 1 − V are the negated statistic, normalised: the same to the normalisation's ε, but dark where a map is
+    flat, which tells nothing.
+
     Args:
         raw: of the first pass.
         kind: a name of `MAP_KINDS`.
@@ -65,9 +68,9 @@ def map_of(
     Raises:
         KeyError: the first pass was not asked for its statistic.
     """
-    statistic, inverted = MAP_KINDS[kind]
-    values = normalise(raw[Statistic(pair, statistic, layers, reach)])
-    return 1 - values if inverted else values
+    statistic, negated = MAP_KINDS[kind]
+    values = raw[Statistic(pair, statistic, layers, reach)]
+    return normalise(-values if negated else values)
 
 
 def statistics_of_band(layers: Band, reach: Reach) -> list[Statistic]:
@@ -111,6 +114,6 @@ def product(shallow: Floats, middle: Floats, deep: Floats) -> Floats:
     return shallow * middle * deep
 
 
-def fused(similarity_qk: Floats, shallow: Floats, middle: Floats, deep: Floats) -> Floats:
+def fused(inv_similarity_qk: Floats, shallow: Floats, middle: Floats, deep: Floats) -> Floats:
     """(1 − S^QK + w_shallow · w_middle · (1 − w_deep)) / 2: the one-pass fusion of global statistics, 0..1."""
-    return (1 - similarity_qk + shallow * middle * inverted(deep)) * np.float32(0.5)
+    return (inv_similarity_qk + shallow * middle * inverted(deep)) * np.float32(0.5)

@@ -41,8 +41,8 @@ class MaskStages:
     threshold: float | None = None
     high: float = 0.6
     low: float = 0.3
-    guide_radius: int = 8
-    guide_softness: float = 1e-3
+    guide_radius: int = 7  # windows as wide as a patch
+    guide_softness: float = 1e-4
     smooth_frames: int = 2
     allow_empty: bool = False
 
@@ -59,4 +59,6 @@ class MaskStages:
 def check_thresholds(high: float, low: float) -> None:
     """Raises InputError where they are not 0 ≤ low ≤ high ≤ 1."""
     if not 0 <= low <= high <= 1:
-        raise InputError(f"thresholds {low:g} and {high:g}: have to be 0 ≤ low ≤ high ≤ 1")
+        raise InputError(
+            f"thresholds {high:g} and {low:g}: are out of order; the first is the high one, and 0 ≤ low ≤ high ≤ 1"
+        )

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth.dynamics import guided, maps
-from vmdepth.dynamics.clusters import cluster_means, feature_clusters
+from vmdepth.dynamics import maps
 from vmdepth.dynamics.first_pass import FirstPass, Floats, Reach, Statistic
 from vmdepth.dynamics.layers import LayerChoice
 from vmdepth.dynamics.mask_stages import METHODS, WINDOWED, MaskStages, Method
-from vmdepth.dynamics.otsu import best_threshold
+from vmdepth.dynamics.stages import guided
+from vmdepth.dynamics.stages.clusters import cluster_means, feature_clusters
+from vmdepth.dynamics.stages.otsu import best_threshold
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.outputs import DYNAMIC_THRESHOLD
 
@@ -121,11 +122,11 @@ def published_maps(first: FirstPass, choice: LayerChoice, stages: MaskStages) ->
 
 def global_maps(first: FirstPass, method: Method, choice: LayerChoice, reach: Reach) -> dict[str, Floats]:
     """Maps [T, h, w] of the global statistics by name, normalised over the whole clip; the last is what is parted."""
-    similarity = maps.map_of(first.raw, "similarity", "QK", choice.shallow, reach)
+    steps = {"inv_similarity_qk": maps.map_of(first.raw, "inv_similarity", "QK", choice.shallow, reach)}
     if method == "cross":
-        return {"similarity_qk": similarity, "inv_similarity_qk": 1 - similarity}
-    steps = {"similarity_qk": similarity, **_weights(first, choice, reach, maps.percentiles_2_98)}
-    steps["fused"] = maps.fused(similarity, steps["w_shallow"], steps["w_middle"], steps["w_deep"])
+        return steps
+    steps.update(_weights(first, choice, reach, maps.percentiles_2_98))
+    steps["fused"] = maps.fused(steps["inv_similarity_qk"], steps["w_shallow"], steps["w_middle"], steps["w_deep"])
     return steps
 
 

@@ -66,7 +66,7 @@ class Passes(ABC):
         """The whole network: what it says of every frame, and the reference view of the first window."""
 
 
-def passes_of(network: nn.Module, window: int, reference: Reference, memory_budget: int | str | None) -> Passes:
+def passes_of(network: nn.Module, window: int, reference: Reference | int, memory_budget: int | str | None) -> Passes:
     """How a network goes over a video; arguments and errors as of `capture.look`."""
     if isinstance(network, CausalViews):
         return ViewPasses(network.unmasked(), window, "first", memory_budget)
@@ -84,7 +84,11 @@ class ViewPasses(Passes):
     """A network of views, in windows whose views see each other."""
 
     def __init__(
-        self, network: AnyViewDepth | NestedDepth, window: int, reference: Reference, memory_budget: int | str | None
+        self,
+        network: AnyViewDepth | NestedDepth,
+        window: int,
+        reference: Reference | int,
+        memory_budget: int | str | None,
     ) -> None:
         if window != 0 and window <= OVERLAP:
             raise InputError(f"window {window}: takes more than the {OVERLAP} frames that windows share, or 0 for all")

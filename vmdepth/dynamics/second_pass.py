@@ -8,7 +8,7 @@ what moves was seen; the depth here is for comparison.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -16,21 +16,26 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from vmdepth.dynamics.passes import WINDOW, ViewPasses
 from vmdepth.networks.encoder import PATCH, check_size
 from vmdepth.networks.leave_out import LeaveOut
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.encoder import ViewEncoder
 from vmdepth.networks.multiview.nested_depth import NestedDepth
+from vmdepth.networks.multiview.reference_view import Reference
 from vmdepth.official.preparation import as_clip
-from vmdepth.views.geometry import nearest_rotation
+from vmdepth.views.network import to_views
+from vmdepth.views.windows import Chain, View
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.progress import ProgressLine
 
 Extent = Literal["early", "first_eight"]
 Blocks: TypeAlias = Extent | int | Collection[int]
 
 _EARLY = 5 / 24  # VGGT4D's released code masks the first 5 of the 24 blocks of VGGT that see all views
 _FIRST_EIGHT = range(1, 9)
+_AT_A_TIME = 8  # images; keeps memory small and changes no result
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ class SecondPass:
 
     Attributes:
         depth: float32 [T, H, W], larger is farther.
-        extrinsics: float64 [T, 3, 4], world to camera; None from a network that tells no cameras.
+        extrinsics: float64 [T, 3, 4], world to camera, where the world is the first frame's camera; None from a network
+            that tells no cameras.
         scale: what the network's own depth and translations were multiplied by.
     """
 
@@ -55,10 +61,13 @@ def second_pass(
     *,
     depth: NDArray[np.float32],
     reference: int,
+    strategy: Reference = "saddle_balanced",
     blocks: Blocks = "early",
+    window: int = WINDOW,
     memory_budget: int | str | None = None,
+    progress: ProgressLine | None = None,
 ) -> SecondPass:
-    """Runs the network again over all frames at once, without what moves.
+    """Runs the network over a video again, without what moves.
 
     Args:
         network: an any-view network of Depth Anything 3, the nested one, or a causal one, of which the mask over time
@@ -66,38 +75,70 @@ def second_pass(
         images: uint8 [T, H, W, 3], RGB; sides are multiples of 14.
         moves: bool [T, H, W], what moves. A patch is left out if one of its pixels moves.
         depth: of the first pass, [T, H, W], by whose pixels that stand still the scale is found.
-        reference: the view that was the others' reference in the first pass, from 0. Chosen anew it could be another.
+        reference: the view that was the others' reference in the first pass, from 0; of several windows, in the first.
+        strategy: how later windows chose theirs. They choose it again before views see each other: the same one, unless
+            blocks as early as that are among those where something is left out.
         blocks: where keys and values are left out; see `masked_blocks`.
-        memory_budget: as for `AnyViewDepth`.
+        window: frames that see each other, as in the first pass; 0: all of them. Windows are put together as there, by
+            what stands still.
+        memory_budget: what one window may take, as for `AnyViewDepth`.
+        progress: told how many frames are done.
 
     Raises:
         InputError: a network whose views do not see each other, masks or depth of other frames, no such block or
-            reference, sizes or a budget that do not fit.
+            reference, sizes, a window or a budget that do not fit.
+        WorkError: windows that cannot be aligned.
     """
-    views = _views_network(network)
-    shape = images.shape[:3]
     for name, array in (("masks", moves), ("depth of the first pass", depth)):
-        if array.shape != shape:
-            raise InputError(f"{name} {list(array.shape)}: these frames need {list(shape)}")
-    any_view = views.views if isinstance(views, NestedDepth) else views
-    where = masked_blocks(any_view.encoder, blocks)
-    device = any_view.encoder.pos_embed.device
+        if array.shape != images.shape[:3]:
+            raise InputError(f"{name} {list(array.shape)}: these frames need {list(images.shape[:3])}")
+    views = _views_network(network)
+    where = masked_blocks((views.views if isinstance(views, NestedDepth) else views).encoder, blocks)
+    windows = ViewPasses(views, window, strategy, memory_budget).windows(len(images))
+    progress = progress or ProgressLine("looking")
+    progress.stage("looking again, without what moves", len(images), "frames")
+    chain, said = Chain(), list[View]()
     try:
         check_size(images.shape[1], images.shape[2], PATCH)
-        patches = torch.from_numpy(patches_that_move(moves))[None].to(device)
-        clip = torch.from_numpy(as_clip(list(images)))[None].to(device)
-        with torch.inference_mode():
-            out = views(clip, reference=reference, leave_out=LeaveOut(patches, where), memory_budget=memory_budget)
+        for number, frames in enumerate(windows):
+            part = slice(frames.start, frames.stop)
+            told = _without(views, images[part], moves[part], where, strategy if number else reference, memory_budget)
+            following = windows[number + 1].start if number + 1 < len(windows) else len(images)
+            said += [view for _, view in chain.add(frames.start, told, following)]
+            progress.update(frames.stop)
     except ValueError as error:
         raise InputError(str(error)) from None
-    own = out.depth[0].float().cpu().numpy()
+    own = np.stack([view.depth for view in said])
     scale = scale_to(own, depth, ~moves)
-    extrinsics = None
-    if out.extrinsics is not None:
-        extrinsics = out.extrinsics[0].cpu().numpy().astype(np.float64)
-        # The network's rotations are exact to seven digits.
-        extrinsics = np.concatenate([nearest_rotation(extrinsics[..., :3]), scale * extrinsics[..., 3:]], axis=-1)
+    cameras = [view.extrinsics for view in said if view.extrinsics is not None]
+    extrinsics = np.stack(cameras) if cameras else None
+    if extrinsics is not None:
+        extrinsics[..., 3] *= scale
     return SecondPass(own * np.float32(scale), extrinsics, scale)
+
+
+@torch.inference_mode()
+def _without(
+    network: AnyViewDepth | NestedDepth,
+    images: NDArray[np.uint8],
+    moves: NDArray[np.bool_],
+    blocks: tuple[int, ...],
+    reference: Reference | int,
+    memory_budget: int | str | None,
+) -> list[View]:
+    """What the network says of one window. What moves counts as sky there, by which no windows are aligned."""
+    weight = next(network.parameters())
+    clip = torch.from_numpy(as_clip(list(images)))[None].to(weight)
+    patches = torch.from_numpy(patches_that_move(moves))[None].to(weight.device)
+    out = network(
+        clip,
+        reference=reference,
+        leave_out=LeaveOut(patches, blocks),
+        memory_budget=memory_budget,
+        chunk=None if memory_budget else _AT_A_TIME,
+    )
+    sky = torch.from_numpy(moves)[None].to(out.depth)
+    return to_views(replace(out, sky=sky if out.sky is None else sky.maximum(out.sky)), None, alone=False)
 
 
 def masked_blocks(encoder: ViewEncoder, blocks: Blocks) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,6 @@ PATCH = 14
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of R, G, B in 0..1
 SPECIAL = 1  # tokens of an image before its patches: the class token, in Depth Anything 3 later the camera token
 TABLE_GRID = (37, 37)  # positions that every published table holds: 518 × 518 pixels
-
 
 Part = Literal["query", "key", "input", "output"]
 
@@ -79,19 +78,18 @@ class Observer:
         layer: int,
         block: Block,
         tokens: Tensor,
-        rotation: Rotation | None = None,
         first: int = 0,
-        meet: Meeting = attend,
         kind: Literal["local", "global"] = "local",
+        **options: Any,
     ) -> Tensor:
-        """Tokens of images through a block, in sight."""
+        """Tokens of images through a block, in sight. options: of the block."""
 
         def watch(query: Tensor, key: Tensor) -> None:
             self.show(layer, "query", first, query, kind)
             self.show(layer, "key", first, key, kind)
 
         self.show(layer, "input", first, tokens, kind)
-        after = block(tokens, rotation, watch, meet)
+        after = block(tokens, watch=watch, **options)
         self.show(layer, "output", first, after, kind)
         return after
 

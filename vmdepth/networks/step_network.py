@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vmdepth.networks.encoder import Observer
-from vmdepth.networks.heads.base import StateTensors
+from vmdepth.networks.heads.base import StateTensors, remember
 from vmdepth_runtime.contract import Ring, of_the_scene
 
 
@@ -67,6 +67,15 @@ class StepNetwork(nn.Module, ABC):
             `depth`, `descriptor` and the extra outputs by their names, as the contract describes them; and the next
             states, of rings only the new entries.
         """
+
+    def written(self, states: StateTensors, after: StateTensors) -> StateTensors:
+        """The states for the next frame, from those before this one and what `outputs` returned of it: entries of rings
+        are written into copies of these."""
+        new = {}
+        for name, value in after.items():
+            ring = self.ring_of(name)
+            new[name] = value if ring is None else remember(states, {name: value}, states["counter"], ring)[name]
+        return new
 
     @abstractmethod
     def fold(self, height: int, width: int) -> None:

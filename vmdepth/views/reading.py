@@ -41,7 +41,7 @@ class Pictures:
     names: of the files, each unlike all others; of a video's frame its number, with .png. sizes: width and height of
     every picture. images: uint8 [H, W, 3] RGB each, as the network sees them. to_network: float64 [N, 3, 3], brings
     places in a picture to those in what the network sees, both in pixels from the outer corner. skipped: a line for
-    every one that could not be read.
+    every one that could not be read. fps: at which the first source's follow each other, where it is a video.
     """
 
     names: list[str]
@@ -49,6 +49,7 @@ class Pictures:
     images: list[Picture]
     to_network: Floats
     skipped: list[str]
+    fps: float
 
 
 def read_pictures(
@@ -68,6 +69,7 @@ def read_pictures(
     sizes: list[tuple[int, int]] = []
     prepared: list[tuple[Picture, NDArray[np.floating] | None]] = []
     skipped: list[str] = []
+    rates: list[float] = []
     method = cast("ResizeMethod", settings.process_res_method)
     for uri in settings.sources:
         files = _picture_files(uri)
@@ -75,6 +77,7 @@ def read_pictures(
         with open_source(uri, read=read) as source:
             if source.live and settings.read.frames is None:
                 raise InputError(f"{source.name}: is live and has no end; say how many views with --frames")
+            rates.append(source.info.fps)
             for frame in source:
                 try:
                     prepared.append(prepare_view(frame.image, settings.process_res, method, np.eye(3)))
@@ -95,7 +98,7 @@ def read_pictures(
         raise InputError(f"{twice[0]}: two views have that name; give each a name of its own")
     cropped = crop_views(prepared)
     maps = np.stack([np.asarray(camera, np.float64) for _, camera in cropped])
-    return Pictures(names, sizes, [np.ascontiguousarray(image) for image, _ in cropped], maps, skipped)
+    return Pictures(names, sizes, [np.ascontiguousarray(image) for image, _ in cropped], maps, skipped, rates[0])
 
 
 def _picture_files(uri: str) -> list[Path]:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from vmdepth.dynamics.capture import look
 from vmdepth.dynamics.second_pass import masked_blocks, patches_that_move, scale_to, second_pass
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.encoder import ViewEncoder
 from vmdepth.networks.multiview.presets import VIEW_PRESETS
-from vmdepth.official.preparation import as_clip
 from vmdepth_runtime.errors import InputError
 
 SHAPE = 5, 42, 56
@@ -33,12 +33,14 @@ def moves():
 
 @pytest.fixture(scope="module")
 def first(network, images):
-    with torch.inference_mode():
-        return network(torch.from_numpy(as_clip(list(images)))[None], reference=2)
+    """The first pass, without statistics: depth and cameras."""
+    first = look(network, images, [], reference="middle")
+    assert first.reference == 2
+    return first
 
 
 def run(network, images, moves, first, **options):
-    options = {"depth": first.depth[0].numpy(), "reference": 2} | options
+    options = {"depth": first.depth, "reference": first.reference} | options
     return second_pass(network, images, moves, **options)
 
 
@@ -56,14 +58,14 @@ def test_where_nothing_is_left_out_it_is_the_first_pass(network, images, moves, 
         again = run(network, images, first=first, **({"moves": moves} | options))
         assert again.depth.dtype == np.float32
         assert again.extrinsics.dtype == np.float64
-        np.testing.assert_allclose(again.depth, first.depth[0], rtol=1e-5)
-        np.testing.assert_allclose(again.extrinsics, first.extrinsics[0], atol=1e-5)
+        np.testing.assert_allclose(again.depth, first.depth, rtol=1e-5)
+        np.testing.assert_allclose(again.extrinsics, first.extrinsics, atol=1e-5)
         assert again.scale == pytest.approx(1, abs=1e-6)
 
 
 def test_what_is_left_out_changes_cameras(network, images, moves, first):
     out = run(network, images, moves, first)
-    assert np.abs(out.extrinsics - first.extrinsics[0].numpy()).max() > 1e-3
+    assert np.abs(out.extrinsics - first.extrinsics).max() > 1e-3
     rotation = out.extrinsics[..., :3]
     np.testing.assert_allclose(
         rotation @ rotation.transpose(0, 2, 1), np.broadcast_to(np.eye(3), (5, 3, 3)), atol=1e-12
@@ -73,15 +75,27 @@ def test_what_is_left_out_changes_cameras(network, images, moves, first):
     np.testing.assert_allclose(sliced.depth, out.depth, rtol=1e-5)
 
 
+def test_long_videos_go_in_windows_like_the_first_pass(network):
+    """Windows whose reference is chosen anew, put together: the first pass again where nothing moves."""
+    images = np.random.default_rng(1).integers(0, 256, (30, 28, 42, 3), dtype=np.uint8)
+    first = look(network, images, [], window=20)
+    still, moves = np.zeros((30, 28, 42), bool), np.zeros((30, 28, 42), bool)
+    again = run(network, images, still, first, window=20)
+    np.testing.assert_allclose(again.depth, first.depth, rtol=1e-4)
+    np.testing.assert_allclose(again.extrinsics, first.extrinsics, atol=1e-4)
+    moves[:, :14, 14:28] = True
+    assert np.abs(run(network, images, moves, first, window=20).extrinsics - first.extrinsics).max() > 1e-3
+
+
 def test_the_reference_is_the_one_it_is_told(network, images, moves, first):
     """Chosen anew it could be another view, and cameras and scale with it."""
-    out, other = (run(network, images, moves, first, reference=view) for view in (2, 4))
+    out, other = (run(network, images, moves, first, reference=view) for view in (first.reference, 0))
     assert np.abs(out.extrinsics - other.extrinsics).max() > 1e-4
 
 
 def test_depth_and_cameras_come_at_the_scale_of_the_first_pass(network, images, moves, first):
     plain = run(network, images, moves, first)
-    depth = first.depth[0].numpy().copy() * 3
+    depth = first.depth.copy() * 3
     depth[moves] *= 50  # what moves tells no scale
     tripled = run(network, images, moves, first, depth=depth)
     assert tripled.scale == pytest.approx(3 * plain.scale)
@@ -121,7 +135,7 @@ def test_a_causal_network_is_asked_without_its_mask_over_time(network, images, m
 def test_what_does_not_fit_is_refused(network, images, moves, first, small_views):
     for message, options in {
         r"masks \[5, 42, 42\]: these frames need \[5, 42, 56\]": {"moves": moves[..., :42]},
-        r"depth of the first pass \[4, 42, 56\]": {"depth": first.depth[0, :4].numpy()},
+        r"depth of the first pass \[4, 42, 56\]": {"depth": first.depth[:4]},
         "reference 5: there are views 0 to 4": {"reference": 5},
         "block 12: this network has blocks 0 to 11": {"blocks": (5, 12)},
         r"the first 5 blocks: of this network 4 see all views \(5, 7, 9, 11\)": {"blocks": 5},
@@ -133,4 +147,4 @@ def test_what_does_not_fit_is_refused(network, images, moves, first, small_views
     with pytest.raises(InputError, match="whose views see each other"):
         run(small_views("mono"), images, moves, first)
     with pytest.raises(InputError, match="no multiple of 14"):
-        run(network, images[:, :40], moves[:, :40], first, depth=first.depth[0, :, :40].numpy())
+        run(network, images[:, :40], moves[:, :40], first, depth=first.depth[:, :40])

@@ -1,8 +1,8 @@
 """How much clusters of points differ from what other views see there, as the paper of VGGT4D describes it.
 
-How much a point is pulled towards the surfaces that other views see: by the gradient, with respect to the point, of ½ r²,
-where r = z − D(u, v) is the depth that the point has in a view less the depth that the view has there. With R, the
-rotation from world to camera,
+It is how much a point is pulled towards the surfaces that other views see: by the gradient, with respect to the point,
+of ½ r², where r = z − D(u, v) is the depth that the point has in a view less the depth that the view has there. With R,
+the rotation from world to camera,
 
     ∇r = e_zᵀ R − ∇D(u, v) · J · R,    J = [[fx/z, 0, −fx·x/z²], [0, fy/z, −fy·y/z²]]
 

@@ -11,7 +11,8 @@ def closed_and_grown(moves: NDArray[np.bool_], close: int, grow: int) -> NDArray
     """A mask [H, W], closed by an ellipse `close` pixels wide, then dilated by a square `grow` wide; 0 does nothing."""
     mask = moves.astype(np.uint8)
     if close:
-        mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (close, close)))
+        ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (close, close))
+        cv2.morphologyEx(mask, cv2.MORPH_CLOSE, ellipse, dst=mask)
     if grow:
-        mask = cv2.dilate(mask, np.ones((grow, grow), np.uint8))
+        cv2.dilate(mask, np.ones((grow, grow), np.uint8), dst=mask)
     return mask > 0

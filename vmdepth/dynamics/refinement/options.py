@@ -7,7 +7,7 @@ from typing import Literal
 
 How = Literal["residual", "gradient"]
 
-THRESHOLDS: dict[How, float] = {"residual": 0.1, "gradient": 0.1}
+THRESHOLDS: dict[How, float] = {"residual": 0.1, "gradient": 0.015}
 """Losses above which a cluster moves."""
 
 UNSEEN = 1e10

@@ -79,11 +79,13 @@ def refine(
     Raises:
         InputError: arrays that do not fit each other, fewer than two frames, more frames left out than there are.
     """
-    if len(depth) < 2 or options.every >= len(depth):
+    if len(depth) <= max(1, options.every):
         raise InputError(
-            f"refinement: {len(depth)} frames of which every {options.every}. is compared with; it takes 2 at least, "
-            "and more frames than are left out"
+            f"refinement: has {len(depth)} frames, and with every={options.every} takes "
+            f"{max(1, options.every) + 1} at least"
         )
+    if labels is not None and labels.shape != depth.shape:
+        raise InputError("refinement: labels are not of the frames that depth is of; give arrays of the same frames")
     scene, unit = scene_of(images, depth, moves, cam2world, intrinsics, scale)
     threshold = THRESHOLDS[how] if options.threshold is None else options.threshold
     found = np.full(depth.shape, OUTLIER, np.int16) if labels is None else labels.astype(np.int16)

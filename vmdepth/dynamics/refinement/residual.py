@@ -35,11 +35,11 @@ def residual_losses(
     sums, samples = np.zeros((count, 2)), np.zeros(count)
     own = scene.colours(frame, pixels)
     for seen in scene.projected(frame, scene.points(frame, pixels), options.every):
-        surface = nearest(scene.depth, seen)
-        seen, surface = (part[seen.place[:, 2] - options.visible < surface] for part in (seen, surface))
+        off = seen.place[:, 2] - nearest(scene.depth, seen)
+        visible = off < options.visible
+        seen, off = seen[visible], off[visible]
         still = bilinear(scene.moves, seen) <= 0.5
-        seen, surface = seen[still], surface[still]
-        off = np.abs(seen.place[:, 2] - surface)
+        seen, off = seen[still], np.abs(off[still])
         colours = np.abs(unit(bilinear(scene.images, seen), scene.images.dtype) - own[seen.point]).sum(axis=1)
         cluster = labels[seen.point]
         samples += np.bincount(cluster, minlength=count)

@@ -122,10 +122,10 @@ def scene_of(
     if not (np.isfinite(unit_of_depth) and unit_of_depth > 0):
         raise InputError(f"refinement: a scale of {scale} is none; it is the depth that counts as 1, above 0")
     far = np.where(np.isposinf(depth), depth[known].max(), np.nan)
-    to_world = cam2world.astype(np.float64)
+    to_world: Floats = np.array(cam2world, np.float64)
     to_world[:, :3, 3] /= unit_of_depth
     scaled = (np.where(known, depth, far) / unit_of_depth).astype(np.float32)
-    to_camera = np.linalg.inv(to_world)
+    to_camera: Floats = np.array(np.linalg.inv(to_world), np.float64)
     return Scene(images, scaled, moves, to_world, to_camera, intrinsics.astype(np.float64)), unit_of_depth
 
 

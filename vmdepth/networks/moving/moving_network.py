@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vmdepth.networks.encoder import BlockSlice, Encoder, Observer
-from vmdepth.networks.heads.base import StateTensors, remember
+from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.moving.bands import Bands, relative_bands
 from vmdepth.networks.moving.causal_masks import FORGETTING, CausalMasks
 from vmdepth.networks.multiview.causal_views import CausalViews
@@ -89,10 +89,7 @@ class MovingNetwork(StepNetwork):
         self.check_steps()
         states = self.checked(states, len(frame), frame)
         outputs, after = self.outputs(frame, states)
-        for name, entry in after.items():
-            if (ring := self.ring_of(name)) is not None:
-                after |= remember(states, {name: entry}, states["counter"], ring)
-        return outputs, after
+        return outputs, self.written(states, after)
 
     def check_steps(self) -> None:
         self.network.check_steps()

@@ -156,7 +156,7 @@ class CausalViews(StepNetwork):
                 return attend_past(query, key, value, states[keys], states[values], mask)
 
             if observe is not None:
-                return observe.through(index, block, tokens, rotation, meet=meet, kind="global")
+                return observe.through(index, block, tokens, kind="global", rotation=rotation, meet=meet)
             return block(tokens, rotation, meet=meet)
 
         outputs, taps = self._through(frame, counter, over_views, observe)

@@ -32,7 +32,7 @@ def each_observed(observe: Observer | None) -> OverViews:
 
 
 def _observed(observe: Observer, index: int, block: Block, tokens: Tensor, rotation: GridRotation) -> Tensor:
-    return observe.through(index, block, tokens, rotation, kind="global")
+    return observe.through(index, block, tokens, kind="global", rotation=rotation)
 
 
 class ViewEncoder(Encoder):
@@ -89,7 +89,7 @@ class ViewEncoder(Encoder):
             if index in self.global_blocks:
                 tokens = over_views(index, block, tokens, shared)
             elif observe is not None:
-                tokens = observe.through(index, block, tokens, rotation)
+                tokens = observe.through(index, block, tokens, rotation=rotation)
             else:
                 tokens = self.through(block, tokens, rotation)
             if index in self.taps:
@@ -197,9 +197,9 @@ def _through_each_view(
         here = slice(first, first + slices.encoder)
         meet = attend if kept is None else partial(attend, mask=key_mask(kept[here], part.dtype))
         if observe is None:
-            out[here] = block(part, rotation, None, meet)
+            out[here] = block(part, rotation, meet=meet)
         else:
-            out[here] = observe.through(index, block, part, rotation, first, meet)
+            out[here] = observe.through(index, block, part, first, rotation=rotation, meet=meet)
     return out
 
 
@@ -252,8 +252,8 @@ def _keys_and_values(
 ) -> tuple[Tensor, Tensor]:
     """Of the tokens of a scene [views, T, width] that are kept (bool [views, T]; None is all): [1, heads, all, d] each.
 
-    The others are removed and not masked: it is the same, and costs less the more there are. show: called with the keys
-    of every slice [n, heads, T, d], of all tokens, and the place of its first view.
+    The others are removed and not masked: it is the same, and costs less the more there are. show: called with all keys
+    of every slice [n, heads, T, d] and the place of its first view.
     """
     views, tokens, width = scene.shape
     total = views * tokens if kept is None else int(kept.sum())

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vmdepth.networks.attention import attend, use_attention
+from vmdepth.networks.encoder import Observer
 from vmdepth.networks.leave_out import LeaveOut, key_mask
 from vmdepth.networks.multiview.memory import Slices
 
@@ -111,6 +112,16 @@ def test_views_that_are_all_left_out_are_no_hole(network, clip, form):
         out = network(clip, leave_out=LeaveOut(patches, range(12)))
     assert out.depth.isfinite().all()
     assert out.extrinsics.isfinite().all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("blocks", [(5,), tuple(range(1, 9))])
+def test_observing_shows_all_keys_and_changes_nothing(network, clip, patches, blocks):
+    leave_out, shown = LeaveOut(patches, blocks), []
+    observe = Observer(lambda one: shown.append((one.layer, one.values.shape)), parts=("key",))
+    assert differ(network(clip, leave_out=leave_out, observe=observe), network(clip, leave_out=leave_out)) == 0
+    assert {layer for layer, _ in shown} == set(range(12))
+    assert {shape[2] for _, shape in shown} == {1 + ROWS * COLUMNS}
 
 
 def test_gradients_pass(network, clip, patches):

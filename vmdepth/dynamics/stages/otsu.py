@@ -16,8 +16,8 @@ CLASSES = (2, 3, 4)
 
 @dataclass(frozen=True)
 class OtsuThreshold:
-    """value: what moves lies above; inf where a map is flat. classes: their number with the highest score, 0 where a
-    map is flat. levels, scores: thresholds and score of every number of classes that the values can be parted in."""
+    """value: what moves lies above; inf where values are all the same or none. classes: their number with the highest
+    score, 0 likewise. levels, scores: of every number of classes that the values can be parted in."""
 
     value: float
     classes: int
@@ -42,6 +42,8 @@ def best_threshold(values: Floats, classes: tuple[int, ...] = CLASSES, bins: int
     """
     threshold_multiotsu = library("skimage.filters").threshold_multiotsu
     flat = values.reshape(-1)
+    if not flat.size:
+        return OtsuThreshold(math.inf, 0, {}, {})
     counts, centres = library("skimage.exposure").histogram(flat, bins, source_range="image", normalize=True)
     levels: dict[int, Floats] = {}
     scores: dict[int, float] = {}

@@ -18,19 +18,21 @@ SIGMA = 1.0  # frames, of the Gaussian over them
 def upsampled(maps: Floats, height: int, width: int) -> Floats:
     """Maps of patches [T, h, w] → of pixels [T, height, width], bilinear, corners at the outer edges of corner patches
     (PyTorch's `align_corners=False`)."""
-    if not len(maps):
-        return np.zeros((0, height, width), np.float32)
     return np.stack([cv2.resize(x, (width, height), interpolation=cv2.INTER_LINEAR) for x in maps.astype(np.float32)])
 
 
 def nearness(depth: Floats, inverse: bool) -> Floats:
-    """Depth [H, W] as a guide, 0..1, larger is nearer: between its percentiles 2 and 98, so that no scale matters."""
-    near = depth if inverse else 1 / np.maximum(depth, np.finfo(np.float32).tiny)
-    near = np.where(np.isfinite(near), near, np.nan)
+    """Depth [H, W] as a guide, 0..1, larger is nearer: between its percentiles 2 and 98, so that no scale matters.
+
+    Where there is none (depth not above 0, or not a number) it is 0, as of the sky.
+    """
+    there = np.isfinite(depth) if inverse else depth > 0
+    near = np.where(there, depth if inverse else 1 / np.where(there, depth, 1), np.nan)
     if np.isnan(near).all():
         return np.zeros(depth.shape, np.float32)
     low, high = np.nanpercentile(near, (2, 98))
-    return np.nan_to_num(np.clip((near - low) / max(high - low, 1e-12), 0, 1)).astype(np.float32)
+    least = max(1e-3 * abs(high), np.finfo(np.float32).tiny)  # less range than that is noise
+    return np.nan_to_num(np.clip((near - low) / max(high - low, least), 0, 1)).astype(np.float32)
 
 
 def rgbd_guides(image: NDArray[np.uint8], depth: Floats, inverse: bool) -> Floats:
@@ -96,5 +98,4 @@ def hysteresis(maps: Floats, high: float = MaskStages.high, low: float = MaskSta
     """
     check_thresholds(high, low)
     parted = library("skimage.filters").apply_hysteresis_threshold
-    moves = [parted(x, low, high) for x in maps]
-    return np.stack(moves) if moves else np.zeros(maps.shape, bool)
+    return np.stack([parted(x, low, high) for x in maps])
