@@ -51,7 +51,9 @@ DESCRIBED = [
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 REASON = re.compile(r"#.*?\b((?:needs|takes|installs) .+)")
-COMMAND = re.compile(r"vmdepth[- ](run|info|train|precompute|views|eval|export|calibrate|parity|bench)\b([^`#|&;\n]*)")
+COMMAND = re.compile(
+    r"vmdepth[- ](run|info|train|precompute|views|masks|eval|export|calibrate|parity|bench)\b([^`#|&;\n]*)"
+)
 
 # Minutes otherwise: shown → tried.
 SMALLER = {
@@ -59,6 +61,7 @@ SMALLER = {
     "rendered:2x16": "rendered:1x4",
     "vmdepth-bench ": "vmdepth-bench --frames 2 ",
     "vmdepth-views ": "vmdepth-views --process-res 56 ",
+    "vmdepth-masks walk.mp4": "vmdepth-masks walk.mp4 --process-res 56",
     "vmdepth-export ": "vmdepth-export --proof-frames 8 ",
     'Path("tiny.onnx"))).agrees': 'Path("tiny.onnx"), frames=8)).agrees',
     "--size 196x252": "--size 56x70",

@@ -1,9 +1,10 @@
-"""Files that appear under their name only when they are whole."""
+"""Files and folders that appear under their name only when they are whole."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,3 +61,29 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 def write_report(report: Mapping[str, Any], path: Path) -> None:
     """Write figures as JSON. Raises WorkError when that cannot be done."""
     write_whole(path, (json.dumps(report, indent=2) + "\n").encode())
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` that takes its name when the block is through, and goes away when it fails."""
+    part = folder.absolute().with_name(f".{folder.absolute().name}.{os.getpid()}.part")
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder}: is a file; name a folder that is to be made")
+        if folder.is_dir() and any(folder.iterdir()):
+            raise InputError(f"{folder}: holds something already; name a folder that is to be made")
+        if not part.parent.is_dir():
+            what = "is a file; choose another" if folder.parent.exists() else "is not there; make it first"
+            raise InputError(f"{folder}: the folder {folder.parent} {what}")
+        part.mkdir()
+    except OSError as error:
+        raise InputError(f"{folder}: no folder can be there ({error.strerror}); choose another output") from None
+    try:
+        yield part
+        if folder.exists():
+            folder.rmdir()
+        part.replace(folder)
+    except OSError as error:
+        raise WorkError(f"{folder}: cannot be written ({error.strerror or error}); is the disk full?") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

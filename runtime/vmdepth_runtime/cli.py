@@ -24,6 +24,7 @@ _LEFT_OUT = {"torch", "einops", "safetensors", "yaml", "tensorboard", "matplotli
 _LEFT_OUT |= {"onnx", "onnxscript", "ml_dtypes"}
 _EXTRA = "export"
 _EXTRA_OF = {("vmdepth-calibrate", "onnx"): "calibrate", ("vmdepth-calibrate", "ml_dtypes"): "calibrate"}
+_EXTRA_OF |= {("vmdepth-masks", "torch"): "export,dynamics"}
 
 
 class LateHelpOption(click.Option):

@@ -42,8 +42,9 @@ class Figures:
     different kinds on equal terms. first_…: after a fit on its first 16 frames (the first half of fewer than 32), open
     to what the first fit is: what has drifted away since shows here; None where nothing is fitted. frame_…: mean over
     frames, each after a fit of scale and shift of its own: how right every picture is, whatever becomes of its scale.
-    tae: percent. opw: 1/m. flicker: 1/m, `static_flicker`, beside a teacher's depth `flow_flicker`. state_rms: mean
-    over frames. Pairs of frames count for the later one. Where truth is a teacher's, metres are `Truth.unit`.
+    tae: percent. opw: 1/m. flicker: 1/m, `static_flicker`; beside a teacher's depth, and where masks say what moves and
+    no pose is known, `flow_flicker`. state_rms: mean over frames. Pairs of frames count for the later one. Where truth
+    is a teacher's, metres are `Truth.unit`.
     """
 
     delta1: float | None
@@ -78,11 +79,10 @@ class SequenceFigures:
     """Of one model on one sequence.
 
     alignment: what was fitted. fit: scale and shift from predicted to true inverse depth (1/m), over all frames.
-    first_frames: how many the other
-    fit saw. whole, buckets: over all frames, and over every 100. state_growth: RMS of the states in the last 100 frames
-    that were begun over that in the first 100; of fewer than 200 frames, second half over first. per_frame: "tae",
-    "opw", "flicker", "state_rms", "frame_delta1", "frame_absrel" → [N], NaN where there is none. moving: of what
-    it says moves with what does; None where either is not known.
+    first_frames: how many the other fit saw. whole, buckets: over all frames, and over every 100. state_growth: RMS of
+    the states in the last 100 frames that were begun over that in the first 100; of fewer than 200 frames, second half
+    over first. per_frame: "tae", "opw", "flicker", "state_rms", "frame_delta1", "frame_absrel" → [N], NaN where there
+    is none. moving: of what it says moves with what does; None where either is not known.
     """
 
     frames: int
@@ -288,11 +288,11 @@ def _pair_figures(recording: Recording, track: ModelTrack, fit: tuple[float, flo
     before: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     for number in range(len(recording)):
         pose = poses[number]
-        if pose is None and not recording.truth.teacher:
+        if pose is None and not recording.by_flow:
             break  # a sequence has all its poses or none
         now = (fit[0] * track.inverse[number] + np.float32(fit[1])).astype(np.float32), recording.static[number]
         last = poses[number - 1]
-        if before is not None and recording.truth.teacher:
+        if before is not None and recording.by_flow:
             flicker[number] = flow_flicker(before[0], now[0], before[1], now[1], recording.flows[number - 1])
         elif before is not None and pose is not None and last is not None:
             here, there = recording.intrinsics[number - 1], recording.intrinsics[number]

@@ -49,9 +49,10 @@ class Recording:
 
     true: depth [h, w] where it was measured, metres (of a teacher's: `truth.unit`), 0 unknown, inf sky. heights: where
     that lies in the picture, [h, w], from −1 above to 1 below. truth: what it is. shapes: all that true has. static:
-    true inverse depth [H, W], 1/m, of what stands still, NaN elsewhere; of a teacher's all that is known. flows: from
-    every frame but the last to the next, [H, W, 2] pixels, beside a teacher's depth only. intrinsics [3, 3] and poses
-    [4, 4] of the colour camera; a pose that was not measured is None.
+    true inverse depth [H, W], 1/m, of what stands still, NaN elsewhere; of what is known where nobody says what moves.
+    by_flow: points are found again in the next frame by optical flow, not by poses: beside a teacher's depth, and where
+    there are masks of what moves and no poses. flows: there, from every frame but the last to the next, [H, W, 2],
+    pixels. intrinsics [3, 3] and poses [4, 4] of the colour camera; a pose that was not measured is None.
     """
 
     true: ArrayFile
@@ -60,6 +61,7 @@ class Recording:
     heights: ArrayFile = field(default_factory=ArrayFile)
     shapes: set[tuple[int, ...]] = field(default_factory=set)
     static: ArrayFile = field(default_factory=ArrayFile)
+    by_flow: bool = False
     flows: ArrayFile = field(default_factory=ArrayFile)
     intrinsics: list[NDArray[np.float64] | None] = field(default_factory=list)
     poses: list[NDArray[np.float64] | None] = field(default_factory=list)
@@ -175,7 +177,8 @@ def record(
     for frame in frames:
         now = [predictor(frame.image, frame.intrinsics) for predictor in predictors]
         flow = None if before is None else _flow(before, frame)
-        if truth.teacher and flow is not None:
+        recording.by_flow = truth.teacher != "" or (frame.pose is None and frame.moving is not None)
+        if recording.by_flow and flow is not None:
             recording.flows.append(flow)
         for index, (track, predictor, inverse) in enumerate(zip(tracks, predictors, now, strict=True)):
             measured, true = at_places(inverse, frame)
@@ -193,7 +196,7 @@ def record(
         recording.heights.append(
             frame.places[..., 1] / np.float32(max(frame.image.shape[0] - 1, 1) / 2) - np.float32(1)
         )
-        if frame.pose is not None or truth.teacher:
+        if frame.pose is not None or recording.by_flow:
             recording.static.append(_static(frame))
         recording.intrinsics.append(frame.intrinsics)
         recording.poses.append(frame.pose)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,6 @@ from vmdepth.networks.attention import attend
 # Turns queries or keys [..., tokens, d] by their places; sees queries and keys [images, heads, tokens, d].
 Rotation = Callable[[Tensor], Tensor]
 Watch = Callable[[Tensor, Tensor], None]
-Watches = Mapping[int, Watch]  # by the index of the block
 # What queries find in keys and values, [images, heads, tokens, d] each; of the shape of the queries.
 Meeting = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -26,23 +25,73 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of
 SPECIAL = 1  # tokens of an image before its patches: the class token, in Depth Anything 3 later the camera token
 TABLE_GRID = (37, 37)  # positions that every published table holds: 518 × 518 pixels
 
+Part = Literal["query", "key", "input", "output"]
+
 
 @dataclass(frozen=True)
-class AttentionInputs:
-    """Queries and keys of one block as they enter the product: after their norm and rotation.
+class BlockSlice:
+    """A part of what one block works with, of n images that follow each other.
 
-    layer: index of the block; kind: whether it sees one view or all; query, key: [B, N, heads, tokens, d], the views in
-    the caller's order; special: how many of the tokens come before the patches.
+    layer: index of the block; kind: whether it sees one view or all; first: index of the first image among all B·N, in
+    the caller's order. values: queries or keys as they enter the product, after their norm and rotation, [n, heads,
+    tokens, d]; or tokens as they enter or leave the block [n, tokens, width]. They may be overwritten afterwards: what
+    is to stay is copied. special: how many of the tokens come before the patches.
     """
 
     layer: int
     kind: Literal["local", "global"]
-    query: Tensor
-    key: Tensor
+    part: Part
+    first: int
+    values: Tensor
     special: int = SPECIAL
 
 
-Observer = Callable[[AttentionInputs], None]
+@dataclass(frozen=True)
+class Observer:
+    """Is shown slices of what blocks work with while a network looks; changes nothing.
+
+    One block comes after the other, and of a part of a block the images in their order; nothing is gathered.
+    see: called with every slice. parts: which of a block's. layers: of which blocks; None: of all. first: the index of
+    the first image that goes in. keeps: how many numbers `see` holds at once, in shares of the tokens of all images,
+    for the estimate of memory.
+    """
+
+    see: Callable[[BlockSlice], None]
+    parts: tuple[Part, ...] = ("query", "key")
+    layers: tuple[int, ...] | None = None
+    first: int = 0
+    keeps: float = 0.0
+
+    def from_image(self, first: int) -> Observer:
+        """The same where the first image that goes in has this index among those that it went in with before."""
+        return replace(self, first=self.first + first)
+
+    def show(
+        self, layer: int, part: Part, first: int, values: Tensor, kind: Literal["local", "global"] = "local"
+    ) -> None:
+        """Call `see`, where this part of this block was asked for."""
+        if part in self.parts and (self.layers is None or layer in self.layers):
+            self.see(BlockSlice(layer, kind, part, self.first + first, values))
+
+    def through(
+        self,
+        layer: int,
+        block: Block,
+        tokens: Tensor,
+        first: int = 0,
+        kind: Literal["local", "global"] = "local",
+        **options: Any,
+    ) -> Tensor:
+        """Tokens of images through a block, in sight. options: of the block."""
+
+        def watch(query: Tensor, key: Tensor) -> None:
+            self.show(layer, "query", first, query, kind)
+            self.show(layer, "key", first, key, kind)
+
+        self.show(layer, "input", first, tokens, kind)
+        after = block(tokens, watch=watch, **options)
+        self.show(layer, "output", first, after, kind)
+        return after
 
 
 @dataclass(frozen=True)
@@ -211,8 +260,8 @@ class Encoder(nn.Module):
     """Images → four maps of patch tokens, each through the final norm.
 
     `forward(images)`: images [B, 3, H, W], normalised, H and W multiples of `stride`. Returns four
-    tensors [B, (H/stride)·(W/stride), width], shallow to deep. Frames never see each other here. observe: called once
-    per block, with images for B and one view each. watches: see the queries and keys of some blocks, in graphs too.
+    tensors [B, (H/stride)·(W/stride), width], shallow to deep. Frames never see each other here. observe: is
+    shown every block.
     qk_norm_from: the first block with normalised queries and keys (None: no block). norm_eps: of the final norm.
     """
 
@@ -243,13 +292,13 @@ class Encoder(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, images: Tensor, observe: Observer | None = None, watches: Watches | None = None) -> list[Tensor]:
+    def forward(self, images: Tensor, observe: Observer | None = None) -> list[Tensor]:
         tokens = self.embed(images, self.positions((images.shape[-2] // PATCH, images.shape[-1] // PATCH)))
         maps = []
         for index, block in enumerate(self.blocks):
-            watch = (watches or {}).get(index) if observe is None else _local(index, observe)
-            # Computed twice, as `through` may, it would be watched twice.
-            tokens = self.through(block, tokens) if watch is None else block(tokens, watch=watch)
+            assert isinstance(block, Block)
+            # Computed twice, as `through` may, it would be seen twice.
+            tokens = observe.through(index, block, tokens) if observe is not None else self.through(block, tokens)
             if index in self.size.taps:
                 maps.append(self.norm(tokens)[:, SPECIAL:])
         return maps
@@ -294,11 +343,6 @@ class Encoder(nn.Module):
         grid = (height // PATCH, width // PATCH)
         self.pos_embed = nn.Parameter(self.positions(grid).clone(), requires_grad=False)
         self.table_grid = grid
-
-
-def _local(layer: int, observe: Observer) -> Watch:
-    """What hands the queries and keys of a block that sees one image to an observer, as images [n, 1, ...]."""
-    return lambda query, key: observe(AttentionInputs(layer, "local", query[:, None], key[:, None]))
 
 
 def check_size(height: int, width: int, stride: int) -> None:

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from vmdepth.networks.encoder import Watches
-from vmdepth.networks.heads.base import StateTensors
+from vmdepth.networks.encoder import Observer
+from vmdepth.networks.heads.base import StateTensors, remember
 from vmdepth_runtime.contract import Ring, of_the_scene
 
 
@@ -54,19 +54,28 @@ class StepNetwork(nn.Module, ABC):
 
     @abstractmethod
     def outputs(
-        self, frame: Tensor, states: StateTensors, watches: Watches | None = None
+        self, frame: Tensor, states: StateTensors, observe: Observer | None = None
     ) -> tuple[dict[str, Tensor], StateTensors]:
         """One frame through the network.
 
         Args:
             frame: float [B, 3, H, W], RGB in 0..1.
             states: by name; not changed.
-            watches: see the queries and keys [B, heads, tokens, d] of blocks of an encoder with attention.
+            observe: is shown blocks of the encoder, where it has attention; also while a graph is made.
 
         Returns:
             `depth`, `descriptor` and the extra outputs by their names, as the contract describes them; and the next
             states, of rings only the new entries.
         """
+
+    def written(self, states: StateTensors, after: StateTensors) -> StateTensors:
+        """The states for the next frame, from those before this one and what `outputs` returned of it: entries of rings
+        are written into copies of these."""
+        new = {}
+        for name, value in after.items():
+            ring = self.ring_of(name)
+            new[name] = value if ring is None else remember(states, {name: value}, states["counter"], ring)[name]
+        return new
 
     @abstractmethod
     def fold(self, height: int, width: int) -> None:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vmdepth.networks.decoder import Tap
-from vmdepth.networks.encoder import Observer, Watches, check_size
+from vmdepth.networks.encoder import Observer, check_size
 from vmdepth.networks.encoder_kinds import AnyDecoder, AnyEncoder
 from vmdepth.networks.heads.base import (
     HeadSettings,
@@ -73,29 +73,41 @@ class VideoDepth(StepNetwork):
         return shapes
 
     def forward(
-        self, clip: Tensor, states: StateTensors | None = None, watch: StateWatch | None = None
+        self,
+        clip: Tensor,
+        states: StateTensors | None = None,
+        watch: StateWatch | None = None,
+        observe: Observer | None = None,
     ) -> tuple[Tensor, StateTensors]:
         """clip [B, N, 3, H, W] → depth [B, N, 1, H, W] and the states after the last frame. None starts from zeros.
 
-        watch: told of every recurrent state, under the name it has in `states`.
+        watch: told of every recurrent state, under the name it has in `states`. observe: as of `encode`.
         """
-        depth, _, after = self.clip(clip, states, watch)
+        depth, _, after = self.clip(clip, states, watch, observe)
         return depth, after
 
     def clip(
-        self, clip: Tensor, states: StateTensors | None = None, watch: StateWatch | None = None
+        self,
+        clip: Tensor,
+        states: StateTensors | None = None,
+        watch: StateWatch | None = None,
+        observe: Observer | None = None,
     ) -> tuple[Tensor, Tensor | None, StateTensors]:
         """`forward` with what moves besides: `dynamic` [B, N, H, W], 0..1, after the depth; None without the head."""
         states = self.checked(states, len(clip), clip)
-        depth, seen, new_states = self._over_clip(clip, states, watch)
+        depth, seen, new_states = self._over_clip(clip, states, watch, observe)
         return depth, self._moving(seen, _size(clip), states, new_states), new_states
 
     def maps_of_motion(self, clip: Tensor) -> dict[str, Tensor]:
         """What the motion head sees of a clip [B, N, 3, H, W], all states at their start: tap → [B, N, C, h, w]."""
-        return self._over_clip(clip, self.checked(None, len(clip), clip), None)[1]
+        return self._over_clip(clip, self.checked(None, len(clip), clip))[1]
 
     def _over_clip(
-        self, clip: Tensor, states: StateTensors, watch: StateWatch | None
+        self,
+        clip: Tensor,
+        states: StateTensors,
+        watch: StateWatch | None = None,
+        observe: Observer | None = None,
     ) -> tuple[Tensor, dict[str, Tensor], StateTensors]:
         """Depth [B, N, 1, H, W] of a clip, what the motion head sees of it, and the states without that head's."""
         batch, length = clip.shape[:2]
@@ -111,7 +123,7 @@ class VideoDepth(StepNetwork):
             self._show(name, images, seen)
             return images.flatten(0, 1)
 
-        depth = self._decode(self.encode(clip.flatten(0, 1)), _size(clip), temporal)
+        depth = self._decode(self.encode(clip.flatten(0, 1), observe), _size(clip), temporal)
         return depth.unflatten(0, (batch, length)), seen, new_states
 
     def step(self, frame: Tensor, states: StateTensors | None = None) -> tuple[Tensor, StateTensors]:
@@ -163,10 +175,10 @@ class VideoDepth(StepNetwork):
         self.decoder.fold(height, width)
 
     def outputs(
-        self, frame: Tensor, states: StateTensors, watches: Watches | None = None
+        self, frame: Tensor, states: StateTensors, observe: Observer | None = None
     ) -> tuple[dict[str, Tensor], StateTensors]:
         """As of any `StepNetwork`; the descriptor is the mean of the encoder's last map."""
-        maps = self.encode(frame) if watches is None else self.encoder(self._normalised(frame), watches=watches)
+        maps = self.encode(frame, observe)
         depth, dynamic, after = self.decode_step(maps, _size(frame), states)
         outputs = {"depth": depth[:, 0], "descriptor": F.normalize(self.encoder.describe(maps), dim=-1)}
         return outputs if dynamic is None else {**outputs, DYNAMIC: dynamic}, after
@@ -174,13 +186,9 @@ class VideoDepth(StepNetwork):
     def encode(self, images: Tensor, observe: Observer | None = None) -> list[Tensor]:
         """images [n, 3, H, W] in 0..1 → the encoder's maps: of a ViT four [n, (H/stride)·(W/stride), width].
 
-        observe: called once per block of the encoder, with its queries and keys [n, 1, heads, tokens, d]. Raises
-        ValueError for an encoder without attention.
+        observe: is shown every block of the encoder. Raises ValueError for an encoder without attention.
         """
-        return self.encoder(self._normalised(images), observe)
-
-    def _normalised(self, images: Tensor) -> Tensor:
-        return (images - self.mean) / self.std
+        return self.encoder((images - self.mean) / self.std, observe)
 
     def decode_step(
         self, maps: list[Tensor], size: tuple[int, int], states: StateTensors

@@ -57,13 +57,8 @@ class AskedNetwork:
         self.alone = isinstance(model, MonoDepth)
         self.tells_cameras = isinstance(model, NestedDepth) or getattr(model, "camera_decoder", None) is not None
         self.metric = isinstance(model, NestedDepth) or (isinstance(model, MonoDepth) and model.config.metric)
-        there = torch.cuda.is_available()
-        if device == "cuda" and not there:
-            raise InputError("--device cuda: PyTorch finds no GPU here; --device cpu works")
-        if device == "auto":
-            device = "cuda" if there else "cpu"
-        self.model.to(device)
-        self._device = device
+        self._device = device_named(device)
+        self.model.to(self._device)
 
     @torch.inference_mode()
     def look(
@@ -92,13 +87,13 @@ class AskedNetwork:
                 metric = isinstance(self.model, MonoDepth) and self.model.config.metric
                 if given is not None and metric:
                     options["intrinsics"] = self._tensor(given.intrinsics)[:, None]
-                return _to_views(self.model(clip[:, None], **options), given, alone=True)
+                return to_views(self.model(clip[:, None], **options), given, alone=True)
             options["reference"] = reference
             if given is not None:
                 options["extrinsics"] = relative_to_first(torch.from_numpy(given.extrinsics)[None])
                 options["extrinsics"] = options["extrinsics"].float().to(self._device)
                 options["intrinsics"] = self._tensor(given.intrinsics)[None]
-            return _to_views(self.model(clip[None], **options), given, alone=False)
+            return to_views(self.model(clip[None], **options), given, alone=False)
         except ValueError as error:
             raise InputError(str(error)) from None
 
@@ -106,12 +101,24 @@ class AskedNetwork:
         return torch.from_numpy(array.astype(np.float32)).to(self._device)
 
 
+def device_named(name: str) -> str:
+    """What PyTorch calls one of `settings.DEVICES`. Raises InputError where it is not there."""
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise InputError("--device cuda: PyTorch finds no GPU here; --device cpu works")
+    if name == "auto":
+        return "cuda" if there else "cpu"
+    return name
+
+
 def pieces(views: int) -> list[range]:
     """Windows of a network that sees each picture alone."""
     return [range(first, min(first + _PIECE, views)) for first in range(0, views, _PIECE)]
 
 
-def _to_views(out: Views, given: GivenCameras | None, *, alone: bool) -> list[View]:
+def to_views(out: Views, given: GivenCameras | None, *, alone: bool) -> list[View]:
+    """The views of one scene, or the single views of scenes that are `alone`."""
+
     def arrays(tensor: Tensor | None, kind: type = np.float32) -> list[Any]:
         if tensor is None:
             return [None] * count

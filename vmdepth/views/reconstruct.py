@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +15,7 @@ from vmdepth.views.results import Results
 from vmdepth.views.settings import ViewsSettings
 from vmdepth.views.windows import Chain, Seam, spans
 from vmdepth.views.writing import write_all
+from vmdepth_runtime.atomic_files import whole_folder
 from vmdepth_runtime.camera import Lens
 from vmdepth_runtime.encoding import pictures
 from vmdepth_runtime.errors import InputError, WorkError
@@ -54,7 +51,7 @@ def reconstruct(settings: ViewsSettings, progress: ProgressLine | None = None) -
         except ValueError as error:
             raise InputError(f"--{str(error).replace('memory budget', 'memory-budget', 1)}") from None
     lens = Lens.of(intrinsics=settings.intrinsics)
-    with _whole_folder(settings.output) as part:
+    with whole_folder(settings.output) as part:
         progress.stage(f"loading {settings.model}")
         network = AskedNetwork(settings.model, settings.device)
         if network.alone and (unused := settings.of_several_views()):
@@ -136,29 +133,3 @@ def _ask(
             results.add(view)
         progress.update(window.stop)
     return chain
-
-
-@contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder` that takes its name when the block is through, and goes away when it fails."""
-    part = folder.absolute().with_name(f".{folder.absolute().name}.{os.getpid()}.part")
-    try:
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"{folder}: is a file; name a folder that is to be made")
-        if folder.is_dir() and any(folder.iterdir()):
-            raise InputError(f"{folder}: holds something already; name a folder that is to be made")
-        if not part.parent.is_dir():
-            what = "is a file; choose another" if folder.parent.exists() else "is not there; make it first"
-            raise InputError(f"{folder}: the folder {folder.parent} {what}")
-        part.mkdir()
-    except OSError as error:
-        raise InputError(f"{folder}: no folder can be there ({error.strerror}); choose another output") from None
-    try:
-        yield part
-        if folder.exists():
-            folder.rmdir()
-        part.replace(folder)
-    except OSError as error:
-        raise WorkError(f"{folder}: cannot be written ({error.strerror or error}); is the disk full?") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

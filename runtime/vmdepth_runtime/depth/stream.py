@@ -26,7 +26,7 @@ from vmdepth_runtime.sessions.given_model import open_model
 from vmdepth_runtime.sessions.state_buffers import Snapshot
 from vmdepth_runtime.sources.base import MIN_SIDE
 
-_MAPS = ("depth", "confidence", "sky")  # outputs that have a value for each pixel
+_MAPS = ("depth", "confidence", "sky", "dynamic")  # outputs that have a value for each pixel
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,12 @@ class DepthResult:
     def sky(self) -> NDArray[np.float32] | None:
         """float32 `[H, W]`, ≥ 0: from 0.3 on a pixel is sky, a new array; None of a network that does not say."""
         return self._at_frame_size("sky")
+
+    @property
+    def dynamic(self) -> NDArray[np.float32] | None:
+        """float32 `[H, W]`, 0..1: from 0.5 on a pixel moves by itself, a new array; None of a network that does not
+        say."""
+        return self._at_frame_size("dynamic")
 
     @property
     def pose(self) -> NDArray[np.float32] | None:

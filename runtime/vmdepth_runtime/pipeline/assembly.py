@@ -200,7 +200,8 @@ def _open_writer(
     sinks = [stack.enter_context(opened(output, facts)) for output in outputs]
     shown = colours if any(sink.wants_colour for sink in sinks) else None
     size = (contract.height, contract.width)
-    writer = Writer(source.name, source.info, sinks, shown, settings.resize, size, settings.palette)
+    marked = "dynamic" in contract.extra_outputs and settings.dynamic_mask is not False
+    writer = Writer(source.name, source.info, sinks, shown, settings.resize, size, settings.palette, marked=marked)
     stack.callback(writer.stop)
     return writer
 

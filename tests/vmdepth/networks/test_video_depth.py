@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from vmdepth.networks.encoder import Observer
 from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.heads.base import NoHead
 from vmdepth.networks.heads.mamba_head import MambaSettings
@@ -202,12 +203,16 @@ def test_observing_shows_every_block_s_queries_and_keys():
     model = VideoDepth(PRESETS["tiny"]).eval()
     seen = []
     images = clip_of().flatten(0, 1)
-    maps = model.encode(images, observe=seen.append)
+    maps = model.encode(images, Observer(seen.append))
     assert all(torch.equal(a, b) for a, b in zip(maps, model.encode(images), strict=True))
-    assert [(one.layer, one.kind) for one in seen] == [(layer, "local") for layer in range(12)]
+    told = [(layer, "local", part) for layer in range(12) for part in ("query", "key")]
+    assert [(one.layer, one.kind, one.part) for one in seen] == told
     tokens = model.encoder.embed((images - model.mean) / model.std, model.encoder.positions((3, 4)))
-    for one, block in zip(seen, model.encoder.blocks, strict=True):
-        assert one.query.shape == (len(images), 1, 3, 1 + 3 * 4, 64)
-        torch.testing.assert_close(one.query[:, 0], block.attn.queries(block.norm1(tokens)))
-        torch.testing.assert_close(one.key[:, 0], block.attn.keys_and_values(block.norm1(tokens))[0])
+    for query, key, block in zip(seen[::2], seen[1::2], model.encoder.blocks, strict=True):
+        assert query.values.shape == (len(images), 3, 1 + 3 * 4, 64)
+        torch.testing.assert_close(query.values, block.attn.queries(block.norm1(tokens)))
+        torch.testing.assert_close(key.values, block.attn.keys_and_values(block.norm1(tokens))[0])
         tokens = block(tokens)
+    seen.clear()
+    model(clip_of(), observe=Observer(seen.append, ("output",), layers=(11,)))
+    torch.testing.assert_close(seen[0].values, tokens)

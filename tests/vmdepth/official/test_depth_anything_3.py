@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 import vmdepth
+from vmdepth.networks.encoder import Observer
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.nested_depth import NestedDepth
@@ -142,8 +143,8 @@ def test_depth_anything_3_loads_from_its_published_file(tmp_path, official_weigh
         vmdepth.load(tmp_path / "twice.safetensors")
     io = np.load(shared_reference / "io_da3_small_n2.npz")
     seen = []
-    out = views(torch.from_numpy(io["input"]), normalised=True, observe=seen.append)
-    assert not any(one.query.requires_grad or one.key.requires_grad for one in seen)
+    out = views(torch.from_numpy(io["input"]), normalised=True, observe=Observer(seen.append))
+    assert not any(one.values.requires_grad for one in seen)
     for got, expected in ((out.depth, io["depth"]), (out.confidence, io["depth_conf"])):
         assert np.abs(got.numpy() - expected).max() <= 2e-5 * np.abs(expected).max()
     causal = vmdepth.load(tmp_path / "model.safetensors", temporal="causal", window=5)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from vmdepth.networks.encoder import Encoder
-from vmdepth.networks.multiview.encoder import ViewEncoder
 
 Band = tuple[int, ...]
 
@@ -34,11 +32,12 @@ class Bands:
         return tuple(sorted({*self.shallow, *self.of_queries}))
 
 
-def bands_of(encoder: Encoder) -> Bands:
-    """Of the n blocks that see all views, or of all where views never meet, VGGT's block i of 24 is the
-    (i · n / 24)th, rounded. Whether depths that suit one network suit another is a guess to be measured.
+def relative_bands(blocks: Sequence[int]) -> Bands:
+    """VGGT's bands among the n blocks of a network that see all views, or all of them where views never meet.
+
+    Pair i of 24 becomes the (i · n / 24)th of them, rounded: of Depth Anything 3 large 9 / 11+13 / 21+23, of giant 13 /
+    17+19+21 / 33+35+37. Whether depths that suit one network suit another is a guess to be measured.
     """
-    blocks = encoder.global_blocks if isinstance(encoder, ViewEncoder) else list(range(len(encoder.blocks)))
 
     def place(pair: int) -> int:
         return min(int(pair * len(blocks) / _PAIRS + 0.5), len(blocks) - 1)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vmdepth.networks.encoder import SPECIAL, Encoder, Watches
-from vmdepth.networks.heads.base import StateTensors, remember
-from vmdepth.networks.moving.bands import Bands, bands_of
+from vmdepth.networks.encoder import BlockSlice, Encoder, Observer
+from vmdepth.networks.heads.base import StateTensors
+from vmdepth.networks.moving.bands import Bands, relative_bands
 from vmdepth.networks.moving.causal_masks import FORGETTING, CausalMasks
 from vmdepth.networks.multiview.causal_views import CausalViews
+from vmdepth.networks.multiview.encoder import ViewEncoder
 from vmdepth.networks.step_network import StepNetwork
 from vmdepth_runtime.contract import DYNAMIC_STATES, Ring
 
@@ -28,7 +27,7 @@ class MovingNetwork(StepNetwork):
     """
 
     def __init__(self, network: StepNetwork, forgetting: float = FORGETTING, bands: Bands | None = None) -> None:
-        """bands: blocks of the encoder; None are those of relative depth (see `bands_of`).
+        """bands: blocks of the encoder; None are those of relative depth (see `relative_bands`).
 
         Raises ValueError for a network whose encoder has no attention, and one that tells what moves by itself.
         """
@@ -47,7 +46,9 @@ class MovingNetwork(StepNetwork):
         self.extra_outputs = (*network.extra_outputs, DYNAMIC)
         self.ring, self.cycle = network.ring, network.cycle
         size, window = encoder.size, network.window if isinstance(network, CausalViews) else None
-        bands = bands_of(encoder) if bands is None else bands
+        if bands is None:
+            over_views = encoder.global_blocks if isinstance(encoder, ViewEncoder) else []
+            bands = relative_bands(over_views or range(len(encoder.blocks)))
         self.dynamic = CausalMasks(bands, size.heads, size.width // size.heads, window, forgetting)
 
     @property
@@ -63,17 +64,18 @@ class MovingNetwork(StepNetwork):
         return self.ring if self.dynamic.slots is not None and name in self.dynamic.moments else None
 
     def outputs(
-        self, frame: Tensor, states: StateTensors, watches: Watches | None = None
+        self, frame: Tensor, states: StateTensors, observe: Observer | None = None
     ) -> tuple[dict[str, Tensor], StateTensors]:
-        """As of any `StepNetwork`; `watches` see blocks that are not watched for `dynamic`."""
+        """As of any `StepNetwork`; there is one observer, which is its own."""
+        assert observe is None
         queries: dict[int, Tensor] = {}
         keys: dict[int, Tensor] = {}
 
-        def keep(block: int, query: Tensor, key: Tensor) -> None:
-            queries[block], keys[block] = query[:, :, SPECIAL:], key[:, :, SPECIAL:]
+        def see(part: BlockSlice) -> None:
+            (queries if part.part == "query" else keys)[part.layer] = part.values[:, :, part.special :]
 
-        own = {block: partial(keep, block) for block in self.dynamic.bands.watched}
-        outputs, after = self.network.outputs(frame, states, {**(watches or {}), **own})
+        watch = Observer(see, layers=self.dynamic.bands.watched)
+        outputs, after = self.network.outputs(frame, states, watch)
         counter = None if self.dynamic.slots is None else states["counter"]
         moving, statistics = self.dynamic(queries, keys, states, counter)
         height, width = frame.shape[-2:]
@@ -87,10 +89,7 @@ class MovingNetwork(StepNetwork):
         self.check_steps()
         states = self.checked(states, len(frame), frame)
         outputs, after = self.outputs(frame, states)
-        for name, entry in after.items():
-            if (ring := self.ring_of(name)) is not None:
-                after |= remember(states, {name: entry}, states["counter"], ring)
-        return outputs, after
+        return outputs, self.written(states, after)
 
     def check_steps(self) -> None:
         self.network.check_steps()

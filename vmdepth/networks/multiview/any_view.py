@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vmdepth.networks.decoder import Tap
 from vmdepth.networks.encoder import ENCODERS, PATCH
+from vmdepth.networks.leave_out import LeaveOut
 from vmdepth.networks.multiview.cameras import CameraDecoder, CameraEncoder, from_cameras, to_cameras
 from vmdepth.networks.multiview.decoder import ViewDecoder, identity_tap
 from vmdepth.networks.multiview.encoder import Observer, ViewEncoder
@@ -29,13 +30,14 @@ class AnyViewDepth(ViewNetwork):
         self.camera_encoder = CameraEncoder(width) if config.camera_encoder else None
         self.camera_decoder = CameraDecoder(2 * width) if config.camera_decoder else None
 
-    def forward(
+    def forward(  # noqa: PLR0913 (all but one by name)
         self,
         clip: Tensor,
         *,
         extrinsics: Tensor | None = None,
         intrinsics: Tensor | None = None,
-        reference: Reference = "saddle_balanced",
+        reference: Reference | int = "saddle_balanced",
+        leave_out: LeaveOut | None = None,
         rays: bool = False,
         memory_budget: int | str | None = None,
         chunk: int | None = None,
@@ -53,12 +55,14 @@ class AnyViewDepth(ViewNetwork):
             extrinsics: given cameras, world to camera, [B, N, 3 or 4, 4], best in the form of
                 `cameras.relative_to_first`. The cameras in the result are the network's own estimate all the same.
             intrinsics: of the same cameras, [B, N, 3, 3] in pixels; both or neither.
-            reference: how the reference view is chosen where no cameras are given and there are three views or more.
+            reference: how the reference view is chosen where no cameras are given and there are three views or more;
+                or which it is, from 0.
+            leave_out: patches whose keys and values no query finds, and in which blocks.
             rays: whether the result has them, too.
             memory_budget: peak memory beyond weights and input ("4GiB", or bytes), as estimated in `multiview.memory`;
                 nothing is kept for gradients then.
             chunk: images at a time, instead of a budget.
-            observe: called with queries and keys of every block.
+            observe: is shown what blocks work with, slice by slice.
             tap: sees the decoder's maps by name, and gives what goes on in their place.
             normalised: ImageNet statistics are taken off the clip already.
 
@@ -66,22 +70,27 @@ class AnyViewDepth(ViewNetwork):
             `Views` without sky.
 
         Raises:
-            ValueError: sizes, cameras, names or budgets that do not fit.
+            ValueError: sizes, cameras, names, blocks or budgets that do not fit.
         """
         sizes = check_clip(clip)
-        check_reference(reference)
+        check_reference(reference, sizes[1])
+        if leave_out is not None:
+            leave_out.check((*sizes[:2], sizes[2] // PATCH, sizes[3] // PATCH), self.encoder.size.depth)
         special = self.camera_tokens(extrinsics, intrinsics, clip)
-        forward = ForwardPass(self.config, *sizes, rays, observe is not None, self.encoder.pos_embed.element_size())
+        forward = ForwardPass(
+            self.config, *sizes, rays, observe.keeps if observe else 0.0, self.encoder.pos_embed.element_size()
+        )
         slices = slices_for(forward, memory_budget, chunk)
         with torch.set_grad_enabled(torch.is_grad_enabled() and memory_budget is None):
-            return self._views(clip, slices, special, reference, rays, observe, tap, normalised)
+            return self._views(clip, slices, special, reference, leave_out, rays, observe, tap, normalised)
 
     def _views(
         self,
         clip: Tensor,
         slices: Slices,
         special: Tensor | None,
-        reference: Reference,
+        reference: Reference | int,
+        leave_out: LeaveOut | None,
         rays: bool,
         observe: Observer | None,
         tap: Tap,
@@ -91,7 +100,7 @@ class AnyViewDepth(ViewNetwork):
         grid, images = (height // PATCH, width // PATCH), clip.flatten(0, 1)
         stored = _TapStore(self.decoder, grid, images, self.encoder.pos_embed)
         prepare = nn.Identity() if normalised else imagenet_normalised
-        self.encoder.in_slices(images, views, stored, slices, special, reference, prepare, observe)
+        self.encoder.in_slices(images, views, stored, slices, special, reference, prepare, observe, leave_out)
         out = decode_in_slices(
             lambda part: self.decoder([level[part] for level in stored.projected], grid, rays, tap), len(images), slices
         )

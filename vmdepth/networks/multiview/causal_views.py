@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vmdepth.networks.encoder import PATCH, SPECIAL, Block, Encoder, Watches, check_size
+from vmdepth.networks.encoder import PATCH, SPECIAL, Block, Encoder, Observer, check_size
 from vmdepth.networks.heads.base import StateTensors, next_counter, remember
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.cameras import CameraDecoder, to_cameras
@@ -141,7 +141,7 @@ class CausalViews(StepNetwork):
         return _views(outputs, len(frame), *frame.shape[-2:]), {"counter": counter, **after}
 
     def outputs(
-        self, frame: Tensor, states: StateTensors, watches: Watches | None = None
+        self, frame: Tensor, states: StateTensors, observe: Observer | None = None
     ) -> tuple[dict[str, Tensor], StateTensors]:
         """As of any `StepNetwork`; the descriptor is the mean of the last tap's normalised half."""
         counter = states["counter"]
@@ -155,17 +155,19 @@ class CausalViews(StepNetwork):
                 after.update({keys: key, values: value})
                 return attend_past(query, key, value, states[keys], states[values], mask)
 
-            return block(tokens, rotation, (watches or {}).get(index), meet)
+            if observe is not None:
+                return observe.through(index, block, tokens, kind="global", rotation=rotation, meet=meet)
+            return block(tokens, rotation, meet=meet)
 
-        outputs, taps = self._through(frame, counter, over_views)
+        outputs, taps = self._through(frame, counter, over_views, observe)
         return {**outputs, "descriptor": F.normalize(self.encoder.describe(taps), dim=-1)}, after
 
     def _through(
-        self, images: Tensor, numbers: Tensor, over_views: OverViews
+        self, images: Tensor, numbers: Tensor, over_views: OverViews, observe: Observer | None = None
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
         """Images [n, 3, H, W] and their numbers since the start [n] → outputs by their names, and the taps."""
         special = self.encoder.camera_token[0, numbers.clamp(max=1).long()]
-        taps, token = self.encoder(imagenet_normalised(images), special, over_views)
+        taps, token = self.encoder(imagenet_normalised(images), special, over_views, observe)
         outputs = depth_and_confidence(self.decoder, taps, (images.shape[-2] // PATCH, images.shape[-1] // PATCH))
         if self.camera_decoder is not None:
             outputs["pose"] = self.camera_decoder(token)

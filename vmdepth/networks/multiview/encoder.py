@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from vmdepth.networks.attention import attend_in_rows
-from vmdepth.networks.encoder import PATCH, SPECIAL, AttentionInputs, Block, Encoder, Observer, Watch, Watches
+from vmdepth.networks.attention import attend, attend_in_rows
+from vmdepth.networks.encoder import PATCH, SPECIAL, Block, Encoder, Observer, Part
+from vmdepth.networks.leave_out import LeaveOut, key_mask
 from vmdepth.networks.multiview.memory import Slices
 from vmdepth.networks.multiview.reference_view import Reference, reference_view
 from vmdepth.networks.multiview.rotary import GridRotation, patch_positions, shared_positions
@@ -24,9 +26,13 @@ def each_alone(index: int, block: Block, tokens: Tensor, rotation: GridRotation)
     return block(tokens, rotation)
 
 
-def each_watched(watches: Watches | None) -> OverViews:
-    """The same, of blocks some of which are watched."""
-    return lambda index, block, tokens, rotation: block(tokens, rotation, (watches or {}).get(index))
+def each_observed(observe: Observer | None) -> OverViews:
+    """The same, in sight of an observer where there is one."""
+    return each_alone if observe is None else partial(_observed, observe)
+
+
+def _observed(observe: Observer, index: int, block: Block, tokens: Tensor, rotation: GridRotation) -> Tensor:
+    return observe.through(index, block, tokens, kind="global", rotation=rotation)
 
 
 class ViewEncoder(Encoder):
@@ -51,7 +57,11 @@ class ViewEncoder(Encoder):
         return [index for index in range(self.start, self.size.depth) if index % 2 == 1]
 
     def forward(  # type: ignore[override]
-        self, images: Tensor, special: Tensor | None = None, over_views: OverViews = each_alone
+        self,
+        images: Tensor,
+        special: Tensor | None = None,
+        over_views: OverViews = each_alone,
+        observe: Observer | None = None,
     ) -> tuple[list[Tensor], Tensor]:
         """Images all at once, in plain operations: what becomes a graph.
 
@@ -59,6 +69,7 @@ class ViewEncoder(Encoder):
             images: [n, 3, H, W], normalised.
             special: their camera tokens [n, width]; None is the one of a reference view for each.
             over_views: the blocks that see all views; by itself an image sees no other.
+            observe: is shown the blocks that see one view; those that see all are for `over_views` to show.
 
         Returns:
             Four taps [n, h·w, 2·width], and the raw special tokens of the last [n, 2·width].
@@ -74,12 +85,13 @@ class ViewEncoder(Encoder):
             if index == self.start:
                 tokens = torch.cat([special[:, None], tokens[:, SPECIAL:]], dim=1)
             before = tokens
-            if index < self.start:
-                tokens = self.through(block, tokens)
-            elif index % 2 == 1:
+            rotation = None if index < self.start else own
+            if index in self.global_blocks:
                 tokens = over_views(index, block, tokens, shared)
+            elif observe is not None:
+                tokens = observe.through(index, block, tokens, rotation=rotation)
             else:
-                tokens = self.through(block, tokens, own)
+                tokens = self.through(block, tokens, rotation)
             if index in self.taps:
                 taps.append(self.tap(before, tokens))
         return [patches for patches, _ in taps], taps[-1][1]
@@ -91,15 +103,17 @@ class ViewEncoder(Encoder):
         sink: TapSink,
         slices: Slices,
         special: Tensor | None = None,
-        reference: Reference = "saddle_balanced",
+        reference: Reference | int = "saddle_balanced",
         prepare: Callable[[Tensor], Tensor] = lambda images: images,
         observe: Observer | None = None,
+        leave_out: LeaveOut | None = None,
     ) -> None:
         """Scenes of so many views, each slice of a tap handed out as it is made.
 
         images: [B·views, 3, H, W]; prepare: makes normalised images of a slice of them. sink: called with each slice of
         each tap. special: the camera tokens of given cameras [B·views, width]; with them there is no reference view.
-        observe: called once per block.
+        observe: is shown every block. leave_out: of what keys and values are left out; the keys are observed all the
+        same.
         """
         grid = (images.shape[-2] // PATCH, images.shape[-1] // PATCH)
         own, shared = self.rotations(grid)
@@ -111,16 +125,13 @@ class ViewEncoder(Encoder):
             if index == self.start:
                 assert special is not None
                 tokens[:, 0] = special
-            record = _Record() if observe is not None else None
-            rotates = index >= self.start
-            if rotates and index % 2 == 1:
+            kept = leave_out.kept_in(index) if leave_out is not None else None
+            if index >= self.start and index % 2 == 1:
                 tap = self._into(self.taps.index(index), sink) if index in self.taps else None
-                tokens = _through_all_views(block, tokens, views, slices, shared, tap, record)
+                tokens = _through_all_views(index, block, tokens, views, slices, shared, tap, observe, kept)
             else:
-                tokens = _through_each_view(block, tokens, slices, own if rotates else None, record)
-            if observe is not None and record is not None:
-                query, key = (torch.cat(parts).unflatten(0, (-1, views)) for parts in (record.queries, record.keys))
-                observe(AttentionInputs(index, "global" if rotates and index % 2 == 1 else "local", query, key))
+                rotation = own if index >= self.start else None
+                tokens = _through_each_view(index, block, tokens, slices, rotation, observe, kept)
 
     def rotations(self, grid: tuple[int, int]) -> tuple[GridRotation, GridRotation]:
         """For blocks that see one view, by where a patch is in it; and for those that see all."""
@@ -157,7 +168,7 @@ class ViewEncoder(Encoder):
             tokens[first : first + count] = self.embed(prepare(part), positions)
         return tokens
 
-    def _camera_tokens(self, class_tokens: Tensor, reference: Reference) -> Tensor:
+    def _camera_tokens(self, class_tokens: Tensor, reference: Reference | int) -> Tensor:
         """class_tokens: [B, N, width]. Returns the learnt camera tokens [B·N, width]."""
         batch, views, _ = class_tokens.shape
         which = torch.ones(batch, views, dtype=torch.long, device=class_tokens.device)
@@ -171,70 +182,94 @@ class ViewEncoder(Encoder):
         return tap
 
 
-class _Record:
-    """Queries and keys of a block, in slices [images, heads, tokens, d]."""
-
-    def __init__(self) -> None:
-        self.queries: list[Tensor] = []
-        self.keys: list[Tensor] = []
-
-    def both(self, query: Tensor, key: Tensor) -> None:
-        self.queries.append(query)
-        self.keys.append(key)
-
-
 def _through_each_view(
-    block: Block, tokens: Tensor, slices: Slices, rotation: GridRotation | None, record: _Record | None
+    index: int,
+    block: Block,
+    tokens: Tensor,
+    slices: Slices,
+    rotation: GridRotation | None,
+    observe: Observer | None,
+    kept: Tensor | None,
 ) -> Tensor:
-    watch: Watch | None = record.both if record is not None else None
+    """kept: bool [B·views, T], what queries find; None is all. Images keep different numbers, so it is a mask here."""
     out = _output_like(tokens)
     for first, part in _parts(tokens, slices.encoder):
-        out[first : first + slices.encoder] = block(part, rotation, watch)
+        here = slice(first, first + slices.encoder)
+        meet = attend if kept is None else partial(attend, mask=key_mask(kept[here], part.dtype))
+        if observe is None:
+            out[here] = block(part, rotation, meet=meet)
+        else:
+            out[here] = observe.through(index, block, part, first, rotation=rotation, meet=meet)
     return out
 
 
 def _through_all_views(
+    index: int,
     block: Block,
     tokens: Tensor,
     views: int,
     slices: Slices,
     rotation: GridRotation,
     tap: Callable[[int, Tensor, Tensor], None] | None,
-    record: _Record | None,
+    observe: Observer | None,
+    kept: Tensor | None,
 ) -> Tensor:
     """tokens: [B·views, T, width]. Slices bound the queries only: each meets the keys of every view of its scene.
 
-    tap: sees the index of a slice's first image, its tokens before the block and after it.
+    tap: sees the index of a slice's first image, its tokens before the block and after it. observe: is shown all keys
+    of a scene, and then its queries. kept: bool [B·views, T], what queries find; None is all.
     """
+
+    def show(part: Part, start: int, first: int, values: Tensor) -> None:
+        if observe is not None:
+            observe.show(index, part, start + first, values, "global")
+
     out = _output_like(tokens)
     for start in range(0, len(tokens), views):
         scene = tokens[start : start + views]
-        keys, values = _keys_and_values(block, scene, slices.encoder, rotation, record)
+        findable = None if kept is None else kept[start : start + views]
+        keys, values = _keys_and_values(block, scene, slices.encoder, rotation, partial(show, "key", start), findable)
         for first, part in _parts(scene, slices.encoder):
+            show("input", start, first, part)
             query = block.attn.queries(block.norm1(part), rotation)
-            if record is not None:
-                record.queries.append(query)
+            show("query", start, first, query)
             found = attend_in_rows(_views_joined(query), keys, values, slices.rows)
             after = block.feed_forward(part + block.ls1(block.attn.join(found).view(part.shape)))
             if tap is not None:
                 tap(start + first, part, after)
+            show("output", start, first, after)
             out[start + first : start + first + len(part)] = after
     return out
 
 
 def _keys_and_values(
-    block: Block, scene: Tensor, count: int, rotation: GridRotation, record: _Record | None
+    block: Block,
+    scene: Tensor,
+    count: int,
+    rotation: GridRotation,
+    show: Callable[[int, Tensor], None],
+    kept: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Of all tokens of a scene [views, T, width]: [1, heads, views · T, d] each."""
+    """Of the tokens of a scene [views, T, width] that are kept (bool [views, T]; None is all): [1, heads, all, d] each.
+
+    The others are removed and not masked: it is the same, and costs less the more there are. show: called with all keys
+    of every slice [n, heads, T, d] and the place of its first view.
+    """
     views, tokens, width = scene.shape
-    shape = (1, block.attn.heads, views * tokens, width // block.attn.heads)
+    total = views * tokens if kept is None else int(kept.sum())
+    shape = (1, block.attn.heads, total, width // block.attn.heads)
     keys, values = scene.new_empty(shape), scene.new_empty(shape)
+    filled = 0
     for first, part in _parts(scene, count):
         key, value = block.attn.keys_and_values(block.norm1(part), rotation)
-        if record is not None:
-            record.keys.append(key)
-        place = slice(first * tokens, (first + len(part)) * tokens)
-        keys[:, :, place], values[:, :, place] = _views_joined(key), _views_joined(value)
+        show(first, key)
+        key, value = _views_joined(key), _views_joined(value)
+        if kept is not None:
+            here = kept[first : first + len(part)].flatten()
+            key, value = key[:, :, here], value[:, :, here]
+        place = slice(filled, filled + key.shape[2])
+        keys[:, :, place], values[:, :, place] = key, value
+        filled = place.stop
     return keys, values
 
 

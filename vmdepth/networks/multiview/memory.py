@@ -11,9 +11,9 @@ P patches, T = P + 1 tokens, C channels, F decoder features, O = the sum of the 
               and output twice because convolution libraries reorder them, and the four skips
 
 Attention in the explicit form also holds scores and their softmax: 2·heads·T² per image of a slice, and 2·heads·N·T
-per query. Observing gathers the queries and keys of a block: 5·n·T·C. On top come three tenths, and 6 MiB, for what
-allocators waste. Networks for single images keep no keys and projected taps of all, and are counted as if they did.
-Measured on CPUs; libraries for GPUs may take more workspace for convolutions.
+per query. An observer adds what it says that it keeps, in shares of n·T·C. On top come three tenths, and 6 MiB, for
+what allocators waste. Networks for single images keep no keys and projected taps of all, and are counted as if they
+did. Measured on CPUs; libraries for GPUs may take more workspace for convolutions.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Slices:
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """One call of a network. rays, observed: whether asked for; bytes: of one number."""
+    """One call of a network. rays: whether asked for; kept: by an observer, in shares of all tokens; bytes: of one
+    number."""
 
     config: AnyViewConfig | MonoConfig
     batch: int
@@ -50,7 +51,7 @@ class ForwardPass:
     height: int
     width: int
     rays: bool = False
-    observed: bool = False
+    kept: float = 0.0
     bytes: int = 4
 
 
@@ -75,7 +76,7 @@ def _bytes(forward: ForwardPass) -> _Bytes:
     map_of_tokens = tokens * size.width
     kept = images * (patches * sum(forward.config.out_channels) + 2 * size.width)
     explicit = attention_form() == "explicit"
-    encoder = images * map_of_tokens * (6 if forward.observed else 1) + 2 * forward.views * map_of_tokens + kept
+    encoder = images * map_of_tokens * (1 + forward.kept) + 2 * forward.views * map_of_tokens + kept
     encoder_image = map_of_tokens * (14 if size.swiglu else 12) + explicit * 2 * size.heads * tokens**2
     decoder_image = patches * (2 * (98 * features + 6272) + 21 * features + 600)
     decoder = kept + images * patches * (840 if forward.rays else 392) + 9 * forward.config.out_channels[3] ** 2

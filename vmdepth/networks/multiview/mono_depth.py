@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vmdepth.networks.decoder import Tap
-from vmdepth.networks.encoder import ENCODERS, PATCH, Encoder
+from vmdepth.networks.encoder import ENCODERS, PATCH, Encoder, Observer
 from vmdepth.networks.multiview.decoder import Decoded, SkyDecoder, identity_tap
 from vmdepth.networks.multiview.memory import ForwardPass, Slices, slices_for
 from vmdepth.networks.multiview.presets import MonoConfig
@@ -39,6 +39,7 @@ class MonoDepth(ViewNetwork):
         intrinsics: Tensor | None = None,
         memory_budget: int | str | None = None,
         chunk: int | None = None,
+        observe: Observer | None = None,
         tap: Tap = identity_tap,
         normalised: bool = False,
     ) -> Views:
@@ -51,6 +52,7 @@ class MonoDepth(ViewNetwork):
             intrinsics: [B, N, 3, 3] in pixels of these images; with them the metric network's depth is in metres.
             memory_budget: as for `AnyViewDepth`.
             chunk: as for `AnyViewDepth`.
+            observe: is shown every block of each slice of images, before those of the next.
             tap: sees the decoder's maps by name, and gives what goes on in their place.
             normalised: ImageNet statistics are taken off the clip already.
 
@@ -66,14 +68,15 @@ class MonoDepth(ViewNetwork):
             raise ValueError("only the metric network can turn intrinsics into metres")
         if intrinsics is not None and intrinsics.shape != (batch, views, 3, 3):
             raise ValueError(f"intrinsics have shape {list(intrinsics.shape)}, this needs {[batch, views, 3, 3]}")
-        slices = slices_for(
-            ForwardPass(self.config, *sizes, bytes=self.encoder.pos_embed.element_size()), memory_budget, chunk
-        )
+        kept = observe.keeps if observe else 0.0
+        forward = ForwardPass(self.config, *sizes, kept=kept, bytes=self.encoder.pos_embed.element_size())
+        slices = slices_for(forward, memory_budget, chunk)
         images, grid = clip.flatten(0, 1), (height // PATCH, width // PATCH)
         count = min(slices.encoder, slices.decoder)  # what the decoder reads of an image is made right before
 
         def look(part: slice) -> Decoded:
-            maps = self.encoder(images[part] if normalised else imagenet_normalised(images[part]))
+            seen = observe.from_image(part.start) if observe else None
+            maps = self.encoder(images[part] if normalised else imagenet_normalised(images[part]), seen)
             return self.decoder(maps, grid, tap)
 
         with torch.set_grad_enabled(torch.is_grad_enabled() and memory_budget is None):

@@ -11,20 +11,26 @@ from torch import Tensor
 Reference = Literal["saddle_balanced", "saddle_sim_range", "first", "middle"]
 
 
-def reference_view(tokens: Tensor, strategy: Reference) -> Tensor:
+def reference_view(tokens: Tensor, strategy: Reference | int) -> Tensor:
     """tokens: class tokens [B, N, width]. Returns the index of each scene's reference view, [B] int64.
 
-    With fewer than three views that is view 0 whatever the strategy. Raises ValueError for an unknown strategy.
+    A number is that view. With fewer than three views it is view 0 whatever the strategy. Raises ValueError for an
+    unknown strategy, and for a view that is not there.
     """
-    check_reference(strategy)
+    check_reference(strategy, tokens.shape[1])
+    if isinstance(strategy, int):
+        return torch.full((len(tokens),), strategy, device=tokens.device)
     if tokens.shape[1] < 3:
         return torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)
     return _STRATEGIES[strategy](tokens)
 
 
-def check_reference(strategy: str) -> None:
-    """Raises ValueError for a strategy that does not exist."""
-    if strategy not in get_args(Reference):
+def check_reference(strategy: str | int, views: int) -> None:
+    """Raises ValueError for a strategy that does not exist, and for a view that is none of so many."""
+    if isinstance(strategy, int):
+        if not 0 <= strategy < views:
+            raise ValueError(f"reference {strategy}: there are views 0 to {views - 1}")
+    elif strategy not in get_args(Reference):
         raise ValueError(f"reference '{strategy}': there are {', '.join(get_args(Reference))}")
 
 

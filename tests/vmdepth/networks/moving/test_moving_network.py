@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from vmdepth.networks.heads.attention_head import AttentionSettings
-from vmdepth.networks.heads.base import NoHead, remember
-from vmdepth.networks.moving.bands import Bands, bands_of
+from vmdepth.networks.heads.base import NoHead
+from vmdepth.networks.moving.bands import Bands, relative_bands
 from vmdepth.networks.moving.moving_network import MovingNetwork
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.single_view import SingleView
@@ -56,18 +56,10 @@ def test_all_else_stays_as_it_is(made, kind):
         assert own.keys() == states.keys()
         for name, value in (expected | after).items():
             torch.testing.assert_close((got | own)[name], value, rtol=0, atol=2e-6 * float(value.abs().max()))
-        plain, states = _written(network, plain, after), _written(moving, states, own)
+        plain, states = network.written(plain, after), moving.written(states, own)
     assert dynamic.shape == (2, *SIZE)
     assert dynamic.min() > 0
     assert dynamic.max() < 1
-
-
-def _written(model: StepNetwork, states, after):
-    """The states for the next frame, as a session writes them."""
-    return {
-        name: remember(states, {name: entry}, states["counter"], ring)[name] if (ring := model.ring_of(name)) else entry
-        for name, entry in after.items()
-    }
 
 
 @torch.inference_mode()
@@ -84,8 +76,9 @@ def test_step_goes_on_from_what_it_returns(made):
 
 
 def test_blocks_are_chosen_by_relative_depth(made):
-    assert bands_of(made["heads"].encoder) == Bands((0,), (2, 3, 4), (9, 10, 11), (9, 10))
-    assert bands_of(made["one view"].encoder) == Bands((5,), (7,), (11,), (11,))
+    bands = [MovingNetwork(made[kind]).dynamic.bands for kind in ("heads", "one view")]
+    assert bands == [Bands((0,), (2, 3, 4), (9, 10, 11), (9, 10)), Bands((5,), (7,), (11,), (11,))]
+    assert relative_bands(range(24)) == Bands((0,), (3, 4, 5, 6, 7), (17, 18, 19, 20, 21), (18, 19))
 
 
 def test_another_window_has_other_rings(made):

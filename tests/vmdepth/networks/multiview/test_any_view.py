@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vmdepth.networks.attention import use_attention
+from vmdepth.networks.encoder import Observer
 from vmdepth.networks.multiview import encoder
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.cameras import relative_to_first
@@ -75,15 +76,29 @@ def test_every_view_sees_every_view_of_its_scene(network, clip, cut):
         assert torch.equal(after.depth[1], before.depth[1])
 
 
+def seen_by(network, clip, parts=("query",), **options):
+    """What an observer is shown of every block: by part, [blocks][B, N, ...]."""
+    shown = {part: {} for part in parts}
+
+    def see(one):
+        slices = shown[one.part].setdefault(one.layer, [])
+        assert one.first == sum(map(len, slices))
+        slices.append(one.values.clone())
+
+    network(clip, observe=Observer(see, parts), **options)
+    return {
+        part: [torch.cat(blocks[layer]).unflatten(0, (-1, VIEWS)) for layer in range(12)]
+        for part, blocks in shown.items()
+    }
+
+
 @torch.no_grad()
 def test_only_global_blocks_mix_views(network, clip):
     def tokens_into(changed):
-        seen = []
         other = clip.clone()
         if changed:
             other[:, 0] = 1 - other[:, 0]
-        network(other, reference="first", observe=seen.append)
-        return [one.query for one in seen]
+        return seen_by(network, other, reference="first")["query"]
 
     moved = [(a - b).abs().amax(dim=(0, 2, 3, 4)) for a, b in zip(tokens_into(False), tokens_into(True), strict=True)]
     for layer in range(6):  # block 5 is the first global one; its queries come from before it
@@ -110,29 +125,40 @@ def test_global_attention_meets_all_keys_whatever_the_slices(network, clip, cut,
 @torch.no_grad()
 @pytest.mark.parametrize("cut", [{}, {"chunk": 1}, {"chunk": 3}])
 def test_observing_shows_what_goes_into_attention_and_changes_nothing(network, clip, cut):
-    seen, unsliced = [], []
-    assert_same(network(clip, observe=seen.append, **cut), network(clip, **cut), tolerance=0)
-    network(clip, observe=unsliced.append)
-    assert [one.layer for one in seen] == list(range(12))
-    assert [one.layer for one in seen if one.kind == "global"] == [5, 7, 9, 11]
-    for one, other in zip(seen, unsliced, strict=True):
-        assert one.query.shape == one.key.shape == (2, VIEWS, 3, TOKENS, 64)
-        assert one.special == 1
-        torch.testing.assert_close(one.query, other.query, rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(one.key, other.key, rtol=1e-4, atol=1e-4)
+    told = []
+    observe = Observer(told.append, ("query", "key", "input", "output"))
+    assert_same(network(clip, observe=observe, **cut), network(clip, **cut), tolerance=0)
+    assert sorted({one.layer for one in told}) == list(range(12))
+    assert sorted({one.layer for one in told if one.kind == "global"}) == [5, 7, 9, 11]
+    assert {one.special for one in told} == {1}
+    assert max(len(one.values) for one in told) == min(cut.get("chunk", 99), 2 * VIEWS if not cut else VIEWS)
+    cut_up, whole = (seen_by(network, clip, observe.parts, **options) for options in (cut, {}))
+    for part, blocks in cut_up.items():
+        for layer, (one, other) in enumerate(zip(blocks, whole[part], strict=True)):
+            assert one.shape == ((2, VIEWS, 3, TOKENS, 64) if part in ("query", "key") else (2, VIEWS, TOKENS, 192))
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+            if part == "output" and layer != 3:  # after which the camera token comes in
+                torch.testing.assert_close(one, [*cut_up["input"], one][layer + 1], rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_what_is_not_asked_for_is_not_shown(network, clip):
+    told = []
+    network(clip, chunk=1, observe=Observer(told.append, ("key", "output"), layers=(2, 7)).from_image(100))
+    assert {(one.layer, one.part) for one in told} == {(2, "key"), (2, "output"), (7, "key"), (7, "output")}
+    assert [one.first for one in told if one.layer == 7 and one.part == "key"] == list(range(100, 108))
 
 
 @torch.no_grad()
 def test_observed_queries_and_keys_give_the_block_s_attention(network, clip, monkeypatch):
     """After norm and rotation, so that their product is what the softmax sees."""
-    entered, seen = [], []
+    entered = []
     original = encoder.attend_in_rows
     monkeypatch.setattr(encoder, "attend_in_rows", lambda q, k, v, r: entered.append((q, k)) or original(q, k, v, r))
-    network(clip[:1], observe=seen.append)
-    observed = [one for one in seen if one.kind == "global"]
-    for (query, key), one in zip(entered, observed, strict=True):
-        assert torch.equal(one.query[0].transpose(0, 1).flatten(1, 2), query[0])
-        assert torch.equal(one.key[0].transpose(0, 1).flatten(1, 2), key[0])
+    seen = seen_by(network, clip[:1], ("query", "key"))
+    for (query, key), layer in zip(entered, (5, 7, 9, 11), strict=True):
+        assert torch.equal(seen["query"][layer][0].transpose(0, 1).flatten(1, 2), query[0])
+        assert torch.equal(seen["key"][layer][0].transpose(0, 1).flatten(1, 2), key[0])
 
 
 @torch.no_grad()

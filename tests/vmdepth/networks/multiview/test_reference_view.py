@@ -50,6 +50,14 @@ def test_two_views_need_no_choice(strategy):
     assert reference_view(scenes(3, 2), strategy).tolist() == [0, 0, 0]
 
 
+def test_a_number_is_the_view_itself():
+    assert reference_view(scenes(3, 5), 3).tolist() == [3, 3, 3]
+    assert reference_view(scenes(3, 2), 1).tolist() == [1, 1, 1]
+    for view in (-1, 5):
+        with pytest.raises(ValueError, match=f"reference {view}: there are views 0 to 4"):
+            reference_view(scenes(3, 5), view)
+
+
 def test_unknown_strategies_are_refused():
     with pytest.raises(ValueError, match="reference 'last': there are saddle_balanced"):
         reference_view(scenes(), "last")

@@ -1,0 +1,125 @@
+"""The command `vmdepth-masks`: its options, and what it refuses."""
+
+import re
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from vmdepth.dynamics import second_pass
+from vmdepth.dynamics.command.settings import EXTENTS, REFINEMENTS, MasksSettings
+from vmdepth.dynamics.refinement.options import How
+from vmdepth_runtime.errors import InputError
+
+
+def run(words, monkeypatch, capsys):
+    from vmdepth.dynamics.command.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["vmdepth-masks", *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code, capsys.readouterr()
+
+
+def test_options_have_the_defaults_of_the_settings(monkeypatch, capsys):
+    given = []
+
+    def stand_in(settings, progress):
+        given.append(settings)
+        raise InputError("enough")
+
+    monkeypatch.setattr("vmdepth.dynamics.command.run.make_masks", stand_in)
+    assert run(["a.mp4", "--model", "m.safetensors", "-o", "out"], monkeypatch, capsys)[0] == 2
+    assert given == [MasksSettings(Path("out"), "a.mp4", Path("m.safetensors"))]
+
+
+def test_choices_are_those_of_the_stages():
+    assert (*get_args(How), "none") == REFINEMENTS
+    assert get_args(second_pass.Extent) == EXTENTS
+
+
+GIVEN = ["{frames}", "--model", "{model}"]
+REFUSED = {
+    "three frames": ([*GIVEN, "--frames", 3], "video.*: 3 frames: the method 'published' takes 4 or more"),
+    "one frame": ([*GIVEN, "--frames", 1, "--method", "guided"], "1 frame: the method 'guided' takes 2 or more"),
+    "frames of different size": (
+        ["{tmp}/mixed", "--model", "{model}"],
+        "1.png has 30x40 pixels, and 0.png 40x30; give",
+    ),
+    "no such layer": ([*GIVEN, "--layers", "9/11/12"], "layers '9/11/12': there is no block 12.* 5, 7, 9, 11 see all"),
+    "no such band": ([*GIVEN, "--layers", "9/11-7/11"], "the band 11-7 is empty"),
+    "no such name of layers": ([*GIVEN, "--layers", "deep"], "'deep' is no band of blocks; give a name"),
+    "a network without attention": (["{frames}", "--model", "{edge}"], "edge.safetensors: .*has no attention"),
+    "thresholds out of order": (
+        [*GIVEN, "--method", "guided", "--hysteresis", 0.3, 0.6],
+        "0.3 and 0.6: are out of order; the first is the high one",
+    ),
+    "a threshold beyond the map": ([*GIVEN, "--threshold", 2], "threshold 2: maps lie in 0..1"),
+    "thresholds of another method": ([*GIVEN, "--hysteresis", 0.5, 0.2], "--hysteresis: is for --method guided"),
+    "clusters of another method": ([*GIVEN, "--method", "cross", "--clusters", 3], "--clusters: is for .* and full"),
+    "no refinement to tune": ([*GIVEN, "--refine-every", 2], "nothing is refined; --refine residual does"),
+    "too few frames to check against": (
+        [*GIVEN, "--method", "full", "--refine-every", 7],
+        "--refine-every 7: .*video.* has 7 frames",
+    ),
+    "no such extent": ([*GIVEN, "--leave-out", "late"], "--leave-out late: it can be early, first_eight, none"),
+    "more blocks than there are": ([*GIVEN, "--leave-out", 9], "the first 9 blocks: of this network 4 see all views"),
+    "no model": (["{frames}"], "--model is missing"),
+    "no source": (["--model", "{model}"], "SOURCE is missing"),
+    "a source that is not there": (["{tmp}/none.mp4", "--model", "{model}"], "none.mp4: no such file"),
+    "a model that is not there": (["{frames}", "--model", "{tmp}/none.safetensors"], "none.safetensors: no such file"),
+    "arrays and a model": (["--from", "{tmp}/a.npz", "--model", "{model}"], "--model .*: is for a run of the network"),
+    "arrays and a window": (["--from", "{tmp}/a.npz", "--window", 20], "--window 20: is for a run of the network"),
+    "arrays that are not there": (["--from", "{tmp}/a.npz"], "a.npz: cannot be read"),
+    "arrays that are none": (["--from", "{tmp}/text.npz"], "text.npz: is no file of --out-arrays"),
+    "arrays of something else": (["--from", "{tmp}/else.npz"], "else.npz: is no file of --out-arrays"),
+    "too small a window": ([*GIVEN, "--window", 1], "--window 1: is 2 frames or more"),
+    "too little memory": ([*GIVEN, "--memory-budget", "1KiB"], "is too little .* smallest that works is"),
+    "no amount": ([*GIVEN, "--memory-budget", "much"], "--memory-budget 'much': write bytes"),
+    "a GPU that is not there": ([*GIVEN, "--device", "cuda"], "--device cuda: PyTorch finds no GPU here"),
+    "a folder that is not empty": ([*GIVEN, "-o", "{frames}"], "holds something already"),
+    "arrays in a folder nowhere": ([*GIVEN, "--out-arrays", "{tmp}/a/b.npz"], "the folder .*a is not there"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_refused_is_one_line_and_leaves_nothing(
+    what, frames, model, without_attention, tmp_path, monkeypatch, capsys
+):
+    words, line = REFUSED[what]
+    if "cuda" in words and torch.cuda.is_available():
+        pytest.skip("there is one")
+    (tmp_path / "text.npz").write_bytes(b"no arrays")
+    np.savez(tmp_path / "else.npz", depth=np.zeros(3))
+    (tmp_path / "mixed").mkdir()
+    for number, size in enumerate([(30, 40, 3), (40, 30, 3)]):
+        cv2.imwrite(str(tmp_path / "mixed" / f"{number}.png"), np.zeros(size, np.uint8))
+    before = sorted(tmp_path.rglob("*"))
+    places = {"frames": frames, "model": model, "edge": without_attention, "tmp": tmp_path}
+    given = [str(word).format(**places) for word in words]
+    code, said = run(["--process-res", 42, "-o", tmp_path / "masks", *given], monkeypatch, capsys)
+    assert code == 2
+    *stages, last = said.err.splitlines()
+    assert all(stage.startswith("vmdepth-masks: loading") for stage in stages)  # which a busy machine may take long for
+    assert re.search(line, last)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_folder_is_told_in_one_line(frames, model, tmp_path, monkeypatch, capsys):
+    words = [frames, "--model", model, "-o", tmp_path / "masks", "--process-res", 42, "--method", "cross"]
+    code, said = run(words, monkeypatch, capsys)
+    assert code == 0
+    assert re.fullmatch(rf"{tmp_path}/masks: 7 masks of 84x60, [\d.]+% of the pixels move\n", said.out)
+
+
+def test_every_setting_has_an_option():
+    from vmdepth.dynamics.command.cli import command
+
+    names = {option.name for option in command.params}
+    of_others = {"stages", "refinement", "read"}
+    assert {field.name for field in fields(MasksSettings)} - of_others - names == set()

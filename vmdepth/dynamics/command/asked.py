@@ -1,0 +1,93 @@
+"""A network, asked for what moves: the first pass, and the second one without that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmdepth.checkpoint import load
+from vmdepth.dynamics.capture import look
+from vmdepth.dynamics.command.arrays_file import SecondCameras
+from vmdepth.dynamics.command.settings import MasksSettings
+from vmdepth.dynamics.first_pass import FirstPass, Statistic
+from vmdepth.dynamics.layers import blocks_of
+from vmdepth.dynamics.second_pass import masked_blocks, second_pass
+from vmdepth.networks.multiview.any_view import AnyViewDepth
+from vmdepth.networks.multiview.causal_views import CausalViews
+from vmdepth.networks.multiview.nested_depth import NestedDepth
+from vmdepth.networks.multiview.reference_view import Reference
+from vmdepth.views.network import device_named
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.progress import ProgressLine
+
+
+class AskedNetwork:
+    """A network with attention, from its checkpoint.
+
+    Of one that was trained to see the past alone the mask over time is taken off: all frames see each other, and the
+    first one is their reference.
+
+    Attributes:
+        blocks: of the network.
+        tells_cameras: whether it knows where frames were taken.
+
+    Args:
+        settings: which network, how it looks, and where a second pass is to leave out what moves.
+
+    Raises:
+        InputError: the file is none of a network with attention, or there is no such device or block.
+    """
+
+    def __init__(self, settings: MasksSettings) -> None:
+        assert settings.model is not None
+        self._model = load(settings.model)
+        self._settings = settings
+        self._reference = cast("Reference", "first" if isinstance(self._model, CausalViews) else settings.reference)
+        inner = self._model.views if isinstance(self._model, NestedDepth) else self._model
+        try:
+            self.blocks = blocks_of(self._model)
+        except InputError as error:
+            raise InputError(f"{settings.model}: {error}") from None
+        self.tells_cameras = isinstance(inner, AnyViewDepth | CausalViews) and inner.camera_decoder is not None
+        if settings.extent is not None and isinstance(inner, AnyViewDepth | CausalViews):
+            masked_blocks(inner.encoder, settings.extent)  # rather now than after the first pass
+        self._model.to(device_named(settings.device))
+
+    def first(self, images: NDArray[np.uint8], statistics: Sequence[Statistic], progress: ProgressLine) -> FirstPass:
+        """The first pass over frames, uint8 [T, H, W, 3]."""
+        return look(
+            self._model,
+            images,
+            statistics,
+            memory_budget=self._settings.memory_budget,
+            window=self._settings.window,
+            reference=self._reference,
+            progress=progress,
+        )
+
+    def second(self, first: FirstPass, moves: NDArray[np.bool_], progress: ProgressLine) -> SecondCameras | None:
+        """The second pass, without what moves, bool [T, H, W]; in the windows of the first, put together as they were.
+
+        None where none was asked for or the network tells no cameras, which it is for.
+        """
+        settings = self._settings
+        if settings.extent is None or not self.tells_cameras:
+            return None
+        assert first.reference is not None
+        told = second_pass(
+            self._model,
+            first.images,
+            moves,
+            depth=first.depth,
+            reference=first.reference,
+            strategy=self._reference,
+            blocks=settings.extent,
+            window=settings.window,
+            memory_budget=settings.memory_budget,
+            progress=progress,
+        )
+        assert told.extrinsics is not None
+        return SecondCameras(told.extrinsics, told.depth)
