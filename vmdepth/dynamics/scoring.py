@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from vmdepth.data.rgbd import RgbdFrame, depth_in_image, reproject
+from vmdepth.dynamics.capture import look
+from vmdepth.dynamics.first_pass import FirstPass
+from vmdepth.dynamics.layers import blocks_of, relative_choice
+from vmdepth.dynamics.mask_stages import METHODS, Method
+from vmdepth.dynamics.methods import masks, needs
+from vmdepth.dynamics.refinement.options import How
+from vmdepth.dynamics.refinement.refine import refine
+from vmdepth.dynamics.streaming import stream_masks
 from vmdepth.evaluation.masks import MaskScore, Overlap, overlap, scored
-from vmdepth.networks.step_network import StepNetwork
-from vmdepth.session import TorchSession
 from vmdepth_runtime.outputs import DYNAMIC_THRESHOLD
 
 Floats = NDArray[np.float32]
@@ -51,18 +58,51 @@ def true_clip(frames: Iterable[RgbdFrame]) -> TrueClip:
     return TrueClip(np.stack(images), np.stack(moves), np.stack(depths), np.stack(poses), np.stack(cameras))
 
 
-def streamed(network: StepNetwork) -> Maps:
-    """What a network with the output `dynamic` says, frame by frame, of clips at a size that it can have."""
+def streaming(network: nn.Module) -> Maps:
+    """What a network says frame by frame, by its motion head or, without one, by its attention; of clips at a size that
+    it can have."""
+    return lambda clip: stream_masks(network, clip.images).soft
 
-    def maps(clip: TrueClip) -> Floats:
-        session = TorchSession(network, *clip.moves.shape[1:])
-        said = np.empty(clip.moves.shape, np.float32)
-        for image, share in zip(clip.images, said, strict=True):
-            session.frame[0] = image
-            share[:] = session.step()["dynamic"][0]
-        return said
 
-    return maps
+def attention_methods(network: nn.Module, refined_by: Sequence[How] = ("residual", "gradient")) -> dict[str, Maps]:
+    """Every method of `METHODS` by a network's attention, its blocks by relative depth, and the streaming one.
+
+    Args:
+        network: one with attention, as `vmdepth.load` gives it.
+        refined_by: how "full" checks its masks, a row for each: by true depth and cameras, so that what is compared is
+            the masks, and not the network's depth.
+
+    Returns:
+        By name, for `compare`; a clip is gone through once for all of them.
+
+    Raises:
+        InputError: a network without attention.
+    """
+    choice = relative_choice(blocks_of(network))
+    wanted = list(dict.fromkeys(statistic for method in METHODS for statistic in needs(method, choice)))
+    last: list[tuple[TrueClip, FirstPass]] = []
+
+    def first(clip: TrueClip) -> FirstPass:
+        if not last or last[0][0] is not clip:
+            last[:] = [(clip, look(network, clip.images, wanted))]
+        return last[0][1]
+
+    def found(method: Method) -> Maps:
+        return lambda clip: masks(first(clip), method, choice).moves
+
+    def refined(how: How) -> Maps:
+        return lambda clip: refined_by_truth(clip, masks(first(clip), "full", choice).moves, how)
+
+    plain: dict[str, Maps] = {name: found(name) for name in METHODS if name != "full"}
+    full = {f"full, {how}": refined(how) for how in refined_by}
+    return {**plain, **full, "streaming": streaming(network)}
+
+
+def refined_by_truth(clip: TrueClip, moves: Bools, how: How) -> Bools:
+    """Masks, bool [T, H, W], refined by true depth and cameras."""
+    corners = clip.intrinsics.copy()
+    corners[:, :2, 2] += 0.5  # from the outer corner of the first pixel
+    return refine(clip.images, clip.depth, moves, clip.cam2world, corners, how).masks
 
 
 def all_moves(clip: TrueClip) -> Bools:

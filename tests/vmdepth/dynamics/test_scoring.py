@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from vmdepth.data.rgbd import rendered_rgbd_frames
-from vmdepth.dynamics.scoring import all_moves, compare, difference_after_camera, streamed, true_clip
+from vmdepth.dynamics.scoring import (
+    all_moves,
+    attention_methods,
+    compare,
+    difference_after_camera,
+    refined_by_truth,
+    streaming,
+    true_clip,
+)
 from vmdepth.networks.motion_head import MotionSettings
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
@@ -61,6 +69,23 @@ def test_a_network_that_tells_is_a_method(clips):
     network = VideoDepth(config).eval().requires_grad_(False)
     network.dynamic.conv2.weight.zero_()
     network.dynamic.conv2.bias.fill_(1.0)
-    table = compare(clips[:1], {"head": streamed(network)})
+    table = compare(clips[:1], {"head": streaming(network)})
     assert table["head"] == table["all moves"]
     assert all_moves(clips[0]).all()
+
+
+def test_the_table_has_every_method_of_attention(small_views):
+    clips = [true_clip(rendered_rgbd_frames(MOVING, 4, 28, 42))]
+    table = compare(clips, attention_methods(small_views("any-view"), ("residual",)))
+    assert list(table)[:6] == ["published", "cross", "fused", "guided", "full, residual", "streaming"]
+    assert all(0 <= score.iou <= 1 for score in table.values() if score.iou is not None)
+
+
+def test_refinement_by_the_truth_keeps_what_moves_and_drops_what_one_frame_made_up(clips):
+    moving = clips[0]
+    patch = np.zeros_like(moving.moves)
+    patch[1, 60:80, 40:60] = True
+    patch &= ~moving.moves
+    found = refined_by_truth(moving, moving.moves | patch, "residual")
+    assert found[moving.moves].mean() > 0.9
+    assert found[patch].mean() < 0.3
