@@ -23,6 +23,7 @@ from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.progress import ProgressLine
 
 _RARE = 2.0  # how much more a place that moves weighs in the cross entropy
+_WARMUP = 0.05  # share of the steps
 _SMOOTH = 10.0  # places, in Dice's numerator and denominator: a batch in which nothing moves has no loss of its own
 
 
@@ -143,4 +144,4 @@ def _frames_of(
 
 def _share_of_rate(step: int, steps: int) -> float:
     """Of the learning rate: linear warm-up, then half a cosine down to zero (Loshchilov & Hutter 2017)."""
-    return min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
+    return min(1.0, (step + 1) / (_WARMUP * steps)) * 0.5 * (1 + math.cos(math.pi * step / steps))

@@ -21,7 +21,7 @@ class MotionTrainSettings:
         steps: updates of its weights.
         batch: clips in each, of which `frames` random frames count.
         frames: of a clip in a step.
-        learning_rate: at its highest, after a hundred steps; half a cosine takes it to zero at the last.
+        learning_rate: at its highest, after a twentieth of the steps; half a cosine takes it to zero at the last.
         weight_decay: as in AdamW.
         seed: of weights and clips.
     """
