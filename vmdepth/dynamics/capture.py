@@ -23,8 +23,9 @@ from torch import nn
 from vmdepth.dynamics.accumulators import Collector, Letter, Totals
 from vmdepth.dynamics.first_pass import LEAST_FRAMES, FirstPass, Floats, Statistic
 from vmdepth.dynamics.passes import WINDOW, Passes, passes_of
-from vmdepth.networks.encoder import PATCH, BlockSlice, Observer, Part, check_size
+from vmdepth.networks.encoder import PATCH, check_size
 from vmdepth.networks.multiview.reference_view import Reference
+from vmdepth.networks.observer import BlockSlice, Observer, Part
 from vmdepth.views.windows import View
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 from vmdepth_runtime.errors import InputError, WorkError

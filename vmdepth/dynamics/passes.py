@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vmdepth.networks.encoder import BlockSlice, Encoder, Observer
+from vmdepth.networks.encoder import Encoder
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.memory import ForwardPass, slices_for
@@ -20,6 +20,7 @@ from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.nested_depth import NestedDepth
 from vmdepth.networks.multiview.reference_view import Reference, reference_view
 from vmdepth.networks.multiview.views import imagenet_normalised
+from vmdepth.networks.observer import BlockSlice, Observer
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.preparation import as_clip
 from vmdepth.views.network import to_views

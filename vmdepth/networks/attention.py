@@ -7,7 +7,7 @@ what is exported, since fused attention operators are what deployment compilers 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -18,6 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 AttentionForm = Literal["fused", "explicit"]
+
+# Turns queries or keys [..., tokens, d] by their places; sees queries and keys [images, heads, tokens, d].
+Rotation = Callable[[Tensor], Tensor]
+Watch = Callable[[Tensor, Tensor], None]
+# What queries find in keys and values, [images, heads, tokens, d] each; of the shape of the queries.
+Meeting = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def _form_from_environment() -> AttentionForm:

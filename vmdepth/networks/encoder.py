@@ -3,96 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vmdepth.networks.attention import attend
-
-# Turns queries or keys [..., tokens, d] by their places; sees queries and keys [images, heads, tokens, d].
-Rotation = Callable[[Tensor], Tensor]
-Watch = Callable[[Tensor, Tensor], None]
-# What queries find in keys and values, [images, heads, tokens, d] each; of the shape of the queries.
-Meeting = Callable[[Tensor, Tensor, Tensor], Tensor]
+from vmdepth.networks.attention import Meeting, Rotation, Watch, attend
+from vmdepth.networks.observer import SPECIAL, Observer
 
 PATCH = 14
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of R, G, B in 0..1
-SPECIAL = 1  # tokens of an image before its patches: the class token, in Depth Anything 3 later the camera token
 TABLE_GRID = (37, 37)  # positions that every published table holds: 518 × 518 pixels
-
-
-Part = Literal["query", "key", "input", "output"]
-
-
-@dataclass(frozen=True)
-class BlockSlice:
-    """A part of what one block works with, of n images that follow each other.
-
-    layer: index of the block; kind: whether it sees one view or all; first: index of the first image among all B·N, in
-    the caller's order. values: queries or keys as they enter the product, after their norm and rotation, [n, heads,
-    tokens, d]; or tokens as they enter or leave the block [n, tokens, width]. They may be overwritten afterwards: what
-    is to stay is copied. special: how many of the tokens come before the patches.
-    """
-
-    layer: int
-    kind: Literal["local", "global"]
-    part: Part
-    first: int
-    values: Tensor
-    special: int = SPECIAL
-
-
-@dataclass(frozen=True)
-class Observer:
-    """Is shown slices of what blocks work with while a network looks; changes nothing.
-
-    One block comes after the other, and of a part of a block the images in their order; nothing is gathered.
-    see: called with every slice. parts: which of a block's. layers: of which blocks; None: of all. first: the index of
-    the first image that goes in. keeps: how many numbers `see` holds at once, in shares of the tokens of all images,
-    for the estimate of memory.
-    """
-
-    see: Callable[[BlockSlice], None]
-    parts: tuple[Part, ...] = ("query", "key")
-    layers: tuple[int, ...] | None = None
-    first: int = 0
-    keeps: float = 0.0
-
-    def from_image(self, first: int) -> Observer:
-        """The same where the first image that goes in has this index among those that it went in with before."""
-        return replace(self, first=self.first + first)
-
-    def show(
-        self, layer: int, part: Part, first: int, values: Tensor, kind: Literal["local", "global"] = "local"
-    ) -> None:
-        """Call `see`, where this part of this block was asked for."""
-        if part in self.parts and (self.layers is None or layer in self.layers):
-            self.see(BlockSlice(layer, kind, part, self.first + first, values))
-
-    def through(
-        self,
-        layer: int,
-        block: Block,
-        tokens: Tensor,
-        first: int = 0,
-        kind: Literal["local", "global"] = "local",
-        **options: Any,
-    ) -> Tensor:
-        """Tokens of images through a block, in sight. options: of the block."""
-
-        def watch(query: Tensor, key: Tensor) -> None:
-            self.show(layer, "query", first, query, kind)
-            self.show(layer, "key", first, key, kind)
-
-        self.show(layer, "input", first, tokens, kind)
-        after = block(tokens, watch=watch, **options)
-        self.show(layer, "output", first, after, kind)
-        return after
 
 
 @dataclass(frozen=True)

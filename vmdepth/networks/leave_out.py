@@ -7,7 +7,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-from vmdepth.networks.encoder import SPECIAL
+from vmdepth.networks.observer import SPECIAL
 
 
 class LeaveOut:

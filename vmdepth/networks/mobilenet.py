@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vmdepth.networks.encoder import Observer
+from vmdepth.networks.observer import Observer
 
 NAME = "mobilenet"
 STEM = 32  # channels of the first convolution

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from vmdepth.networks.decoder import Decoder, Output
-from vmdepth.networks.encoder import Encoder, Observer
+from vmdepth.networks.encoder import Encoder
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.encoder import ViewEncoder, each_observed
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.presets import MONO, VIEW_PRESETS, AnyViewConfig
+from vmdepth.networks.observer import Observer
 
 VIEWS, MONO_NAME = {f"da3-{size}": views for size, views in VIEW_PRESETS.items()}, f"da3mono-{MONO.encoder}"
 """These encoders by name, and the name of the one of the networks for single images, which is an `Encoder`."""

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from vmdepth.networks.encoder import Observer
 from vmdepth.networks.heads.base import StateTensors, remember
+from vmdepth.networks.observer import Observer
 from vmdepth_runtime.contract import Ring, of_the_scene
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vmdepth.networks.decoder import Tap
-from vmdepth.networks.encoder import Observer, check_size
+from vmdepth.networks.encoder import check_size
 from vmdepth.networks.encoder_kinds import AnyDecoder, AnyEncoder
 from vmdepth.networks.heads.base import (
     HeadSettings,
@@ -20,6 +20,7 @@ from vmdepth.networks.heads.base import (
     remember,
 )
 from vmdepth.networks.motion_head import DYNAMIC, MotionHead, at_frame_size
+from vmdepth.networks.observer import Observer
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.step_network import StepNetwork
 from vmdepth_runtime.contract import Ring

@@ -11,11 +11,11 @@ from vmdepth.dynamics.accumulators import raw_maps
 from vmdepth.dynamics.capture import look
 from vmdepth.dynamics.first_pass import Statistic
 from vmdepth.dynamics.passes import OVERLAP, with_own
-from vmdepth.networks.encoder import Observer
 from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.presets import AnyViewConfig
+from vmdepth.networks.observer import Observer
 from vmdepth.networks.presets import PRESETS, NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.depth_anything_3 import DEPTH_ANYTHING_3

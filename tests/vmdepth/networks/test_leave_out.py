@@ -6,8 +6,8 @@ import torch
 
 from vmdepth.dynamics.second_pass import patches_that_move
 from vmdepth.networks.attention import attend, attend_in_rows, use_attention
-from vmdepth.networks.encoder import SPECIAL
 from vmdepth.networks.leave_out import LeaveOut, key_mask
+from vmdepth.networks.observer import SPECIAL
 
 VGGT_SPECIAL = 5  # one camera token and four registers
 

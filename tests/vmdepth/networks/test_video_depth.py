@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vmdepth.networks.encoder import Observer
 from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.heads.base import NoHead
 from vmdepth.networks.heads.mamba_head import MambaSettings
+from vmdepth.networks.observer import Observer
 from vmdepth.networks.presets import PRESETS, NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
 

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import save_file
 
 import vmdepth
-from vmdepth.networks.encoder import Observer
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.nested_depth import NestedDepth
 from vmdepth.networks.multiview.presets import METRIC, MONO, NESTED, VIEW_PRESETS, AnyViewConfig
+from vmdepth.networks.observer import Observer
 from vmdepth.official.depth_anything_3 import (
     DEPTH_ANYTHING_3,
     empty,

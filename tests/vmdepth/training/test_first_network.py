@@ -8,10 +8,10 @@ import torch
 
 import vmdepth
 from vmdepth import checkpoint
-from vmdepth.networks.encoder import Observer
 from vmdepth.networks.heads.base import NoHead
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.presets import MONO
+from vmdepth.networks.observer import Observer
 from vmdepth.networks.one_view_encoder import MONO_NAME, OneViewEncoder, lent_by
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.step_graph import StepGraph

@@ -6,12 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vmdepth.networks.encoder import BlockSlice, Encoder, Observer
+from vmdepth.networks.encoder import Encoder
 from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.moving.bands import Bands, relative_bands
 from vmdepth.networks.moving.causal_masks import FORGETTING, CausalMasks
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.encoder import ViewEncoder
+from vmdepth.networks.observer import BlockSlice, Observer
 from vmdepth.networks.step_network import StepNetwork
 from vmdepth_runtime.contract import DYNAMIC_STATES, Ring
 

@@ -10,11 +10,12 @@ from vmdepth.networks.encoder import ENCODERS, PATCH
 from vmdepth.networks.leave_out import LeaveOut
 from vmdepth.networks.multiview.cameras import CameraDecoder, CameraEncoder, from_cameras, to_cameras
 from vmdepth.networks.multiview.decoder import ViewDecoder, identity_tap
-from vmdepth.networks.multiview.encoder import Observer, ViewEncoder
+from vmdepth.networks.multiview.encoder import ViewEncoder
 from vmdepth.networks.multiview.memory import ForwardPass, Slices, slices_for
 from vmdepth.networks.multiview.presets import AnyViewConfig
 from vmdepth.networks.multiview.reference_view import Reference, check_reference
 from vmdepth.networks.multiview.views import ViewNetwork, Views, check_clip, decode_in_slices, imagenet_normalised
+from vmdepth.networks.observer import Observer
 
 
 class AnyViewDepth(ViewNetwork):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vmdepth.networks.encoder import PATCH, SPECIAL, Block, Encoder, Observer, check_size
+from vmdepth.networks.encoder import PATCH, Block, Encoder, check_size
 from vmdepth.networks.heads.base import StateTensors, next_counter, remember
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.cameras import CameraDecoder, to_cameras
@@ -19,6 +19,7 @@ from vmdepth.networks.multiview.presets import WINDOW, AnyViewConfig, CausalView
 from vmdepth.networks.multiview.remembered_views import SLOT_AXIS, attend_all, attend_clip, attend_past, slot_mask
 from vmdepth.networks.multiview.rotary import GridRotation
 from vmdepth.networks.multiview.views import Views, check_clip, imagenet_normalised
+from vmdepth.networks.observer import SPECIAL, Observer
 from vmdepth.networks.step_network import StepNetwork
 from vmdepth_runtime.contract import Ring
 
@@ -156,7 +157,7 @@ class CausalViews(StepNetwork):
                 return attend_past(query, key, value, states[keys], states[values], mask)
 
             if observe is not None:
-                return observe.through(index, block, tokens, kind="global", rotation=rotation, meet=meet)
+                return observe.through(index, block, tokens, rotation, meet, kind="global")
             return block(tokens, rotation, meet=meet)
 
         outputs, taps = self._through(frame, counter, over_views, observe)

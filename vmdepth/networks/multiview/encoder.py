@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from vmdepth.networks.attention import attend, attend_in_rows
-from vmdepth.networks.encoder import PATCH, SPECIAL, Block, Encoder, Observer, Part
+from vmdepth.networks.encoder import PATCH, Block, Encoder
 from vmdepth.networks.leave_out import LeaveOut, key_mask
 from vmdepth.networks.multiview.memory import Slices
 from vmdepth.networks.multiview.reference_view import Reference, reference_view
 from vmdepth.networks.multiview.rotary import GridRotation, patch_positions, shared_positions
+from vmdepth.networks.observer import SPECIAL, Observer, Part
 
 # Sees a tap's level, the index of the first image, patches [n, h·w, 2C] and raw special tokens [n, 2C] of n images.
 TapSink = Callable[[int, int, Tensor, Tensor], None]
@@ -32,7 +33,7 @@ def each_observed(observe: Observer | None) -> OverViews:
 
 
 def _observed(observe: Observer, index: int, block: Block, tokens: Tensor, rotation: GridRotation) -> Tensor:
-    return observe.through(index, block, tokens, kind="global", rotation=rotation)
+    return observe.through(index, block, tokens, rotation, kind="global")
 
 
 class ViewEncoder(Encoder):
@@ -89,7 +90,7 @@ class ViewEncoder(Encoder):
             if index in self.global_blocks:
                 tokens = over_views(index, block, tokens, shared)
             elif observe is not None:
-                tokens = observe.through(index, block, tokens, rotation=rotation)
+                tokens = observe.through(index, block, tokens, rotation)
             else:
                 tokens = self.through(block, tokens, rotation)
             if index in self.taps:
@@ -199,7 +200,7 @@ def _through_each_view(
         if observe is None:
             out[here] = block(part, rotation, None, meet)
         else:
-            out[here] = observe.through(index, block, part, rotation, first, meet)
+            out[here] = observe.through(index, block, part, rotation, meet, first=first)
     return out
 
 

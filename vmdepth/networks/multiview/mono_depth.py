@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from vmdepth.networks.decoder import Tap
-from vmdepth.networks.encoder import ENCODERS, PATCH, Encoder, Observer
+from vmdepth.networks.encoder import ENCODERS, PATCH, Encoder
 from vmdepth.networks.multiview.decoder import Decoded, SkyDecoder, identity_tap
 from vmdepth.networks.multiview.memory import ForwardPass, Slices, slices_for
 from vmdepth.networks.multiview.presets import MonoConfig
 from vmdepth.networks.multiview.views import ViewNetwork, Views, check_clip, decode_in_slices, imagenet_normalised
+from vmdepth.networks.observer import Observer
 from vmdepth_runtime.outputs import SKY_THRESHOLD
 
 TOO_FEW = 10  # pixels of sky, or of anything else, that say nothing

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vmdepth.networks.encoder import PATCH, Encoder, Observer, check_size
+from vmdepth.networks.encoder import PATCH, Encoder, check_size
 from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.causal_views import CausalViews
@@ -15,6 +15,7 @@ from vmdepth.networks.multiview.encoder import ViewEncoder, each_observed
 from vmdepth.networks.multiview.mono_depth import METRIC_FOCAL, MonoDepth, with_far_sky_each
 from vmdepth.networks.multiview.presets import MonoConfig
 from vmdepth.networks.multiview.views import imagenet_normalised
+from vmdepth.networks.observer import Observer
 from vmdepth.networks.step_network import StepNetwork
 from vmdepth_runtime.contract import Ring
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from vmdepth.networks.attention import use_attention
-from vmdepth.networks.encoder import Observer
 from vmdepth.networks.multiview import encoder
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.cameras import relative_to_first
 from vmdepth.networks.multiview.presets import AnyViewConfig
+from vmdepth.networks.observer import Observer
 
 CONFIG = AnyViewConfig("tiny", 32, (24, 48, 96, 192), (5, 7, 9, 11), 4)
 VIEWS, HEIGHT, WIDTH = 4, 28, 42

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from vmdepth.networks.attention import attend, use_attention
-from vmdepth.networks.encoder import Observer
 from vmdepth.networks.leave_out import LeaveOut, key_mask
 from vmdepth.networks.multiview.memory import Slices
+from vmdepth.networks.observer import Observer
 
 VIEWS, ROWS, COLUMNS = 4, 2, 3
 CUTS = [{"chunk": 1}, {"chunk": 3}, {"memory_budget": "12MiB"}]
