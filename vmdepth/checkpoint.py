@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from vmdepth.model_files import CHECKPOINT_ENDINGS, PICKLED_ENDINGS
 from vmdepth.networks.heads.attention_head import TemporalForm
+from vmdepth.networks.moving.moving_network import MovingNetwork
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.mono_depth import MonoDepth
@@ -119,10 +120,13 @@ def load(
     return recognise(file).build(file, LoadOptions(temporal, window, metric, max_depth)).requires_grad_(False)
 
 
-def load_stepping(path: str | Path, temporal: TemporalForm | None = None, window: int | None = None) -> StepNetwork:
+def load_stepping(
+    path: str | Path, temporal: TemporalForm | None = None, window: int | None = None, dynamic_mask: bool = False
+) -> StepNetwork:
     """`load` for what streams, exports or proves a network; of Depth Anything 3 one picture at a time, or causal.
 
-    Raises InputError for a network that has no step at all.
+    dynamic_mask: with the output `dynamic`, how much of every pixel moves by itself, told by the encoder's attention.
+    Raises InputError for a network that has no step at all, or none that can tell.
     """
     network, family = load_of(path, temporal, window)
     if temporal == "bidirectional" and isinstance(network, AnyViewDepth):
@@ -140,7 +144,16 @@ def load_stepping(path: str | Path, temporal: TemporalForm | None = None, window
         raise InputError(
             f"{path}: is {family.name}, a network of views: it has no step to stream; vmdepth.load runs it"
         )
-    return model
+    return telling_what_moves(path, model) if dynamic_mask else model
+
+
+def telling_what_moves(path: str | Path, model: StepNetwork) -> MovingNetwork:
+    """A network with the output `dynamic` besides. Raises InputError, naming its file, where it cannot tell, or does so
+    anyway."""
+    try:
+        return MovingNetwork(model)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; leave the dynamic mask (--dynamic-mask) out") from None
 
 
 def stepping(network: StepNetwork | ViewNetwork) -> StepNetwork | None:

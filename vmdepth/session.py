@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vmdepth.causal import check_steps, flag, load_asked
-from vmdepth.checkpoint import load_stepping, weights_hash
+from vmdepth.checkpoint import load_stepping, telling_what_moves, weights_hash
 from vmdepth.model_files import CHECKPOINT_ENDINGS, no_model
 from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.step_graph import StepGraph
@@ -33,13 +33,11 @@ def contract_of(model: StepNetwork, height: int, width: int, streams: int) -> St
         raise InputError(str(error)) from None
     return StepContract(
         model=model.name,
-        weights_hash=weights_hash(model),
+        weights_hash=weights_hash(model.weights_in),
         height=height,
         width=width,
         streams=streams,
-        states=tuple(
-            StateSpec(name, shape, ring=None if name == "counter" else model.ring) for name, shape in shapes.items()
-        ),
+        states=tuple(StateSpec(name, shape, ring=model.ring_of(name)) for name, shape in shapes.items()),
         depth_kind=model.depth_kind,
         metric_focal=model.metric_focal,
         extra_outputs=model.extra_outputs,
@@ -94,8 +92,9 @@ def open_session(
 ) -> StepSession:
     """A checkpoint, a step graph or an engine, ready to step.
 
-    A checkpoint takes size, streams and form of attention over time from `like`, else `size` (or its usual
-    one), one stream and its own form. causal: the form that it has to have; warn: gets a line where it has no other.
+    A checkpoint takes size, streams, form of attention over time and whether it tells what moves from `like`, else
+    `size` (or its usual one), one stream and its own form. causal: the form that it has to have; warn: gets a line
+    where it has no other.
     Raises InputError, naming the file, when it is neither, cannot step or cannot have the form.
     """
     if path.suffix in MODEL_ENDINGS:
@@ -117,4 +116,6 @@ def open_session(
         raise InputError(
             f"{path}: {flag(causal)} is another form than that of {like.model}, which it is compared with; leave it out"
         )
+    if "dynamic" in like.extra_outputs and "dynamic" not in model.extra_outputs:
+        model = telling_what_moves(path, model)
     return TorchSession(model, like.height, like.width, like.streams)

@@ -72,12 +72,14 @@ def region_of(node: NodeProto) -> str:
     part = module.partition(".")[0]
     if part == OUTSIDE:
         return "io"
-    if part not in ("encoder", "heads", "decoder", "camera_decoder"):
+    if part not in ("encoder", "heads", "decoder", "camera_decoder", "dynamic"):
         raise InputError(f"node '{node.name}' is of no module that a region of the contract is known for; {REBUILD}")
     if node.op_type in _NORMS:
         return "norms"
     if node.op_type == "Softmax":
         return "softmax"
+    if part == "dynamic":
+        return "recurrence"
     if part == "heads":
         return "projections" if node.op_type in _PRODUCTS else "recurrence"
     if (

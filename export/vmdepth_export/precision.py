@@ -17,7 +17,7 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from vmdepth_export.graph import BF16_OPSET, MOVES, OUTSIDE, check, element_types, expand, region_of
-from vmdepth_runtime.contract import StepContract, state_input, state_output
+from vmdepth_runtime.contract import StepContract, of_the_scene, state_input, state_output
 from vmdepth_runtime.errors import InputError
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -49,7 +49,8 @@ def bake(proto: onnx.ModelProto, contract: StepContract, precision: Precision) -
     if precision == "fp32":
         return proto, contract
     states = tuple(
-        replace(state, dtype="float16") if precision == "fp16" and state.ring else state for state in contract.states
+        replace(state, dtype="float16") if precision == "fp16" and state.ring and of_the_scene(state.name) else state
+        for state in contract.states
     )
     _Baker(proto, _TYPES[precision]).run({state.name for state in states if state.dtype == "float16"})
     if precision == "bf16":

@@ -117,5 +117,6 @@ def _fold_pads(proto: onnx.ModelProto) -> None:
 
 def _module_of(scopes: str) -> str:
     """The innermost module in the exporter's list of scopes, as the network names it; "graph" outside of all."""
-    modules = [name.removeprefix("model.") for name in ast.literal_eval(scopes) if name.startswith("model.")]
+    scope = (name.removeprefix("model.") for name in ast.literal_eval(scopes) if name.startswith("model."))
+    modules = [name.removeprefix("network.") for name in scope]
     return modules[-1] if modules else OUTSIDE

@@ -41,6 +41,16 @@ def state_output(name: str) -> str:
     return f"next.{name}"
 
 
+DYNAMIC_STATES = "dynamic."
+"""What the names of states begin with that only the output `dynamic` is made of."""
+
+
+def of_the_scene(name: str) -> bool:
+    """Whether a state is a memory of the scene, whose change says how much is new: the counter and what only `dynamic`
+    is made of are none."""
+    return name != "counter" and not name.startswith(DYNAMIC_STATES)
+
+
 PRECISIONS = {"float32", "float16", "bfloat16", "int8", "float8"}
 
 

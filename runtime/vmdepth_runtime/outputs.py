@@ -12,14 +12,14 @@ class OutputSpec:
     """An output of step graphs, beside the next states.
 
     dtype: NumPy's name. axes: what its dimensions are, the stream axis first: "streams", "height" and "width" are the
-    contract's, any other name is a length of the model's own. error: how parity measures it, in shares of its "range"
-    or as a "ratio" to at least 1. accumulates: errors may pile up from frame to frame; other outputs' come and go with
-    the picture. meaning: for people.
+    contract's, any other name is a length of the model's own. error: how parity measures it, in shares of its "range",
+    as a "ratio" to at least 1, or, of a "share", which has a range of 1 whatever the picture, as it is. accumulates:
+    errors may pile up from frame to frame; other outputs' come and go with the picture. meaning: for people.
     """
 
     name: str
     axes: tuple[str, ...]
-    error: Literal["range", "ratio"]
+    error: Literal["range", "ratio", "share"]
     accumulates: bool
     meaning: str
     dtype: str = "float32"
@@ -76,8 +76,8 @@ EXTRA_OUTPUTS = (
     OutputSpec(
         name="dynamic",
         axes=("streams", "height", "width"),
-        error="range",
-        accumulates=True,
+        error="share",
+        accumulates=False,
         meaning="how much of every pixel moves by itself, 0..1; from 0.5 on it does",
     ),
 )

@@ -35,7 +35,8 @@ def build_graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
     """Write a step graph whose depth is the running mean of luma: state' = (luma + state) / 2, depth = state'.
 
     streams, contract changes (`changes`) and a last touch on the ONNX model (`touch`) are the caller's. Of
-    `extra_outputs`, confidence is 1 + red / 256, sky is green / 256, and pose the mean colour, three times.
+    `extra_outputs`, confidence is 1 + red / 256, sky is green / 256, pose the mean colour, three times, and dynamic
+    eight times the change of luma since the frame before, at most 1, and 0 of the first frame.
     """
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper
@@ -50,17 +51,23 @@ def build_graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
             "last": np.array([3], np.int64),
             "plane": np.array([1, 2], np.int64),
             "red": np.array([1 / 256, 0, 0], np.float32),
+            "zero": np.array(0, np.float32),
+            "unit": np.array(1, np.float32),
+            "eight": np.array([8], np.float32),
+            "column": np.array([-1, 1, 1], np.int64),
             "green": np.array([0, 1 / 256, 0], np.float32),
         }
-        ssm, counter = "layer_2.0.ssm", "counter"
+        ssm, counter, before = "layer_2.0.ssm", "counter", "dynamic.luma"
+        extra_outputs = changes.get("extra_outputs", ())
+        remembered = (StateSpec(before, shape),) if "dynamic" in extra_outputs else ()
         facts: dict[str, Any] = {
             "model": "luma",
             "weights_hash": "0123abcd",
             "height": HEIGHT,
             "width": WIDTH,
             "streams": streams,
-            "states": (StateSpec(ssm, shape), StateSpec(counter, (streams,))),
-            "extra_outputs": changes.get("extra_outputs", ()),
+            "states": (StateSpec(ssm, shape), StateSpec(counter, (streams,)), *remembered),
+            "extra_outputs": extra_outputs,
         }
         plain = StepContract(**facts)
         inputs, outputs = plain.inputs, plain.outputs
@@ -91,8 +98,18 @@ def build_graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
                 helper.make_node("ReduceSum", ["greens", "last"], ["sky"], keepdims=0),
             ],
             "pose": [helper.make_node("Concat", ["mean", "mean", "mean"], ["pose"], axis=1)],
+            "dynamic": [
+                helper.make_node("Identity", ["grey"], [f"next.{before}"]),
+                helper.make_node("Sub", ["grey", f"state.{before}"], ["change"]),
+                helper.make_node("Abs", ["change"], ["size"]),
+                helper.make_node("Clip", [f"state.{counter}", "zero", "unit"], ["begun"]),
+                helper.make_node("Reshape", ["begun", "column"], ["begun_column"]),
+                helper.make_node("Mul", ["size", "begun_column"], ["seen"]),
+                helper.make_node("Mul", ["seen", "eight"], ["strong"]),
+                helper.make_node("Clip", ["strong", "zero", "unit"], ["dynamic"]),
+            ],
         }
-        nodes += [node for name in facts["extra_outputs"] for node in extra[name]]
+        nodes += [node for name in extra_outputs for node in extra[name]]
         lengths = {"descriptor": len(LUMA), "pose": 3 * len(LUMA)}
         value = helper.make_tensor_value_info
         graph = helper.make_graph(

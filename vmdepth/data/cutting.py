@@ -27,7 +27,8 @@ def cut(
     """One clip of `length` frames, every s-th frame with s drawn from 1 … stride, from a random place of the video.
 
     The same random part of the picture, mirrored or not, in all of its frames. with_still: find out by optical flow
-    (Kroeger et al. 2016, OpenCV's DIS) what stands still. Raises Unreadable where no place could be read.
+    (Kroeger et al. 2016, OpenCV's DIS), and by masks where there are some, what stands still. Raises Unreadable where
+    no place could be read.
     """
     for attempt in range(_ATTEMPTS):
         frames = draw_frames(video, rng, length, stride)
@@ -82,7 +83,10 @@ def _crop(footage: Footage, rng: np.random.Generator, height: int, width: int) -
     depth = footage.inverse_depth
     if depth is not None:  # nearest: what is unknown must not spread, and edges must stay edges
         depth = np.stack([part(one, cv2.INTER_NEAREST_EXACT) for one in depth])
-    return Footage(images, depth, footage.metric)
+    moving = footage.moving
+    if moving is not None:
+        moving = np.stack([part(one.view(np.uint8), cv2.INTER_NEAREST_EXACT) for one in moving]).view(bool)
+    return Footage(images, depth, footage.metric, moving)
 
 
 def _as_clip(name: str, frames: list[int], footage: Footage, with_still: bool) -> TrainingClips:
@@ -102,13 +106,20 @@ def _as_clip(name: str, frames: list[int], footage: Footage, with_still: bool) -
         labelled=torch.tensor([labelled]),
         videos=(name,),
         frames=torch.tensor([frames]),
-        still=_still(footage.images) if with_still else None,
+        still=_still(footage) if with_still else None,
     )
 
 
-def _still(images: NDArray[np.uint8]) -> torch.Tensor:
-    """bool [1, N, 1, H, W]: what moves by less than `STILL` pixels to the next frame; nothing in the last one."""
-    still = np.zeros((1, len(images), 1, *images.shape[1:3]), bool)
-    for n, (now, following) in enumerate(itertools.pairwise(images)):
+def _still(footage: Footage) -> torch.Tensor:
+    """bool [1, N, 1, H, W]: what moves by less than `STILL` pixels to the next frame; nothing in the last one.
+
+    A mask says nothing of the camera, so what it leaves has to stand still by the flow, too. But where something passes
+    that has no texture, or comes nearer, no flow is seen: what moves by a mask, in this frame or the next, does not
+    stand still.
+    """
+    still = np.zeros((1, len(footage.images), 1, *footage.images.shape[1:3]), bool)
+    for n, (now, following) in enumerate(itertools.pairwise(footage.images)):
         still[0, n, 0] = np.linalg.norm(optical_flow(now, following), axis=-1) < STILL
+    if footage.moving is not None:
+        still[0, :-1, 0] &= ~(footage.moving[:-1] | footage.moving[1:])
     return torch.from_numpy(still)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth.data.masks import masks_beside
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.listing import IMAGE_ENDINGS, natural
 
@@ -34,8 +35,9 @@ class RgbdFrame:
     intrinsics: float64 [3, 3] of the colour camera, pinhole, pixels, whole numbers at the centres of pixels; None where
     nobody knows.
     pose: float64 [4, 4], colour camera to world, metres, x right, y down, z forward; None where it was not measured.
-    flow: float32 [H, W, 2], pixels (x, y) from each pixel's surface point to its place in the next frame; moving: bool
-    [H, W], the pixel shows a surface that moves in the world. Both are exact, and None in footage.
+    flow: float32 [H, W, 2], pixels (x, y) from each pixel's surface point to its place in the next frame; exact, None
+    in footage. moving: bool [H, W], the pixel shows a surface that moves in the world; exact, or of footage what a mask
+    says, None where there is none.
     """
 
     image: NDArray[np.uint8]
@@ -62,6 +64,8 @@ class RgbdFolder:
     `poses.txt`, where there is one, holds a line per frame: 16 numbers, a 4x4 matrix row by row, depth camera to world,
     metres. Rotations are brought to the nearest orthonormal matrix.
 
+    `moving/`, where there is one, holds a mask of what moves for each picture (`vmdepth.data.masks`).
+
     Raises InputError, naming the file, where something is missing, cannot be read or does not fit together.
     """
 
@@ -86,6 +90,7 @@ class RgbdFolder:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path / CAMERAS}: not the cameras of an RGB-D folder ({error!r})") from None
         self._poses = read_poses(poses, len(self)) if poses.exists() else None
+        self._masks = masks_beside(path / "rgb", len(self))
 
     def __len__(self) -> int:
         return len(self._colours)
@@ -111,7 +116,8 @@ class RgbdFolder:
             metres, places = reproject(metres, own, to_colour, intrinsics)
             pose = None if pose is None else pose @ np.linalg.inv(to_colour)
         rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-        return RgbdFrame(rgb, metres, places, intrinsics, pose)  # type: ignore[arg-type]  # OpenCV keeps uint8
+        moving = None if self._masks is None else self._masks.read(number, *image.shape[:2])
+        return RgbdFrame(rgb, metres, places, intrinsics, pose, moving=moving)  # type: ignore[arg-type]  # OpenCV keeps uint8
 
 
 def without_edges(depth: NDArray[np.float32], margin: int) -> NDArray[np.float32]:

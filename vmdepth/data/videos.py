@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth.data.masks import MOVING, MaskFolder, masks_beside
 from vmdepth.data.rgbd import CAMERAS, RgbdFolder, depth_in_image
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
@@ -28,11 +29,13 @@ class Unreadable(InputError):
 @dataclass(frozen=True)
 class Footage:
     """images: uint8 [N, H, W, 3] RGB. inverse_depth: float32 [N, h, w] over the same picture, ≥ 0, NaN where unknown;
-    None for frames without depth. metric: inverse depth is in 1/m."""
+    None for frames without depth. metric: inverse depth is in 1/m. moving: bool [N, H, W], what a mask says moves by
+    itself; None where there is none."""
 
     images: NDArray[np.uint8]
     inverse_depth: NDArray[np.float32] | None = None
     metric: bool = False
+    moving: NDArray[np.bool_] | None = None
 
 
 class Video(ABC):
@@ -117,14 +120,24 @@ class VideoFile(Video):
 
 
 class FrameFolder(Video):
-    """The images of a folder, in the order of the numbers in their names."""
+    """The images of a folder, in the order of the numbers in their names; or those of its `rgb/`, with masks of what
+    moves in its `moving/`. Raises InputError where there are not as many of these."""
 
     def __init__(self, path: Path) -> None:
-        self._files = image_files(path)
+        with_masks = _has_masks(path)
+        self._files = image_files(path / "rgb" if with_masks else path)
+        self._masks: MaskFolder | None = masks_beside(path / "rgb", len(self._files)) if with_masks else None
         super().__init__(path, len(self._files))
 
     def read(self, numbers: Sequence[int]) -> Footage:
-        return Footage(_stacked(self.path, [_image(self._files[number]) for number in numbers]))
+        images = _stacked(self.path, [_image(self._files[number]) for number in numbers])
+        moving = None
+        if self._masks is not None:
+            try:
+                moving = np.stack([self._masks.read(number, *images.shape[1:3]) for number in numbers])
+            except InputError as error:
+                raise Unreadable(str(error)) from None
+        return Footage(images, moving=moving)
 
 
 class RgbdVideo(Video):
@@ -142,7 +155,9 @@ class RgbdVideo(Video):
             raise Unreadable(str(error)) from None
         depth = np.stack([depth_in_image(frame) for frame in frames])
         inverse = np.where(depth > 0, 1 / np.where(depth > 0, depth, 1), np.nan).astype(np.float32)
-        return Footage(_stacked(self.path, [frame.image for frame in frames]), inverse, metric=True)
+        images = _stacked(self.path, [frame.image for frame in frames])
+        masks = [frame.moving for frame in frames if frame.moving is not None]
+        return Footage(images, inverse, metric=True, moving=np.stack(masks) if masks else None)
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -152,7 +167,8 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def find_videos(path: Path) -> list[Video]:
-    """All videos at a path: a video file, a folder of frames, an RGB-D folder, or a folder (of folders) of such.
+    """All videos at a path: a video file, a folder of frames (with masks: of `rgb/` and `moving/`), an RGB-D folder, or
+    a folder (of folders) of such.
 
     Raises InputError where there is none, or where one cannot be read.
     """
@@ -172,6 +188,8 @@ def _found(path: Path) -> list[Video]:
         return [VideoFile(path)]
     if (path / CAMERAS).is_file() or ((path / "rgb").is_dir() and (path / "depth").is_dir()):
         return [RgbdVideo(path)]
+    if _has_masks(path):
+        return [FrameFolder(path)]
     entries = sorted(path.iterdir(), key=lambda entry: natural(entry.name))
     videos: list[Video] = [VideoFile(e) for e in entries if e.is_file() and e.suffix.lower() in VIDEO_ENDINGS]
     if not videos and image_files(path):
@@ -180,6 +198,10 @@ def _found(path: Path) -> list[Video]:
         if entry.is_dir() and not entry.name.startswith("."):
             videos += _found(entry)
     return videos
+
+
+def _has_masks(path: Path) -> bool:
+    return (path / "rgb").is_dir() and (path / MOVING).is_dir()
 
 
 def _image(path: Path) -> NDArray[np.uint8]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
+from vmdepth.networks.moving.bands import relative_bands
 from vmdepth_runtime.errors import InputError
 
 Band = tuple[int, ...]
@@ -59,9 +59,6 @@ def _run(first: int, last: int) -> Band:
     return tuple(range(first, last + 1))
 
 
-VGGT_PAIRS = 24
-"""Blocks of VGGT that see all views: the numbers of its table count these."""
-
 TABLES = {
     "vggt": LayerChoice((0,), _run(3, 7), _run(17, 21), (18, 19)),
     "bands": LayerChoice(_run(1, 5), _run(6, 15), _run(18, 21), _run(18, 21)),
@@ -75,21 +72,8 @@ RELATIVE = "relative"
 
 
 def relative_choice(blocks: Blocks) -> LayerChoice:
-    """The table of VGGT carried over by relative depth: pair i of 24 becomes candidate round(i · n / 24) of n.
-
-    Of Depth Anything 3 large that is 9 / 11+13 / 21+23, of giant 13 / 17+19+21 / 33+35+37. Whether depths that suit one
-    network suit another is a guess to be measured.
-    """
-    candidates = blocks.candidates
-
-    def place(pair: int) -> int:
-        return min(math.floor(pair * len(candidates) / VGGT_PAIRS + 0.5), len(candidates) - 1)
-
-    def band(pairs: Band) -> Band:
-        return tuple(candidates[index] for index in _run(place(pairs[0]), place(pairs[-1])))
-
-    table = TABLES["vggt"]
-    return LayerChoice(band(table.shallow), band(table.middle), band(table.deep), band(table.deep_variance))
+    """The table of VGGT carried over by relative depth: see `vmdepth.networks.moving.bands`, which streams by it."""
+    return LayerChoice(*astuple(relative_bands(blocks.candidates)))
 
 
 def choose_layers(given: str, blocks: Blocks) -> LayerChoice:

@@ -103,7 +103,7 @@ def static_flicker(
 
 
 def flow_flicker(predicted: Map, next_predicted: Map, true: Map, next_true: Map, flow: NDArray[np.float32]) -> float:
-    """The same of all points that are found again by the flow to the next frame, [H, W, 2] pixels.
+    """The same of points that are found again by the flow to the next frame, [H, W, 2] pixels: no pose has to be known.
 
     A point counts where the true depth at the end of its flow is its own within 5 %.
     """

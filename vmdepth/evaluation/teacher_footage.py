@@ -46,21 +46,27 @@ class TaughtVideo:
         if self._depths is None:
             self._depths = self._ask()
         places = same_places(self.size, self.size)
-        for image, depth in zip(self._images(), self._depths, strict=True):
-            yield RgbdFrame(image, depth, places, None)
+        for (image, moving), depth in zip(self._pictures(), self._depths, strict=True):
+            yield RgbdFrame(image, depth, places, None, moving=moving)
 
-    def _images(self) -> Iterator[NDArray[np.uint8]]:
+    def _pictures(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_] | None]]:
+        """Every picture at the video's size, and what moves in it, where there are masks."""
         height, width = self.size
         for first in range(0, len(self), _AT_ONCE):
-            for image in self._video.read(range(first, min(first + _AT_ONCE, len(self)))).images:
+            footage = self._video.read(range(first, min(first + _AT_ONCE, len(self))))
+            masks = [None] * len(footage.images) if footage.moving is None else footage.moving
+            for image, moving in zip(footage.images, masks, strict=True):
                 if image.shape[:2] != self.size:
                     image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-                yield image
+                if moving is not None and moving.shape != self.size:
+                    nearest = cv2.INTER_NEAREST_EXACT
+                    moving = cv2.resize(moving.view(np.uint8), (width, height), interpolation=nearest).view(bool)
+                yield image, moving
 
     def _ask(self) -> ArrayFile:
         session = self._teacher.session(self.size)
         inverses, depths, kind = ArrayFile(), ArrayFile(), kind_of(self._teacher)
-        session.begin((image, False) for image in self._images())
+        session.begin((image, False) for image, _ in self._pictures())
         for _ in range(len(self)):
             said = session.step()
             inverse = inverse_of(said["depth"][0], kind)

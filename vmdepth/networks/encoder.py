@@ -73,16 +73,24 @@ class Observer:
         if part in self.parts and (self.layers is None or layer in self.layers):
             self.see(BlockSlice(layer, kind, part, self.first + first, values))
 
-    def through(self, layer: int, block: Block, tokens: Tensor, first: int = 0, **options: Any) -> Tensor:
-        """Tokens of images through a block that sees one view, in sight. options: of the block."""
+    def through(
+        self,
+        layer: int,
+        block: Block,
+        tokens: Tensor,
+        first: int = 0,
+        kind: Literal["local", "global"] = "local",
+        **options: Any,
+    ) -> Tensor:
+        """Tokens of images through a block, in sight. options: of the block."""
 
         def watch(query: Tensor, key: Tensor) -> None:
-            self.show(layer, "query", first, query)
-            self.show(layer, "key", first, key)
+            self.show(layer, "query", first, query, kind)
+            self.show(layer, "key", first, key, kind)
 
-        self.show(layer, "input", first, tokens)
+        self.show(layer, "input", first, tokens, kind)
         after = block(tokens, watch=watch, **options)
-        self.show(layer, "output", first, after)
+        self.show(layer, "output", first, after, kind)
         return after
 
 

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from vmdepth.networks.decoder import Decoder, Output
 from vmdepth.networks.encoder import Encoder, Observer
 from vmdepth.networks.multiview.any_view import AnyViewDepth
-from vmdepth.networks.multiview.encoder import ViewEncoder
-from vmdepth.networks.multiview.memory import Slices
+from vmdepth.networks.multiview.encoder import ViewEncoder, each_observed
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.presets import MONO, VIEW_PRESETS, AnyViewConfig
 
@@ -31,16 +30,9 @@ class OneViewEncoder(ViewEncoder):
         self.camera_token = nn.Parameter(torch.zeros(1, 1, self.size.width))
 
     def forward(self, images: Tensor, observe: Observer | None = None) -> list[Tensor]:  # type: ignore[override]
-        if observe is None:
-            taps, _ = super().forward(images, over_views=lambda _, *inputs: self.through(*inputs))
-            return taps
-        seen: list[list[Tensor]] = [[] for _ in self.taps]
-
-        def keep(level: int, first: int, patches: Tensor, special: Tensor) -> None:
-            seen[level].append(patches)
-
-        self.in_slices(images, 1, keep, Slices(len(images), len(images)), observe=observe)
-        return [torch.cat(scenes) for scenes in seen]
+        alone = (lambda _, *inputs: self.through(*inputs)) if observe is None else each_observed(observe)
+        taps, _ = super().forward(images, over_views=alone, observe=observe)
+        return taps
 
     def begin(self) -> list[nn.Module | nn.Parameter]:
         return [*super().begin(), self.camera_token]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.step_network import StepNetwork
+from vmdepth_runtime.contract import of_the_scene
 
 
 class StepGraph(nn.Module):
@@ -46,7 +47,7 @@ class StepGraph(nn.Module):
         slot = self.previous_slot[states["counter"].long()]
         newest = {}
         for name, state in states.items():
-            if name == "counter":
+            if not of_the_scene(name):
                 continue
             outer, (slots, *inner) = state.shape[: ring.axis], state.shape[ring.axis :]
             # The rows are gathered from one long list of entries, which leaves the ring itself unread.
@@ -59,11 +60,12 @@ class StepGraph(nn.Module):
 def state_change(before: StateTensors, after: StateTensors, frame: Tensor) -> Tensor:
     """‖s' − s‖ / (‖s‖ + eps) over all that a stream remembers of its last frame, [B]; 0 for a network without states.
 
-    The counter is left out: it is no memory of the scene, and its wrap would look like a cut.
+    What is no memory of the scene is left out: the counter, whose wrap would look like a cut, and the statistics that
+    `dynamic` is made of.
     """
     moved = size = torch.zeros(len(frame), device=frame.device)
     for name in before:
-        if name != "counter":
+        if of_the_scene(name):
             change, memory = (after[name] - before[name]).flatten(1), before[name].flatten(1)
             moved = moved + (change * change).sum(dim=1)
             size = size + (memory * memory).sum(dim=1)

@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from vmdepth.networks.heads.base import StateTensors
-from vmdepth_runtime.contract import Ring
+from vmdepth.networks.encoder import Observer
+from vmdepth.networks.heads.base import StateTensors, remember
+from vmdepth_runtime.contract import Ring, of_the_scene
 
 
 class StepNetwork(nn.Module, ABC):
@@ -21,7 +22,8 @@ class StepNetwork(nn.Module, ABC):
         depth_kind: what its depth means, a name of `vmdepth_runtime.depth_kinds.DEPTH_KINDS`.
         metric_focal: as in the contract.
         extra_outputs: names of `vmdepth_runtime.outputs.EXTRA_OUTPUTS` that it gives.
-        ring: how states but `counter` are kept that are rings; None where `outputs` returns what replaces the old ones.
+        ring: how memories of the scene are kept that are rings; None where `outputs` returns what replaces the old
+            ones.
         cycle: `counter` goes from 0 to cycle[1] and on from cycle[0]; None without a counter.
     """
 
@@ -41,18 +43,39 @@ class StepNetwork(nn.Module, ABC):
         Raises ValueError for a size that it cannot have.
         """
 
+    @property
+    def weights_in(self) -> StepNetwork:
+        """The network that the weights have their names in."""
+        return self
+
+    def ring_of(self, name: str) -> Ring | None:
+        """How a state is kept: in such a ring, or None where `outputs` returns what replaces it."""
+        return self.ring if of_the_scene(name) else None
+
     @abstractmethod
-    def outputs(self, frame: Tensor, states: StateTensors) -> tuple[dict[str, Tensor], StateTensors]:
+    def outputs(
+        self, frame: Tensor, states: StateTensors, observe: Observer | None = None
+    ) -> tuple[dict[str, Tensor], StateTensors]:
         """One frame through the network.
 
         Args:
             frame: float [B, 3, H, W], RGB in 0..1.
             states: by name; not changed.
+            observe: is shown blocks of the encoder, where it has attention; also while a graph is made.
 
         Returns:
             `depth`, `descriptor` and the extra outputs by their names, as the contract describes them; and the next
             states, of rings only the new entries.
         """
+
+    def written(self, states: StateTensors, after: StateTensors) -> StateTensors:
+        """The states for the next frame, from those before this one and what `outputs` returned of it: entries of rings
+        are written into copies of these."""
+        new = {}
+        for name, value in after.items():
+            ring = self.ring_of(name)
+            new[name] = value if ring is None else remember(states, {name: value}, states["counter"], ring)[name]
+        return new
 
     @abstractmethod
     def fold(self, height: int, width: int) -> None:

@@ -52,6 +52,11 @@ from vmdepth_runtime.cli import defaults_of, parse_size, run_command
 )
 @click.option("--streams", type=click.IntRange(min=1), help=f"Videos in one batch.  [default: {STREAMS}]")
 @click.option(
+    "--dynamic-mask",
+    is_flag=True,
+    help="Also give 'dynamic': how much of every pixel moves by itself, by the attention of the encoder.",
+)
+@click.option(
     "--proof-frames",
     type=click.IntRange(min=1),
     metavar="N",

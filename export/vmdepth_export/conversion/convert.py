@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from vmdepth_runtime.errors import InputError
 if TYPE_CHECKING:
     from vmdepth_export.parity.comparison import ParityReport
 
-_OF_CHECKPOINTS = ("size", "temporal", "window", "attention", "streams")
+_OF_CHECKPOINTS = ("size", "temporal", "window", "attention", "streams", "dynamic_mask")
 
 
 def export(
@@ -96,9 +97,11 @@ def _check_source(settings: ExportSettings) -> None:
         if not source.is_file():
             what = "is a folder, not a step graph" if source.is_dir() else "no such file"
             raise InputError(f"{source}: {what}; make one with 'vmdepth-export CHECKPOINT -o model.onnx'")
-        given = [name for name in _OF_CHECKPOINTS if getattr(settings, name) is not None]
+        given = [name for name in _OF_CHECKPOINTS if getattr(settings, name) not in (None, False)]
         if given:
-            raise InputError(f"--{given[0]}: is chosen when a checkpoint is exported; {source} is a graph already")
+            raise InputError(
+                f"--{given[0].replace('_', '-')}: is chosen when a checkpoint is exported; {source} is a graph already"
+            )
         if settings.precision is None and output is not None and output.suffix == ".onnx":
             raise InputError(f"{source}: is a graph already; say in which --precision {output} should be")
     if output is not None:
@@ -129,10 +132,11 @@ def _write_graph(settings: ExportSettings, graph: Path, warn: Callable[[str], No
     with stages.stage(f"loads {settings.source.name}"):  # and PyTorch, which takes longer
         from vmdepth.checkpoint import load_stepping
 
+        load = partial(load_stepping, dynamic_mask=settings.dynamic_mask)
         if settings.temporal is None:
-            model = load_asked(load_stepping, settings.source, settings.causal, warn, settings.window)
+            model = load_asked(load, settings.source, settings.causal, warn, settings.window)
         else:
-            model = load_stepping(settings.source, settings.temporal, settings.window)
+            model = load(settings.source, settings.temporal, settings.window)
         check_steps(settings.source, model)
     height, width = settings.size or model.usual_size
     return export_step_graph(

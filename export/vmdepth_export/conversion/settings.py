@@ -23,8 +23,8 @@ VIEWS_WINDOW = 8  # of Depth Anything 3, which has no such table
 class ExportSettings:
     """Settings of one export. Its defaults are those of the command.
 
-    `size`, `temporal`, `causal`, `window`, `attention` and `streams` say how a checkpoint becomes a step graph; of a
-    source that is a step graph already they have to be None.
+    `size`, `temporal`, `causal`, `window`, `attention`, `streams` and `dynamic_mask` say how a checkpoint becomes a
+    step graph; of a source that is a step graph already they have to be as they are by themselves.
 
     Attributes:
         source: A checkpoint, or a step graph (.onnx); or the name of one on Hugging Face.
@@ -37,6 +37,8 @@ class ExportSettings:
             None is `VIEWS_WINDOW`, and the first frame besides.
         attention: As plain operations or as one operator; None is `ATTENTION`.
         streams: Videos in one batch; None is `STREAMS`.
+        dynamic_mask: Whether the graph also gives `dynamic`, how much of every pixel moves by itself, told by the
+            attention of the encoder (see docs/moving.md).
         proof_frames: Frames that a step graph is compared over; None is `PARITY_FRAMES`, or as many as fit into the
             time that the export itself took (see docs/engines.md).
         target: What builds an .engine.
@@ -54,6 +56,7 @@ class ExportSettings:
     window: int | None = None
     attention: AttentionForm | None = None
     streams: int | None = None
+    dynamic_mask: bool = False
     proof_frames: int | None = None
     target: Target = "tensorrt"
     capabilities: tuple[str, ...] = ()

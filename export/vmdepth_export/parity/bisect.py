@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from vmdepth_export.graph import element_types, expand, read_step_graph
-from vmdepth_export.parity.comparison import TOLERANCES, one_frame, precision_of, ratio_error, settled_depth
+from vmdepth_export.parity.comparison import TOLERANCES, one_frame, precision_of, settled_depth
 from vmdepth_export.parity.emulation import emulated
 from vmdepth_export.parity.engine_probe import EngineProbe
 from vmdepth_export.parity.frames import choose_frames
@@ -23,7 +23,7 @@ from vmdepth_export.parity.probe import Probe
 from vmdepth_runtime.contract import StepContract, state_input
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.integrity import file_hash
-from vmdepth_runtime.outputs import OUTPUTS
+from vmdepth_runtime.outputs import OutputSpec
 from vmdepth_runtime.sessions.engine_sidecar import read_sidecar
 from vmdepth_runtime.sessions.gpu import find_gpu
 from vmdepth_runtime.sessions.load import MODEL_ENDINGS, load_session
@@ -124,8 +124,10 @@ def _step(session: StepSession, frame: NDArray[np.uint8]) -> dict[str, NDArray[A
     return {**session.step(), **session.next_states()}
 
 
-def _differs(reference: NDArray[Any], candidate: NDArray[Any], precision: str) -> bool:
-    return bool(one_frame(reference, candidate).exceeds(replace(TOLERANCES[precision], growth=None)))
+def _differs(
+    reference: NDArray[Any], candidate: NDArray[Any], precision: str, output: OutputSpec | None = None
+) -> bool:
+    return bool(one_frame(reference, candidate, output).exceeds(replace(TOLERANCES[precision], growth=None)))
 
 
 @dataclass(frozen=True)
@@ -140,13 +142,12 @@ class DivergentFrame:
 def _first_frame(
     sessions: list[StepSession], frames: Iterable[NDArray[np.uint8]], precision: str
 ) -> DivergentFrame | None:
-    ratios = [output.name for output in OUTPUTS if output.error == "ratio"]
+    outputs = {output.name: output for output in sessions[0].contract.own_outputs}
     for number, frame in enumerate(frames):
         before = [session.states() for session in sessions]
         first, second = (_step(session, frame) for session in sessions)
         second["depth"] = settled_depth(first, second, TOLERANCES[precision])
-        off = [ratio_error(first.pop(name), second.pop(name)) > TOLERANCES[precision].mean for name in ratios]
-        if any(off) or any(_differs(first[name], second[name], precision) for name in first):
+        if any(_differs(first[name], second[name], precision, outputs.get(name)) for name in first):
             return DivergentFrame(number, frame, before)
     return None
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vmdepth_export.parity.settings import PARITY_FRAMES
 from vmdepth_export.parity.side_by_side import both
-from vmdepth_runtime.contract import StepContract, state_input
+from vmdepth_runtime.contract import DYNAMIC_STATES, StepContract, state_input
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.outputs import EXTRA_OUTPUTS, OUTPUTS, SKY_THRESHOLD, OutputSpec
 from vmdepth_runtime.sessions.base import StepSession
@@ -53,7 +53,8 @@ _SHORTEST = 20  # frames in a share below which growth says nothing
 _NOISE = 1e-6  # of the range: growth below it is none
 _CARRIED = 32  # frames: recurrent states have been carried on for long enough
 _OUTPUTS = {output.name for output in OUTPUTS + EXTRA_OUTPUTS}  # all else that is measured are states
-_PASSING = {output.name for output in OUTPUTS + EXTRA_OUTPUTS if not output.accumulates}
+_PASSING = tuple(output.name for output in OUTPUTS + EXTRA_OUTPUTS if not output.accumulates)
+_FADING = state_input(DYNAMIC_STATES)  # what `dynamic` is made of is averages, in which errors fade with the frames
 _PIXELS = 64  # depth is compared by δ1 on a grid of so many rows and columns
 
 
@@ -190,7 +191,10 @@ def compare(reference: StepSession, candidate: StepSession, frames: Iterable[NDA
     if not depths:
         raise InputError("there is no readable frame to compare on; choose another --source")
     remembers = bool(reference.contract.states)  # else no error of one frame reaches the next
-    outputs = {name: _figures(np.array(errors), remembers and name not in _PASSING) for name, errors in history.items()}
+    outputs = {
+        name: _figures(np.array(errors), remembers and not name.startswith((*_PASSING, _FADING)))
+        for name, errors in history.items()
+    }
     table = {name: np.array(errors)[:, 1] for name, errors in history.items()}
     worst_state = [table[state.input_name] for state in reference.contract.states] or [np.zeros(len(depths))]
     return ParityReport(
@@ -265,17 +269,23 @@ def _errors(reference: NDArray[Any], candidate: NDArray[Any]) -> _Errors:
     return float(off.max()), float(off.mean()), float(np.percentile(off, 99)), cosine
 
 
-def one_frame(reference: NDArray[Any], candidate: NDArray[Any]) -> OutputFigures:
-    """The figures of one pair of tensors of one shape."""
-    return _figures(np.array([_errors(reference, candidate)]))
+def one_frame(reference: NDArray[Any], candidate: NDArray[Any], output: OutputSpec | None = None) -> OutputFigures:
+    """The figures of one pair of tensors of one shape, of an output as the contract's table says."""
+    found = _errors(reference, candidate) if output is None else _errors_of(output, reference, candidate)
+    return _figures(np.array([found]))
 
 
 def _errors_of(output: OutputSpec, reference: NDArray[Any], candidate: NDArray[Any]) -> _Errors:
     """The errors of an output, measured in the way that the contract's table says."""
     if output.error == "range":
         return _errors(reference, candidate)
-    error = ratio_error(reference, candidate)
-    return error, error, error, 1.0
+    if output.error == "ratio":
+        error = ratio_error(reference, candidate)
+        return error, error, error, 1.0
+    # Where nothing moves such a map is all but zero: its own range would make much of the last digits, and what
+    # direction it points in says nothing.
+    off = np.abs(reference.astype(np.float32) - candidate.astype(np.float32))
+    return float(off.max()), float(off.mean()), float(np.percentile(off, 99)), 1.0
 
 
 def _figures(errors: NDArray[np.float64], accumulates: bool = False) -> OutputFigures:

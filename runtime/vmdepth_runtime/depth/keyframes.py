@@ -24,6 +24,7 @@ from vmdepth_runtime.sessions.state_buffers import Snapshot
 
 _SMALL = (32, 24)  # width and height of the depth that is kept
 _SAME_VIEW = 0.98  # correlation of two small depths from which they are of one view
+_STILL = 0.5  # share of a place of the small depth that has to stand still for it to be of any use
 _TRUSTED = 80.0  # percent of the pixels that a fit is made from: what moved, or is hidden, is left out
 _FINISHED = 0.05  # share of the drift that starts a correction, below which it is done
 _PLAUSIBLE = 3.0  # factor that a scale may be off by: more is a depth map gone wrong
@@ -34,7 +35,7 @@ _REMEMBERED = 10_000  # visits the report keeps: a camera that runs for weeks mu
 class _Keyframe:
     number: int
     descriptor: NDArray[np.float32]
-    depth: NDArray[np.float32]  # as it was given out, small
+    depth: NDArray[np.float32]  # as it was given out, small; NaN where too much moved
     states: Snapshot
 
 
@@ -95,6 +96,8 @@ class KeyframeBank:
         self._session = session
         self._stream = stream
         self._shifted = contract.depth_meaning.shifted
+        moves = "dynamic" in contract.extra_outputs
+        self._still = np.empty((contract.height, contract.width), np.float32) if moves else None
         self._keyframes: list[_Keyframe] = []
         self._free = [session.snapshot() for _ in range(self.capacity)]
         self._frame = -1
@@ -108,13 +111,20 @@ class KeyframeBank:
         """How many key frames there are."""
         return len(self._keyframes)
 
-    def update(self, depth: NDArray[np.float32], descriptor: NDArray[np.float32], state_change: float) -> None:
+    def update(
+        self,
+        depth: NDArray[np.float32],
+        descriptor: NDArray[np.float32],
+        state_change: float,
+        moves: NDArray[np.bool_] | None = None,
+    ) -> None:
         """After a step: note its frame, and correct its depth.
 
         Args:
             depth: float32 `[h, w]`, finite, changed in place.
             descriptor: float32 `[D]`, unit length.
             state_change: how far the frame moved the states, relative to their size, ≥ 0.
+            moves: bool `[h, w]`, what moves by itself and is left out of fits; None of a network that does not say.
         """
         self._frame += 1
         settings = self.settings
@@ -124,7 +134,7 @@ class KeyframeBank:
             key=alike.__getitem__,
             default=None,
         )
-        small = np.asarray(cv2.resize(depth, _SMALL, interpolation=cv2.INTER_AREA), np.float32).ravel()
+        small = self._shrunk(depth, moves)
         if match is not None and alike[match] >= settings.similarity:
             self._visit(self._keyframes[match], alike[match], small, state_change)
         if self.scale != 1.0 or self.shift != 0.0:
@@ -177,6 +187,16 @@ class KeyframeBank:
             "visits": [asdict(visit) for visit in self.visits],
         }
 
+    def _shrunk(self, depth: NDArray[np.float32], moves: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+        """The small depth: means over the pixels that stand still, NaN where too few do."""
+        if self._still is None or moves is None or not moves.any():
+            return _small(depth)
+        still = np.logical_not(moves, out=self._still)
+        share = _small(still)
+        mean = _small(np.multiply(depth, still, out=still)) / np.maximum(share, np.float32(_STILL))
+        mean[share < _STILL] = np.nan
+        return mean
+
     def _visit(self, key: _Keyframe, similarity: float, small: NDArray[np.float32], state_change: float) -> None:
         settings = self.settings
         going_on = self.visits and self.visits[-1].last >= self._frame - 1 and self.visits[-1].keyframe == key.number
@@ -222,12 +242,21 @@ class KeyframeBank:
         self.added += 1
 
 
+def _small(map_: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Means of a map `[h, w]` over the places of the small one, in a row."""
+    return np.asarray(cv2.resize(map_, _SMALL, interpolation=cv2.INTER_AREA), np.float32).ravel()
+
+
 def _fit(depth: NDArray[np.float32], wanted: NDArray[np.float32]) -> tuple[float, float] | None:
     """Scale and shift that bring one small inverse depth to another. None where they are of different views, or the
-    scale is not plausible.
+    scale is not plausible, or more than half of their places moved in one of them (NaN).
 
     The scale is the ratio of spreads, not the slope of a regression, which noise in `depth` would make too small.
     """
+    there = np.isfinite(depth) & np.isfinite(wanted)
+    if 2 * np.count_nonzero(there) < there.size:
+        return None
+    depth, wanted = depth[there], wanted[there]
     if np.ptp(depth) == 0 or np.ptp(wanted) == 0 or np.corrcoef(depth, wanted)[0, 1] < _SAME_VIEW:
         return None
     scale, shift, trusted = 1.0, 0.0, np.ones(depth.shape, bool)
@@ -245,7 +274,7 @@ def _fit_factor(depth: NDArray[np.float32], wanted: NDArray[np.float32]) -> tupl
 
     Compared are logarithms: of depth itself the farthest pixels would decide whether two views are one.
     """
-    there = (depth > 0) & (wanted > 0)
+    there = (depth > 0) & (wanted > 0)  # false for NaN
     if 2 * np.count_nonzero(there) < there.size:
         return None
     x, y = np.log(depth[there]), np.log(wanted[there])
@@ -256,6 +285,8 @@ def _fit_factor(depth: NDArray[np.float32], wanted: NDArray[np.float32]) -> tupl
 
 
 def _drift(depth: NDArray[np.float32], one: tuple[float, float], other: tuple[float, float]) -> float:
-    """How far two pairs of scale and shift take a depth apart: the mean, as a share of the depth."""
+    """How far two pairs of scale and shift take a depth apart: the mean, as a share of the depth. depth: NaN where it
+    does not count."""
     scales, shifts = other[0] - one[0], other[1] - one[1]
-    return float(np.abs(scales * depth + shifts).mean() / max(float(np.abs(other[0] * depth + other[1]).mean()), 1e-9))
+    size = float(np.nanmean(np.abs(other[0] * depth + other[1])))
+    return float(np.nanmean(np.abs(scales * depth + shifts)) / max(size, 1e-9))

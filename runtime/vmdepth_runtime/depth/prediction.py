@@ -49,6 +49,8 @@ class Prediction:
         camera: of the picture; None where nobody said it.
         confidence: float32 `[H, W]`, ≥ 1: how sure the network is; None of one that does not say.
         sky: float32 `[H, W]`, ≥ 0: from 0.3 on a pixel is sky; None of a network that does not say.
+        dynamic: float32 `[H, W]`, 0..1: from 0.5 on a pixel moves by itself, which a network that judges by earlier
+            pictures says of none; None of one that does not say.
         pose: float32 `[9]`, the camera as the network takes it to be: translation in the unit of `depth`, quaternion
             x y z w, field of view in radians, the height's first; None of a network that does not say.
     """
@@ -59,6 +61,7 @@ class Prediction:
     camera: PinholeCamera | None = None
     confidence: NDArray[np.float32] | None = None
     sky: NDArray[np.float32] | None = None
+    dynamic: NDArray[np.float32] | None = None
     pose: NDArray[np.float32] | None = None
 
     @property
@@ -108,7 +111,7 @@ class Prediction:
         intrinsics: Intrinsics | None = None,
         settings: CloudSettings | None = None,
     ) -> PointCloud:
-        """The picture as coloured points; without what the network takes for sky, or is least sure of.
+        """The picture as coloured points; without what the network takes for sky, is least sure of, or sees move.
 
         Args:
             fov: degrees that the picture is wide; needed where `camera` is None.
@@ -184,7 +187,7 @@ class Prediction:
         return colours.low, colours.high
 
     def _maps(self) -> dict[str, NDArray[np.float32]]:
-        named = {"confidence": self.confidence, "sky": self.sky}
+        named = {"confidence": self.confidence, "sky": self.sky, "dynamic": self.dynamic}
         return {name: given for name, given in named.items() if given is not None}
 
 

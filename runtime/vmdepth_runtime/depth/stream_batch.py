@@ -15,6 +15,7 @@ from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.depth.keyframes import KeyframeBank
 from vmdepth_runtime.depth.metres import metric_scale, scale_pose
 from vmdepth_runtime.depth.resize import resize_frame
+from vmdepth_runtime.outputs import DYNAMIC_THRESHOLD
 from vmdepth_runtime.sessions.base import StepOutputs, StepSession
 
 
@@ -28,11 +29,13 @@ class StreamDepth:
         outputs: what the network gave for this stream, by the names of `contract.own_outputs`, without the stream axis;
             the translation of a `pose` is in the unit of `depth` (see `vmdepth_runtime.depth.metres.scale_pose`).
         finite: whether network and states are as they should be.
+        moves: bool `[h, w]` of the model's size: what moves by itself; None of a network that does not say.
     """
 
     depth: NDArray[np.float32]
     outputs: StepOutputs
     finite: bool
+    moves: NDArray[np.bool_] | None = None
 
 
 class StreamBatch:
@@ -73,6 +76,9 @@ class StreamBatch:
         self._lens = lens if contract.metric_focal is not None else None
         depths = np.zeros((contract.streams, contract.height, contract.width), np.float32)
         self._results = [StreamDepth(depth, {}, True) for depth in depths]
+        if "dynamic" in contract.extra_outputs:
+            for result in self._results:
+                result.moves = np.zeros(depths.shape[1:], bool)
 
     def step(
         self, frames: Sequence[NDArray[np.uint8] | None], sizes: Sequence[tuple[int, int] | None] | None = None
@@ -110,12 +116,17 @@ class StreamBatch:
                 scale = metric_scale(self.contract, self._lens, *size)
                 result.depth *= np.float32(scale)
             state_change = float(result.outputs["state_change"])
-            # A state that is not finite makes the change not finite, so the states need no look of their own.
+            # A state that is not finite makes the change not finite, so the states need no look of their own; but those
+            # of what moves, which the change leaves out, are seen by what it says.
             result.finite = bool(np.isfinite(result.depth.sum(dtype=np.float64)) and np.isfinite(state_change))
+            if result.moves is not None:
+                dynamic = result.outputs["dynamic"]
+                result.finite &= bool(np.isfinite(dynamic.sum(dtype=np.float64)))
+                np.greater_equal(dynamic, DYNAMIC_THRESHOLD, out=result.moves)
             if not result.finite:
                 self._recover(stream, result)
             elif self.banks:
-                self.banks[stream].update(result.depth, result.outputs["descriptor"], state_change)
+                self.banks[stream].update(result.depth, result.outputs["descriptor"], state_change, result.moves)
                 scale *= self.banks[stream].scale
             result.outputs = scale_pose(self.contract, result.outputs, scale)
         return [None if frame is None else result for frame, result in zip(frames, self._results, strict=True)]

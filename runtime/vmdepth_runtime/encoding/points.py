@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vmdepth_runtime.camera import PinholeCamera
 from vmdepth_runtime.depth_kinds import DepthKind
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
-from vmdepth_runtime.outputs import SKY_THRESHOLD
+from vmdepth_runtime.outputs import DYNAMIC_THRESHOLD, SKY_THRESHOLD
 
 RELATIVE_RANGE = 20.0
 """Times as far as what is nearest: beyond it relative depth is too near zero to mean a distance."""
@@ -49,8 +49,8 @@ def back_project(
         camera: of the image.
         near: of inverse depth, the one that becomes z = 1; None where depth is z itself, in whatever unit.
         settings: which points are wanted.
-        outputs: `confidence` and `sky`, float32 `[h, w]` of any size, of networks that give them: what is sky, and
-            where they are least sure, has no point.
+        outputs: `confidence`, `sky` and `dynamic`, float32 `[h, w]` of any size, of networks that give them: what is
+            sky, where they are least sure, and what moves by itself has no point.
 
     Returns:
         The points, row by row; in metres for metric depth.
@@ -102,7 +102,8 @@ def ply(cloud: PointCloud) -> bytes:
 
 
 def _doubtful(outputs: Mapping[str, NDArray[np.float32]], percentile: float) -> list[NDArray[np.bool_]]:
-    """Masks `[h, w]` of pixels that are sky, and of those that the network is least sure of among the others."""
+    """Masks `[h, w]` of pixels that are sky, of those that the network is least sure of among the others, and of those
+    that move."""
     masks = []
     sky = outputs.get("sky")
     if sky is not None:
@@ -112,6 +113,9 @@ def _doubtful(outputs: Mapping[str, NDArray[np.float32]], percentile: float) -> 
         of = confidence[~masks[0]] if masks and masks[0].shape == confidence.shape else confidence
         if of.size:
             masks.append(confidence < np.percentile(of, percentile))
+    dynamic = outputs.get("dynamic")
+    if dynamic is not None:
+        masks.append(dynamic >= DYNAMIC_THRESHOLD)
     return masks
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 
+import numpy as np
+
 from vmdepth_runtime.depth.stream_batch import StreamBatch, StreamDepth
 from vmdepth_runtime.errors import WorkError
 from vmdepth_runtime.pipeline.interrupt import Interruptible
@@ -65,6 +67,8 @@ def run_pipeline(
             frame = prepared.frame
             since = frame.arrived if readers[stream].source.live else start
             statistics.add_frame(stream, latency=done - since)
+            if result.finite and result.moves is not None:
+                statistics.moving[stream].add(np.count_nonzero(result.moves) / result.moves.size)
             if not result.finite:
                 statistics.add_broken(stream, frame.index)
                 if strict:

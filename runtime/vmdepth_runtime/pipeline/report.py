@@ -139,6 +139,7 @@ def _of_source(pipeline: Pipeline, stream: int) -> dict[str, Any]:
         "broken": statistics.broken[stream],
         "warnings": source.warnings,
         "camera": _camera(pipeline, source),
+        "moving": statistics.moving[stream].as_dict(),
         "colour_range": None if writer.bounds is None else {"low": writer.bounds[0], "high": writer.bounds[1]},
         "keyframes": batch.banks[stream].as_dict() if batch.banks else None,
     }

@@ -103,6 +103,7 @@ class Reporter:
     def status(self, readers: Sequence[FrameReader], batch: StreamBatch) -> dict[str, Any]:
         """The figures that a page shows beside the picture."""
         statistics = self._statistics
+        moving = [f"{shares.latest:.0%}" for shares in statistics.moving if shares.frames]
         return {
             "frames": statistics.frames_out,
             "frames/s": round(self.fps, 1),
@@ -118,6 +119,7 @@ class Reporter:
                 if bank.visits
             )
             or "none",
+            **({"moving": ", ".join(moving)} if moving else {}),
         }
 
     def finish(self, report: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,30 @@ import numpy as np
 MEMORY_EVERY = 200  # frames between two looks at the resident memory
 _KEPT = 100_000  # latest times that percentiles are taken from, and looks at the memory: a run may last for weeks
 _NAMED = 1000  # broken frames told one by one
+
+
+@dataclass
+class MovingShares:
+    """Which share of the pixels moves by itself, over all frames of which the network says it: their count, the sum of
+    the shares, the largest one and the latest."""
+
+    frames: int = 0
+    total: float = 0.0
+    most: float = 0.0
+    latest: float = 0.0
+
+    def add(self, share: float) -> None:
+        """Of the next frame."""
+        self.frames += 1
+        self.total += share
+        self.most = max(self.most, share)
+        self.latest = share
+
+    def as_dict(self) -> dict[str, float] | None:
+        """As the report has it; None of a network that does not say what moves."""
+        if self.frames == 0:
+            return None
+        return {"mean": round(self.total / self.frames, 4), "most": round(self.most, 4)}
 
 
 class RunStatistics:
@@ -30,6 +55,7 @@ class RunStatistics:
         step_seconds: In the network alone.
         anchor_seconds: In what goes on around it, mostly key frames.
         broken: Of each stream, the first frames for which the network gave what is not finite.
+        moving: Of each stream, how much of the frames moves by itself.
     """
 
     def __init__(self, streams: int = 1) -> None:
@@ -39,6 +65,7 @@ class RunStatistics:
         self.step_seconds = 0.0
         self.anchor_seconds = 0.0
         self.broken: list[list[int]] = [[] for _ in range(streams)]
+        self.moving = [MovingShares() for _ in range(streams)]
         self._latency_ms = _Latest()
         self._step_ms = _Latest()
         self._memory: deque[dict[str, float]] = deque(maxlen=_KEPT)

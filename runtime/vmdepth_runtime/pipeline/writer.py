@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.colour_map import NO_DEPTH, ColourRange, colourise
+from vmdepth_runtime.depth.moving_marks import MovingMarks
 from vmdepth_runtime.depth.resize import DepthResizer
 from vmdepth_runtime.depth.stream_batch import StreamDepth
 from vmdepth_runtime.errors import WorkError
@@ -59,6 +60,7 @@ class Writer:
         resize: How frames became the model's size, which is undone.
         model_size: Height and width of the model's depth.
         palette: The name of the colours.
+        marked: Whether what is coloured marks what moves, of a network that says it.
 
     Attributes:
         sinks: As given.
@@ -75,6 +77,8 @@ class Writer:
         resize: Resize,
         model_size: tuple[int, int],
         palette: str,
+        *,
+        marked: bool = False,
     ) -> None:
         self.sinks = sinks
         self.timer = StageTimer(f"writing {name}")
@@ -83,6 +87,9 @@ class Writer:
         self.bounds: tuple[float, float] | None = None
         self._draws = {name for sink in sinks for name in sink.draws}
         self._colours, self._palette = colours, palette
+        self._marked = marked and colours is not None
+        if self._marked:
+            self._draws.add("dynamic")
         self._resize: Resize = resize
         self._prepare(info.height, info.width)
         self._free = [_Kept(np.empty(model_size, np.float32), {}) for _ in range(_WAITING + 1)]
@@ -188,6 +195,7 @@ class Writer:
         self._depths = {size: np.empty(size, np.float32) for size in depths | colours}
         self._pictures = {size: np.empty((*size, 3), np.uint8) for size in colours}
         self._bring_back = {size: DepthResizer(self._resize) for size in self._depths}
+        self._marks = {size: MovingMarks(*size, self._resize) for size in colours} if self._marked else {}
 
     def _write(self, frame: SourceFrame, kept: _Kept) -> None:
         size = frame.image.shape[:2]
@@ -202,6 +210,8 @@ class Writer:
             for at, picture in self._pictures.items():
                 if finite and self.bounds is not None:
                     colourise(self._depths[at], *self.bounds, out=picture, palette=self._palette)
+                    if self._marked:
+                        self._marks[at].draw(picture, kept.outputs["dynamic"])
                 else:
                     picture.fill(NO_DEPTH)
         for sink in self.sinks:

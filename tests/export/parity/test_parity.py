@@ -12,9 +12,10 @@ from vmdepth import checkpoint
 from vmdepth.session import TorchSession
 from vmdepth_export.conversion.proven_graph import export_step_graph
 from vmdepth_export.graph import save_step_graph
-from vmdepth_export.parity.comparison import compare, one_frame
+from vmdepth_export.parity.comparison import TOLERANCES, compare, one_frame
 from vmdepth_export.parity.frames import clip_frames
 from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.outputs import EXTRA_OUTPUTS
 from vmdepth_runtime.sessions.onnx import OnnxSession
 
 SIZE = (42, 56)
@@ -41,6 +42,24 @@ def test_range_error_is_relative_to_the_percentile_spread():
     assert one_frame(reference, reference + 0.098).largest == pytest.approx(0.1)
     assert one_frame(np.full(5, 4.0), np.full(5, 5.0)).largest == pytest.approx(0.25)
     assert one_frame(np.zeros(5), np.full(5, 0.5)).largest == pytest.approx(0.5)
+
+
+def test_a_mask_is_compared_as_it_is():
+    """Where next to nothing moves, a range of its own would make much of the last digits."""
+    (dynamic,) = (output for output in EXTRA_OUTPUTS if output.name == "dynamic")
+    nothing = np.zeros((28, 42), np.float32)
+    nothing[0, :20] = 1e-6
+    other = nothing[::-1].copy()
+    fp32 = TOLERANCES["fp32"]
+    assert one_frame(nothing, other).exceeds(fp32)
+    assert one_frame(nothing, other, dynamic).exceeds(fp32) == []
+    moved = nothing.copy()
+    moved[5, 5:30] = 0.01
+    figures = one_frame(nothing, moved, dynamic)
+    assert (figures.largest, figures.mean) == pytest.approx((0.01, 0.01 * 25 / 28 / 42), rel=1e-3)
+    assert figures.exceeds(fp32) == ["largest", "mean", "p99"]
+    moved[5, 5] = np.nan
+    assert one_frame(nothing, moved, dynamic).exceeds(TOLERANCES["fp16"])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

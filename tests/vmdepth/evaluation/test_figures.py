@@ -248,6 +248,26 @@ def test_rendered_truth_is_steady(rendered):
     assert evaluated(Scripted(inverse_truth(rendered)), away).whole.tae > 1.5 * whole.tae
 
 
+def test_where_no_pose_is_known_masks_say_what_has_to_be_steady():
+    """Found again by the flow; without masks nobody says what stands still."""
+    rendered = list(rendered_rgbd_frames(7, 4, 56, 70))
+    depth, moving = (np.stack([getattr(frame, name) for frame in rendered]) for name in ("depth", "moving"))
+    assert 0.02 < moving.mean() < 0.5
+    unposed = [replace(frame, pose=None) for frame in rendered]
+    unmasked, all_still = ([replace(frame, moving=mask) for frame in unposed] for mask in (None, moving[0] & False))
+
+    def flicker_of(trembling, frames):
+        wrong = depth / (1 + 0.2 * trembling * np.array([0, 1, 0, 1])[:, None, None])
+        return evaluated(Scripted(wrong, kind="metric"), frames).whole.flicker
+
+    everything = np.ones_like(moving)
+    assert flicker_of(everything, unmasked) is None
+    trembles = flicker_of(everything, unposed)
+    assert trembles == pytest.approx(flicker_of(everything, rendered), rel=0.1)
+    assert flicker_of(moving, all_still) > 3 * flicker_of(moving, unposed)
+    assert flicker_of(moving, unposed) < 0.1 * trembles
+
+
 def test_a_folder_gives_the_figures_of_the_clip_it_was_written_from(rendered, tmp_path):
     """Pictures, depth in millimetres, intrinsics and poses, through files and back."""
     for name in ("rgb", "depth"):

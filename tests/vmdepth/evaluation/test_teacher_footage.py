@@ -47,6 +47,16 @@ def refused(words, capsys):
     return line
 
 
+def test_masks_beside_the_pictures_are_of_their_frames(models, footage, tmp_path):
+    (tmp_path / "moving").mkdir()
+    (tmp_path / "rgb").symlink_to(footage)
+    masks = np.random.default_rng(0).integers(0, 2, (4, 56, 84), np.uint8) * 255
+    for number, mask in enumerate(masks):
+        cv2.imwrite(str(tmp_path / "moving" / f"mask_{number:03d}.png"), mask)
+    ((video,), _) = open_footage(tmp_path, models / "relative.safetensors")
+    np.testing.assert_array_equal([frame.moving for frame in video], masks > 0)
+
+
 def test_the_teacher_is_read_once_for_all_videos(models, footage, tmp_path):
     for name in ("a", "b"):
         (tmp_path / "walks" / name).mkdir(parents=True)

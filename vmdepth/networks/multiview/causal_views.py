@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vmdepth.networks.encoder import PATCH, SPECIAL, Block, Encoder, check_size
+from vmdepth.networks.encoder import PATCH, SPECIAL, Block, Encoder, Observer, check_size
 from vmdepth.networks.heads.base import StateTensors, next_counter, remember
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.cameras import CameraDecoder, to_cameras
@@ -140,7 +140,9 @@ class CausalViews(StepNetwork):
         after = remember(states, after, states["counter"], self.ring)
         return _views(outputs, len(frame), *frame.shape[-2:]), {"counter": counter, **after}
 
-    def outputs(self, frame: Tensor, states: StateTensors) -> tuple[dict[str, Tensor], StateTensors]:
+    def outputs(
+        self, frame: Tensor, states: StateTensors, observe: Observer | None = None
+    ) -> tuple[dict[str, Tensor], StateTensors]:
         """As of any `StepNetwork`; the descriptor is the mean of the last tap's normalised half."""
         counter = states["counter"]
         mask = slot_mask(counter, self.window, _tokens(*frame.shape[-2:]))
@@ -153,17 +155,19 @@ class CausalViews(StepNetwork):
                 after.update({keys: key, values: value})
                 return attend_past(query, key, value, states[keys], states[values], mask)
 
+            if observe is not None:
+                return observe.through(index, block, tokens, kind="global", rotation=rotation, meet=meet)
             return block(tokens, rotation, meet=meet)
 
-        outputs, taps = self._through(frame, counter, over_views)
+        outputs, taps = self._through(frame, counter, over_views, observe)
         return {**outputs, "descriptor": F.normalize(self.encoder.describe(taps), dim=-1)}, after
 
     def _through(
-        self, images: Tensor, numbers: Tensor, over_views: OverViews
+        self, images: Tensor, numbers: Tensor, over_views: OverViews, observe: Observer | None = None
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
         """Images [n, 3, H, W] and their numbers since the start [n] → outputs by their names, and the taps."""
         special = self.encoder.camera_token[0, numbers.clamp(max=1).long()]
-        taps, token = self.encoder(imagenet_normalised(images), special, over_views)
+        taps, token = self.encoder(imagenet_normalised(images), special, over_views, observe)
         outputs = depth_and_confidence(self.decoder, taps, (images.shape[-2] // PATCH, images.shape[-1] // PATCH))
         if self.camera_decoder is not None:
             outputs["pose"] = self.camera_decoder(token)

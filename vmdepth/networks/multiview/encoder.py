@@ -26,6 +26,15 @@ def each_alone(index: int, block: Block, tokens: Tensor, rotation: GridRotation)
     return block(tokens, rotation)
 
 
+def each_observed(observe: Observer | None) -> OverViews:
+    """The same, in sight of an observer where there is one."""
+    return each_alone if observe is None else partial(_observed, observe)
+
+
+def _observed(observe: Observer, index: int, block: Block, tokens: Tensor, rotation: GridRotation) -> Tensor:
+    return observe.through(index, block, tokens, kind="global", rotation=rotation)
+
+
 class ViewEncoder(Encoder):
     """Images of scenes → four taps of 2·width channels, all at once or handed out in slices of images.
 
@@ -48,7 +57,11 @@ class ViewEncoder(Encoder):
         return [index for index in range(self.start, self.size.depth) if index % 2 == 1]
 
     def forward(  # type: ignore[override]
-        self, images: Tensor, special: Tensor | None = None, over_views: OverViews = each_alone
+        self,
+        images: Tensor,
+        special: Tensor | None = None,
+        over_views: OverViews = each_alone,
+        observe: Observer | None = None,
     ) -> tuple[list[Tensor], Tensor]:
         """Images all at once, in plain operations: what becomes a graph.
 
@@ -56,6 +69,7 @@ class ViewEncoder(Encoder):
             images: [n, 3, H, W], normalised.
             special: their camera tokens [n, width]; None is the one of a reference view for each.
             over_views: the blocks that see all views; by itself an image sees no other.
+            observe: is shown the blocks that see one view; those that see all are for `over_views` to show.
 
         Returns:
             Four taps [n, h·w, 2·width], and the raw special tokens of the last [n, 2·width].
@@ -71,12 +85,13 @@ class ViewEncoder(Encoder):
             if index == self.start:
                 tokens = torch.cat([special[:, None], tokens[:, SPECIAL:]], dim=1)
             before = tokens
-            if index < self.start:
-                tokens = self.through(block, tokens)
-            elif index % 2 == 1:
+            rotation = None if index < self.start else own
+            if index in self.global_blocks:
                 tokens = over_views(index, block, tokens, shared)
+            elif observe is not None:
+                tokens = observe.through(index, block, tokens, rotation=rotation)
             else:
-                tokens = self.through(block, tokens, own)
+                tokens = self.through(block, tokens, rotation)
             if index in self.taps:
                 taps.append(self.tap(before, tokens))
         return [patches for patches, _ in taps], taps[-1][1]

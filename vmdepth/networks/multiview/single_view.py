@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vmdepth.networks.encoder import PATCH, Encoder, check_size
+from vmdepth.networks.encoder import PATCH, Encoder, Observer, check_size
 from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.decoder import SkyDecoder, depth_and_confidence
-from vmdepth.networks.multiview.encoder import ViewEncoder
+from vmdepth.networks.multiview.encoder import ViewEncoder, each_observed
 from vmdepth.networks.multiview.mono_depth import METRIC_FOCAL, MonoDepth, with_far_sky_each
 from vmdepth.networks.multiview.presets import MonoConfig
 from vmdepth.networks.multiview.views import imagenet_normalised
@@ -49,21 +49,23 @@ class SingleView(StepNetwork):
         check_size(height, width, PATCH)
         return {}
 
-    def outputs(self, frame: Tensor, states: StateTensors) -> tuple[dict[str, Tensor], StateTensors]:
+    def outputs(
+        self, frame: Tensor, states: StateTensors, observe: Observer | None = None
+    ) -> tuple[dict[str, Tensor], StateTensors]:
         """As of any `StepNetwork`; the descriptor is the mean of the last tap's normalised half."""
-        return self.of_normalised(imagenet_normalised(frame)), {}
+        return self.of_normalised(imagenet_normalised(frame), observe), {}
 
-    def of_normalised(self, images: Tensor) -> dict[str, Tensor]:
+    def of_normalised(self, images: Tensor, observe: Observer | None = None) -> dict[str, Tensor]:
         """`outputs` of images [B, 3, H, W] that ImageNet statistics are taken off already."""
         grid = (images.shape[-2] // PATCH, images.shape[-1] // PATCH)
         if isinstance(self.decoder, SkyDecoder):
-            maps = self.encoder(images)
+            maps = self.encoder(images, observe)
             decoded = self.decoder(maps, grid)
             assert decoded.sky is not None
             own = {"depth": with_far_sky_each(decoded.depth, decoded.sky), "sky": decoded.sky}
         else:
             assert isinstance(self.encoder, ViewEncoder)
-            maps, token = self.encoder(images)
+            maps, token = self.encoder(images, over_views=each_observed(observe), observe=observe)
             own = depth_and_confidence(self.decoder, maps, grid)
             if self.camera_decoder is not None:
                 own["pose"] = self.camera_decoder(token)

@@ -20,14 +20,14 @@ from vmdepth_runtime.sources.base import SourceFrame
 _NPY_HEADER_BYTES = 128
 _LARGE = 2 << 30  # bytes, from which the size is said beforehand
 _LEVEL = 1  # of compression: depth gets no smaller with more, which only takes longer
-_EXTRA_DTYPES = {"confidence": "<f2", "sky": "<f2", "pose": "<f4"}
+_EXTRA_DTYPES = {"confidence": "<f2", "sky": "<f2", "pose": "<f4", "dynamic": "<f2"}
 _BLOCK = 1 << 20  # bytes that go into the archive at once
 
 
 class NpzSink(OneFileSink):
     """`depth` float32 `[N, H, W]` at the source's size, `times` float64 `[N]` in seconds and `depth_kind`, for
-    `np.load`; and what some networks give besides: `confidence` and `sky` float16 `[N, h, w]` at the model's size, so
-    that they stay small, `pose` float32 `[N, 9]`.
+    `np.load`; and what some networks give besides: `confidence`, `sky` and `dynamic` float16 `[N, h, w]` at the
+    model's size, so that they stay small, `pose` float32 `[N, 9]`.
 
     Frames go to disk as they come, in a `.npy` file beside the target; at the end its header gets the count and the
     whole goes into the archive, compressed where the run wants that. Until then the disk holds the depth twice.

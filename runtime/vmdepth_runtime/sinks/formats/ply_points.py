@@ -17,13 +17,14 @@ class PlySink(PerFrameSink):
     """A coloured point cloud, binary: x right, y down, z forward, as the camera looks.
 
     In metres for metric depth, in the depth's own unit for scaled depth. Relative inverse depth d becomes z = near / d:
-    z is 1 where the video is nearest. What the network takes for sky, or is least sure of, has no point.
+    z is 1 where the video is nearest. What the network takes for sky, is least sure of, or sees
+    move has no point.
     """
 
     ending = ".ply"
     needs_camera = True
     needs_range = True
-    draws = ("confidence", "sky")
+    draws = ("confidence", "sky", "dynamic")
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         super().__init__(target, facts)

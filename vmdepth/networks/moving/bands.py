@@ -1,0 +1,49 @@
+"""Which blocks of an encoder tell of moving things: VGGT4D's, carried over by relative depth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Band = tuple[int, ...]
+
+_PAIRS = 24  # blocks of VGGT that see all views, which the numbers below count
+_SHALLOW, _MIDDLE, _DEEP, _DEEP_VARIANCE = (0, 0), (3, 7), (17, 21), (18, 19)  # first and last, of the released code
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Blocks, from 0. shallow: of similarity KK and variance QK; middle, deep: of similarity QQ; deep_variance: of
+    variance QQ."""
+
+    shallow: Band
+    middle: Band
+    deep: Band
+    deep_variance: Band
+
+    @property
+    def of_queries(self) -> Band:
+        """The blocks whose queries are remembered."""
+        return tuple(sorted({*self.middle, *self.deep, *self.deep_variance}))
+
+    @property
+    def watched(self) -> Band:
+        """All of them."""
+        return tuple(sorted({*self.shallow, *self.of_queries}))
+
+
+def relative_bands(blocks: Sequence[int]) -> Bands:
+    """VGGT's bands among the n blocks of a network that see all views, or all of them where views never meet.
+
+    Pair i of 24 becomes the (i · n / 24)th of them, rounded: of Depth Anything 3 large 9 / 11+13 / 21+23, of giant 13 /
+    17+19+21 / 33+35+37. Whether depths that suit one network suit another is a guess to be measured.
+    """
+
+    def place(pair: int) -> int:
+        return min(int(pair * len(blocks) / _PAIRS + 0.5), len(blocks) - 1)
+
+    def band(pairs: tuple[int, int]) -> Band:
+        first, last = pairs
+        return tuple(blocks[place(first) : place(last) + 1])
+
+    return Bands(band(_SHALLOW), band(_MIDDLE), band(_DEEP), band(_DEEP_VARIANCE))
