@@ -22,7 +22,7 @@ _DEFAULTS = defaults_of(MasksSettings, MaskStages, ReadSettings)["default_map"]
 _DEFAULTS |= {f"refine_{name}": value for name, value in defaults_of(RefineOptions)["default_map"].items()}
 _DEFAULTS["hysteresis"] = (MaskStages.high, MaskStages.low)
 _OF_STAGES = ("threshold", "clusters", "guide_radius", "smooth_frames", "allow_empty")
-_OF_REFINEMENT = ("threshold", "visible", "clusters", "grow", "every")
+_OF_REFINEMENT = ("threshold", "visible", "clusters", "grow", "centred", "every")
 
 
 @click.command("vmdepth-masks", epilog=_EPILOG, context_settings={"default_map": _DEFAULTS})
@@ -65,6 +65,8 @@ _OF_REFINEMENT = ("threshold", "visible", "clusters", "grow", "every")
               help="That counts as 1 in these two.  [default: the median of the video's]")  # fmt: skip
 @click.option("--refine-grow", type=click.IntRange(0), metavar="PIXELS", show_default=True,
               help="Width of the square by which masks grow at last; for frames about 518 wide. 0: none.")  # fmt: skip
+@click.option("--refine-centred", is_flag=True,
+              help="Look where a point is; as released, half a pixel beside it.")  # fmt: skip
 @click.option("--refine-every", type=click.IntRange(1), metavar="N", show_default=True,
               help="Check against one of so many frames; time grows with the square of their number.")  # fmt: skip
 @click.option("--leave-out", metavar="early|first_eight|K|none", show_default=True,
