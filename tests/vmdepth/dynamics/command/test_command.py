@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
+import click
 import cv2
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ import torch
 
 from vmdepth.dynamics import second_pass
 from vmdepth.dynamics.command.settings import EXTENTS, REFINEMENTS, MasksSettings
-from vmdepth.dynamics.refinement.options import How
+from vmdepth.dynamics.refinement.options import THRESHOLDS, How
+from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError
 
 
@@ -47,7 +49,7 @@ GIVEN = ["{frames}", "--model", "{model}"]
 REFUSED = {
     "three frames": (
         [*GIVEN, "--frames", 3],
-        "video.*: 3 frames: the method 'published' takes 4 or more .* 2 \\(cross",
+        "video.*: 3 frames: the method 'published' takes 4 or more; cross, fused and guided take 2",
     ),
     "one frame": ([*GIVEN, "--frames", 1, "--method", "guided"], "1 frame: the method 'guided' takes 2 or more"),
     "frames of different size": (
@@ -126,7 +128,9 @@ def test_the_folder_is_told_in_one_line(frames, model, tmp_path, monkeypatch, ca
     words = [frames, "--model", model, "-o", tmp_path / "masks", "--process-res", 42, "--method", "cross"]
     code, said = run(words, monkeypatch, capsys)
     assert code == 0
-    assert re.fullmatch(rf"{tmp_path}/masks: 7 masks of 84x60, [\d.]+% of the pixels move\n", said.out)
+    assert re.fullmatch(
+        rf"{tmp_path}/masks: 7 masks of 84x60, [\d.]+% of the pixels move \(threshold 0.5\)\n", said.out
+    )
 
 
 def test_every_setting_has_an_option():
@@ -135,3 +139,19 @@ def test_every_setting_has_an_option():
     names = {option.name for option in command.params}
     of_others = {"stages", "refinement", "read"}
     assert {field.name for field in fields(MasksSettings)} - of_others - names == set()
+
+
+def test_the_help_says_the_thresholds_of_refinement():
+    from vmdepth.dynamics.command.cli import command
+
+    said = next(option.help for option in command.params if option.name == "refine_threshold")
+    assert {f"{threshold:g} of {how}" in said for how, threshold in THRESHOLDS.items()} == {True}
+
+
+def test_whoever_has_the_runtime_alone_is_sent_to_install_once(capsys):
+    def needs_torch():
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    with pytest.raises(SystemExit, match="2"):
+        run_command(click.Command("vmdepth-masks", callback=needs_torch), [])
+    assert capsys.readouterr().err == "vmdepth-masks: this needs 'torch': pip install 'vmdepth[export,dynamics]'\n"

@@ -44,6 +44,8 @@ def test_a_folder_of_masks_maps_and_cameras(made):
         maps = {name.removeprefix("map/") for name in arrays if name.startswith("map/")}
         # The last map of patches is what "soft" has at the size of pixels.
         assert {file.stem for file in (folder / "maps").iterdir()} == maps - {"clustered"}
+        assert (done.share, done.unrefined) == (arrays["mask"].mean(), arrays["mask_unrefined"].mean())
+        assert ((arrays["map/soft"] > done.threshold) == arrays["mask_unrefined"]).all()
         assert arrays["mask"].shape == arrays["mask_unrefined"].shape == arrays["depth"].shape == (7, 56, 84)
     for video, pictures_across in ((folder / "masks.mp4", 1), (folder / "maps" / "soft.mp4", 2)):
         with av.open(str(video)) as film:
