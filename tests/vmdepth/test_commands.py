@@ -8,6 +8,7 @@ import pytest
 
 from vmdepth.console import said_once
 from vmdepth.evaluation.settings import EvalSettings
+from vmdepth.training.motion.settings import MotionTrainSettings
 from vmdepth.training.precompute_settings import PrecomputeSettings
 from vmdepth_runtime.errors import InputError
 
@@ -18,6 +19,11 @@ COMMANDS = {
         ["videos", "--teacher", "a.pth", "--out", "depth"],
         PrecomputeSettings(Path("videos"), Path("a.pth"), Path("depth")),
         "training.precompute",
+    ),
+    "train_motion": (
+        ["edge.safetensors", "--out", "moving.safetensors"],
+        MotionTrainSettings(Path("edge.safetensors"), Path("moving.safetensors")),
+        "training.motion.fit",
     ),
 }
 

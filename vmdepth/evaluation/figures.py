@@ -21,6 +21,7 @@ from vmdepth.evaluation.accuracy import (
 from vmdepth.evaluation.alignment import alignment_of, fit_maps
 from vmdepth.evaluation.array_file import ArrayFile
 from vmdepth.evaluation.consistency import alignment_error, flow_flicker, static_flicker
+from vmdepth.evaluation.masks import MaskScore, Overlap, added, scored
 from vmdepth.evaluation.parabola import parabola_accuracy
 from vmdepth.evaluation.recording import Model, ModelTrack, Recording, record
 from vmdepth.evaluation.truth import MEASURED, Truth
@@ -78,10 +79,10 @@ class SequenceFigures:
     """Of one model on one sequence.
 
     alignment: what was fitted. fit: scale and shift from predicted to true inverse depth (1/m), over all frames.
-    first_frames: how many the other
-    fit saw. whole, buckets: over all frames, and over every 100. state_growth: RMS of the states in the last 100 frames
-    that were begun over that in the first 100; of fewer than 200 frames, second half over first. per_frame: "tae",
-    "opw", "flicker", "state_rms", "frame_delta1", "frame_absrel" → [N], NaN where there is none.
+    first_frames: how many the other fit saw. whole, buckets: over all frames, and over every 100. state_growth: RMS of
+    the states in the last 100 frames that were begun over that in the first 100; of fewer than 200 frames, second half
+    over first. per_frame: "tae", "opw", "flicker", "state_rms", "frame_delta1", "frame_absrel" → [N], NaN where there
+    is none. moving: of what it says moves with what does; None where either is not known.
     """
 
     frames: int
@@ -92,17 +93,19 @@ class SequenceFigures:
     buckets: list[Figures]
     state_growth: float | None
     per_frame: dict[str, NDArray[np.float64]]
+    moving: Overlap | None = None
 
 
 @dataclass(frozen=True)
 class ModelFigures:
     """Of one model: means over groups of sequences (of a bucket, over those long enough to have it), and every
-    sequence's own."""
+    sequence's own; masks of what moves over all that have them."""
 
     whole: Figures
     buckets: list[Figures]
     state_growth: float | None
     sequences: list[SequenceFigures]
+    masks: MaskScore | None = None
 
     @property
     def alignment(self) -> str:
@@ -114,6 +117,7 @@ class ModelFigures:
         return {
             "alignment": self.alignment,
             "figures": asdict(self.whole) | {"state_growth": self.state_growth},
+            "masks": asdict(self.masks) if self.masks else None,
             "buckets": [asdict(bucket) for bucket in self.buckets],
             "sequences": [
                 {
@@ -248,7 +252,8 @@ def sequence_figures(recording: Recording, track: ModelTrack) -> SequenceFigures
 
     buckets = [over(slice(start, start + BUCKET)) for start in range(0, frames, BUCKET)]
     growth = state_growth(per_frame["state_rms"])
-    return SequenceFigures(frames, alignment, fit, early, over(slice(None)), buckets, growth, per_frame)
+    moving = added(track.overlaps)
+    return SequenceFigures(frames, alignment, fit, early, over(slice(None)), buckets, growth, per_frame, moving)
 
 
 def _first_fit(recording: Recording, track: ModelTrack, early: int, alignment: Alignment) -> tuple[float, float] | None:
@@ -307,11 +312,13 @@ def _model_figures(sequences: list[SequenceFigures], groups: Sequence[str]) -> M
         for i in range(longest)
     ]
     growths = _group_means([one.state_growth for one in sequences], groups)
+    moving = [one.moving for one in sequences if one.moving]
     return ModelFigures(
         _mean_figures([one.whole for one in sequences], groups),
         [_mean_figures([bucket for bucket, _ in those], [group for _, group in those]) for those in by_bucket],
         _mean(growths),
         sequences,
+        scored(moving) if moving else None,
     )
 
 

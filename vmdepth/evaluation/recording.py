@@ -14,12 +14,14 @@ from vmdepth.data.rgbd import RgbdFrame, at_places, depth_in_image
 from vmdepth.evaluation.alignment import METRES, inverse_of
 from vmdepth.evaluation.array_file import ArrayFile
 from vmdepth.evaluation.consistency import warp_error
+from vmdepth.evaluation.masks import Overlap, overlap
 from vmdepth.evaluation.truth import MEASURED, Truth
 from vmdepth_runtime.camera import Lens, PinholeCamera
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.metres import metric_scale
 from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS, DepthKind
+from vmdepth_runtime.outputs import DYNAMIC_THRESHOLD
 from vmdepth_runtime.sessions.base import StepSession
 
 
@@ -30,7 +32,7 @@ class ModelTrack:
     kind: of its depth, once all frames are seen. inverse: predicted inverse depth, float32 [H, W] at the picture's
     size; measured: the same [h, w] where depth was measured. warp_errors: `warp_error` with the frame before, of
     `inverse` as it is; NaN for the first. state_rms: root mean square of what each frame left in the states; None for a
-    model without any.
+    model without any. overlaps: of what it says moves with what does, of every frame where both are known.
     """
 
     kind: DepthKind = METRES
@@ -38,6 +40,7 @@ class ModelTrack:
     measured: ArrayFile = field(default_factory=ArrayFile)
     warp_errors: list[float] = field(default_factory=list)
     state_rms: list[float | None] = field(default_factory=list)
+    overlaps: list[Overlap] = field(default_factory=list)
 
 
 @dataclass
@@ -71,9 +74,11 @@ class Predictor(Protocol):
     """Inverse depth of one picture after the other, and the RMS of the states that each left, None without any.
 
     kind: of the depth that it is the inverse of; what is metric by its camera alone is scaled where that is not known.
+    moves: what moves by itself in the last picture, bool [H, W]; None of a model that does not tell.
     """
 
     kind: DepthKind
+    moves: NDArray[np.bool_] | None
 
     def __call__(
         self, image: NDArray[np.uint8], intrinsics: NDArray[np.float64] | None = None
@@ -102,6 +107,7 @@ class Streamer:
         self._resize: Resize = resize
         self._bring_back = DepthResizer(resize)
         self.kind = session.contract.depth_meaning
+        self.moves: NDArray[np.bool_] | None = None
         session.reset()
 
     def __call__(self, image: NDArray[np.uint8], intrinsics: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
@@ -112,7 +118,12 @@ class Streamer:
         contract = self._session.contract
         resize_frame(image, self._session.frame[0], self._resize)
         depth = np.empty(image.shape[:2], np.float32)
-        self._bring_back(self._session.step()["depth"][0], depth)
+        outputs = self._session.step()
+        self._bring_back(outputs["depth"][0], depth)
+        if "dynamic" in contract.extra_outputs:
+            share = np.empty(image.shape[:2], np.float32)
+            DepthResizer(self._resize)(outputs["dynamic"][0], share)
+            self.moves = share >= DYNAMIC_THRESHOLD
         if contract.metric_focal is not None:
             if intrinsics is None:
                 self.kind = DEPTH_KINDS["scaled"]
@@ -174,6 +185,8 @@ def record(
             track.inverse.append(inverse)
             track.measured.append(measured)
             track.state_rms.append(predictor.state_rms())
+            if predictor.moves is not None and frame.moving is not None:
+                track.overlaps.append(overlap(predictor.moves, frame.moving))
             error = np.nan
             if before is not None and flow is not None:
                 error = warp_error(last[index], inverse, before.image, frame.image, flow)

@@ -83,6 +83,7 @@ class ClipPredictor:
     def __init__(self, predictions: Iterator[Map], kind: DepthKind) -> None:
         self._predictions = predictions
         self.kind = kind
+        self.moves: NDArray[np.bool_] | None = None
 
     def __call__(self, image: NDArray[np.uint8], intrinsics: NDArray[np.float64] | None = None) -> Map:
         return next(self._predictions)

@@ -12,6 +12,7 @@ from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.heads.base import HeadSettings
 from vmdepth.networks.heads.kinds import head_from_dict, setting_types
 from vmdepth.networks.heads.mamba_head import MambaSettings
+from vmdepth.networks.motion_head import MotionSettings
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,9 @@ class NetworkConfig:
     reassembled maps, which of "mobilenet" are the encoder's own).
 
     output: the last activation. depth: "relative" inverse depth or "metric", metres; max_depth: metres that a sigmoid
-    output reaches. head: temporal head at every one of `taps`; `NoHead` has no states. Raises ValueError for a name
-    that does not exist and for a head that does not fit the taps.
+    output reaches. head: temporal head at every one of `taps`; `NoHead` has no states. motion: the head that tells what
+    moves by itself; None: there is none. Raises ValueError for a name that does not exist and for a head that does not
+    fit the taps.
     """
 
     encoder: str
@@ -32,6 +34,7 @@ class NetworkConfig:
     max_depth: float = 1.0
     head: HeadSettings = field(default_factory=MambaSettings)
     taps: tuple[str, ...] = ("layer_2", "layer_3", "layer_4")
+    motion: MotionSettings | None = None
 
     def __post_init__(self) -> None:
         if self.encoder not in ENCODER_KINDS:
@@ -73,8 +76,9 @@ class NetworkConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: the settings of the head stand beside the others, under `head` the name of its kind."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "head"}
-        return {**own, "head": self.head.kind, **asdict(self.head)}
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("head", "motion")}
+        motion = {} if self.motion is None else {"motion": asdict(self.motion)}
+        return {**own, "head": self.head.kind, **asdict(self.head), **motion}
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> NetworkConfig:
@@ -89,6 +93,9 @@ class NetworkConfig:
         values: dict[str, Any] = {key: raw[key] for key in own & raw.keys()}
         values |= {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
         values["head"] = head_from_dict(raw)
+        if raw.get("motion") is not None:
+            motion = raw["motion"]
+            values["motion"] = MotionSettings(**{**motion, "taps": tuple(motion["taps"])})
         return cls(**values)
 
 

@@ -19,6 +19,7 @@ from vmdepth.networks.heads.base import (
     next_counter,
     remember,
 )
+from vmdepth.networks.motion_head import DYNAMIC, MotionHead, at_frame_size
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.step_network import StepNetwork
 from vmdepth_runtime.contract import Ring
@@ -45,6 +46,12 @@ class VideoDepth(StepNetwork):
             config.encoder, config.features, config.out_channels, config.output
         )
         self.heads = nn.ModuleDict(config.head.build({tap: self.decoder.tap_channels(tap) for tap in config.taps}))
+        self.dynamic: MotionHead | None = None
+        if config.motion is not None:
+            self.dynamic = MotionHead(
+                {tap: self.decoder.tap_channels(tap) for tap in config.motion.taps}, config.motion
+            )
+            self.extra_outputs = (DYNAMIC,)
         self.ring = config.head.ring if self.heads else None
         self.cycle = config.head.cycle if self.heads else None
         self.mean: Tensor
@@ -60,6 +67,9 @@ class VideoDepth(StepNetwork):
             assert isinstance(head, TemporalHead)
             rows_columns = self.decoder.tap_size(tap, height, width)
             shapes |= {f"{tap}.{name}": shape for name, shape in head.state_shapes(batch, *rows_columns).items()}
+        if self.dynamic is not None:
+            rows_columns = self.decoder.tap_size(self.dynamic.settings.taps[0], height, width)
+            shapes |= self.dynamic.state_shapes(batch, *rows_columns)
         return shapes
 
     def forward(
@@ -73,30 +83,56 @@ class VideoDepth(StepNetwork):
 
         watch: told of every recurrent state, under the name it has in `states`. observe: as of `encode`.
         """
+        depth, _, after = self.clip(clip, states, watch, observe)
+        return depth, after
+
+    def clip(
+        self,
+        clip: Tensor,
+        states: StateTensors | None = None,
+        watch: StateWatch | None = None,
+        observe: Observer | None = None,
+    ) -> tuple[Tensor, Tensor | None, StateTensors]:
+        """`forward` with what moves besides: `dynamic` [B, N, H, W], 0..1, after the depth; None without the head."""
+        states = self.checked(states, len(clip), clip)
+        depth, seen, new_states = self._over_clip(clip, states, watch, observe)
+        return depth, self._moving(seen, _size(clip), states, new_states), new_states
+
+    def maps_of_motion(self, clip: Tensor) -> dict[str, Tensor]:
+        """What the motion head sees of a clip [B, N, 3, H, W], all states at their start: tap → [B, N, C, h, w]."""
+        return self._over_clip(clip, self.checked(None, len(clip), clip))[1]
+
+    def _over_clip(
+        self,
+        clip: Tensor,
+        states: StateTensors,
+        watch: StateWatch | None = None,
+        observe: Observer | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor], StateTensors]:
+        """Depth [B, N, 1, H, W] of a clip, what the motion head sees of it, and the states without that head's."""
         batch, length = clip.shape[:2]
-        states = self.checked(states, batch, clip)
         new_states: StateTensors = {}
         if self.cycle:
             new_states["counter"] = states["counter"]
             for _ in range(length):
                 new_states["counter"] = next_counter(new_states["counter"], self.cycle)
+        seen: dict[str, Tensor] = {}
 
         def temporal(name: str, image: Tensor) -> Tensor:
-            images = image.unflatten(0, (batch, length))
-            return self._through_head(name, images, states, new_states, watch).flatten(0, 1)
+            images = self._through_head(name, image.unflatten(0, (batch, length)), states, new_states, watch)
+            self._show(name, images, seen)
+            return images.flatten(0, 1)
 
         depth = self._decode(self.encode(clip.flatten(0, 1), observe), _size(clip), temporal)
-        return depth.unflatten(0, (batch, length)), new_states
+        return depth.unflatten(0, (batch, length)), seen, new_states
 
     def step(self, frame: Tensor, states: StateTensors | None = None) -> tuple[Tensor, StateTensors]:
         """frame [B, 3, H, W] → depth [B, 1, H, W] and the states after it. None starts from zeros."""
         self.check_steps()
         states = self.checked(states, len(frame), frame)
-        depth, after = self.decode_step(self.encode(frame), _size(frame), states)
-        if self.ring is None:
-            return depth, after
-        counter = after.pop("counter")
-        return depth, {"counter": counter, **remember(states, after, states["counter"], self.ring)}
+        depth, _, after = self.decode_step(self.encode(frame), _size(frame), states)
+        rings = {name: entry for name, entry in after.items() if self.ring_of(name) is not None}
+        return depth, {**after, **(remember(states, rings, states["counter"], self.ring) if rings else {})}
 
     def check_steps(self) -> None:
         if not self.can_step:
@@ -143,8 +179,9 @@ class VideoDepth(StepNetwork):
     ) -> tuple[dict[str, Tensor], StateTensors]:
         """As of any `StepNetwork`; the descriptor is the mean of the encoder's last map."""
         maps = self.encode(frame, observe)
-        depth, after = self.decode_step(maps, _size(frame), states)
-        return {"depth": depth[:, 0], "descriptor": F.normalize(self.encoder.describe(maps), dim=-1)}, after
+        depth, dynamic, after = self.decode_step(maps, _size(frame), states)
+        outputs = {"depth": depth[:, 0], "descriptor": F.normalize(self.encoder.describe(maps), dim=-1)}
+        return outputs if dynamic is None else {**outputs, DYNAMIC: dynamic}, after
 
     def encode(self, images: Tensor, observe: Observer | None = None) -> list[Tensor]:
         """images [n, 3, H, W] in 0..1 → the encoder's maps: of a ViT four [n, (H/stride)·(W/stride), width].
@@ -155,13 +192,37 @@ class VideoDepth(StepNetwork):
 
     def decode_step(
         self, maps: list[Tensor], size: tuple[int, int], states: StateTensors
-    ) -> tuple[Tensor, StateTensors]:
-        """The half of `step` after the encoder, but of rings only the new entries. size: height, width of the frame."""
+    ) -> tuple[Tensor, Tensor | None, StateTensors]:
+        """The half of `step` after the encoder, but of rings only the new entries, and with `dynamic` [B, H, W] of a
+        network that has it. size: height, width of the frame."""
         new_states: StateTensors = {}
         if self.cycle:
             new_states["counter"] = next_counter(states["counter"], self.cycle)
-        depth = self._decode(maps, size, lambda name, image: self._through_head(name, image, states, new_states))
-        return depth, new_states
+        seen: dict[str, Tensor] = {}
+
+        def temporal(name: str, image: Tensor) -> Tensor:
+            image = self._through_head(name, image, states, new_states)
+            self._show(name, image[:, None], seen)
+            return image
+
+        depth = self._decode(maps, size, temporal)
+        dynamic = self._moving(seen, size, states, new_states)
+        return depth, None if dynamic is None else dynamic[:, 0], new_states
+
+    def _show(self, tap: str, images: Tensor, seen: dict[str, Tensor]) -> None:
+        """Keep a map [B, N, C, h, w] that the motion head sees."""
+        if self.dynamic is not None and tap in self.dynamic.settings.taps:
+            seen[tap] = images
+
+    def _moving(
+        self, seen: dict[str, Tensor], size: tuple[int, int], states: StateTensors, new_states: StateTensors
+    ) -> Tensor | None:
+        """`dynamic` [B, N, H, W] of a network that has it; the head's states go into `new_states`."""
+        if self.dynamic is None:
+            return None
+        logits, after = self.dynamic(seen, states)
+        new_states.update(after)
+        return at_frame_size(logits.flatten(0, 1), size).unflatten(0, logits.shape[:2])
 
     def _decode(self, maps: list[Tensor], size: tuple[int, int], tap: Tap) -> Tensor:
         depth = self.decoder(maps, size, tap)

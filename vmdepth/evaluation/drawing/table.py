@@ -31,6 +31,11 @@ _ROWS = {
     "state_rms": ("RMS of the states", lambda value: f"{value:.3f}"),
     "state_growth": ("its growth, end over beginning", lambda value: f"{value:.3f}"),
 }
+_MASKS = {
+    "iou": ("IoU of what moves, %", lambda value: f"{100 * value:.1f}"),
+    "moving_iou": ("the same where something does, %", lambda value: f"{100 * value:.1f}"),
+    "false_share": ("said to move where nothing does, %", lambda value: f"{100 * value:.2f}"),
+}
 _EQUAL_TERMS = ("affine_delta1", "affine_absrel")
 _IN_BUCKETS = {"delta1": "δ1", "absrel": "AbsRel", "first_delta1": "δ1, first fit", "tae": "TAE", "opw": "OPW",
                "flicker": "flicker", "state_rms": "states"}  # fmt: skip
@@ -65,6 +70,10 @@ def _means(evaluation: Evaluation, names: list[str]) -> Table:
         blind = [evaluation.parabola, *([evaluation.mean_map] if evaluation.mean_map else [])]
         values += [getattr(one, figure, None) for one in blind]
         title = evaluation.truth.in_its_unit(title)
+        table.add_row(title, *("–" if value is None else shown(value) for value in values))
+    for figure, (title, shown) in _MASKS.items() if any(model.masks for model in evaluation.models) else ():
+        values = [getattr(model.masks, figure, None) for model in evaluation.models]
+        values += [None] * (len(columns) - len(names))
         table.add_row(title, *("–" if value is None else shown(value) for value in values))
     return table
 

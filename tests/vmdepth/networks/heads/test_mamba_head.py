@@ -20,7 +20,7 @@ def test_the_counter_is_exact_in_every_precision_and_goes_round(dtype):
     counter = states["counter"].to(dtype)
     for n in range(2 * CYCLE + 3):
         assert float(counter) == n % CYCLE
-        _, after = model.decode_step(maps, size, {**states, "counter": counter})
+        _, _, after = model.decode_step(maps, size, {**states, "counter": counter})
         counter = after["counter"].to(dtype)
 
 
