@@ -83,6 +83,19 @@ def test_a_step_graph_of_another_size_is_taken_from_the_same_weights(step_graph,
         open_model(step_graph, (56, 56))
 
 
+def test_a_graph_that_tells_what_moves_is_made_where_that_is_asked_for(saved, step_graph, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with DepthStream(saved, input_size=SIZE, dynamic_mask=True) as stream:
+        assert not stream(FRAME).dynamic.any()
+        moved = stream(FRAME[::-1].copy())
+        assert moved.finite
+        assert 0 <= moved.dynamic.min() <= moved.dynamic.max() <= 1
+    (kept,) = (tmp_path / "vmdepth").iterdir()
+    assert step_graph_of(saved, SIZE, 1, True) == kept
+    with pytest.raises(InputError, match=r"does not tell what moves; give a checkpoint, or a graph that does"):
+        open_model(step_graph, dynamic_mask=True)
+
+
 def test_a_kept_graph_that_is_damaged_is_made_again(saved, filled, cache, capfd):
     (kept,) = cache.iterdir()
     whole = kept.read_bytes()

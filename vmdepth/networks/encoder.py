@@ -26,6 +26,7 @@ SPECIAL = 1  # tokens of an image before its patches: the class token, in Depth 
 TABLE_GRID = (37, 37)  # positions that every published table holds: 518 × 518 pixels
 
 Part = Literal["query", "key", "input", "output"]
+Sight = Literal["local", "global"]  # of a block: one view, or all
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class BlockSlice:
     """
 
     layer: int
-    kind: Literal["local", "global"]
+    kind: Sight
     part: Part
     first: int
     values: Tensor
@@ -66,21 +67,13 @@ class Observer:
         """The same where the first image that goes in has this index among those that it went in with before."""
         return replace(self, first=self.first + first)
 
-    def show(
-        self, layer: int, part: Part, first: int, values: Tensor, kind: Literal["local", "global"] = "local"
-    ) -> None:
+    def show(self, layer: int, part: Part, first: int, values: Tensor, kind: Sight = "local") -> None:
         """Call `see`, where this part of this block was asked for."""
         if part in self.parts and (self.layers is None or layer in self.layers):
             self.see(BlockSlice(layer, kind, part, self.first + first, values))
 
     def through(
-        self,
-        layer: int,
-        block: Block,
-        tokens: Tensor,
-        first: int = 0,
-        kind: Literal["local", "global"] = "local",
-        **options: Any,
+        self, layer: int, block: Block, tokens: Tensor, first: int = 0, kind: Sight = "local", **options: Any
     ) -> Tensor:
         """Tokens of images through a block, in sight. options: of the block."""
 

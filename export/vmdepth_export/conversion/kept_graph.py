@@ -19,7 +19,7 @@ from vmdepth_runtime.integrity import check_digest, file_hash
 _DIGITS = 16  # of a digest in the name of a file
 
 
-def step_graph_of(model: Path, size: tuple[int, int] | None, streams: int) -> Path:
+def step_graph_of(model: Path, size: tuple[int, int] | None, streams: int, dynamic_mask: bool = False) -> Path:
     """The step graph to run where a checkpoint was given, or a step graph of another size than is wanted.
 
     Of a checkpoint it is made, proven and kept, unless it is there already, whole. Of a step graph the cache may have
@@ -29,6 +29,7 @@ def step_graph_of(model: Path, size: tuple[int, int] | None, streams: int) -> Pa
         model: The file that was given.
         size: Height and width; None is the network's usual one.
         streams: Videos in one batch.
+        dynamic_mask: Whether what is made of a checkpoint tells what moves.
 
     Raises:
         InputError: For what is no model, a size that cannot be, a step graph of which there is none at that size, and
@@ -41,21 +42,22 @@ def step_graph_of(model: Path, size: tuple[int, int] | None, streams: int) -> Pa
         raise InputError(f"{model}: an engine takes frames of one size; build one of a step graph of the size you want")
     if model.suffix not in CHECKPOINT_ENDINGS:
         raise no_model(model)
-    folder, key = cache_folder("step graph"), _key(model, size, streams)
+    folder, key = cache_folder("step graph"), _key(model, size, streams, dynamic_mask)
     for kept in folder.glob(f"*-{key}.onnx"):
         if _whole(kept):
             return kept
-    return _make(model, size, streams, folder, key)
+    return _make(model, size, streams, dynamic_mask, folder, key)
 
 
-def _make(model: Path, size: tuple[int, int] | None, streams: int, folder: Path, key: str) -> Path:
+def _make(model: Path, size: tuple[int, int] | None, streams: int, dynamic_mask: bool, folder: Path, key: str) -> Path:
     from vmdepth_export.conversion.convert import export
     from vmdepth_export.conversion.settings import ExportSettings
     from vmdepth_export.graph import read_step_graph
 
     part = folder / f".{key}.{os.getpid()}.onnx"  # two commands may make the same at once
     try:
-        report = export(ExportSettings(model, part, size=size, streams=streams), stages=Stages("vmdepth"))
+        settings = ExportSettings(model, part, size=size, streams=streams, dynamic_mask=dynamic_mask)
+        report = export(settings, stages=Stages("vmdepth"))
         assert report is not None
         _, contract = read_step_graph(part)
         kept = part.replace(folder / f"{_place(contract)}-{key}.onnx")
@@ -83,8 +85,8 @@ def _of_same_weights(model: Path, size: tuple[int, int], streams: int) -> Path:
     )
 
 
-def _key(model: Path, size: tuple[int, int] | None, streams: int) -> str:
-    """Of all that decides what the graph will be: weights, form, size, precision, and what makes it.
+def _key(model: Path, size: tuple[int, int] | None, streams: int, dynamic_mask: bool) -> str:
+    """Of all that decides what the graph will be: weights, form, size, outputs, precision, and what makes it.
 
     Form and precision are the defaults of this version. Whether depth is in metres is not in the weights: official
     names tell it, or Hugging Face's settings beside the file.
@@ -92,7 +94,7 @@ def _key(model: Path, size: tuple[int, int] | None, streams: int) -> str:
     beside = model.with_name("config.json")
     said = location(model), beside.read_text(errors="replace") if beside.is_file() else ""
     metric = [text for text in said if "metric" in text]
-    facts = [file_hash(model), metric, size, streams, CONTRACT_VERSION, version("vmdepth")]
+    facts = [file_hash(model), metric, size, streams, dynamic_mask, CONTRACT_VERSION, version("vmdepth")]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:_DIGITS]
 
 

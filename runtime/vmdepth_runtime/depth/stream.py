@@ -122,10 +122,12 @@ class DepthStream:
         fov: degrees that frames are wide, for metres of a model that needs the focal length (`contract.metric_focal`).
             Where neither this nor `intrinsics` is given a warning says what is assumed.
         intrinsics: fx, fy, cx, cy in pixels of the frames, or a calibration file, in place of `fov`.
+        dynamic_mask: whether the model has to tell what moves (`DepthResult.dynamic`); of a checkpoint a step graph is
+            made that does.
 
     Raises:
-        InputError: the model is missing, breaks the contract, or was made for several streams; a camera that cannot be
-            meant, or that the model has no use for.
+        InputError: the model is missing, breaks the contract, was made for several streams, or does not tell what moves
+            where it has to; a camera that cannot be meant, or that the model has no use for.
     """
 
     def __init__(
@@ -140,10 +142,13 @@ class DepthStream:
         keyframes: KeyframeSettings | bool = True,
         fov: float | None = None,
         intrinsics: Intrinsics | None = None,
+        dynamic_mask: bool = False,
     ) -> None:
         lens = Lens.of(fov, intrinsics)
         path = bundled.MODEL if model is None else Path(model)
-        self._session = open_model(path, input_size, threads=threads, device=device, spin=spin)
+        self._session = open_model(
+            path, input_size, threads=threads, device=device, spin=spin, dynamic_mask=dynamic_mask
+        )
         if self.contract.streams != 1:
             streams = self.contract.streams
             self.close()

@@ -87,6 +87,7 @@ def open_session(settings: RunSettings, jobs: Sequence[Job], stack: ExitStack) -
             threads=settings.threads,
             device=settings.device,
             verify=settings.verify,
+            dynamic_mask=bool(settings.dynamic_mask),
         )
     stack.callback(session.close)
     check_model(settings, session.contract, streams)
@@ -162,6 +163,8 @@ def open_pipeline(
 def _open_offline(settings: RunSettings, jobs: Sequence[Job]) -> StepSession:
     if len(jobs) > 1:
         raise InputError("--offline: takes one source at a time")
+    if settings.dynamic_mask:
+        raise InputError("--dynamic-mask: is of streams; 'vmdepth-masks' tells what moves in a whole video")
     if settings.backend != "auto":
         raise InputError(f"--backend {settings.backend}: --offline runs in PyTorch; leave one of the two out")
     with jobs[0].open(settings) as source:  # a look at its size

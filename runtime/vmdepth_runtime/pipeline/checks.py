@@ -52,9 +52,8 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
         raise InputError(
             f"--palette {settings.palette}: no output has colours; --colour gives .png some, .jpg has them"
         )
-    if settings.dynamic_mask is not None and not coloured:
-        option = "--dynamic-mask" if settings.dynamic_mask else "--no-dynamic-mask"
-        raise InputError(f"{option}: no output has colours, in which what moves is marked; leave it out")
+    if settings.dynamic_mask is False and not coloured:
+        raise InputError("--no-dynamic-mask: no output has colours, in which what moves would be marked; leave it out")
     if settings.max_height != RunSettings.max_height and not any(is_for_eyes(o) for job in jobs for o in job.outputs):
         raise InputError(f"--max-height {settings.max_height}: no output is a video, window or page, which have one")
     if not any(needs_camera(output) for job in jobs for output in job.outputs):
@@ -143,8 +142,7 @@ def check_live(jobs: Sequence[Job]) -> None:
 
 
 def check_model(settings: RunSettings, contract: StepContract, count: int) -> None:
-    """Raise InputError unless the model takes as many streams at once as there are, is made for the back end, and says
-    what moves where that is to be marked."""
+    """Raise InputError unless the model takes as many streams at once as there are, and is made for the back end."""
     model = settings.model
     if contract.streams != count:
         way_out, at_a_time = f"export it again with '--streams {count}'", ""
@@ -159,11 +157,6 @@ def check_model(settings: RunSettings, contract: StepContract, count: int) -> No
     backend = read_sidecar(model)[1].target if model.suffix == ".engine" else "onnxruntime"
     if settings.backend not in ("auto", backend):
         raise InputError(f"--backend {settings.backend}: {model} is made for {backend}; 'vmdepth-export' makes others")
-    if settings.dynamic_mask and "dynamic" not in contract.extra_outputs:
-        raise InputError(
-            f"--dynamic-mask: {model.name} does not say what moves; 'vmdepth-export --dynamic-mask' makes a model that "
-            "does of a checkpoint whose encoder has attention"
-        )
 
 
 def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[Job]) -> None:

@@ -67,8 +67,8 @@ def _range_help() -> str:
               help="The colours of depth, from far to near; spectral is Depth Anything's.")  # fmt: skip
 @click.option("--colour", is_flag=True, help="Coloured .png, 8 bit, instead of 16-bit depth; .jpg always is.")
 @click.option("--dynamic-mask/--no-dynamic-mask", default=None,
-              help="Whether videos, windows, pages and coloured images mark what moves by itself. Default: where the "
-                   "model says what does (vmdepth-export --dynamic-mask).")  # fmt: skip
+              help="The model has to tell what moves by itself: of a checkpoint a step graph is made that does. Or: "
+                   "what is coloured does not mark it. Default: marked where the model tells.")  # fmt: skip
 @click.option("--max-height", type=click.IntRange(min=0), show_default=True, metavar="ROWS",
               help="Of videos, windows and pages; the aspect is kept. 0: as high as the source.")  # fmt: skip
 @click.option("--fov", type=click.FloatRange(NARROWEST, WIDEST), cls=LateHelpOption,

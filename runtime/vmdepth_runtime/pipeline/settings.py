@@ -40,7 +40,8 @@ class RunSettings:
         depth_only: Videos, windows and pages without the source beside the depth.
         palette: The colours of depth, one of `palettes.PALETTES`.
         colour: Pictures that could hold depth itself show it in colours instead.
-        dynamic_mask: Whether what is coloured marks what moves by itself; None is where the model says what does.
+        dynamic_mask: True: the model has to tell what moves by itself, and of a checkpoint a step graph is made that
+            does. False: what is coloured does not mark it. None: it is marked where the model tells.
         max_height: Rows that videos, windows and pages have at most, the aspect kept; 0: as many as the source.
         fov: Degrees that a frame is wide.
         intrinsics: fx, fy, cx, cy of the source's frames, in pixels, or a calibration file, in place of `fov`. What the

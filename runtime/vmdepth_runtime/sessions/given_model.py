@@ -32,6 +32,7 @@ def open_model(
     device: Device | None = None,
     spin: bool = False,
     verify: bool = True,
+    dynamic_mask: bool = False,
 ) -> StepSession:
     """A model that is ready to step.
 
@@ -44,10 +45,11 @@ def open_model(
         device: Of ONNX Runtime; None takes CUDA where it can.
         spin: Whether threads of ONNX Runtime that wait for work keep their cores busy.
         verify: Compare the model's file with its digest first.
+        dynamic_mask: Whether it has to tell what moves (`dynamic`); of a checkpoint a step graph is made that does.
 
     Raises:
-        InputError: It cannot run here, is of another size and cannot be had at this one, or is a checkpoint and what
-            reads it is not installed.
+        InputError: It cannot run here, is of another size and cannot be had at this one, does not tell what moves where
+            it has to, or is a checkpoint and what reads it is not installed.
         WorkError: The step graph that was made of a checkpoint does not agree with it, or cannot be written.
     """
     path = local_file(model)
@@ -55,15 +57,27 @@ def open_model(
         session = load_session(path, threads, device, spin=spin, verify=verify)
         own = session.contract
         if size is None or size == (own.height, own.width):
-            return session
+            return _telling(session) if dynamic_mask else session
         session.close()
         if path == bundled.MODEL:
             raise InputError(
                 f"the bundled model takes frames of {own.height}x{own.width}, and its checkpoint is not part of the "
                 f"package; for {size[0]}x{size[1]} give a checkpoint, or a step graph of that size, as the model"
             )
-    graph = registered("step-graph", path, size, streams)
-    return load_session(graph, threads, device, spin=spin, verify=verify)
+    graph = registered("step-graph", path, size, streams, dynamic_mask)
+    session = load_session(graph, threads, device, spin=spin, verify=verify)
+    return _telling(session) if dynamic_mask else session
+
+
+def _telling(session: StepSession) -> StepSession:
+    """The session; closed, and refused, where its model does not tell what moves."""
+    if "dynamic" not in session.contract.extra_outputs:
+        session.close()
+        raise InputError(
+            f"{session.path}: does not tell what moves; give a checkpoint, or a graph that does, which "
+            "'vmdepth-export CHECKPOINT --dynamic-mask' makes"
+        )
+    return session
 
 
 def local_file(model: str | Path) -> Path:

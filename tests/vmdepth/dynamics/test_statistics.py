@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vmdepth.dynamics.accumulators import Collector, raw_maps
+from vmdepth.dynamics.accumulators import Collector, Totals, raw_maps
 from vmdepth.dynamics.first_pass import Statistic
 from vmdepth.dynamics.statistics import Moments, frames_met
 
@@ -144,12 +144,16 @@ def test_half_precision_is_summed_in_float32():
 
 
 def test_what_is_no_longer_needed_is_let_go():
-    """Held of a hundred frames are those of a window; of the past, sums."""
+    """Held of a hundred frames are those of a window; of the past and, where they are known, of all frames, sums."""
+    frames = [vectors(1, 3, 7, 8, seed=frame) for frame in range(100)]
+    totals = Totals(ALL)
+    for layer, letter in totals.moments:
+        for own in frames:
+            totals.add(layer, letter, own["QK".index(letter)][0])
     held = []
-    collector = Collector([one for one in ALL if one.reach != "all"], 100)
-    for frame in range(100):
+    collector = Collector(ALL, 100, totals)
+    for frame, (x, y) in enumerate(frames):
         for layer in (0, 2):
-            x, y = vectors(1, 3, 7, 8, seed=frame)
             collector.add(layer, "Q", frame, x[0])
             collector.add(layer, "K", frame, y[0])
         held.append(collector.held)
