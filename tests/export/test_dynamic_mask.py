@@ -110,6 +110,23 @@ def test_tensorrt_rtx_builds_it(graph, precision, tmp_path):
     assert build_engine(path, tmp_path / "moving.engine", BuildSettings("tensorrt-rtx", ("8.9",)))
 
 
+def test_a_stream_goes_on_from_its_states_and_forgets_on_reset(graph):
+    frames = list(clip_frames(12, *SIZE, 1))
+
+    def over(session, frames):
+        for frame in frames:
+            session.frame[...] = frame
+            yield session.step()["dynamic"].copy()
+
+    with OnnxSession(graph) as one, OnnxSession(graph) as other:
+        begun = list(over(one, frames[:7]))
+        one.save(0, snapshot := one.snapshot())
+        other.restore(0, snapshot)
+        np.testing.assert_array_equal(list(over(one, frames[7:])), list(over(other, frames[7:])))
+        other.reset()
+        np.testing.assert_array_equal(list(over(other, frames[:7])), begun)
+
+
 def test_the_command_writes_it_and_parity_finds_the_form_in_it(checkpoint, tmp_path):
     path = tmp_path / "moving.onnx"
     told = invoke(checkpoint, "-o", path, "--dynamic-mask", "--size", "28x42", "--proof-frames", 5)
