@@ -69,6 +69,7 @@ def test_what_it_promises(graph, small_views):
     assert rings == {
         "dynamic.weight": None,
         "dynamic.maps": None,
+        "dynamic.product": None,
         **dict.fromkeys(["dynamic.keys_5", "dynamic.queries_7", "dynamic.queries_11"], Ring(4, 1, 2)),
     }
     assert contract.weights_hash == weights_hash(CausalViews(small_views("any-view"), 4))
@@ -107,6 +108,23 @@ def test_tensorrt_rtx_builds_it(graph, precision, tmp_path):
     path = tmp_path / "moving.onnx"
     save_step_graph(with_contract(*bake(*read_step_graph(graph), precision)), path)
     assert build_engine(path, tmp_path / "moving.engine", BuildSettings("tensorrt-rtx", ("8.9",)))
+
+
+def test_a_stream_goes_on_from_its_states_and_forgets_on_reset(graph):
+    frames = list(clip_frames(12, *SIZE, 1))
+
+    def over(session, frames):
+        for frame in frames:
+            session.frame[...] = frame
+            yield session.step()["dynamic"].copy()
+
+    with OnnxSession(graph) as one, OnnxSession(graph) as other:
+        begun = list(over(one, frames[:7]))
+        one.save(0, snapshot := one.snapshot())
+        other.restore(0, snapshot)
+        np.testing.assert_array_equal(list(over(one, frames[7:])), list(over(other, frames[7:])))
+        other.reset()
+        np.testing.assert_array_equal(list(over(other, frames[:7])), begun)
 
 
 def test_the_command_writes_it_and_parity_finds_the_form_in_it(checkpoint, tmp_path):
