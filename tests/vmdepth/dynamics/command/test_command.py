@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
+import click
 import cv2
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import torch
 from vmdepth.dynamics import second_pass
 from vmdepth.dynamics.command.settings import EXTENTS, REFINEMENTS, MasksSettings
 from vmdepth.dynamics.refinement.options import THRESHOLDS, How
+from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError
 
 
@@ -144,3 +146,12 @@ def test_the_help_says_the_thresholds_of_refinement():
 
     said = next(option.help for option in command.params if option.name == "refine_threshold")
     assert {f"{threshold:g} of {how}" in said for how, threshold in THRESHOLDS.items()} == {True}
+
+
+def test_whoever_has_the_runtime_alone_is_sent_to_install_once(capsys):
+    def needs_torch():
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    with pytest.raises(SystemExit, match="2"):
+        run_command(click.Command("vmdepth-masks", callback=needs_torch), [])
+    assert capsys.readouterr().err == "vmdepth-masks: this needs 'torch': pip install 'vmdepth[export,dynamics]'\n"
