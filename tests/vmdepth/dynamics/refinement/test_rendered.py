@@ -13,7 +13,7 @@ from vmdepth.dynamics.refinement.options import RefineOptions
 from vmdepth.dynamics.refinement.refine import refine
 
 SEEDS = (1022, 1049)  # things that move all the time, before rooms
-MORE = (2000, 2007, 2011, 2018, 2019, 2020)  # nothing was tuned on these
+MORE = (2000, 2007, 2011, 2018, 2019, 2020)  # with streets and sky
 
 
 @cache
