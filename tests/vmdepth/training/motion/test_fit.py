@@ -76,6 +76,7 @@ def test_the_command_gives_a_network_that_tells_and_keeps_its_depth(tmp_path):
         ({"size": "33x48"}, "16"),
         ({"size": "wide"}, "HxW"),
         ({"out": Path("nowhere/out.safetensors")}, "nowhere"),
+        ({"out": Path("out.onnx")}, "safetensors"),
         ({"textures": Path("no_photos")}, "no_photos"),
     ],
 )
