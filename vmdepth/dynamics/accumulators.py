@@ -1,13 +1,13 @@
 """Queries and keys as they come, a frame of a block at a time, become raw maps, and are let go as soon as can be.
 
 Window and near statistics hold the few frames that are still to meet each other, those of the past a sum, and those of
-all frames a sum and, where it is not known beforehand, the queries until it is.
+all frames a sum and, where it is not known beforehand, what is to meet it until the last frame of the video is there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from vmdepth.dynamics.first_pass import Reach, Statistic
 from vmdepth.dynamics.statistics import Moments
 
 Letter = Literal["Q", "K"]  # queries, keys: what a `Pair` is made of
+
+Held: TypeAlias = dict[tuple[Letter, int], Tensor]
+"""Vectors [heads, places, d] by what they are and their frame."""
 
 _BEHIND: dict[Reach, int] = {"window": 6, "near": 2, "past": 0, "all": 0}  # frames before one that it meets as vectors
 _AHEAD: dict[Reach, int] = {"window": 6, "near": 2, "past": 0, "all": 0}
@@ -52,7 +55,7 @@ class Collector:
     """
 
     def __init__(self, statistics: Iterable[Statistic], frames: int, totals: Totals | None = None) -> None:
-        """totals: over the whole video, if they are known; without them one window has to hold all frames."""
+        """totals: over the whole video, if they are known."""
         self.raw: dict[Statistic, Tensor] = {}
         self._statistics = list(dict.fromkeys(statistics))
         self._frames = frames
@@ -61,6 +64,7 @@ class Collector:
         self._past: dict[tuple[int, Letter], Moments] = {}
         self._products: dict[tuple[Statistic, int], tuple[Tensor, int]] = {}
         self._tracks: dict[int, _Track] = {}
+        self._waiting: dict[int, Held] = {}  # by block: for totals
         self.begin(range(frames), range(frames))
 
     def begin(self, seen: range, own: range) -> None:
@@ -68,7 +72,8 @@ class Collector:
         self._seen, self._own = seen, own
         layers = sorted({layer for one in self._statistics for layer in one.layers})
         self._tracks = {
-            layer: _Track([one for one in self._statistics if layer in one.layers], own.start) for layer in layers
+            layer: _Track([one for one in self._statistics if layer in one.layers], own.start, not self._known)
+            for layer in layers
         }
 
     def add(self, layer: int, letter: Letter, frame: int, vectors: Tensor) -> None:
@@ -83,14 +88,18 @@ class Collector:
             track.moments[letter, frame] = Moments.of(vectors)
         if not self._known and frame in self._own:
             self._totals.add(layer, letter, vectors)
+            if letter in track.waiting:
+                kept = track.held[letter, frame]
+                self._waiting.setdefault(layer, {})[letter, frame] = kept
         track.newest[letter] = frame
         self._go_on(layer, track)
 
     @property
     def held(self) -> int:
         """Numbers that are kept for maps to come, beside what past and totals add up to."""
-        vectors = sum(value.numel() for track in self._tracks.values() for value in track.held.values())
-        return vectors + sum(products.numel() for products, _ in self._products.values())
+        stores = [*(track.held for track in self._tracks.values()), *self._waiting.values()]
+        vectors = {id(value): value.numel() for store in stores for value in store.values()}
+        return sum(vectors.values()) + sum(products.numel() for products, _ in self._products.values())
 
     def _go_on(self, layer: int, track: _Track) -> None:
         """Make the maps of frames that have met all they meet."""
@@ -98,19 +107,21 @@ class Collector:
         whole = newest == self._seen.stop - 1
         for reach, following in track.following.items():
             last = newest if whole else newest - _AHEAD[reach]
-            if reach == "all" and not self._known and not whole:
-                continue
             for frame in range(following, min(last + 1, self._own.stop)):
-                self._score(layer, track, reach, frame)
+                self._score(layer, track, reach, frame, track.held)
                 track.following[reach] = frame + 1
         track.let_go(self._own.stop)
+        if newest == self._frames - 1 and track.waiting:
+            waiting = self._waiting.pop(layer)
+            for frame in range(self._frames):
+                self._score(layer, track, "all", frame, waiting)
 
-    def _score(self, layer: int, track: _Track, reach: Reach, frame: int) -> None:
-        """One frame's share of one block in all statistics of a reach."""
+    def _score(self, layer: int, track: _Track, reach: Reach, frame: int, held: Held) -> None:
+        """One frame's share of one block in all statistics of a reach, by the frame's own vectors as they are held."""
         asked = [one for one in track.statistics if one.reach == reach]
         met = {letter: self._met(layer, track, reach, letter, frame) for letter in sorted({_met(one) for one in asked})}
         for one in asked:
-            vectors, others = track.held[_own(one), frame], met[_met(one)]
+            vectors, others = held[_own(one), frame], met[_met(one)]
             if isinstance(others, Moments):
                 self._put(one, frame, closed.founding_scores(one.kind, vectors, others) / len(one.layers))
                 continue
@@ -146,17 +157,20 @@ class Collector:
 
 
 class _Track:
-    """What of one block in one window is held. following: of every reach, the frame whose map comes next."""
+    """What of one block in one window is held. following: of every reach, the frame whose map comes next; but for what
+    meets all frames, if that is `late`: waiting says what of a frame has to wait for it."""
 
-    def __init__(self, statistics: list[Statistic], first: int) -> None:
+    def __init__(self, statistics: list[Statistic], first: int, late: bool) -> None:
         self.statistics = statistics
-        self.following: dict[Reach, int] = {one.reach: first for one in statistics}
+        waiting = [one for one in statistics if one.reach == "all" and late]
+        self.waiting = {_own(one) for one in waiting}
+        self.following: dict[Reach, int] = {one.reach: first for one in statistics if one not in waiting}
         self.vectors = {_own(one) for one in statistics} | {_met(one) for one in statistics if one.reach == "window"}
         self.sums = {_met(one) for one in statistics if one.reach in ("near", "past")}
         self.newest: dict[Letter, int] = dict.fromkeys(
             {_own(one) for one in statistics} | {_met(one) for one in statistics}, first - max(_BEHIND.values()) - 1
         )
-        self.held: dict[tuple[Letter, int], Tensor] = {}
+        self.held: Held = {}
         self.moments: dict[tuple[Letter, int], Moments] = {}
 
     def let_go(self, end: int) -> None:

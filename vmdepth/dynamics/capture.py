@@ -1,11 +1,13 @@
 """The first pass: a network looks at a whole video, and what its attention says is measured while it does.
 
-Frames of networks of views see each other, so a long video goes in windows that overlap, as far as statistics reach and
-a little more on each side: time is linear in the number of frames, and memory that of one window. A frame belongs to
-the window in whose middle it is nearer. Window and near statistics are those of its own window, as though there were no
+Frames of networks of views see each other, so a long video goes in windows that overlap, as far as statistics reach on
+each side: time is linear in the number of frames, and memory that of one window. A frame belongs to the window whose
+middle is nearer. Window and near statistics are those of its own window, as though there were no
 other; those of the past and of all frames add up every frame as its own window saw it. Every window has a reference
 view of its own, so these sums are near to what one pass over all frames would give, and not the same. Depth and cameras
-of windows are put together as `vmdepth-views` does.
+of windows are put together as `vmdepth-views` does. What meets all frames has to wait for the last one: up to a
+gigabyte of it is kept; where it is more, or a budget is given, a video longer than a window is gone through twice, the
+first time by the encoder alone, for the sums.
 
 Networks that see each frame alone go through the video in pieces, and know no windows.
 """
@@ -19,9 +21,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vmdepth.dynamics.accumulators import Collector, Letter, Totals
-from vmdepth.dynamics.first_pass import FirstPass, Floats, Statistic
+from vmdepth.dynamics.first_pass import LEAST_FRAMES, FirstPass, Floats, Statistic
 from vmdepth.dynamics.passes import WINDOW, Passes, passes_of
-from vmdepth.dynamics.statistics import LEAST_FRAMES
 from vmdepth.networks.encoder import PATCH, BlockSlice, Observer, Part, check_size
 from vmdepth.networks.multiview.reference_view import Reference
 from vmdepth.views.windows import View
@@ -29,6 +30,7 @@ from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.progress import ProgressLine
 
+_KEPT = 2**30  # bytes of queries and keys of a whole video, at most
 _LETTERS: dict[Part, Letter] = {"query": "Q", "key": "K"}
 
 
@@ -49,10 +51,10 @@ def look(
         network: any whose encoder has attention: of views (a causal one in the form whose frames all see each other),
             for single images, of videos.
         images: uint8 [T, H, W, 3], RGB, as the network is to see them; sides are multiples of 14.
-        statistics: what to measure; with any of reach "all", a video longer than a window is gone through twice.
+        statistics: what to measure.
         memory_budget: of a network of views or for single images, what one window may take beside weights and input
             ("4GiB", or bytes).
-        window: frames of a network of views that see each other, more than 16; 0: all of them.
+        window: frames of a network of views that see each other, more than 12; 0: all of them.
         reference: of a network of views, how the view is chosen that the others refer to, in every window anew.
         feature_layer: the block whose output, normalised as the last one's is, makes the features. None: the last; of a
             network of views the last one before its views begin to see each other.
@@ -72,7 +74,9 @@ def look(
     grid = (count, height // PATCH, width // PATCH)
     features = np.empty((*grid, passes.encoder.size.width), np.float32)
     totals = Totals(statistics)
-    apart = bool(totals.moments) and count > (window or count)
+    waiting = {(block, one.pair[0]) for one in statistics if one.reach == "all" for block in one.layers}
+    kept = len(waiting) * features.nbytes
+    apart = count > (window or count) and (kept > _KEPT or (kept > 0 and memory_budget is not None))
     collector = Collector(statistics, count, totals if apart else None)
     progress = progress or ProgressLine("looking")
     try:

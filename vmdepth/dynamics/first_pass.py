@@ -15,6 +15,9 @@ Reach = Literal["window", "near", "past", "all"]
 
 Floats: TypeAlias = NDArray[np.float32]
 
+LEAST_FRAMES = 4
+"""Frames of a video that window statistics take: of three, the middle one would meet no other."""
+
 
 @dataclass(frozen=True)
 class Statistic:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth.dynamics import maps
-from vmdepth.dynamics.first_pass import FirstPass, Floats, Reach, Statistic
+from vmdepth.dynamics.first_pass import LEAST_FRAMES, FirstPass, Floats, Reach, Statistic
 from vmdepth.dynamics.layers import LayerChoice
 from vmdepth.dynamics.mask_stages import METHODS, WINDOWED, MaskStages, Method
 from vmdepth.dynamics.stages import guided
@@ -64,7 +64,7 @@ def needs(method: Method, choice: LayerChoice, reach: Reach = "all") -> list[Sta
 
 def least_frames(method: Method) -> int:
     """Frames that a method takes: of the window ± 2, 4, 6 every frame needs another one."""
-    return 4 if method in WINDOWED else 2
+    return LEAST_FRAMES if method in WINDOWED else 2
 
 
 def check_method(method: str, frames: int | None = None) -> None:

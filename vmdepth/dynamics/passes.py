@@ -28,7 +28,7 @@ from vmdepth.whole_video.clip_windows import offline_depths
 from vmdepth_runtime.errors import InputError
 
 WINDOW = 64  # frames of a network of views that see each other
-OVERLAP = 16  # frames that two windows share: half of it on each side, where statistics reach six frames
+OVERLAP = 12  # frames that two windows share: on each side six, as far as statistics reach
 _AT_A_TIME = 8  # images; keeps memory small and changes no result
 
 Begin = Callable[[range, range], None]

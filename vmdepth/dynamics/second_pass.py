@@ -7,7 +7,7 @@ what moves was seen; the depth here is for comparison.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
@@ -108,8 +108,12 @@ def second_pass(
             progress.update(frames.stop)
     except ValueError as error:
         raise InputError(str(error)) from None
+    return _at_scale(said, depth, ~moves)
+
+
+def _at_scale(said: Sequence[View], depth: NDArray[np.float32], still: NDArray[np.bool_]) -> SecondPass:
     own = np.stack([view.depth for view in said])
-    scale = scale_to(own, depth, ~moves)
+    scale = scale_to(own, depth, still)
     cameras = [view.extrinsics for view in said if view.extrinsics is not None]
     extrinsics = np.stack(cameras) if cameras else None
     if extrinsics is not None:
@@ -126,7 +130,10 @@ def _without(
     reference: Reference | int,
     memory_budget: int | str | None,
 ) -> list[View]:
-    """What the network says of one window. What moves counts as sky there, by which no windows are aligned."""
+    """What the network says of one window.
+
+    What moves counts as sky there, by which no windows are aligned, but for frames in which all of it moves.
+    """
     weight = next(network.parameters())
     clip = torch.from_numpy(as_clip(list(images)))[None].to(weight)
     patches = torch.from_numpy(patches_that_move(moves))[None].to(weight.device)
@@ -137,7 +144,7 @@ def _without(
         memory_budget=memory_budget,
         chunk=None if memory_budget else _AT_A_TIME,
     )
-    sky = torch.from_numpy(moves)[None].to(out.depth)
+    sky = torch.from_numpy(moves & ~moves.all(axis=(1, 2), keepdims=True))[None].to(out.depth)
     return to_views(replace(out, sky=sky if out.sky is None else sky.maximum(out.sky)), None, alone=False)
 
 

@@ -30,7 +30,6 @@ from vmdepth.dynamics.first_pass import Kind, Reach
 
 WINDOW_OFFSETS = (-6, -4, -2, 2, 4, 6)
 NEAR_OFFSETS = (-2, -1, 0, 1, 2)
-LEAST_FRAMES = 4  # of a video with window statistics: with three, frame 1 would meet none
 
 
 def frames_met(reach: Reach, frame: int, frames: int) -> list[int]:

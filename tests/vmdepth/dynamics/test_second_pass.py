@@ -8,7 +8,8 @@ from vmdepth.dynamics.capture import look
 from vmdepth.dynamics.second_pass import masked_blocks, patches_that_move, scale_to, second_pass
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.encoder import ViewEncoder
-from vmdepth.networks.multiview.presets import VIEW_PRESETS
+from vmdepth.networks.multiview.nested_depth import NestedDepth
+from vmdepth.networks.multiview.presets import VIEW_PRESETS, NestedConfig
 from vmdepth_runtime.errors import InputError
 
 SHAPE = 5, 42, 56
@@ -85,6 +86,7 @@ def test_long_videos_go_in_windows_like_the_first_pass(network):
     np.testing.assert_allclose(again.extrinsics, first.extrinsics, atol=1e-4)
     moves[:, :14, 14:28] = True
     assert np.abs(run(network, images, moves, first, window=20).extrinsics - first.extrinsics).max() > 1e-3
+    assert np.isfinite(run(network, images, ~still, first, window=20).extrinsics).all()  # with nothing to align by
 
 
 def test_the_reference_is_the_one_it_is_told(network, images, moves, first):
@@ -130,6 +132,17 @@ def test_a_causal_network_is_asked_without_its_mask_over_time(network, images, m
     np.testing.assert_array_equal(
         run(CausalViews(network), images, moves, first).extrinsics, run(network, images, moves, first).extrinsics
     )
+
+
+def test_a_nested_network_leaves_out_where_its_views_see_each_other(network, images, moves, small_views):
+    metric = small_views("metric")
+    nested = NestedDepth(NestedConfig(network.config, metric.config)).eval()
+    nested.views, nested.metric = network, metric
+    first = look(nested, images, [], reference="middle")
+    again = run(nested, images, np.zeros(SHAPE, bool), first)
+    np.testing.assert_allclose(again.extrinsics, first.extrinsics, atol=1e-4 * np.abs(first.extrinsics).max())
+    out = run(nested, images, moves, first)
+    assert np.abs(out.extrinsics - first.extrinsics).max() > 1e-3
 
 
 def test_what_does_not_fit_is_refused(network, images, moves, first, small_views):

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from vmdepth.dynamics.command.reading import Frames
 from vmdepth.dynamics.first_pass import FirstPass, Floats, Kind, Pair, Reach, Statistic
 from vmdepth.dynamics.layers import Blocks
+from vmdepth.networks.encoder import PATCH
 from vmdepth_runtime.atomic_files import being_written, part_name
 from vmdepth_runtime.errors import InputError
 
 _RAW = "raw/"
 _RESULTS = ("mask", "map/", "refine_")
 _FORM = 1  # of the file
+_NONE = "{}: is no file of --out-arrays, or a damaged one; make it again with --model"
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def read_arrays(path: Path) -> Seen:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); give a file of --out-arrays") from None
     except (KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, EOFError):
-        raise InputError(f"{path}: is no file of --out-arrays, or a damaged one; make it again with --model") from None
+        raise InputError(_NONE.format(path)) from None
     _check(path, seen)
     return seen
 
@@ -127,13 +129,14 @@ def _statistic(name: str) -> Statistic:
 
 def _check(path: Path, seen: Seen) -> None:
     """Raise InputError unless all arrays are of the same frames, patches and pixels."""
-    first, count = seen.first, len(seen.frames)
-    pixels = first.images.shape[1:3]
-    second = seen.second
+    images, first, second = seen.frames.images, seen.first, seen.second
+    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or first.features.ndim != 4:
+        raise InputError(_NONE.format(path))
+    count, pixels = len(images), images.shape[1:3]
     shapes = {
         "names": ((len(seen.frames.names),), (count,)),
         "depth": (first.depth.shape, (count, *pixels)),
-        "features": (first.features.shape[:3], (count, *first.grid)),
+        "features": (first.features.shape[:3], (count, *(side // PATCH for side in pixels))),
         **{statistic.name: (values.shape, (count, *first.grid)) for statistic, values in first.raw.items()},
         "extrinsics": ((count, 3, 4) if first.extrinsics is None else first.extrinsics.shape, (count, 3, 4)),
         "intrinsics": ((count, 3, 3) if first.intrinsics is None else first.intrinsics.shape, (count, 3, 3)),
@@ -143,6 +146,6 @@ def _check(path: Path, seen: Seen) -> None:
     for name, (shape, expected) in shapes.items():
         if tuple(shape) != tuple(expected):
             raise InputError(
-                f"{path}: its {name} are of other frames ({'x'.join(map(str, shape))} where "
-                f"{'x'.join(map(str, expected))} belong to its images); make the file again with --model"
+                f"{path}: has {name} of other frames ({'x'.join(map(str, shape))}, and its images need "
+                f"{'x'.join(map(str, expected))}); make the file again with --model"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,7 +23,7 @@ _DEFAULTS = defaults_of(MasksSettings, MaskStages, ReadSettings)["default_map"]
 _DEFAULTS |= {f"refine_{name}": value for name, value in defaults_of(RefineOptions)["default_map"].items()}
 _DEFAULTS["hysteresis"] = (MaskStages.high, MaskStages.low)
 _OF_STAGES = ("threshold", "clusters", "guide_radius", "smooth_frames", "allow_empty")
-_OF_REFINEMENT = ("threshold", "visible", "clusters", "every")
+_OF_REFINEMENT = ("threshold", "visible", "clusters", "grow", "every", "centred")
 
 
 @click.command("vmdepth-masks", epilog=_EPILOG, context_settings={"default_map": _DEFAULTS})
@@ -55,7 +56,7 @@ _OF_REFINEMENT = ("threshold", "visible", "clusters", "every")
               help="Check masks against depth and cameras: by residuals, as released, or by gradients, as the paper "
                    "describes.  [default: residual of full, else none]")  # fmt: skip
 @click.option("--refine-threshold", type=click.FloatRange(0), metavar="LOSS",
-              help="Above which a cluster of points moves.  [default: that of the way]")  # fmt: skip
+              help="Above which a cluster of points moves.  [default: 0.1 of residual, 0.02 of gradient]")  # fmt: skip
 @click.option("--refine-visible", type=click.FloatRange(0), metavar="DEPTH", show_default=True,
               help="How far behind what another frame sees a point may lie and be seen by it.")  # fmt: skip
 @click.option(
@@ -63,6 +64,10 @@ _OF_REFINEMENT = ("threshold", "visible", "clusters", "every")
 )
 @click.option("--refine-scale", type=float, metavar="DEPTH",
               help="That counts as 1 in these two.  [default: the median of the video's]")  # fmt: skip
+@click.option("--refine-grow", type=click.IntRange(0), metavar="PIXELS", show_default=True,
+              help="Width of the square by which masks grow at last; for frames about 518 wide. 0: none.")  # fmt: skip
+@click.option("--refine-centred", is_flag=True,
+              help="Look in other frames where a point is; as released, it is half a pixel beside it.")  # fmt: skip
 @click.option("--refine-every", type=click.IntRange(1), metavar="N", show_default=True,
               help="Check against one of so many frames; time grows with the square of their number.")  # fmt: skip
 @click.option("--leave-out", metavar="early|first_eight|K|none", show_default=True,
@@ -110,7 +115,10 @@ def command(start: str, frames: int | None, every: int, hysteresis: tuple[float,
         for note in made.notes:
             progress.say(note)
     height, width = made.size
-    click.echo(f"{made.folder}: {made.frames} masks of {width}x{height}, {made.share:.1%} of the pixels move")
+    parted = [f"threshold {made.threshold:.3g}"] if isfinite(made.threshold) else []
+    parted += [] if made.unrefined is None else [f"{made.unrefined:.1%} before refinement"]
+    how = f" ({', '.join(parted)})" if parted else ""
+    click.echo(f"{made.folder}: {made.frames} masks of {width}x{height}, {made.share:.1%} of the pixels move{how}")
 
 
 def main() -> NoReturn:

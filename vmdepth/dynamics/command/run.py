@@ -14,6 +14,7 @@ from vmdepth.dynamics.command.reading import read_frames
 from vmdepth.dynamics.command.settings import MasksSettings
 from vmdepth.dynamics.command.writing import write_all
 from vmdepth.dynamics.layers import LayerChoice, choose_layers
+from vmdepth.dynamics.mask_stages import WINDOWED
 from vmdepth.dynamics.methods import Masks, check_method, masks, needs
 from vmdepth.dynamics.refinement.options import How
 from vmdepth.dynamics.refinement.refine import refine
@@ -27,12 +28,15 @@ from vmdepth_runtime.progress import ProgressLine
 @dataclass(frozen=True)
 class Made:
     """folder: what was made. frames: how many. size: height and width of the masks. share: of the pixels that move,
-    0..1. notes: lines about what is missing and why."""
+    0..1. unrefined: the same before masks were checked; None where they were not. threshold: that parted the map.
+    notes: lines about what is missing and why."""
 
     folder: Path
     frames: int
     size: tuple[int, int]
     share: float
+    unrefined: float | None
+    threshold: float
     notes: list[str]
 
 
@@ -64,7 +68,8 @@ def make_masks(settings: MasksSettings, progress: ProgressLine | None = None) ->
     if not moves.any():
         notes.append("nothing moves, as far as these maps tell")
     size = seen.frames.height, seen.frames.width
-    return Made(settings.output, len(moves), size, float(moves.mean()), notes)
+    unrefined = None if settings.refined_by is None else float(found.moves.mean())
+    return Made(settings.output, len(moves), size, float(moves.mean()), unrefined, found.threshold, notes)
 
 
 def _check(settings: MasksSettings) -> None:
@@ -134,7 +139,9 @@ def _check_count(settings: MasksSettings, frames: int, skipped: list[str]) -> No
     try:
         check_method(settings.method, frames)
     except InputError as error:
-        raise InputError(f"{where}: {error}{left}") from None
+        others = "; cross, fused and guided take 2" if settings.method in WINDOWED else ""
+        more = "; a smaller --every takes more of the video" if settings.read.every > 1 else ""
+        raise InputError(f"{where}: {error}{others}{left}{more}") from None
     every = settings.refinement.every
     if settings.refined_by is not None and every >= frames:
         raise InputError(

@@ -18,6 +18,7 @@ EXTENTS: tuple[Extent, ...] = get_args(Extent)
 NO_PASS = "none"
 
 _OF_THE_NETWORK = ("leave_out", "memory_budget", "window", "reference", "device")
+_OF_READING = ("process_res", "process_res_method", "read")
 # Fields of `MaskStages` that only some methods have a use for, and the option that sets them.
 _OF_METHODS: dict[str, tuple[tuple[Method, ...], str]] = {
     "clusters": (WINDOWED, "--clusters"),
@@ -84,6 +85,8 @@ class MasksSettings:
         self._check_stages()
         if self.refined_by is None and (self.refinement != RefineOptions() or self.refine_scale is not None):
             raise InputError("--refine-…: nothing is refined; --refine residual does, and --method full")
+        if self.out_arrays is not None and self.out_arrays.suffix.lower() != ".npz":
+            raise InputError(f"{self.out_arrays}: arrays are written as .npz; give it that ending")
         if self.refine_scale is not None and not self.refine_scale > 0:
             raise InputError(f"--refine-scale {self.refine_scale:g}: is a depth, above 0")
         if self.leave_out not in (*EXTENTS, NO_PASS) and not self.leave_out.isdecimal():
@@ -100,12 +103,13 @@ class MasksSettings:
                 missing = "SOURCE" if self.source is None else "--model"
                 raise InputError(f"{missing} is missing; or --from takes the arrays of an earlier run")
             return
-        untouched = {one.name: one.default for one in fields(self)}
-        for name in ("model", *_OF_THE_NETWORK):
+        untouched = {one.name: one.default for one in fields(self)} | {"read": ReadSettings()}
+        for name in ("model", *_OF_THE_NETWORK, *(_OF_READING if self.source is None else ())):
             if getattr(self, name) != untouched[name]:
+                option = "--start, --frames, --every" if name == "read" else f"--{name.replace('_', '-')}"
                 raise InputError(
-                    f"--{name.replace('_', '-')} {getattr(self, name)}: is for a run of the network, whose place "
-                    f"--from {self.arrays} takes; leave one of both out"
+                    f"{option}: frames and what a network makes of them are those of --from {self.arrays}; leave one "
+                    "of both out"
                 )
 
     def _check_stages(self) -> None:

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth.dynamics.refinement.options import UNSEEN, RefineOptions
-from vmdepth.dynamics.refinement.scene import Floats, Projected, Scene, bilinear, unit
+from vmdepth.dynamics.refinement.scene import BEFORE_SKY, MIDDLE, Floats, Projected, Scene, bilinear, unit
 
-_MIDDLE = -0.5  # depth and colours are those of the middles of pixels
+_FARTHEST = 1e6  # units of the scene: sky, which no slope can be had of
+_SKY = 1e3  # what is farther is partly sky
 
 
 def point_gradients(
@@ -40,13 +41,15 @@ def point_gradients(
     geometric, photometric, samples = np.zeros((count, 3)), np.zeros((count, 3)), np.zeros(count)
     own = scene.colours(frame, pixels)
     for seen in scene.projected(frame, scene.points(frame, pixels), options.every):
-        seen = seen[bilinear(scene.moves, seen, _MIDDLE) <= 0.5]
+        seen = seen[bilinear(scene.moves, seen, MIDDLE) <= 0.5]
         surface, slope = _surface(scene.depth, seen)
-        off = seen.place[:, 2] - surface
+        sky = surface > _SKY
+        slope[sky] = 0
+        off = np.where(sky, -BEFORE_SKY, seen.place[:, 2] - surface)
         visible = off < options.visible
         seen, off, slope = seen[visible], off[visible], slope[visible]
         pull = off[:, None] * _gradients(scene, seen, slope)
-        colours = own[seen.point] - unit(bilinear(scene.images, seen, _MIDDLE), scene.images.dtype)
+        colours = own[seen.point] - unit(bilinear(scene.images, seen, MIDDLE), scene.images.dtype)
         samples += np.bincount(seen.point, minlength=count)
         for axis in range(3):
             geometric[:, axis] += np.bincount(seen.point, pull[:, axis], count)
@@ -81,10 +84,10 @@ def _surface(depth: NDArray[np.float32], at: Projected) -> tuple[Floats, Floats]
     left = np.minimum(column.astype(np.intp), width - 2)
     top = np.minimum(row.astype(np.intp), height - 2)
     across, down = column - left, row - top
-    (a, b), (c, d) = (
-        (depth[at.view, y, left].astype(np.float64), depth[at.view, y, left + 1].astype(np.float64))
+    (a, b), (c, d) = [
+        [np.minimum(depth[at.view, y, x], _FARTHEST).astype(np.float64) for x in (left, left + 1)]
         for y in (top, top + 1)
-    )
+    ]
     high, low = a + across * (b - a), c + across * (d - c)
     slope = np.stack([(1 - down) * (b - a) + down * (d - c), low - high], axis=1)
     return high + down * (low - high), slope

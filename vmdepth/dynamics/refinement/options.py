@@ -7,7 +7,7 @@ from typing import Literal
 
 How = Literal["residual", "gradient"]
 
-THRESHOLDS: dict[How, float] = {"residual": 0.1, "gradient": 0.015}
+THRESHOLDS: dict[How, float] = {"residual": 0.1, "gradient": 0.02}
 """Losses above which a cluster moves."""
 
 UNSEEN = 1e10
@@ -29,6 +29,7 @@ class RefineOptions:
         colour_weight: of the difference of colours, beside that of depth.
         close: pixels that the ellipse is wide which closes holes of the mask; 0 closes none.
         grow: pixels that the square is wide by which the mask grows then; 0 grows none.
+        centred: sample other views at the place of the point; the released code does so half a pixel beside it.
         every: the other views that a frame is compared with are number 0, `every`, 2 · `every` …; 1 is all of them.
     """
 
@@ -42,4 +43,5 @@ class RefineOptions:
     colour_weight: float = 1 / 3
     close: int = 5
     grow: int = 3
+    centred: bool = False
     every: int = 1

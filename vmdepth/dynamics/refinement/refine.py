@@ -64,8 +64,8 @@ def refine(
 
     Args:
         images: RGB [T, H, W, 3], uint8 or float32 0..1.
-        depth: [T, H, W], along the optical axis, in the unit of the cameras; +inf is sky, other values that are not
-            above 0 are unknown, and their pixels leave the mask.
+        depth: [T, H, W], along the optical axis, in the unit of the cameras; +inf is sky. What is that, or not above 0,
+            leaves the mask, as it is no point; before sky nothing is hidden.
         moves: bool [T, H, W], the masks.
         cam2world: [T, 4, 4].
         intrinsics: [T, 3, 3], in pixels of the images, from the outer corner of the first one.
@@ -109,7 +109,7 @@ def _labels(scene: Scene, frame: int, options: RefineOptions) -> NDArray[np.int1
     """The label of every pixel of a frame [H, W]."""
     labels = np.full(scene.depth[frame].size, OUTLIER, np.int16)
     moves = scene.moves[frame].ravel()
-    pixels = np.flatnonzero(~np.isnan(scene.depth[frame]))
+    pixels = np.flatnonzero(np.isfinite(scene.depth[frame]))
     points = scene.points(frame, pixels)
     if options.neighbours:
         inside = inliers(points, options.neighbours, options.spread)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth.dynamics.refinement.options import UNSEEN, RefineOptions
-from vmdepth.dynamics.refinement.scene import Floats, Scene, bilinear, nearest, unit
+from vmdepth.dynamics.refinement.scene import BEFORE_SKY, MIDDLE, Floats, Scene, bilinear, nearest, unit
 
 
 def residual_losses(
@@ -34,13 +34,15 @@ def residual_losses(
     """
     sums, samples = np.zeros((count, 2)), np.zeros(count)
     own = scene.colours(frame, pixels)
+    shift = MIDDLE if options.centred else 0.0
     for seen in scene.projected(frame, scene.points(frame, pixels), options.every):
-        off = seen.place[:, 2] - nearest(scene.depth, seen)
+        off = seen.place[:, 2] - nearest(scene.depth, seen, shift)
+        off[np.isneginf(off)] = -BEFORE_SKY
         visible = off < options.visible
         seen, off = seen[visible], off[visible]
-        still = bilinear(scene.moves, seen) <= 0.5
+        still = bilinear(scene.moves, seen, shift) <= 0.5
         seen, off = seen[still], np.abs(off[still])
-        colours = np.abs(unit(bilinear(scene.images, seen), scene.images.dtype) - own[seen.point]).sum(axis=1)
+        colours = np.abs(unit(bilinear(scene.images, seen, shift), scene.images.dtype) - own[seen.point]).sum(axis=1)
         cluster = labels[seen.point]
         samples += np.bincount(cluster, minlength=count)
         for column, values in enumerate((off, colours)):

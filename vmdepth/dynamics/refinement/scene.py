@@ -14,6 +14,12 @@ Floats = NDArray[np.float64]
 _AT_ONCE = 500_000  # samples that are projected at once: some 100 bytes each
 _TIE = 1e-6  # pixels
 
+MIDDLE = -0.5
+"""Pixels from the middle of the first one to where places in pictures count from."""
+
+BEFORE_SKY = 1.0
+"""How far a point that another view does not show, but sky there, counts as before it, in units of the scene."""
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -21,7 +27,7 @@ class Scene:
 
     Attributes:
         images: float32, 0..1, or uint8 [T, H, W, 3], RGB.
-        depth: float32 [T, H, W], along the optical axis; NaN where there is none.
+        depth: float32 [T, H, W], along the optical axis; +inf is sky, NaN unknown.
         moves: bool [T, H, W], the mask to refine.
         to_world: float64 [T, 4, 4].
         to_camera: float64 [T, 4, 4], the inverses.
@@ -95,10 +101,7 @@ def scene_of(
     intrinsics: NDArray[np.floating],
     scale: float | None,
 ) -> tuple[Scene, float]:
-    """The scene in its own unit, and how much depth is 1 in it. See `refine.refine`.
-
-    What is infinitely far, the sky, is as far as the farthest that is not; other pixels without depth stay so.
-    """
+    """The scene in its own unit, and how much depth is 1 in it. See `refine.refine`."""
     frames = depth.shape[0] if depth.ndim == 3 else 0
     shapes = {
         "images": (images.shape, (*depth.shape, 3)),
@@ -121,10 +124,9 @@ def scene_of(
     unit_of_depth = float(np.median(depth[known])) if scale is None else scale
     if not (np.isfinite(unit_of_depth) and unit_of_depth > 0):
         raise InputError(f"refinement: a scale of {scale} is none; it is the depth that counts as 1, above 0")
-    far = np.where(np.isposinf(depth), depth[known].max(), np.nan)
     to_world: Floats = np.array(cam2world, np.float64)
     to_world[:, :3, 3] /= unit_of_depth
-    scaled = (np.where(known, depth, far) / unit_of_depth).astype(np.float32)
+    scaled = (np.where(known | np.isposinf(depth), depth, np.nan) / unit_of_depth).astype(np.float32)
     to_camera: Floats = np.array(np.linalg.inv(to_world), np.float64)
     return Scene(images, scaled, moves, to_world, to_camera, intrinsics.astype(np.float64)), unit_of_depth
 
@@ -134,26 +136,31 @@ def unit(colours: Floats, dtype: np.dtype) -> Floats:
     return colours / 255.0 if dtype == np.uint8 else colours
 
 
-def nearest(maps: NDArray[np.float32], at: Projected) -> NDArray[np.float32]:
+def nearest(maps: NDArray[np.float32], at: Projected, shift: float) -> NDArray[np.float32]:
     """The values [N] of maps [T, H, W] at the pixel whose number is nearest to (u, v); 0 beyond the last one.
 
-    As the released code samples: (u, v), which count from the corner, are taken for numbers of pixels, which is half a
-    pixel off. What lies right between two belongs to the one it is in, or a camera that stands still would see by
-    rounding errors; the released code leaves it to them.
+    What lies right between two belongs to the one it is in, or a camera that stands still would see by rounding errors;
+    the released code leaves it to them.
+
+    Args:
+        maps: of anything.
+        at: where.
+        shift: pixels from the middle of the first one to where u and v count from: −0.5; the released code has 0.
     """
     height, width = maps.shape[1:]
-    column, row = (np.rint(place - _TIE).astype(np.intp) for place in (at.u, at.v))
+    column, row = (np.rint(place + shift - _TIE).astype(np.intp) for place in (at.u, at.v))
     inside = (column < width) & (row < height)
     return np.where(inside, maps[at.view, row.clip(0, height - 1), column.clip(0, width - 1)], 0)
 
 
-def bilinear(maps: NDArray[np.generic], at: Projected, shift: float = 0.0) -> Floats:
-    """The values [N] or [N, C] of maps [T, H, W] or [T, H, W, C] about (u, v); what lies beyond the picture is 0.
+def bilinear(maps: NDArray[np.generic], at: Projected, shift: float) -> Floats:
+    """The values [N] or [N, C] of maps [T, H, W] or [T, H, W, C] about (u, v).
 
     Args:
         maps: of anything that is a number.
         at: where.
-        shift: pixels from the middle of the first one to where u and v count from: −0.5; the released code has 0.
+        shift: as of `nearest`. With 0 what lies beyond the picture is 0, as the released code has it; with −0.5 the rim
+            goes on.
     """
     height, width = maps.shape[1:3]
     column, row = at.u + shift, at.v + shift
@@ -162,7 +169,7 @@ def bilinear(maps: NDArray[np.generic], at: Projected, shift: float = 0.0) -> Fl
     value = np.zeros((len(at.u), *maps.shape[3:]))
     for y, high in ((top, 1 - down), (top + 1, down)):
         for x, wide in ((left, 1 - across), (left + 1, across)):
-            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-            weight = np.where(inside, high * wide, 0.0).reshape(-1, *[1] * (value.ndim - 1))
+            inside = (x < width) & (y < height)
+            weight = np.where(inside | (shift < 0), high * wide, 0.0).reshape(-1, *[1] * (value.ndim - 1))
             value += weight * maps[at.view, y.clip(0, height - 1), x.clip(0, width - 1)]
     return value

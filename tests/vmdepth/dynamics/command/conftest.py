@@ -27,6 +27,14 @@ def without_attention(tmp_path_factory):
 
 
 @pytest.fixture(scope="package")
+def each_alone(tmp_path_factory):
+    """A checkpoint of a network of videos with attention, which sees every frame alone and tells no cameras."""
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save(path, VideoDepth(PRESETS["tiny"]), "tiny")
+    return path
+
+
+@pytest.fixture(scope="package")
 def frames(tmp_path_factory):
     """A folder of seven frames of 84×60 pixels: noise that stands still, and a bright square that goes over it."""
     folder = tmp_path_factory.mktemp("video")

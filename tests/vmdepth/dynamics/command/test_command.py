@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
+import click
 import cv2
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ import torch
 
 from vmdepth.dynamics import second_pass
 from vmdepth.dynamics.command.settings import EXTENTS, REFINEMENTS, MasksSettings
-from vmdepth.dynamics.refinement.options import How
+from vmdepth.dynamics.refinement.options import THRESHOLDS, How
+from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError
 
 
@@ -45,7 +47,10 @@ def test_choices_are_those_of_the_stages():
 
 GIVEN = ["{frames}", "--model", "{model}"]
 REFUSED = {
-    "three frames": ([*GIVEN, "--frames", 3], "video.*: 3 frames: the method 'published' takes 4 or more"),
+    "three frames": (
+        [*GIVEN, "--frames", 3],
+        "video.*: 3 frames: the method 'published' takes 4 or more; cross, fused and guided take 2",
+    ),
     "one frame": ([*GIVEN, "--frames", 1, "--method", "guided"], "1 frame: the method 'guided' takes 2 or more"),
     "frames of different size": (
         ["{tmp}/mixed", "--model", "{model}"],
@@ -73,8 +78,16 @@ REFUSED = {
     "no source": (["--model", "{model}"], "SOURCE is missing"),
     "a source that is not there": (["{tmp}/none.mp4", "--model", "{model}"], "none.mp4: no such file"),
     "a model that is not there": (["{frames}", "--model", "{tmp}/none.safetensors"], "none.safetensors: no such file"),
-    "arrays and a model": (["--from", "{tmp}/a.npz", "--model", "{model}"], "--model .*: is for a run of the network"),
-    "arrays and a window": (["--from", "{tmp}/a.npz", "--window", 20], "--window 20: is for a run of the network"),
+    "arrays and a model": (
+        ["--from", "{tmp}/a.npz", "--model", "{model}"],
+        "--model: frames and what .* leave one of both out",
+    ),
+    "arrays and a window": (["--from", "{tmp}/a.npz", "--window", 20], "--window: frames and what"),
+    "arrays and how a source is read": (
+        ["--from", "{tmp}/a.npz", "--frames", 5],
+        "--start, --frames, --every: frames and",
+    ),
+    "arrays of another ending": ([*GIVEN, "--out-arrays", "{tmp}/a.txt"], "a.txt: arrays are written as .npz"),
     "arrays that are not there": (["--from", "{tmp}/a.npz"], "a.npz: cannot be read"),
     "arrays that are none": (["--from", "{tmp}/text.npz"], "text.npz: is no file of --out-arrays"),
     "arrays of something else": (["--from", "{tmp}/else.npz"], "else.npz: is no file of --out-arrays"),
@@ -102,7 +115,8 @@ def test_what_is_refused_is_one_line_and_leaves_nothing(
     before = sorted(tmp_path.rglob("*"))
     places = {"frames": frames, "model": model, "edge": without_attention, "tmp": tmp_path}
     given = [str(word).format(**places) for word in words]
-    code, said = run(["--process-res", 42, "-o", tmp_path / "masks", *given], monkeypatch, capsys)
+    size = ["--process-res", 42] if "--from" not in words else []
+    code, said = run([*size, "-o", tmp_path / "masks", *given], monkeypatch, capsys)
     assert code == 2
     *stages, last = said.err.splitlines()
     assert all(stage.startswith("vmdepth-masks: loading") for stage in stages)  # which a busy machine may take long for
@@ -114,7 +128,9 @@ def test_the_folder_is_told_in_one_line(frames, model, tmp_path, monkeypatch, ca
     words = [frames, "--model", model, "-o", tmp_path / "masks", "--process-res", 42, "--method", "cross"]
     code, said = run(words, monkeypatch, capsys)
     assert code == 0
-    assert re.fullmatch(rf"{tmp_path}/masks: 7 masks of 84x60, [\d.]+% of the pixels move\n", said.out)
+    assert re.fullmatch(
+        rf"{tmp_path}/masks: 7 masks of 84x60, [\d.]+% of the pixels move \(threshold 0.5\)\n", said.out
+    )
 
 
 def test_every_setting_has_an_option():
@@ -123,3 +139,19 @@ def test_every_setting_has_an_option():
     names = {option.name for option in command.params}
     of_others = {"stages", "refinement", "read"}
     assert {field.name for field in fields(MasksSettings)} - of_others - names == set()
+
+
+def test_the_help_says_the_thresholds_of_refinement():
+    from vmdepth.dynamics.command.cli import command
+
+    said = next(option.help for option in command.params if option.name == "refine_threshold")
+    assert {f"{threshold:g} of {how}" in said for how, threshold in THRESHOLDS.items()} == {True}
+
+
+def test_whoever_has_the_runtime_alone_is_sent_to_install_once(capsys):
+    def needs_torch():
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    with pytest.raises(SystemExit, match="2"):
+        run_command(click.Command("vmdepth-masks", callback=needs_torch), [])
+    assert capsys.readouterr().err == "vmdepth-masks: this needs 'torch': pip install 'vmdepth[export,dynamics]'\n"

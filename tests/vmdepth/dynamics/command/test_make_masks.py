@@ -44,6 +44,8 @@ def test_a_folder_of_masks_maps_and_cameras(made):
         maps = {name.removeprefix("map/") for name in arrays if name.startswith("map/")}
         # The last map of patches is what "soft" has at the size of pixels.
         assert {file.stem for file in (folder / "maps").iterdir()} == maps - {"clustered"}
+        assert (done.share, done.unrefined) == (arrays["mask"].mean(), arrays["mask_unrefined"].mean())
+        assert ((arrays["map/soft"] > done.threshold) == arrays["mask_unrefined"]).all()
         assert arrays["mask"].shape == arrays["mask_unrefined"].shape == arrays["depth"].shape == (7, 56, 84)
     for video, pictures_across in ((folder / "masks.mp4", 1), (folder / "maps" / "soft.mp4", 2)):
         with av.open(str(video)) as film:
@@ -66,8 +68,9 @@ def test_cameras_are_those_of_the_second_pass_and_begin_at_the_first_frame(made)
 
 def test_the_same_again_from_the_arrays_and_other_thresholds_without_the_network(made, tmp_path):
     done, settings = made
-    again = replace(settings, output=tmp_path / "again", source=None, model=None, arrays=settings.out_arrays)
-    again = replace(again, out_arrays=tmp_path / "again.npz")
+    again = MasksSettings(
+        tmp_path / "again", arrays=settings.out_arrays, method="full", out_arrays=tmp_path / "again.npz"
+    )
     make_masks(again)
     assert (masks_in(again.output) == masks_in(done.folder)).all()
     assert {file.name for file in again.output.iterdir()} == {file.name for file in done.folder.iterdir()}
@@ -107,3 +110,23 @@ def test_arrays_of_other_frames_are_refused(made, tmp_path):
     with pytest.raises(InputError, match=r"seen.npz: is of other frames than .*video"):
         make_masks(other)
     assert not other.output.exists()
+
+
+def test_networks_that_see_each_frame_alone_have_masks_without_cameras(settings, each_alone):
+    done = make_masks(replace(settings, model=each_alone))
+    assert done.notes == [f"no second pass: {each_alone} tells no cameras, which it is for"]
+    pictures = {f"mask_{number:03d}.png" for number in range(7)}
+    assert {file.name for file in done.folder.iterdir()} == pictures | {"maps", "masks.mp4", "sheet.png"}
+    with pytest.raises(InputError, match=r"tiny.safetensors: tells no cameras, by which --refine residual checks"):
+        make_masks(replace(settings, model=each_alone, method="full", output=settings.output.with_name("full")))
+
+
+def test_a_video_in_which_nothing_moves_may_come_out_empty(settings, tmp_path):
+    (tmp_path / "still").mkdir()
+    for number in range(5):
+        cv2.imwrite(str(tmp_path / "still" / f"{number}.png"), np.tile(np.arange(84, dtype=np.uint8), (60, 1)))
+    still = replace(settings, source=str(tmp_path / "still"), method="full")
+    done = make_masks(replace(still, stages=MaskStages(allow_empty=True)))
+    assert done.share == 0
+    assert "nothing moves, as far as these maps tell" in done.notes
+    assert not masks_in(done.folder).any()
