@@ -120,7 +120,7 @@ class Streamer:
         depth = np.empty(image.shape[:2], np.float32)
         outputs = self._session.step()
         self._bring_back(outputs["depth"][0], depth)
-        if "dynamic" in contract.extra_outputs:
+        if "dynamic" in outputs:
             share = np.empty(image.shape[:2], np.float32)
             DepthResizer(self._resize)(outputs["dynamic"][0], share)
             self.moves = share >= DYNAMIC_THRESHOLD

@@ -81,8 +81,8 @@ def train_motion(settings: MotionTrainSettings, progress: ProgressLine | None = 
     Raises InputError for a checkpoint that is none of ours, settings that cannot be and textures that are not there.
     """
     progress = progress or ProgressLine("loading")
-    network, size = _with_head(settings)
     check_target(settings.out, settings.network)
+    network, size = _with_head(settings)
     torch.manual_seed(settings.seed)
     assert network.dynamic is not None
     progress.stage("rendering clips and seeing them", settings.clips, "clips")
@@ -100,6 +100,8 @@ def _with_head(settings: MotionTrainSettings) -> tuple[VideoDepth, tuple[int, in
     for name in ("clips", "clip_length", "steps", "batch", "frames"):
         if getattr(settings, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} {getattr(settings, name)}: must be above 0")
+    if settings.out.suffix != ".safetensors":
+        raise InputError(f"--out {settings.out}: is to be a checkpoint, which ends in .safetensors")
     if settings.frames > settings.clip_length:
         raise InputError(f"--frames {settings.frames}: a clip has {settings.clip_length}")
     if settings.textures is not None:

@@ -26,7 +26,7 @@ def test_a_head_learns_what_changes_where_all_else_changes_alike():
     moves = torch.zeros(8, 5, 8, 8)
     moves[:, :, 2:5, 3:6] = 1
     maps[:, :, 0, 2:5, 3:6] += 3 * torch.randn(8, 5, 1, 1)
-    head = MotionHead({"path_3": 4}, MotionSettings(width=8, forgetting=0.0))
+    head = MotionHead({"path_3": 4}, MotionSettings(("path_3",), width=8, forgetting=0.0, radius=0))
     lessons, losses = MotionLessons(maps.half(), moves.half()), []
     fit_head(head, lessons, replace(SETTINGS, learning_rate=0.03), lambda step, loss: losses.append(loss))
     start = {FEATURES: torch.zeros(8, 4, 8, 8), STARTED: torch.zeros(8)}
@@ -76,6 +76,7 @@ def test_the_command_gives_a_network_that_tells_and_keeps_its_depth(tmp_path):
         ({"size": "33x48"}, "16"),
         ({"size": "wide"}, "HxW"),
         ({"out": Path("nowhere/out.safetensors")}, "nowhere"),
+        ({"out": Path("out.onnx")}, "safetensors"),
         ({"textures": Path("no_photos")}, "no_photos"),
     ],
 )
