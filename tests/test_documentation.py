@@ -52,7 +52,7 @@ DESCRIBED = [
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 REASON = re.compile(r"#.*?\b((?:needs|takes|installs) .+)")
 COMMAND = re.compile(
-    r"vmdepth[- ](run|info|train|precompute|views|masks|eval|export|calibrate|parity|bench)\b([^`#|&;\n]*)"
+    r"vmdepth[- ](run|info|train-motion|train|precompute|views|masks|eval|export|calibrate|parity|bench)\b([^`#|&;\n]*)"
 )
 
 # Minutes otherwise: shown → tried.
@@ -73,6 +73,7 @@ SMALLER = {
     "--input-size 56x70",
     "vmdepth-train quick ": "vmdepth-train quick steps=1 batch=1 validate_every=0 ",
     "--resume runs/quick steps=3200": "--resume runs/quick steps=2",
+    "vmdepth-train-motion ": "vmdepth-train-motion --clips 1 --clip-length 2 --frames 1 --steps 1 --size 64x96 ",
     "vmdepth-train tiny ": "vmdepth-train tiny steps=1 batch=1 clip_length=2 size=56x70 ",
 }
 

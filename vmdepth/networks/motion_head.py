@@ -31,10 +31,10 @@ class MotionSettings:
         radius: Places around its own at which a map is compared with the remembered one; 0 is its own alone.
     """
 
-    taps: tuple[str, ...] = ("path_3",)
+    taps: tuple[str, ...] = ("path_3", "layer_1")
     width: int = 64
     forgetting: float = 0.8
-    radius: int = 0
+    radius: int = 2
 
     def __post_init__(self) -> None:
         unknown = [tap for tap in self.taps if tap not in TAPS]

@@ -13,7 +13,7 @@ class MotionTrainSettings:
     Attributes:
         network: checkpoint of vmdepth-train that gets the head; all else in it stays as it is.
         out: checkpoint to write.
-        clips: rendered ones to learn from. Their maps stay in memory: of `edge` 1.3 MB each.
+        clips: rendered ones to learn from. Their maps stay in memory: of `edge` 1.9 MB each.
         clip_length: frames of each.
         size: HxW of the clips, pixels; None is the network's usual one.
         textures: folder of photographs, which half of the clips have on their surfaces.
@@ -32,10 +32,10 @@ class MotionTrainSettings:
     clip_length: int = 16
     size: str | None = None
     textures: Path | None = None
-    taps: str = "path_3"
+    taps: str = "path_3,layer_1"
     width: int = 64
     forgetting: float = 0.8
-    radius: int = 0
+    radius: int = 2
     steps: int = 3000
     batch: int = 10
     frames: int = 3

@@ -26,7 +26,7 @@ def test_a_head_learns_what_changes_where_all_else_changes_alike():
     moves = torch.zeros(8, 5, 8, 8)
     moves[:, :, 2:5, 3:6] = 1
     maps[:, :, 0, 2:5, 3:6] += 3 * torch.randn(8, 5, 1, 1)
-    head = MotionHead({"path_3": 4}, MotionSettings(width=8, forgetting=0.0))
+    head = MotionHead({"path_3": 4}, MotionSettings(("path_3",), width=8, forgetting=0.0, radius=0))
     lessons, losses = MotionLessons(maps.half(), moves.half()), []
     fit_head(head, lessons, replace(SETTINGS, learning_rate=0.03), lambda step, loss: losses.append(loss))
     start = {FEATURES: torch.zeros(8, 4, 8, 8), STARTED: torch.zeros(8)}
