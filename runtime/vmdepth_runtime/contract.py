@@ -24,8 +24,9 @@ anti-aliasing, is how Depth Anything V2 and Video Depth Anything prepare their p
 
 REGIONS = ("io", "encoder", "norms", "softmax", "projections", "recurrence", "decoder", "depth")
 """What precision is told of. io: normalisation of the frame, descriptor, change and counter of the states; norms and
-softmax: wherever they are; projections: products in the temporal heads, recurrence: all else there; depth: the last
-convolution of depth, confidence and sky and what follows, and the camera; encoder, decoder: the rest of them."""
+softmax: wherever they are; projections: products in the temporal heads, recurrence: all else there, and what `dynamic`
+is made of; depth: the last convolution of depth, confidence and sky and what follows, and the camera; encoder, decoder:
+the rest of them."""
 
 FRAME = "frame"
 """The graph's input that takes the frames: uint8 [B, H, W, 3] RGB."""

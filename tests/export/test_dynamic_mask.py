@@ -69,6 +69,7 @@ def test_what_it_promises(graph, small_views):
     assert rings == {
         "dynamic.weight": None,
         "dynamic.maps": None,
+        "dynamic.product": None,
         **dict.fromkeys(["dynamic.keys_5", "dynamic.queries_7", "dynamic.queries_11"], Ring(4, 1, 2)),
     }
     assert contract.weights_hash == weights_hash(CausalViews(small_views("any-view"), 4))

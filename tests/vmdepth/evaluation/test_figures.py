@@ -26,7 +26,9 @@ class Scripted:
     def __init__(self, depths, rms=None, kind="relative", focal=None):
         depths = np.asarray(depths, np.float32)
         height, width = depths.shape[1:]
-        self.contract = SimpleNamespace(depth_meaning=DEPTH_KINDS[kind], metric_focal=focal, height=height, width=width)
+        self.contract = SimpleNamespace(
+            depth_meaning=DEPTH_KINDS[kind], metric_focal=focal, extra_outputs=(), height=height, width=width
+        )
         self.frame = np.zeros((1, *depths.shape[1:], 3), np.uint8)
         self._depths, self._rms = depths, rms
         self.reset()

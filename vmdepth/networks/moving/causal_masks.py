@@ -11,11 +11,14 @@ algorithm of its own, made of the same five statistics:
    S^KK and V^QK of the shallow, S^QQ of the middle, S^QQ and V^QQ of the deep band.
 2. Running normalisation: of every map the mean μ and variance σ² over places fade in the same way. z = (x − μ) / σ
    becomes the share of all places of the video so far that lie below, were they normally distributed: Φ(z).
-3. As in the released fusion, (1 − S^KK) · V^QK · (1 − S^QQ) · S^QQ · (1 − V^QQ), with each factor such a share. That
-   one number has a threshold without looking at others: 0.5 takes five factors of 0.87, five times among the outermost
-   eighth. Of places whose five maps are independent that are 8 in 10,000, so a scene that stands still can come out
-   empty; and what fills more than four tenths of the view is no outlier, and is not found.
-4. The first frames, which have next to no past, give 0.
+3. As in the released fusion, the product p = (1 − S^KK) · V^QK · (1 − S^QQ) · S^QQ · (1 − V^QQ), each factor such a
+   share.
+4. Running threshold: τ is what lies four standard deviations above the mean of p, both of which fade in the same way,
+   but never below 0.1 nor above 0.5, and p / (p + τ) is how much a patch moves: 0.5 at the threshold. 0.5 takes five
+   shares of 0.87, which says enough by itself; how far maps of a network contradict each other by their nature, the
+   running threshold learns. Where all p are small nothing moves, so what stands still can come out empty; of places
+   whose maps have nothing to do with each other about 1 in 100 reaches it.
+5. The first frames, which have next to no past, give 0.
 """
 
 from __future__ import annotations
@@ -37,15 +40,16 @@ MAPS = ("similarity_kk", "variance_qk", "similarity_qq", "deep_similarity_qq", "
 _SIGNS = (-1.0, 1.0, -1.0, 1.0, -1.0)  # whether low or high values of each speak for motion
 _NORMAL = 1.702  # Φ(z) is within 0.01 of the logistic function of so many z (Bowling et al. 2009)
 _FLAT = 1e-6  # of the square of its mean: a map whose variance is not above it is flat, and its rest rounding
-_WEIGHT, _NORMALS = f"{DYNAMIC_STATES}weight", f"{DYNAMIC_STATES}maps"
+_ABOVE, _LEAST, _MOST = 4.0, 0.1, 0.5  # the threshold: deviations above the mean, and its limits
+_WEIGHT, _NORMALS, _PRODUCT = (f"{DYNAMIC_STATES}{name}" for name in ("weight", "maps", "product"))
 
 
 class CausalMasks(nn.Module):
     """Queries and keys of one frame, and what is left of those before → how much each patch moves.
 
     States, float32: `dynamic.weight` [B], of all frames so far; `dynamic.maps` [B, 5, 2], mean and variance of each of
-    `MAPS`; `dynamic.keys_<i>` and `dynamic.queries_<i>` of the watched blocks, packed moments (see `moments`)
-    [B, heads, d, 1 + d], or rings of them with the slots after the heads.
+    `MAPS`; `dynamic.product` [B, 2], those of the product; `dynamic.keys_<i>` and `dynamic.queries_<i>` of the watched
+    blocks, packed moments (see `moments`) [B, heads, d, 1 + d], or rings of them with the slots after the heads.
 
     bands: the blocks. heads, channels: of each of them. slots: of the rings; None where moments fade. forgetting: the
     factor by which they and the normalisation do, above 0 and up to 1, which forgets nothing.
@@ -68,7 +72,8 @@ class CausalMasks(nn.Module):
         """Shapes by name, in the order of the step graph."""
         slots = () if self.slots is None else (self.slots,)
         moments = (batch, self.heads, *slots, self.channels, 1 + self.channels)
-        return {_WEIGHT: (batch,), _NORMALS: (batch, len(MAPS), 2), **dict.fromkeys(self.moments, moments)}
+        normals = {_NORMALS: (batch, len(MAPS), 2), _PRODUCT: (batch, 2)}
+        return {_WEIGHT: (batch,), **normals, **dict.fromkeys(self.moments, moments)}
 
     def forward(
         self,
@@ -106,9 +111,13 @@ class CausalMasks(nn.Module):
             for name, vector in vectors.items():
                 after[name] = met[name] = averaged(states[name], frame_moments(vector), share)
         maps = self.maps(queries, keys, met, frames)
-        shares, after[_NORMALS] = self._normalised(maps, states[_NORMALS], share)
+        shares, after[_NORMALS] = self._shares(maps, states[_NORMALS], share)
+        product = shares.prod(dim=1)
+        after[_PRODUCT] = faded(states[_PRODUCT], product, share)
+        mean, variance = after[_PRODUCT].unbind(dim=-1)
+        threshold = (mean + _ABOVE * variance.sqrt()).clamp(_LEAST, _MOST)[:, None]
         started = weight > sum(self.forgetting**i for i in range(FIRST_FRAMES)) + 0.5 * self.forgetting**FIRST_FRAMES
-        return shares.prod(dim=1) * started[:, None], after
+        return product / (product + threshold) * started[:, None], after
 
     def maps(self, queries: dict[int, Tensor], keys: dict[int, Tensor], met: StateTensors, frames: Tensor) -> Tensor:
         """The five `MAPS` [B, 5, patches], not normalised. met: moments of the past; frames: how many [B] those are of,
@@ -121,18 +130,22 @@ class CausalMasks(nn.Module):
         crossing = [score_variances(queries[i], met[_keys(i)], count) for i in bands.shallow]
         return torch.stack([torch.stack(x).mean(dim=0) for x in (shallow, crossing, similar, deep, spread)], dim=1)
 
-    def _normalised(self, maps: Tensor, past: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    def _shares(self, maps: Tensor, past: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         """maps [B, 5, patches] as shares of places that speak less for motion; and mean and variance from now on."""
-        mean, variance = past.unbind(dim=-1)
-        share = share[:, None]
-        now = maps.mean(dim=-1)
-        apart = now - mean
-        spread = (maps - now[..., None]).square().mean(dim=-1)
-        variance = variance + share * (spread - variance) + share * (1 - share) * apart.square()
-        mean = mean + share * apart
+        normals = faded(past, maps, share[:, None])
+        mean, variance = normals.unbind(dim=-1)
         deviation = (variance + _FLAT * mean.square() + _FLAT**2).sqrt()
-        shares = torch.sigmoid(_NORMAL * self.signs * (maps - mean[..., None]) / deviation[..., None])
-        return shares, torch.stack([mean, variance], dim=-1)
+        return torch.sigmoid(_NORMAL * self.signs * (maps - mean[..., None]) / deviation[..., None]), normals
+
+
+def faded(past: Tensor, values: Tensor, share: Tensor) -> Tensor:
+    """Mean and variance [..., 2] of places so far, once values [..., places] of a frame have a share [...] of them."""
+    mean, variance = past.unbind(dim=-1)
+    now = values.mean(dim=-1)
+    apart = now - mean
+    spread = (values - now[..., None]).square().mean(dim=-1)
+    variance = variance + share * (spread - variance) + share * (1 - share) * apart.square()
+    return torch.stack([mean + share * apart, variance], dim=-1)
 
 
 def _keys(block: int) -> str:

@@ -125,14 +125,31 @@ def test_streams_are_alone_and_the_first_frames_are_empty():
 def test_where_nothing_is_special_next_to_nothing_moves():
     queries, keys = vectors(60)
     found, _ = run(CausalMasks(BANDS, HEADS, CHANNELS), queries, keys)
-    assert (torch.stack(found) > 0.5).float().mean() < 0.01
+    assert (torch.stack(found) >= 0.5).float().mean() < 0.02
 
 
 def test_frames_without_any_contrast_are_still():
     queries, keys = vectors(1)
     flat = queries[..., :1, :].expand_as(queries), keys[..., :1, :].expand_as(keys)
     found, _ = run(CausalMasks(BANDS, HEADS, CHANNELS), *(x[[0] * 10] for x in flat))
-    assert torch.stack(found).max() < 0.1
+    assert torch.stack(found).max() < 0.3
+
+
+def test_the_threshold_learns_how_far_maps_contradict_each_other():
+    """Where the length of deep queries makes mean and variance large together no product reaches 0.5, and the place
+    that stands out is found all the same."""
+    queries, keys = (x.clone() for x in vectors(12))
+    place = PLACES // 2
+    queries[:, 2] *= torch.linspace(0.5, 1.5, PLACES)[:, None]
+    keys[..., 0, :, :, place, :] *= -1  # unlike all other keys
+    queries[..., 0, :, :, place, :] *= 6  # what its query tells apart
+    queries[..., 1, :, :, place, :] *= -1
+    found, states = run(CausalMasks(Bands((0,), (1,), (2,), (2,)), HEADS, CHANNELS), queries, keys)
+    moves = torch.cat(found)[FIRST_FRAMES:] >= 0.5
+    assert moves[:, place].all()
+    assert moves.float().mean() < 0.06
+    mean, variance = states["dynamic.product"][0]
+    assert 0.1 < mean + 4 * variance.sqrt() < 0.3
 
 
 @pytest.mark.parametrize("ring", [None, Ring(slots=8, anchors=1, axis=2)], ids=["fading", "ring"])
