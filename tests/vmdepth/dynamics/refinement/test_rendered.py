@@ -13,7 +13,7 @@ from vmdepth.dynamics.refinement.options import RefineOptions
 from vmdepth.dynamics.refinement.refine import refine
 
 SEEDS = (1022, 1049)  # things that move all the time, before rooms
-MORE = (2000, 2007, 2011, 2018, 2019, 2020)  # nothing was tuned on these
+MORE = (2000, 2007, 2011, 2018, 2019, 2020)  # with streets and sky
 
 
 @cache
@@ -84,8 +84,8 @@ def test_refinement_brings_masks_nearer_to_the_truth(rendered, how, spoil):
 @pytest.mark.slow
 @pytest.mark.parametrize("off", [0.0, 0.02], ids=["true depth", "depth 2 % off"])
 @pytest.mark.parametrize("how", ["residual", "gradient"])
-def test_masks_of_six_clips(how, off):
-    """Printed: mean IoU before and after, and in how many clips it is lower; as released, ungrown, and centred as well.
+def test_no_mask_of_six_clips_gets_worse(how, off):
+    """Printed: mean IoU before and after, and the least gain of a clip: as released, ungrown, and centred as well.
 
     Depth that is off is so by a smooth field of every frame's own, and by a factor of half as much.
     """
@@ -102,12 +102,9 @@ def test_masks_of_six_clips(how, off):
             found.append([iou(mask, moving) for mask in (coarse, released.masks, ungrown, centred.masks)])
     for name, found in gains.items():
         before, *after = np.array(found).T
-        lower = [
-            f"{values.mean():.3f} ({(values < before).sum()} lower, by {(before - values).max():.3f})"
-            for values in after
-        ]
-        print(f"\n{how}, depth {off:.0%} off, {name}: {before.mean():.3f} → {'; '.join(lower)}", end="")
-        assert all(values.mean() > before.mean() for values in after)
+        figures = [f"{values.mean():.3f} (least gain {(values - before).min():+.3f})" for values in after]
+        print(f"\n{how}, depth {off:.0%} off, {name}: {before.mean():.3f} → {'; '.join(figures)}", end="")
+        assert all((values > before).all() for values in after)
 
 
 def errors(frames):
