@@ -4,42 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from vmdepth.networks.moving.bands import relative_bands
+from vmdepth.networks.moving.bands import Band, Bands, relative_bands
 from vmdepth_runtime.errors import InputError
-
-Band = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class LayerChoice:
-    """Blocks, from 0, of the three bands in which things that move show.
-
-    Attributes:
-        shallow: of similarity KK and variance QK.
-        middle: of similarity QQ.
-        deep: of similarity QQ.
-        deep_variance: of variance QQ; VGGT4D's released code takes fewer blocks for it than for the similarity.
-    """
-
-    shallow: Band
-    middle: Band
-    deep: Band
-    deep_variance: Band
-
-    @property
-    def layers(self) -> Band:
-        """Every block that is asked for, in order."""
-        return tuple(sorted({*self.shallow, *self.middle, *self.deep, *self.deep_variance}))
-
-    def __str__(self) -> str:
-        """In the notation that `choose_layers` reads."""
-        bands = [self.shallow, self.middle, self.deep]
-        if self.deep_variance != self.deep:
-            bands.append(self.deep_variance)
-        return "/".join("+".join(map(str, band)) for band in bands)
 
 
 @dataclass(frozen=True)
@@ -60,9 +29,9 @@ def _run(first: int, last: int) -> Band:
 
 
 TABLES = {
-    "vggt": LayerChoice((0,), _run(3, 7), _run(17, 21), (18, 19)),
-    "bands": LayerChoice(_run(1, 5), _run(6, 15), _run(18, 21), _run(18, 21)),
-    "giant": LayerChoice((1,), _run(6, 13), _run(30, 37), _run(30, 37)),
+    "vggt": Bands((0,), _run(3, 7), _run(17, 21), (18, 19)),
+    "bands": Bands(_run(1, 5), _run(6, 15), _run(18, 21), _run(18, 21)),
+    "giant": Bands((1,), _run(6, 13), _run(30, 37), _run(30, 37)),
 }
 """Fixed tables by name: VGGT4D's released code; wide bands for networks of 24 blocks; their like for 40 blocks. The
 last two reach, in Depth Anything 3, into blocks before the first one that sees all views."""
@@ -71,12 +40,7 @@ RELATIVE = "relative"
 """The name of the choice whose blocks lie as deep among a network's as those of VGGT's table among VGGT's."""
 
 
-def relative_choice(blocks: Blocks) -> LayerChoice:
-    """The table of VGGT carried over by relative depth: see `vmdepth.networks.moving.bands`, which streams by it."""
-    return LayerChoice(*astuple(relative_bands(blocks.candidates)))
-
-
-def choose_layers(given: str, blocks: Blocks) -> LayerChoice:
+def choose_layers(given: str, blocks: Blocks) -> Bands:
     """The choice that a name or a notation means for a network.
 
     Args:
@@ -88,9 +52,9 @@ def choose_layers(given: str, blocks: Blocks) -> LayerChoice:
         InputError: no such name or notation, or blocks that the network has not.
     """
     if given == RELATIVE:
-        return relative_choice(blocks)
+        return relative_bands(blocks.candidates)
     choice = TABLES[given] if given in TABLES else _read(given)
-    check_layers(choice.layers, blocks, f"layers '{given}'")
+    check_layers(choice.watched, blocks, f"layers '{given}'")
     return choice
 
 
@@ -125,13 +89,13 @@ def blocks_of(network: Any) -> Blocks:
     return Blocks(len(encoder.blocks), over_views)
 
 
-def _read(given: str) -> LayerChoice:
+def _read(given: str) -> Bands:
     bands = [_band(part, given) for part in given.split("/")]
     if len(bands) == 1:
         bands *= 3
     if len(bands) not in (3, 4):
         raise InputError(f"layers '{given}': {len(bands)} bands; give one, or shallow/middle/deep as 9/11-13/21+23")
-    return LayerChoice(bands[0], bands[1], bands[2], bands[-1])
+    return Bands(bands[0], bands[1], bands[2], bands[-1])
 
 
 def _band(part: str, given: str) -> Band:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from vmdepth.dynamics import maps
 from vmdepth.dynamics.first_pass import LEAST_FRAMES, FirstPass, Floats, Reach, Statistic
-from vmdepth.dynamics.layers import LayerChoice
 from vmdepth.dynamics.mask_stages import METHODS, WINDOWED, MaskStages, Method
 from vmdepth.dynamics.stages import guided
 from vmdepth.dynamics.stages.clusters import cluster_means, feature_clusters
 from vmdepth.dynamics.stages.otsu import best_threshold
+from vmdepth.networks.moving.bands import Bands
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.outputs import DYNAMIC_THRESHOLD
 
@@ -38,7 +38,7 @@ class Masks:
     stages: Mapping[str, Floats]
 
 
-def needs(method: Method, choice: LayerChoice, reach: Reach = "all") -> list[Statistic]:
+def needs(method: Method, choice: Bands, reach: Reach = "all") -> list[Statistic]:
     """What the first pass has to be asked for.
 
     Args:
@@ -77,7 +77,7 @@ def check_method(method: str, frames: int | None = None) -> None:
 
 
 def masks(
-    first: FirstPass, method: Method, choice: LayerChoice, stages: MaskStages | None = None, reach: Reach = "all"
+    first: FirstPass, method: Method, choice: Bands, stages: MaskStages | None = None, reach: Reach = "all"
 ) -> Masks:
     """What moves in a video, of the first pass alone: "full" is "published", still to be refined.
 
@@ -109,7 +109,7 @@ def masks(
     return Masks(soft, moves, threshold, steps)
 
 
-def published_maps(first: FirstPass, choice: LayerChoice, stages: MaskStages) -> dict[str, Floats]:
+def published_maps(first: FirstPass, choice: Bands, stages: MaskStages) -> dict[str, Floats]:
     """The released code's maps [T, h, w] by name, the last one being what is parted."""
     normalise = maps.whole_clip if stages.allow_empty else maps.per_frame
     steps = _weights(first, choice, "window", normalise)
@@ -120,7 +120,7 @@ def published_maps(first: FirstPass, choice: LayerChoice, stages: MaskStages) ->
     return steps
 
 
-def global_maps(first: FirstPass, method: Method, choice: LayerChoice, reach: Reach) -> dict[str, Floats]:
+def global_maps(first: FirstPass, method: Method, choice: Bands, reach: Reach) -> dict[str, Floats]:
     """Maps [T, h, w] of the global statistics by name, normalised over the whole clip; the last is what is parted."""
     steps = {"inv_similarity_qk": maps.map_of(first.raw, "inv_similarity", "QK", choice.shallow, reach)}
     if method == "cross":
@@ -143,7 +143,7 @@ def resting_frames(images: NDArray[np.uint8], grid: tuple[int, int]) -> NDArray[
     return np.array([np.ptp(frames, axis=0).max() <= REST for frames in near])
 
 
-def _weights(first: FirstPass, choice: LayerChoice, reach: Reach, normalise: maps.Normalise) -> dict[str, Floats]:
+def _weights(first: FirstPass, choice: Bands, reach: Reach, normalise: maps.Normalise) -> dict[str, Floats]:
     raw = first.raw
     kk = maps.map_of(raw, "similarity", "KK", choice.shallow, reach, normalise)
     qk = maps.map_of(raw, "variance", "QK", choice.shallow, reach, normalise)

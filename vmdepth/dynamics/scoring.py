@@ -13,13 +13,14 @@ from torch import nn
 from vmdepth.data.rgbd import RgbdFrame, depth_in_image, reproject
 from vmdepth.dynamics.capture import look
 from vmdepth.dynamics.first_pass import FirstPass
-from vmdepth.dynamics.layers import blocks_of, relative_choice
+from vmdepth.dynamics.layers import blocks_of
 from vmdepth.dynamics.mask_stages import METHODS, Method
 from vmdepth.dynamics.methods import masks, needs
 from vmdepth.dynamics.refinement.options import How
 from vmdepth.dynamics.refinement.refine import refine
 from vmdepth.dynamics.streaming import stream_masks
 from vmdepth.evaluation.masks import MaskScore, Overlap, overlap, scored
+from vmdepth.networks.moving.bands import relative_bands
 from vmdepth_runtime.outputs import DYNAMIC_THRESHOLD
 
 Floats = NDArray[np.float32]
@@ -78,7 +79,7 @@ def attention_methods(network: nn.Module, refined_by: Sequence[How] = ("residual
     Raises:
         InputError: a network without attention.
     """
-    choice = relative_choice(blocks_of(network))
+    choice = relative_bands(blocks_of(network).candidates)
     wanted = list(dict.fromkeys(statistic for method in METHODS for statistic in needs(method, choice)))
     last: list[tuple[TrueClip, FirstPass]] = []
 

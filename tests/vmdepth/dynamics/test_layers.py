@@ -2,7 +2,8 @@
 
 import pytest
 
-from vmdepth.dynamics.layers import TABLES, Blocks, LayerChoice, blocks_of, choose_layers, relative_choice
+from vmdepth.dynamics.layers import TABLES, Blocks, blocks_of, choose_layers
+from vmdepth.networks.moving.bands import Bands, relative_bands
 from vmdepth.networks.multiview.presets import VIEW_PRESETS, AnyViewConfig
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
@@ -30,21 +31,21 @@ def test_relative_depth_counts_among_the_blocks_that_see_all_views(name, bands):
     choice = choose_layers("relative", blocks)
     assert str(choice) == bands
     assert choose_layers(str(choice), blocks) == choice
-    assert set(choice.layers) <= set(blocks.over_views)
+    assert set(choice.watched) <= set(blocks.over_views)
 
 
 def test_where_views_never_meet_all_blocks_count_and_24_of_them_are_the_table_itself():
-    assert relative_choice(Blocks(24)) == TABLES["vggt"]
-    assert str(relative_choice(Blocks(12))) == "0/2+3+4/9+10+11/9+10"
+    assert relative_bands(range(24)) == TABLES["vggt"]
+    assert str(relative_bands(range(12))) == "0/2+3+4/9+10+11/9+10"
 
 
 @pytest.mark.parametrize(
     ("given", "choice"),
     [
-        ("vggt", LayerChoice((0,), (3, 4, 5, 6, 7), (17, 18, 19, 20, 21), (18, 19))),
-        ("9", LayerChoice((9,), (9,), (9,), (9,))),
-        ("5/7-9/11+2", LayerChoice((5,), (7, 8, 9), (2, 11), (2, 11))),
-        ("0/1/2-4/3", LayerChoice((0,), (1,), (2, 3, 4), (3,))),
+        ("vggt", Bands((0,), (3, 4, 5, 6, 7), (17, 18, 19, 20, 21), (18, 19))),
+        ("9", Bands((9,), (9,), (9,), (9,))),
+        ("5/7-9/11+2", Bands((5,), (7, 8, 9), (2, 11), (2, 11))),
+        ("0/1/2-4/3", Bands((0,), (1,), (2, 3, 4), (3,))),
     ],
 )
 def test_names_and_notation(given, choice):

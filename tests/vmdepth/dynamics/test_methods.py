@@ -10,9 +10,10 @@ import torch
 
 from vmdepth.dynamics.accumulators import raw_maps
 from vmdepth.dynamics.first_pass import FirstPass
-from vmdepth.dynamics.layers import TABLES, LayerChoice
+from vmdepth.dynamics.layers import TABLES
 from vmdepth.dynamics.maps import per_frame, product, w_deep, w_middle, w_shallow
 from vmdepth.dynamics.methods import METHODS, MaskStages, masks, needs, published_maps, resting_frames
+from vmdepth.networks.moving.bands import Bands
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sources.open import open_source
 
@@ -137,7 +138,7 @@ def test_stages_can_be_left_out(stored, planted):
 
 
 def test_global_statistics_are_asked_for_with_their_reach():
-    one = LayerChoice((9,), (9,), (9,), (9,))
+    one = Bands((9,), (9,), (9,), (9,))
     assert {statistic.reach for method in METHODS[:1] for statistic in needs(method, one, "past")} == {"window"}
     assert {statistic.reach for statistic in needs("fused", one, "past")} == {"past"}
     assert len(needs("guided", one)) == 5  # S^QQ of one block serves middle and deep

@@ -13,11 +13,12 @@ from vmdepth.dynamics.command.arrays_file import Seen, read_arrays, write_arrays
 from vmdepth.dynamics.command.reading import read_frames
 from vmdepth.dynamics.command.settings import MasksSettings
 from vmdepth.dynamics.command.writing import write_all
-from vmdepth.dynamics.layers import LayerChoice, choose_layers
+from vmdepth.dynamics.layers import choose_layers
 from vmdepth.dynamics.mask_stages import WINDOWED
 from vmdepth.dynamics.methods import Masks, check_method, masks, needs
 from vmdepth.dynamics.refinement.options import How
 from vmdepth.dynamics.refinement.refine import refine
+from vmdepth.networks.moving.bands import Bands
 from vmdepth.networks.multiview.memory import parse_bytes
 from vmdepth.views.geometry import inverse
 from vmdepth_runtime.atomic_files import check_target, whole_folder
@@ -150,7 +151,7 @@ def _check_count(settings: MasksSettings, frames: int, skipped: list[str]) -> No
         )
 
 
-def _masks(settings: MasksSettings, seen: Seen, choice: LayerChoice, progress: ProgressLine) -> Masks:
+def _masks(settings: MasksSettings, seen: Seen, choice: Bands, progress: ProgressLine) -> Masks:
     progress.stage("making masks")
     try:
         return masks(seen.first, settings.method, choice, settings.stages)

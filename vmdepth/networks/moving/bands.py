@@ -13,8 +13,11 @@ _SHALLOW, _MIDDLE, _DEEP, _DEEP_VARIANCE = (0, 0), (3, 7), (17, 21), (18, 19)  #
 
 @dataclass(frozen=True)
 class Bands:
-    """Blocks, from 0. shallow: of similarity KK and variance QK; middle, deep: of similarity QQ; deep_variance: of
-    variance QQ."""
+    """Blocks, from 0, of the bands in which things that move show.
+
+    shallow: of similarity KK and variance QK; middle, deep: of similarity QQ; deep_variance: of variance QQ, for which
+    VGGT4D's released code takes fewer blocks than for the similarity.
+    """
 
     shallow: Band
     middle: Band
@@ -30,6 +33,13 @@ class Bands:
     def watched(self) -> Band:
         """All of them."""
         return tuple(sorted({*self.shallow, *self.of_queries}))
+
+    def __str__(self) -> str:
+        """From shallow to deep, as "9/11+13/21+23"; a fourth is the deep variance's where it has blocks of its own."""
+        bands = [self.shallow, self.middle, self.deep]
+        if self.deep_variance != self.deep:
+            bands.append(self.deep_variance)
+        return "/".join("+".join(map(str, band)) for band in bands)
 
 
 def relative_bands(blocks: Sequence[int]) -> Bands:
