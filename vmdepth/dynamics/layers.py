@@ -7,32 +7,13 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from vmdepth.networks.moving.bands import relative_bands
+from vmdepth.networks.moving.bands import Band, Bands, relative_bands
 from vmdepth_runtime.errors import InputError
 
-Band = tuple[int, ...]
 
-
-@dataclass(frozen=True)
-class LayerChoice:
-    """Blocks, from 0, of the three bands in which things that move show.
-
-    Attributes:
-        shallow: of similarity KK and variance QK.
-        middle: of similarity QQ.
-        deep: of similarity QQ.
-        deep_variance: of variance QQ; VGGT4D's released code takes fewer blocks for it than for the similarity.
-    """
-
-    shallow: Band
-    middle: Band
-    deep: Band
-    deep_variance: Band
-
-    @property
-    def layers(self) -> Band:
-        """Every block that is asked for, in order."""
-        return tuple(sorted({*self.shallow, *self.middle, *self.deep, *self.deep_variance}))
+class LayerChoice(Bands):
+    """The bands in which things that move show, as they are written and read; VGGT4D's released code takes fewer blocks
+    for the deep variance than for the deep similarity."""
 
     def __str__(self) -> str:
         """In the notation that `choose_layers` reads."""
@@ -90,7 +71,7 @@ def choose_layers(given: str, blocks: Blocks) -> LayerChoice:
     if given == RELATIVE:
         return relative_choice(blocks)
     choice = TABLES[given] if given in TABLES else _read(given)
-    check_layers(choice.layers, blocks, f"layers '{given}'")
+    check_layers(choice.watched, blocks, f"layers '{given}'")
     return choice
 
 

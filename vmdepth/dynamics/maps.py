@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from vmdepth.dynamics.first_pass import Floats, Kind, Pair, Reach, Statistic
-from vmdepth.dynamics.layers import Band
+from vmdepth.networks.moving.bands import Band
 
 MapKind = Literal["similarity", "inv_similarity", "variance", "stability"]
 Normalise = Callable[[Floats], Floats]

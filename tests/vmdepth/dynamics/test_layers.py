@@ -30,7 +30,7 @@ def test_relative_depth_counts_among_the_blocks_that_see_all_views(name, bands):
     choice = choose_layers("relative", blocks)
     assert str(choice) == bands
     assert choose_layers(str(choice), blocks) == choice
-    assert set(choice.layers) <= set(blocks.over_views)
+    assert set(choice.watched) <= set(blocks.over_views)
 
 
 def test_where_views_never_meet_all_blocks_count_and_24_of_them_are_the_table_itself():
