@@ -126,9 +126,7 @@ def _with_head(settings: MotionTrainSettings) -> tuple[VideoDepth, tuple[int, in
     except ValueError as error:
         raise InputError(str(error)) from None
     network = VideoDepth(replace(given.config, motion=motion)).eval().requires_grad_(False)
-    network.load_state_dict(
-        {name: value for name, value in given.state_dict().items() if not name.startswith("dynamic.")}, strict=False
-    )
+    network.load_state_dict(given.without_motion_head().state_dict(), strict=False)
     network.name = given.name
     return network, size
 
