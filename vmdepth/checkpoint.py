@@ -125,8 +125,9 @@ def load_stepping(
 ) -> StepNetwork:
     """`load` for what streams, exports or proves a network; of Depth Anything 3 one picture at a time, or causal.
 
-    dynamic_mask: with the output `dynamic`, how much of every pixel moves by itself, told by the encoder's attention.
-    Raises InputError for a network that has no step at all, or none that can tell.
+    dynamic_mask: with the output `dynamic`, how much of every pixel moves by itself, told by the motion head of a
+    network that has one, of all others by the encoder's attention. Raises InputError for a network that has no step at
+    all, or none that can tell.
     """
     network, family = load_of(path, temporal, window)
     if temporal == "bidirectional" and isinstance(network, AnyViewDepth):
@@ -144,7 +145,7 @@ def load_stepping(
         raise InputError(
             f"{path}: is {family.name}, a network of views: it has no step to stream; vmdepth.load runs it"
         )
-    return telling_what_moves(path, model) if dynamic_mask else model
+    return telling_what_moves(path, model) if dynamic_mask and "dynamic" not in model.extra_outputs else model
 
 
 def telling_what_moves(path: str | Path, model: StepNetwork) -> MovingNetwork:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from safetensors.torch import save_file
 
 from vmdepth.checkpoint import load_stepping, save, telling_what_moves, weights_hash
 from vmdepth.networks.heads.base import NoHead
+from vmdepth.networks.motion_head import MotionSettings
 from vmdepth.networks.moving.moving_network import MovingNetwork
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.presets import PRESETS, NetworkConfig
@@ -142,6 +145,13 @@ def test_the_command_writes_it_and_parity_finds_the_form_in_it(checkpoint, tmp_p
             dynamic = session.step()["dynamic"]
             assert (dynamic.shape, dynamic.dtype) == ((1, *SIZE), np.float32)
             assert dynamic.any() == (number >= 3)
+
+
+def test_a_motion_head_is_what_tells_where_there_is_one(tmp_path):
+    save(tmp_path / "head.safetensors", VideoDepth(replace(PRESETS["edge"], motion=MotionSettings(width=8))), "edge")
+    network = load_stepping(tmp_path / "head.safetensors", dynamic_mask=True)
+    assert isinstance(network, VideoDepth)
+    assert network.extra_outputs == ("dynamic",)
 
 
 def test_what_cannot_tell_is_refused_in_one_line(graph, checkpoint, official_weights, tmp_path):

@@ -39,14 +39,15 @@ def stream_masks(
         network: as `vmdepth.load` gives it; one that tells what moves by itself is asked, of all others the attention.
         images: uint8 [T, H, W, 3], RGB; sides are multiples of the network's stride.
         window: frames that a network of any views remembers besides the first one.
-        forgetting: what is left of a frame's weight with every frame that follows, above 0 and up to 1.
+        forgetting: what is left of a frame's weight with every frame that follows, 0.01 to 1.
         progress: told how many frames are done.
 
     Returns:
         The masks; they have no stages.
 
     Raises:
-        InputError: a network that cannot tell, or has no step; frames of a size that it cannot have.
+        InputError: a network that cannot tell, or has no step; frames of a size that it cannot have; forgetting that
+            cannot be.
     """
     try:
         graph = StepGraph(_moving(network, window, forgetting), *images.shape[1:3])

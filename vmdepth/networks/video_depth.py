@@ -164,6 +164,16 @@ class VideoDepth(StepNetwork):
         other.name = self.name
         return other
 
+    def without_motion_head(self) -> VideoDepth:
+        """The same weights but for the motion head's; itself where it has none."""
+        if self.dynamic is None:
+            return self
+        like = next(self.parameters())
+        other = VideoDepth(replace(self.config, motion=None)).to(like.device, like.dtype).train(self.training)
+        other.load_state_dict({n: w for n, w in self.state_dict().items() if not n.startswith(f"{DYNAMIC}.")})
+        other.name = self.name
+        return other
+
     def remembering(self, ring: Ring | None) -> VideoDepth:
         return self.with_head(self.config.head.like(ring))
 

@@ -63,6 +63,7 @@ def first_network(settings: TrainSettings) -> Student:
         return _with_encoder_of(given, asked, settings)
     if isinstance(given, CausalViews):
         raise _of_another(settings)
+    given = given.without_motion_head()  # which would no longer fit once what is below it learns
     given.requires_grad_()
     if not DEPTH_KINDS[given.depth_kind].shifted:
         raise InputError(f"{settings.init}: gives metres, and training is for relative depth")

@@ -220,7 +220,8 @@ class KeyframeBank:
         self.shift += settings.follow * (fit[1] - self.shift)
         # Not with every frame: states that are always the same would be none at all.
         if self._frame - self._last_reset >= settings.min_gap:
-            self._session.restore(self._stream, key.states)
+            # What moves does so against the frame before this one, not against how the place looked then.
+            self._session.restore(self._stream, key.states, of_the_scene=True)
             self._last_reset = self._frame
             visit.resets += 1
             self.resets += 1

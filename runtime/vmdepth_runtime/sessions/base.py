@@ -75,9 +75,9 @@ class StepSession(ABC):
         """Copy a stream's states into a snapshot."""
         self._states.save(stream, snapshot)
 
-    def restore(self, stream: int, snapshot: Snapshot) -> None:
-        """Go on with a stream from saved states."""
-        self._states.restore(stream, snapshot)
+    def restore(self, stream: int, snapshot: Snapshot, *, of_the_scene: bool = False) -> None:
+        """Go on with a stream from saved states; of_the_scene: but with what moves judged by the frames since then."""
+        self._states.restore(stream, snapshot, of_the_scene=of_the_scene)
 
     def states(self) -> dict[str, NDArray[Any]]:
         """Copies of the states that the next step will read, by name, in the contract's shapes and dtypes."""

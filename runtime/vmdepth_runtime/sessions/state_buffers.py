@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.contract import StateSpec, StepContract
+from vmdepth_runtime.contract import DYNAMIC_STATES, StateSpec, StepContract
 
 
 class Memory(Protocol):
@@ -144,9 +144,12 @@ class StateBuffers:
             self._memory.copy(snapshot.addresses[spec.name], self.inputs[self.turn][spec.name] + stream * size, size)
         snapshot.frame = self._frames[stream]
 
-    def restore(self, stream: int, snapshot: Snapshot) -> None:
-        """Copy a snapshot into a stream's states."""
+    def restore(self, stream: int, snapshot: Snapshot, *, of_the_scene: bool = False) -> None:
+        """Copy a snapshot into a stream's states. of_the_scene: but for what only `dynamic` is made of, as far as that
+        is no ring, which goes with the counter."""
         for spec in self._specs:
+            if of_the_scene and spec.ring is None and spec.name.startswith(DYNAMIC_STATES):
+                continue
             size = _bytes(spec, spec.shape[1:])
             self._memory.copy(self.inputs[self.turn][spec.name] + stream * size, snapshot.addresses[spec.name], size)
         self._frames[stream] = snapshot.frame

@@ -113,6 +113,24 @@ def test_a_key_frame_of_what_stands_still_is_as_without_a_mask(model, luma_model
     assert scales[0] == scales[1] != (1.0, 0.0)
 
 
+def test_a_stream_that_goes_back_to_a_key_frame_judges_what_moves_by_the_frame_before(model):
+    """The box was at the left when the key frame was kept, and has stood at the right for long now."""
+    with OnnxSession(model) as session:
+        bank = KeyframeBank(SETTINGS, session)
+        marked = []
+        for count, descriptor, column, depth in (
+            (15, HERE, 10, relief()),
+            (15, THERE, 50, relief(1)),
+            (40, HERE, 50, 0.5 * relief()),
+        ):
+            for _ in range(count):
+                session.frame[0] = box_at(column)[::2, ::2]
+                marked.append((session.step()["dynamic"] >= 0.5).any())
+                bank.update(depth.copy(), descriptor, 0.1, np.zeros((28, 42), bool))
+        assert bank.resets > 0
+    assert [number for number, any_moves in enumerate(marked) if any_moves] == [15]
+
+
 def dynamic_with(rows, columns, height=96, width=136):
     dynamic = np.zeros((height, width), np.float32)
     dynamic[rows, columns] = 1

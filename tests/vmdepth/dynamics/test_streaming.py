@@ -78,5 +78,9 @@ def test_networks_of_views_remember_their_window(small_views, video):
 def test_bad_input_is_told_in_one_line(alone, video):
     with pytest.raises(InputError, match="no attention in its encoder"):
         stream_masks(VideoDepth(PRESETS["edge"]), np.zeros((4, 64, 64, 3), np.uint8))
+    for forgetting in (0.0, 1.5, float("nan")):
+        with pytest.raises(InputError, match=f"forgetting {forgetting:g}: is what is left"):
+            stream_masks(alone, video, forgetting=forgetting)
+    assert stream_masks(alone, video[:4], forgetting=0.01).soft[3].any()  # the least: the fourth frame is still seen
     with pytest.raises(InputError, match="size 27x56 is no multiple of 14"):
         stream_masks(alone, video[:, 1:])

@@ -9,6 +9,7 @@ import torch
 import vmdepth
 from vmdepth import checkpoint
 from vmdepth.networks.heads.base import NoHead
+from vmdepth.networks.motion_head import MotionSettings
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.presets import MONO
 from vmdepth.networks.observer import Observer
@@ -62,6 +63,18 @@ def test_watched_or_not_the_maps_are_the_same(student):
     torch.testing.assert_close(watched, student.encode(pictures()), rtol=0, atol=1e-5)
     assert sorted({one.layer for one in seen}) == list(range(12))
     assert {(one.kind, one.values.shape) for one in seen if one.layer == 5} == {("global", (3, 6, 7, 64))}
+
+
+@torch.no_grad()
+def test_a_motion_head_is_left_behind(tmp_path):
+    """It would no longer fit once the maps that it sees learn."""
+    taught = VideoDepth(replace(PRESETS["edge"], motion=MotionSettings(width=8))).eval()
+    checkpoint.save(tmp_path / "moving.safetensors", taught, "moving")
+    network = first_network(replace(SMALL, preset="edge", size="32x48", init=str(tmp_path / "moving.safetensors")))
+    assert network.config == PRESETS["edge"]
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    clip = torch.rand(1, 2, 3, 32, 48)
+    torch.testing.assert_close(network.eval()(clip)[0], taught(clip)[0], rtol=0, atol=0)
 
 
 def test_memory_saved_changes_no_gradient(student):

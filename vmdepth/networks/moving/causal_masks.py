@@ -52,13 +52,16 @@ class CausalMasks(nn.Module):
     blocks, packed moments (see `moments`) [B, heads, d, 1 + d], or rings of them with the slots after the heads.
 
     bands: the blocks. heads, channels: of each of them. slots: of the rings; None where moments fade. forgetting: the
-    factor by which they and the normalisation do, above 0 and up to 1, which forgets nothing.
+    factor by which they and the normalisation do, up to 1, which forgets nothing. Raises ValueError for one that is
+    above that, or below 0.01, by which float32 could not count the first frames.
     """
 
     def __init__(
         self, bands: Bands, heads: int, channels: int, slots: int | None = None, forgetting: float = FORGETTING
     ) -> None:
         super().__init__()
+        if not 0.01 <= forgetting <= 1:
+            raise ValueError(f"forgetting {forgetting:g}: is what is left of a frame with the next one, 0.01 to 1")
         self.bands, self.heads, self.channels, self.slots, self.forgetting = bands, heads, channels, slots, forgetting
         self.signs: Tensor
         self.register_buffer("signs", torch.tensor(_SIGNS)[:, None], persistent=False)

@@ -30,7 +30,8 @@ class MovingNetwork(StepNetwork):
     def __init__(self, network: StepNetwork, forgetting: float = FORGETTING, bands: Bands | None = None) -> None:
         """bands: blocks of the encoder; None are those of relative depth (see `relative_bands`).
 
-        Raises ValueError for a network whose encoder has no attention, and one that tells what moves by itself.
+        Raises ValueError for a network whose encoder has no attention, one that tells what moves by itself, and
+        forgetting that cannot be.
         """
         super().__init__()
         if DYNAMIC in network.extra_outputs:

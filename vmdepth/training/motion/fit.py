@@ -24,6 +24,7 @@ from vmdepth_runtime.progress import ProgressLine
 
 _RARE = 2.0  # how much more a place that moves weighs in the cross entropy
 _WARMUP = 0.05  # share of the steps
+_SEEDS = 10**10  # each has 10^8 numbers for its clips, below 2^63
 _SMOOTH = 10.0  # places, in Dice's numerator and denominator: a batch in which nothing moves has no loss of its own
 
 
@@ -82,8 +83,9 @@ def train_motion(settings: MotionTrainSettings, progress: ProgressLine | None = 
     """
     progress = progress or ProgressLine("loading")
     check_target(settings.out, settings.network)
+    _check_values(settings)
+    torch.manual_seed(settings.seed)  # of the head's weights, too
     network, size = _with_head(settings)
-    torch.manual_seed(settings.seed)
     assert network.dynamic is not None
     progress.stage("rendering clips and seeing them", settings.clips, "clips")
     seeds = worlds(settings.seed, settings.clips)
@@ -95,17 +97,25 @@ def train_motion(settings: MotionTrainSettings, progress: ProgressLine | None = 
     return network
 
 
-def _with_head(settings: MotionTrainSettings) -> tuple[VideoDepth, tuple[int, int]]:
-    """The network with a fresh head, and height and width of the clips."""
-    for name in ("clips", "clip_length", "steps", "batch", "frames"):
-        if getattr(settings, name) < 1:
+def _check_values(settings: MotionTrainSettings) -> None:
+    """Raise InputError for a number that is out of its range, and for an output that is no checkpoint."""
+    for name in ("clips", "clip_length", "steps", "batch", "frames", "learning_rate"):
+        if not 0 < getattr(settings, name) < math.inf:
             raise InputError(f"--{name.replace('_', '-')} {getattr(settings, name)}: must be above 0")
+    if not 0 <= settings.weight_decay < math.inf:
+        raise InputError(f"--weight-decay {settings.weight_decay}: must not be negative")
+    if not 0 <= settings.seed < _SEEDS:
+        raise InputError(f"--seed {settings.seed}: must be from 0 to {_SEEDS - 1}")
     if settings.out.suffix != ".safetensors":
         raise InputError(f"--out {settings.out}: is to be a checkpoint, which ends in .safetensors")
     if settings.frames > settings.clip_length:
         raise InputError(f"--frames {settings.frames}: a clip has {settings.clip_length}")
     if settings.textures is not None:
         find_photographs(settings.textures)
+
+
+def _with_head(settings: MotionTrainSettings) -> tuple[VideoDepth, tuple[int, int]]:
+    """The network with a fresh head, and height and width of the clips."""
     given = checkpoint.load(settings.network)
     if not isinstance(given, VideoDepth) or not given.can_step:
         raise InputError(f"{settings.network}: is no network of videos that steps, which a motion head goes with")
@@ -116,9 +126,7 @@ def _with_head(settings: MotionTrainSettings) -> tuple[VideoDepth, tuple[int, in
     except ValueError as error:
         raise InputError(str(error)) from None
     network = VideoDepth(replace(given.config, motion=motion)).eval().requires_grad_(False)
-    network.load_state_dict(
-        {name: value for name, value in given.state_dict().items() if not name.startswith("dynamic.")}, strict=False
-    )
+    network.load_state_dict(given.without_motion_head().state_dict(), strict=False)
     network.name = given.name
     return network, size
 

@@ -61,6 +61,9 @@ def test_the_command_gives_a_network_that_tells_and_keeps_its_depth(tmp_path):
     assert taught.config.motion == MotionSettings() and taught.extra_outputs == ("dynamic",)
     clip = torch.rand(1, 2, 3, 32, 48)
     assert torch.equal(taught(clip)[0], bare(clip)[0])
+    other = replace(settings, out=tmp_path / "other.safetensors", clip_length=3, size="32x48", steps=1, batch=1, seed=1)
+    seeds = [train_motion(replace(other, seed=seed)).dynamic.conv1.weight for seed in (0, 0, 1)]
+    assert torch.equal(seeds[0], seeds[1]) and (seeds[0] - seeds[2]).abs().max() > 0.05  # of the first weights as well
     again = replace(settings, network=tmp_path / "out.safetensors", out=tmp_path / "again.safetensors", clip_length=3)
     train_motion(replace(again, size="32x48", steps=1, batch=1, width=8))  # another head in its place
     assert vmdepth.load(tmp_path / "again.safetensors").config.motion.width == 8
@@ -72,6 +75,9 @@ def test_the_command_gives_a_network_that_tells_and_keeps_its_depth(tmp_path):
         ({"network": Path("none.safetensors")}, "no such file"),
         ({"frames": 9, "clip_length": 4}, "--frames 9: a clip has 4"),
         ({"steps": 0}, "--steps 0"),
+        ({"learning_rate": float("nan")}, "--learning-rate nan: must be above 0"),
+        ({"weight_decay": -1.0}, "--weight-decay -1.0: must not be negative"),
+        ({"seed": -1}, "--seed -1: must be from 0"),
         ({"taps": "path_9"}, "path_9"),
         ({"size": "33x48"}, "16"),
         ({"size": "wide"}, "HxW"),
