@@ -79,10 +79,11 @@ def refine(
     Raises:
         InputError: arrays that do not fit each other, fewer than two frames, more frames left out than there are.
     """
-    if len(depth) <= max(1, options.every):
+    if how not in _LOSSES:
+        raise InputError(f"refinement '{how}': there are {', '.join(_LOSSES)}")
+    if len(depth) <= options.every:
         raise InputError(
-            f"refinement: has {len(depth)} frames, and with every={options.every} takes "
-            f"{max(1, options.every) + 1} at least"
+            f"refinement: has {len(depth)} frames, and with every={options.every} takes {options.every + 1} at least"
         )
     if labels is not None and labels.shape != depth.shape:
         raise InputError("refinement: labels are not of the frames that depth is of; give arrays of the same frames")
