@@ -54,7 +54,7 @@ from vmdepth_runtime.cli import defaults_of, parse_size, run_command
 @click.option(
     "--dynamic-mask",
     is_flag=True,
-    help="Also give 'dynamic': how much of every pixel moves by itself, by the attention of the encoder.",
+    help="Also give 'dynamic': how much of every pixel moves by itself, told by a motion head or by attention.",
 )
 @click.option(
     "--proof-frames",

@@ -38,7 +38,7 @@ class ExportSettings:
         attention: As plain operations or as one operator; None is `ATTENTION`.
         streams: Videos in one batch; None is `STREAMS`.
         dynamic_mask: Whether the graph also gives `dynamic`, how much of every pixel moves by itself, told by the
-            attention of the encoder (see docs/moving.md).
+            network's motion head, or without one by the attention of its encoder (see docs/moving.md).
         proof_frames: Frames that a step graph is compared over; None is `PARITY_FRAMES`, or as many as fit into the
             time that the export itself took (see docs/engines.md).
         target: What builds an .engine.

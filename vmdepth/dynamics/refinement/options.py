@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from vmdepth_runtime.errors import InputError
+
 How = Literal["residual", "gradient"]
 
 THRESHOLDS: dict[How, float] = {"residual": 0.1, "gradient": 0.02}
@@ -31,6 +33,9 @@ class RefineOptions:
         grow: pixels that the square is wide by which the mask grows then; 0 grows none.
         centred: sample other views at the place of the point; the released code does so half a pixel beside it.
         every: the other views that a frame is compared with are number 0, `every`, 2 · `every` …; 1 is all of them.
+
+    Raises:
+        InputError: values that cannot be meant.
     """
 
     neighbours: int = 20
@@ -45,3 +50,12 @@ class RefineOptions:
     grow: int = 3
     centred: bool = False
     every: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("clusters", "every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"refinement: {name}={getattr(self, name)}: is 1 or more")
+        for name in ("neighbours", "spread", "visible", "least_seen", "threshold", "colour_weight", "close", "grow"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise InputError(f"refinement: {name}={value}: must not be negative")

@@ -79,13 +79,7 @@ def refine(
     Raises:
         InputError: arrays that do not fit each other, fewer than two frames, more frames left out than there are.
     """
-    if len(depth) <= max(1, options.every):
-        raise InputError(
-            f"refinement: has {len(depth)} frames, and with every={options.every} takes "
-            f"{max(1, options.every) + 1} at least"
-        )
-    if labels is not None and labels.shape != depth.shape:
-        raise InputError("refinement: labels are not of the frames that depth is of; give arrays of the same frames")
+    _check(depth, how, options, labels)
     scene, unit = scene_of(images, depth, moves, cam2world, intrinsics, scale)
     threshold = THRESHOLDS[how] if options.threshold is None else options.threshold
     found = np.full(depth.shape, OUTLIER, np.int16) if labels is None else labels.astype(np.int16)
@@ -103,6 +97,18 @@ def refine(
         progress(frame + 1)
     masks = np.stack([closed_and_grown(mask, options.close, options.grow) for mask in kept])
     return Refined(masks, kept, found, losses, unit)
+
+
+def _check(depth: NDArray[np.floating], how: str, options: RefineOptions, labels: NDArray[np.integer] | None) -> None:
+    """Raise InputError for what `scene_of` does not look at."""
+    if how not in _LOSSES:
+        raise InputError(f"refinement '{how}': there are {', '.join(_LOSSES)}")
+    if len(depth) <= options.every:
+        raise InputError(
+            f"refinement: has {len(depth)} frames, and with every={options.every} takes {options.every + 1} at least"
+        )
+    if labels is not None and labels.shape != depth.shape:
+        raise InputError("refinement: labels are not of the frames that depth is of; give arrays of the same frames")
 
 
 def _labels(scene: Scene, frame: int, options: RefineOptions) -> NDArray[np.int16]:

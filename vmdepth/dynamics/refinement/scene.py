@@ -115,6 +115,8 @@ def scene_of(
                 f"refinement: {name} are {'x'.join(map(str, is_))}, and depth of {'x'.join(map(str, depth.shape))} "
                 f"wants {'x'.join(map(str, should))}; give arrays of the same frames"
             )
+    if moves.dtype != bool:
+        raise InputError(f"refinement: moves are {moves.dtype}, and have to be bool, as mask > 127 of a file is")
     for name, values in (("cam2world", cam2world), ("intrinsics", intrinsics)):
         if not np.isfinite(values).all():
             raise InputError(f"refinement: {name} are not finite; give a camera for every frame")

@@ -163,6 +163,8 @@ def test_progress_counts_frames(still_camera):
     ("changes", "message"),
     [
         ({"moves": np.zeros((5, HEIGHT, WIDTH), bool)}, "moves are 5x30x40, and depth of 6x30x40"),
+        ({"moves": np.full((FRAMES, HEIGHT, WIDTH), 255, np.uint8)}, "moves are uint8, and have to be bool"),
+        ({"how": "guess"}, "refinement 'guess': there are residual, gradient"),
         ({"images": np.zeros((FRAMES, 8, 8, 3), np.uint8)}, "images are 6x8x8x3"),
         ({"cam2world": np.zeros((FRAMES, 3, 4))}, "wants 6x4x4"),
         ({"intrinsics": np.full((FRAMES, 3, 3), np.nan)}, "intrinsics are not finite"),
@@ -176,3 +178,9 @@ def test_what_does_not_fit_is_said(still_camera, changes, message):
     clip, box = still_camera
     with pytest.raises(InputError, match=message):
         refine(**(clip | {"moves": box} | changes))
+
+
+@pytest.mark.parametrize("values", [{"every": 0}, {"clusters": 0}, {"close": -1}, {"threshold": float("nan")}], ids=str)
+def test_constants_that_cannot_be_are_refused(values):
+    with pytest.raises(InputError, match=rf"refinement: {next(iter(values))}="):
+        RefineOptions(**values)
