@@ -23,7 +23,8 @@ class Overlap:
 class MaskScore:
     """Of masks over some clips. None: of no such clip, or no pixel.
 
-    iou: all pixels of all clips together, so false alarms where nothing moves count. moving_iou: the same of the clips
+    iou: all pixels of all clips together, so false alarms where nothing moves count; None where nothing moves in any,
+    as no mask then shares anything with the truth. moving_iou: the same of the clips
     in which something moves; clip_iou: the mean of their own. false_share: of the pixels of the clips in which nothing
     moves, what was said to move. threshold: that soft maps were cut at; None where maps are masks already.
     """
@@ -54,7 +55,7 @@ def scored(overlaps: Sequence[Overlap], threshold: float | None = None) -> MaskS
     moving = [one for one in overlaps if one.true]
     still = [one for one in overlaps if not one.true]
     return MaskScore(
-        _ratio(overlaps, "both", "either"),
+        _ratio(overlaps, "both", "either") if moving else None,
         _ratio(moving, "both", "either"),
         float(np.mean([one.both / one.either for one in moving])) if moving else None,
         _ratio(still, "either", "pixels"),

@@ -52,8 +52,8 @@ class MotionHead(nn.Module):
     """Two 3×3 convolutions on maps, on their change, and on how alike they and the remembered maps are around a place.
 
     What is remembered is an average of the maps that fades with every frame; with the first frame it is that frame, so
-    nothing has changed yet. What the whole picture shows on average, of maps and of change, is known everywhere: where
-    the camera moves all places change, and only what changes otherwise moves by itself.
+    nothing has changed yet, and nothing is told of it. What the whole picture shows on average, of maps and of change,
+    is known everywhere: where the camera moves all places change, and only what changes otherwise moves by itself.
 
     States: `dynamic.features` [B, C, h, w], the average; `dynamic.started` [B], 0 before the first frame, then 1.
     """
@@ -90,6 +90,12 @@ class MotionHead(nn.Module):
         now = self.normalised(self.together([maps[tap] for tap in self.settings.taps]))
         before, after = self.remembered(now, states)
         return self.told(now.flatten(0, 1), before.flatten(0, 1)).unflatten(0, now.shape[:2]), after
+
+    @staticmethod
+    def tells(states: StateTensors, count: int) -> Tensor:
+        """[B, count]: 1 for the frames that something came before, of as many from `states` on; 0 for a first frame."""
+        started = states[STARTED][:, None]
+        return torch.cat([started, torch.ones_like(started).expand(-1, count - 1)], dim=1) if count > 1 else started
 
     @staticmethod
     def together(maps: Sequence[Tensor]) -> Tensor:
@@ -141,6 +147,8 @@ def _unit(x: Tensor) -> Tensor:
     return x * torch.rsqrt((x * x).sum(dim=1, keepdim=True) + 1e-6)
 
 
-def at_frame_size(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Logits [n, h, w] → `dynamic` [n, *size], 0..1."""
-    return F.interpolate(logits[:, None], size, mode="bilinear", align_corners=False)[:, 0].sigmoid()
+def at_frame_size(logits: Tensor, tells: Tensor, size: tuple[int, int]) -> Tensor:
+    """Logits [n, h, w], and for which of the frames they count, [n], as `MotionHead.tells` → `dynamic` [n, *size],
+    0..1; 0 for the others."""
+    soft = F.interpolate(logits[:, None], size, mode="bilinear", align_corners=False)[:, 0].sigmoid()
+    return soft * tells[:, None, None]

@@ -94,7 +94,8 @@ class VideoDepth(StepNetwork):
         watch: StateWatch | None = None,
         observe: Observer | None = None,
     ) -> tuple[Tensor, Tensor | None, StateTensors]:
-        """`forward` with what moves besides: `dynamic` [B, N, H, W], 0..1, after the depth; None without the head."""
+        """`forward` with what moves besides: `dynamic` [B, N, H, W], 0..1, after the depth, 0 in a video's first frame;
+        None without the head."""
         states = self.checked(states, len(clip), clip)
         depth, seen, new_states = self._over_clip(clip, states, watch, observe)
         return depth, self._moving(seen, _size(clip), states, new_states), new_states
@@ -229,7 +230,8 @@ class VideoDepth(StepNetwork):
             return None
         logits, after = self.dynamic(seen, states)
         new_states.update(after)
-        return at_frame_size(logits.flatten(0, 1), size).unflatten(0, logits.shape[:2])
+        tells = self.dynamic.tells(states, logits.shape[1])
+        return at_frame_size(logits.flatten(0, 1), tells.flatten(), size).unflatten(0, logits.shape[:2])
 
     def _decode(self, maps: list[Tensor], size: tuple[int, int], tap: Tap) -> Tensor:
         depth = self.decoder(maps, size, tap)

@@ -29,7 +29,8 @@ class StreamDepth:
         outputs: what the network gave for this stream, by the names of `contract.own_outputs`, without the stream axis;
             the translation of a `pose` is in the unit of `depth` (see `vmdepth_runtime.depth.metres.scale_pose`).
         finite: whether network and states are as they should be.
-        moves: bool `[h, w]` of the model's size: what moves by itself; None of a network that does not say.
+        moves: bool `[h, w]` of the model's size: what moves by itself; None of a network that does not say, and
+            where no notice is taken of it.
     """
 
     depth: NDArray[np.float32]
@@ -47,6 +48,7 @@ class StreamBatch:
         keyframes: how the streams are anchored; None switches that off.
         lens: of each stream's camera, for metres of a network with a `metric_focal`; None leaves depth as the network
             gives it, as does a network without one.
+        heed_moving: whether notice is taken of what the network says moves; else `StreamDepth.moves` is None.
 
     Attributes:
         session: as given.
@@ -66,6 +68,7 @@ class StreamBatch:
         resize: Resize = "area",
         keyframes: KeyframeSettings | None = None,
         lens: Lens | None = None,
+        heed_moving: bool = True,
     ) -> None:
         self.session = session
         self.contract = contract = session.contract
@@ -76,7 +79,7 @@ class StreamBatch:
         self._lens = lens if contract.metric_focal is not None else None
         depths = np.zeros((contract.streams, contract.height, contract.width), np.float32)
         self._results = [StreamDepth(depth, {}, True) for depth in depths]
-        if "dynamic" in contract.extra_outputs:
+        if heed_moving and "dynamic" in contract.extra_outputs:
             for result in self._results:
                 result.moves = np.zeros(depths.shape[1:], bool)
 

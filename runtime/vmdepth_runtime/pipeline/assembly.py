@@ -127,8 +127,8 @@ def open_pipeline(
     anchoring = None if any(source.pictures for source in sources) else _anchoring(settings, session.contract)
     pairs = zip(sources, jobs, strict=True)
     sampled = [source if source.pictures or any(map(needs_range, job.outputs)) else None for source, job in pairs]
-    colours = choose_ranges(StreamBatch(session, resize=settings.resize, lens=lens), sampled)
-    batch = StreamBatch(session, resize=settings.resize, keyframes=anchoring, lens=lens)
+    make = partial(StreamBatch, session, resize=settings.resize, lens=lens, heed_moving=settings.heeds_moving)
+    colours, batch = choose_ranges(make(), sampled), make(keyframes=anchoring)
     statistics = RunStatistics(len(sources))
     reporter = stack.enter_context(Reporter(sources, statistics, place))
     reporter.start(batch)
@@ -203,7 +203,7 @@ def _open_writer(
     sinks = [stack.enter_context(opened(output, facts)) for output in outputs]
     shown = colours if any(sink.wants_colour for sink in sinks) else None
     size = (contract.height, contract.width)
-    marked = "dynamic" in contract.extra_outputs and settings.dynamic_mask is not False
+    marked = "dynamic" in contract.extra_outputs and settings.heeds_moving
     writer = Writer(source.name, source.info, sinks, shown, settings.resize, size, settings.palette, marked=marked)
     stack.callback(writer.stop)
     return writer
@@ -227,6 +227,7 @@ def _facts(
         max_height=settings.max_height,
         lens=Lens.of(settings.fov, settings.intrinsics),
         cloud=settings.cloud,
+        heed_moving=settings.heeds_moving,
         compress=settings.compress,
         status=status,
         sound=source.sound,

@@ -52,8 +52,6 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
         raise InputError(
             f"--palette {settings.palette}: no output has colours; --colour gives .png some, .jpg has them"
         )
-    if settings.dynamic_mask is False and not coloured:
-        raise InputError("--no-dynamic-mask: no output has colours, in which what moves would be marked; leave it out")
     if settings.max_height != RunSettings.max_height and not any(is_for_eyes(o) for job in jobs for o in job.outputs):
         raise InputError(f"--max-height {settings.max_height}: no output is a video, window or page, which have one")
     if not any(needs_camera(output) for job in jobs for output in job.outputs):

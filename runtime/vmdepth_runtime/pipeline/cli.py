@@ -68,7 +68,8 @@ def _range_help() -> str:
 @click.option("--colour", is_flag=True, help="Coloured .png, 8 bit, instead of 16-bit depth; .jpg always is.")
 @click.option("--dynamic-mask/--no-dynamic-mask", default=None,
               help="The model has to tell what moves by itself: of a checkpoint a step graph is made that does. Or: "
-                   "what is coloured does not mark it. Default: marked where the model tells.")  # fmt: skip
+                   "no notice is taken of what a model tells moves; archives keep it. Default: marked, and left out of "
+                   "clouds and of the fit to key frames, where the model tells.")  # fmt: skip
 @click.option("--max-height", type=click.IntRange(min=0), show_default=True, metavar="ROWS",
               help="Of videos, windows and pages; the aspect is kept. 0: as high as the source.")  # fmt: skip
 @click.option("--fov", type=click.FloatRange(NARROWEST, WIDEST), cls=LateHelpOption,

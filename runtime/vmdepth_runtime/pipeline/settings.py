@@ -41,7 +41,8 @@ class RunSettings:
         palette: The colours of depth, one of `palettes.PALETTES`.
         colour: Pictures that could hold depth itself show it in colours instead.
         dynamic_mask: True: the model has to tell what moves by itself, and of a checkpoint a step graph is made that
-            does. False: what is coloured does not mark it. None: it is marked where the model tells.
+            does. False: no notice is taken of what a model tells, but that archives keep it. None: it is marked, and
+            left out of clouds and of the fit to key frames, where the model tells.
         max_height: Rows that videos, windows and pages have at most, the aspect kept; 0: as many as the source.
         fov: Degrees that a frame is wide.
         intrinsics: fx, fy, cx, cy of the source's frames, in pixels, or a calibration file, in place of `fov`. What the
@@ -84,3 +85,8 @@ class RunSettings:
     strict: bool = False
     verify: bool = True
     report: Path | None = None
+
+    @property
+    def heeds_moving(self) -> bool:
+        """Whether notice is taken of what a model says moves."""
+        return self.dynamic_mask is not False

@@ -47,6 +47,7 @@ class SinkFacts:
         max_height: rows that videos, windows and pages have at most; 0: as many as the source.
         lens: of the source's camera; None where it is not known.
         cloud: which points of a frame go into a cloud.
+        heed_moving: whether what the network says moves is left out of clouds.
         compress: whether archives are compressed.
         status: gives the run's figures at any time, for pages.
         sound: of the source; None where it has none.
@@ -61,6 +62,7 @@ class SinkFacts:
     max_height: int = 0
     lens: Lens | None = None
     cloud: CloudSettings = field(default_factory=CloudSettings)
+    heed_moving: bool = True
     compress: bool = False
     status: Callable[[], dict[str, Any]] = dict
     sound: Sound | None = None

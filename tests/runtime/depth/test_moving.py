@@ -58,17 +58,22 @@ def test_streams_have_each_their_own(build_graph):
         assert second is None
 
 
-def test_a_map_that_is_not_finite_costs_the_frame(build_graph):
+def test_a_map_that_is_not_finite_costs_the_frame_unless_no_notice_is_taken_of_it(build_graph):
     from onnx import numpy_helper
 
     def break_it(graph):
         eight = next(one for one in graph.graph.initializer if one.name == "eight")
         eight.CopyFrom(numpy_helper.from_array(np.array([np.inf], np.float32), "eight"))  # infinity times no change
 
-    with DepthStream(build_graph(extra_outputs=("dynamic",), touch=break_it)) as stream:
+    broken = build_graph(extra_outputs=("dynamic",), touch=break_it)
+    with DepthStream(broken) as stream:
         result = stream(box_at(10))
         assert not result.finite
         assert np.isnan(result.depth).all()
+    with OnnxSession(broken) as session:
+        (result,) = StreamBatch(session, heed_moving=False).step([box_at(10)])
+        assert np.isnan(result.outputs["dynamic"]).any()
+        assert result.finite and result.moves is None and np.isfinite(result.depth).all()
 
 
 def relief(seed=0):

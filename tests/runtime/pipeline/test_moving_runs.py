@@ -58,14 +58,14 @@ def test_what_moves_is_marked_in_all_that_is_coloured_unless_that_is_not_wanted(
 def test_clouds_have_no_point_of_what_moves(vmdepth_run, video, model, luma_model, tmp_path):
     report = tmp_path / "r.json"
     sizes = []
-    for path in (luma_model, model):
-        outcome = vmdepth_run(
-            video, "--model", path, "-o", "%d.ply", "--fov", "60", "--max-jump", "0", "--report", report
-        )
+    for path, *options in ((luma_model,), (model, "--no-dynamic-mask"), (model,)):
+        options += ["--fov", "60", "--max-jump", "0", "--report", report]
+        outcome = vmdepth_run(video, "--model", path, "-o", "%d.ply", *options)
         assert outcome.code == 0
         headers = [(tmp_path / f"{number}.ply").read_bytes().split(b"end_header")[0] for number in range(5)]
         sizes.append([int(header.split(b"vertex ")[1].split()[0]) for header in headers])
-    everything, still = sizes
+    everything, unheeded, still = sizes
+    assert unheeded == everything
     assert still[0] == everything[0]
     assert all(0.6 * whole < part < 0.95 * whole for part, whole in zip(still[1:], everything[1:], strict=True))
     (source,) = json.loads(report.read_text())["sources"]
@@ -77,10 +77,17 @@ def test_the_report_of_a_network_that_does_not_say_it_has_none(vmdepth_run, vide
     assert json.loads((tmp_path / "r.json").read_text())["sources"][0]["moving"] is None
 
 
+def test_where_no_notice_is_taken_archives_keep_the_map_and_nothing_is_counted(vmdepth_run, video, model, tmp_path):
+    kept = []
+    for options in ((), ("--no-dynamic-mask",)):
+        assert vmdepth_run(video, "--model", model, "-o", "out.npz", "--report", "r.json", *options).code == 0
+        with np.load(tmp_path / "out.npz") as data:
+            kept.append(data["dynamic"])
+    np.testing.assert_array_equal(*kept)
+    assert kept[0].any() and json.loads((tmp_path / "r.json").read_text())["sources"][0]["moving"] is None
+
+
 def test_marks_that_cannot_be_are_refused(vmdepth_run, video, model, tmp_path):
-    outcome = vmdepth_run(video, "--model", model, "-o", "out.npz", "--no-dynamic-mask")
-    assert outcome.code == 2
-    assert "--no-dynamic-mask: no output has colours, in which what moves would be marked" in outcome.lines[-1]
     outcome = vmdepth_run(video, "-o", "out.mp4", "--dynamic-mask")
     assert outcome.code == 2
     (line,) = outcome.lines

@@ -43,7 +43,7 @@ def test_clip_and_steps_say_the_same(head, clip):
     network = _network(head)
     depth, dynamic, after = network.clip(clip)
     assert dynamic.shape == (2, 6, *SIZE)
-    assert dynamic.min() >= 0 and dynamic.max() <= 1 and dynamic.std() > 0.05
+    assert dynamic.min() >= 0 and dynamic.max() <= 1 and dynamic[:, 1:].std() > 0.05
     states = network.init_states(2, *SIZE)
     for number, frame in enumerate(clip.unbind(1)):
         said, _ = network.outputs(frame, states)
@@ -60,6 +60,17 @@ def test_a_clip_in_pieces_is_the_clip(clip):
     _, first, states = network.clip(clip[:, :4])
     _, second, _ = network.clip(clip[:, 4:], states)
     assert torch.allclose(torch.cat([first, second], dim=1), whole, atol=1e-5)
+
+
+def test_nothing_is_told_of_a_first_frame_nor_of_a_picture(clip):
+    """But of every other one, whatever the head says: here that everything moves."""
+    network = _network()
+    network.dynamic.conv2.weight.zero_()
+    network.dynamic.conv2.bias.fill_(3.0)
+    _, dynamic, states = network.clip(clip[:, :2])
+    assert not dynamic[:, 0].any() and (dynamic[:, 1:] > 0.9).all()
+    assert (network.clip(clip[:, 2:], states)[1] > 0.9).all()
+    assert not network.outputs(clip[:, 3], network.init_states(2, *SIZE))[0]["dynamic"].any()
 
 
 def test_depth_is_that_of_the_network_without_it(clip):
@@ -124,10 +135,11 @@ def test_the_step_graph_and_the_session_say_the_same():
     names = [output.name for output in graph.get_outputs()]
     states = {state_input(n): np.zeros(s, np.float32) for n, s in network.state_shapes(1, *SIZE).items()}
     frames = np.random.default_rng(0).integers(0, 256, (8, 1, *SIZE, 3), np.uint8)
-    for frame in frames:
+    for number, frame in enumerate(frames):
         session.frame[:] = frame
         expected = session.step()
         got = dict(zip(names, graph.run(None, {FRAME: frame, **states}), strict=True))
         assert np.abs(got["dynamic"] - expected["dynamic"]).max() < 1e-4
+        assert got["dynamic"].any() == (number > 0)
         states = {name: got[name.replace("state.", "next.", 1)] for name in states}
     assert {n.name.partition(".")[0].partition("/")[0] for n in proto.graph.node if "dynamic" in n.name} == {"dynamic"}

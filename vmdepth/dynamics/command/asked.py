@@ -15,6 +15,7 @@ from vmdepth.dynamics.command.settings import MasksSettings
 from vmdepth.dynamics.first_pass import FirstPass, Statistic
 from vmdepth.dynamics.layers import blocks_of
 from vmdepth.dynamics.second_pass import masked_blocks, second_pass
+from vmdepth.networks.motion_head import DYNAMIC
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.nested_depth import NestedDepth
@@ -50,7 +51,10 @@ class AskedNetwork:
         try:
             self.blocks = blocks_of(self._model)
         except InputError as error:
-            raise InputError(f"{settings.model}: {error}") from None
+            itself = ""
+            if DYNAMIC in getattr(self._model, "extra_outputs", ()):
+                itself = f"; this checkpoint tells '{DYNAMIC}' itself, by vmdepth-export and vmdepth-run"
+            raise InputError(f"{settings.model}: {error}{itself}") from None
         self.tells_cameras = isinstance(inner, AnyViewDepth | CausalViews) and inner.camera_decoder is not None
         if settings.extent is not None and isinstance(inner, AnyViewDepth | CausalViews):
             masked_blocks(inner.encoder, settings.extent)  # rather now than after the first pass

@@ -18,16 +18,18 @@ class PlySink(PerFrameSink):
 
     In metres for metric depth, in the depth's own unit for scaled depth. Relative inverse depth d becomes z = near / d:
     z is 1 where the video is nearest. What the network takes for sky, is least sure of, or sees
-    move has no point.
+    move has no point; the last as `SinkFacts.heed_moving` says.
     """
 
     ending = ".ply"
     needs_camera = True
     needs_range = True
-    draws = ("confidence", "sky", "dynamic")
+    draws: tuple[str, ...] = ("confidence", "sky", "dynamic")
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         super().__init__(target, facts)
+        if not facts.heed_moving:
+            self.draws = tuple(name for name in self.draws if name != "dynamic")
         assert facts.lens is not None
         self._camera = facts.lens.camera(facts.info.width, facts.info.height)
         self._near = facts.near if facts.depth_meaning.inverse else None

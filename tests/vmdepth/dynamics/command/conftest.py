@@ -1,11 +1,14 @@
 """A video with something that moves, and checkpoints of narrow networks."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 from vmdepth.checkpoint import save
 from vmdepth.dynamics.command.settings import MasksSettings
+from vmdepth.networks.motion_head import MotionSettings
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
@@ -23,6 +26,13 @@ def model(small_views, tmp_path_factory):
 def without_attention(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "edge.safetensors"
     save(path, VideoDepth(PRESETS["edge"]), "edge")
+    return path
+
+
+@pytest.fixture(scope="package")
+def with_motion_head(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "told.safetensors"
+    save(path, VideoDepth(replace(PRESETS["edge"], motion=MotionSettings(width=8))), "edge")
     return path
 
 

@@ -59,7 +59,11 @@ REFUSED = {
     "no such layer": ([*GIVEN, "--layers", "9/11/12"], "layers '9/11/12': there is no block 12.* 5, 7, 9, 11 see all"),
     "no such band": ([*GIVEN, "--layers", "9/11-7/11"], "the band 11-7 is empty"),
     "no such name of layers": ([*GIVEN, "--layers", "deep"], "'deep' is no band of blocks; give a name"),
-    "a network without attention": (["{frames}", "--model", "{edge}"], "edge.safetensors: .*has no attention"),
+    "a network without attention": (["{frames}", "--model", "{edge}"], "edge.safetensors: .*has no attention.* have$"),
+    "a network without attention that has learnt to tell": (
+        ["{frames}", "--model", "{told}"],
+        "told.safetensors: .*has no attention.*; this checkpoint tells 'dynamic' itself, by vmdepth-export and",
+    ),
     "thresholds out of order": (
         [*GIVEN, "--method", "guided", "--hysteresis", 0.3, 0.6],
         "0.3 and 0.6: are out of order; the first is the high one",
@@ -102,7 +106,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_is_refused_is_one_line_and_leaves_nothing(
-    what, frames, model, without_attention, tmp_path, monkeypatch, capsys
+    what, frames, model, without_attention, with_motion_head, tmp_path, monkeypatch, capsys
 ):
     words, line = REFUSED[what]
     if "cuda" in words and torch.cuda.is_available():
@@ -113,7 +117,7 @@ def test_what_is_refused_is_one_line_and_leaves_nothing(
     for number, size in enumerate([(30, 40, 3), (40, 30, 3)]):
         cv2.imwrite(str(tmp_path / "mixed" / f"{number}.png"), np.zeros(size, np.uint8))
     before = sorted(tmp_path.rglob("*"))
-    places = {"frames": frames, "model": model, "edge": without_attention, "tmp": tmp_path}
+    places = {"frames": frames, "model": model, "edge": without_attention, "told": with_motion_head, "tmp": tmp_path}
     given = [str(word).format(**places) for word in words]
     size = ["--process-res", 42] if "--from" not in words else []
     code, said = run([*size, "-o", tmp_path / "masks", *given], monkeypatch, capsys)
