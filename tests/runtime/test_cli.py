@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(sys.executable).parent
-VERBS = ["run", "info", "train", "precompute", "views", "eval", "export", "calibrate", "parity", "bench"]
+VERBS = [
+    *("run", "info", "train", "train-motion", "precompute", "views", "masks", "eval"),
+    *("export", "calibrate", "parity", "bench"),
+]
 
 
 def run(*arguments):
@@ -21,7 +24,7 @@ def run(*arguments):
 def test_help_says_in_a_line_what_each_verb_does(words):
     done = run(*words)
     assert done.returncode == 0
-    told = dict(re.findall(r"^  (\w+) +(\S.*)$", done.stdout, re.MULTILINE))
+    told = dict(re.findall(r"^  ([\w-]+) +(\S.*)$", done.stdout, re.MULTILINE))
     assert set(told) == set(VERBS)
     assert all(line.endswith((".", "?")) for line in told.values())  # whole within 80 columns
 

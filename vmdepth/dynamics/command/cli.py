@@ -1,4 +1,4 @@
-"""`vmdepth-masks`: a video in; masks of what moves in it out, found without training."""
+"""`vmdepth-masks`: a video in; masks of what moves in it out, with no training."""
 
 from __future__ import annotations
 
