@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Pair = Literal["QQ", "KK", "QK"]
 Kind = Literal["similarity", "variance"]
 Reach = Literal["window", "near", "past", "all"]
+Letter = Literal["Q", "K"]  # queries, keys: what a `Pair` is made of
 
 Floats: TypeAlias = NDArray[np.float32]
 
@@ -46,6 +47,21 @@ class Statistic:
 
 
 @dataclass(frozen=True)
+class Sums:
+    """What a whole video's queries or keys of one block add up to: `statistics.Moments` as arrays.
+
+    Attributes:
+        count: how many vectors: frames × patches.
+        mean: of them, of every head, float64 [heads, d].
+        scatter: sum of (y − mean)(y − mean)ᵀ, float64 [heads, d, d]; their covariance times count − 1.
+    """
+
+    count: int
+    mean: NDArray[np.float64]
+    scatter: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class FirstPass:
     """T frames as a network saw them, the h × w patches of each, and what it said.
 
@@ -58,6 +74,8 @@ class FirstPass:
         extrinsics: float64 [T, 3, 4], world to camera; None from a network that tells no cameras.
         intrinsics: float64 [T, 3, 3], in pixels of `images`; likewise.
         reference: the view that the others were told to refer to; None from a network whose views do not meet.
+        sums: by block and letter, of the queries or keys that statistics of reach "all" met; none where there were no
+            such statistics.
     """
 
     images: NDArray[np.uint8]
@@ -68,6 +86,7 @@ class FirstPass:
     extrinsics: NDArray[np.float64] | None = None
     intrinsics: NDArray[np.float64] | None = None
     reference: int | None = None
+    sums: Mapping[tuple[int, Letter], Sums] = field(default_factory=dict)
 
     @property
     def grid(self) -> tuple[int, int]:
