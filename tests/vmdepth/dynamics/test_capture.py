@@ -93,6 +93,16 @@ def test_what_a_network_of_views_says_and_what_its_attention_does(views):
     assert first.grid == (2, 3)
 
 
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_a_network_in_half_precision_is_looked_at_as_well(small_views, views, precision):
+    images, asked = pictures(4), every(5, reaches=("window", "all"))
+    half, whole = (look(network, images, asked) for network in (small_views("any-view").to(precision), views))
+    assert (half.depth.dtype, half.extrinsics.dtype, half.intrinsics.dtype) == (np.float32, np.float64, np.float64)
+    np.testing.assert_allclose(half.depth, whole.depth, rtol=0.1)
+    for one in asked:
+        assert np.abs(half.raw[one] - whole.raw[one]).max() <= 0.1 * np.abs(whole.raw[one]).max()
+
+
 def test_features_are_what_a_block_gives_normalised(views):
     images = pictures(4)
     seen = []
