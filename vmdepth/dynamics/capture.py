@@ -164,9 +164,7 @@ def _keeps(statistics: Sequence[Statistic], products: float) -> float:
     """What a window's frames hold at most, in shares of all tokens: queries and keys of a block, and products of places
     (one frame's in shares of its tokens) that go on from block to block."""
     letters = {letter for one in statistics for letter in one.pair}
-    gathering = [
-        one for one in statistics if one.reach == "window" and one.kind == "variance" and len(set(one.layers)) > 1
-    ]
+    gathering = [one for one in statistics if one.reach == "window" and one.kind == "variance" and len(one.layers) > 1]
     return len(letters) + len(gathering) * products
 
 

@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.errors import InputError
+
 Pair = Literal["QQ", "KK", "QK"]
 Kind = Literal["similarity", "variance"]
 Reach = Literal["window", "near", "past", "all"]
@@ -33,12 +35,19 @@ class Statistic:
             are the founding ones: of every head and layer alone the mean (of scores over √d) or variance (over d) over
             all places of all frames that are met, averaged then: "near" t ± 2 with t itself, "past" 0 to t, "all" every
             frame of the video.
+
+    Raises:
+        InputError: no block, or one twice: every block is seen once.
     """
 
     pair: Pair
     kind: Kind
     layers: tuple[int, ...]
     reach: Reach
+
+    def __post_init__(self) -> None:
+        if not self.layers or len(set(self.layers)) < len(self.layers):
+            raise InputError(f"statistic {self.name}: names blocks, each of them once")
 
     @property
     def name(self) -> str:

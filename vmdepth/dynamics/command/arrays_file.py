@@ -95,7 +95,7 @@ def read_arrays(path: Path) -> Seen:
         seen = _seen(found)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); give a file of --out-arrays") from None
-    except (KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, EOFError):
+    except (InputError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, EOFError):
         raise InputError(_NONE.format(path)) from None
     _check(path, seen)
     return seen
@@ -125,7 +125,7 @@ def _seen(found: dict[str, NDArray[Any]]) -> Seen:
 
 
 def _statistic(name: str) -> Statistic:
-    """By `Statistic.name`. Raises ValueError for anything else."""
+    """By `Statistic.name`. Raises ValueError or InputError for anything else."""
     reach, kind, pair, layers = name.split("/")
     if reach not in get_args(Reach) or kind not in get_args(Kind) or pair not in get_args(Pair):
         raise ValueError(name)

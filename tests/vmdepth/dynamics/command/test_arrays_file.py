@@ -55,6 +55,7 @@ SPOILT = {
     "names": (lambda arrays: arrays["names"][:1], "has names of other frames"),
     "images": (lambda arrays: arrays["images"][..., 0], "is no file of --out-arrays"),
     "raw/sometimes/variance/QK/5": (lambda arrays: arrays["depth"], "is no file of --out-arrays"),
+    "raw/window/variance/QK/5+5": (lambda arrays: arrays["features"][..., 0], "is no file of --out-arrays"),
     "sums/3/Q/count": (lambda arrays: np.array(18), "has sums of block 3, Q, of other frames .18, and .* need 24"),
     "sums/3/Q/mean": (lambda arrays: np.zeros((3, 4)), "is no file of --out-arrays"),
     "sums/3/V/mean": (lambda arrays: np.zeros((2, 4)), "is no file of --out-arrays"),
