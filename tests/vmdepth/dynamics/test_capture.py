@@ -103,6 +103,15 @@ def test_a_network_in_half_precision_is_looked_at_as_well(small_views, views, pr
         assert np.abs(half.raw[one] - whole.raw[one]).max() <= 0.1 * np.abs(whole.raw[one]).max()
 
 
+def test_a_network_that_sees_the_whole_clip_is_looked_at_in_half_precision():
+    torch.manual_seed(0)
+    network = VideoDepth(WHOLE_CLIP).eval()
+    whole = look(network, pictures(6), every(1))
+    half = look(network.to(torch.bfloat16), pictures(6), every(1))
+    assert half.depth.dtype == np.float32
+    np.testing.assert_allclose(half.depth, whole.depth, atol=0.1 * np.abs(whole.depth).max())
+
+
 def test_features_are_what_a_block_gives_normalised(views):
     images = pictures(4)
     seen = []
