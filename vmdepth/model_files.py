@@ -39,7 +39,7 @@ def has_motion_head(path: Path) -> bool:
             header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), _LONGEST_HEADER)))
     except (OSError, ValueError):
         return False
-    return any(name.startswith(f"{DYNAMIC}.") for name in header)
+    return isinstance(header, dict) and any(name.startswith(f"{DYNAMIC}.") for name in header)
 
 
 def no_model(path: Path) -> InputError:
