@@ -40,6 +40,7 @@ from vmdepth.official.video_networks import video_network
 from vmdepth.official.view_networks import causal_network
 from vmdepth_runtime.atomic_files import part_name
 from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.outputs import DYNAMIC
 
 _KEY = "vmdepth"
 
@@ -145,7 +146,7 @@ def load_stepping(
         raise InputError(
             f"{path}: is {family.name}, a network of views: it has no step to stream; vmdepth.load runs it"
         )
-    return telling_what_moves(path, model) if dynamic_mask and "dynamic" not in model.extra_outputs else model
+    return telling_what_moves(path, model) if dynamic_mask and DYNAMIC not in model.extra_outputs else model
 
 
 def telling_what_moves(path: str | Path, model: StepNetwork) -> MovingNetwork:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.outputs import DYNAMIC
 
 PICKLED_ENDINGS = (".pth", ".pt")
 """Of checkpoints as `torch.save` writes them."""
 
 CHECKPOINT_ENDINGS = (".safetensors", *PICKLED_ENDINGS)
+
+_LONGEST_HEADER = 100_000_000  # bytes, as safetensors itself has it
 
 
 def location(path: Path) -> str:
@@ -20,6 +24,22 @@ def location(path: Path) -> str:
     """
     parts = path.absolute().parts
     return "/".join([*(part for part in parts[:-2] if part.startswith("models--")), *parts[-2:]]).lower()
+
+
+def has_motion_head(path: Path) -> bool:
+    """Whether a checkpoint has weights that learnt to tell what moves, so that all made of it does.
+
+    False for what cannot be read as well: who loads it says why. Reads the header alone, which a `.safetensors` file
+    begins with: its length in 8 bytes, little-endian, and JSON by the names of weights.
+    """
+    if path.suffix in PICKLED_ENDINGS:
+        return False
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), _LONGEST_HEADER)))
+    except (OSError, ValueError):
+        return False
+    return isinstance(header, dict) and any(name.startswith(f"{DYNAMIC}.") for name in header)
 
 
 def no_model(path: Path) -> InputError:

@@ -16,6 +16,7 @@ from vmdepth.networks.step_graph import StepGraph
 from vmdepth.networks.step_network import StepNetwork
 from vmdepth_runtime.contract import REGIONS, StateSpec, StepContract
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.outputs import DYNAMIC
 from vmdepth_runtime.sessions.base import StepOutputs, StepSession
 from vmdepth_runtime.sessions.load import MODEL_ENDINGS, load_session
 from vmdepth_runtime.sessions.state_buffers import HostMemory, StateBuffers
@@ -116,6 +117,6 @@ def open_session(
         raise InputError(
             f"{path}: {flag(causal)} is another form than that of {like.model}, which it is compared with; leave it out"
         )
-    if "dynamic" in like.extra_outputs and "dynamic" not in model.extra_outputs:
+    if DYNAMIC in like.extra_outputs and DYNAMIC not in model.extra_outputs:
         model = telling_what_moves(path, model)
     return TorchSession(model, like.height, like.width, like.streams)

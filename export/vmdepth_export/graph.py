@@ -14,6 +14,7 @@ from onnx import NodeProto, numpy_helper
 from vmdepth_runtime.contract import METADATA_KEY, REBUILD, StepContract
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.integrity import DIGEST_KEY, check_digest, seal
+from vmdepth_runtime.outputs import DYNAMIC
 
 OPSET = 20  # the first with native Gelu and LayerNormalization
 FUSED_OPSET = 23  # the first with an Attention operator
@@ -72,13 +73,13 @@ def region_of(node: NodeProto) -> str:
     part = module.partition(".")[0]
     if part == OUTSIDE:
         return "io"
-    if part not in ("encoder", "heads", "decoder", "camera_decoder", "dynamic"):
+    if part not in ("encoder", "heads", "decoder", "camera_decoder", DYNAMIC):
         raise InputError(f"node '{node.name}' is of no module that a region of the contract is known for; {REBUILD}")
     if node.op_type in _NORMS:
         return "norms"
     if node.op_type == "Softmax":
         return "softmax"
-    if part == "dynamic":
+    if part == DYNAMIC:
         return "recurrence"
     if part == "heads":
         return "projections" if node.op_type in _PRODUCTS else "recurrence"

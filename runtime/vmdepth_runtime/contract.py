@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS, DepthKind
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.outputs import EXTRA_OUTPUTS, OutputSpec, outputs_with
+from vmdepth_runtime.outputs import DYNAMIC, EXTRA_OUTPUTS, OutputSpec, outputs_with
 
 CONTRACT_VERSION = 1
 METADATA_KEY = "vmdepth"
@@ -42,7 +42,7 @@ def state_output(name: str) -> str:
     return f"next.{name}"
 
 
-DYNAMIC_STATES = "dynamic."
+DYNAMIC_STATES = f"{DYNAMIC}."
 """What the names of states begin with that only the output `dynamic` is made of."""
 
 

@@ -50,6 +50,9 @@ OUTPUTS = (
 )
 """The outputs that every step graph has, in its order."""
 
+DYNAMIC = "dynamic"
+"""The name of the output that tells what moves by itself; of the parts of networks and states it is made of as well."""
+
 EXTRA_OUTPUTS = (
     OutputSpec(
         name="confidence",
@@ -74,7 +77,7 @@ EXTRA_OUTPUTS = (
         "of the depth, quaternion x y z w (4), field of view in radians (2, the height's first)",
     ),
     OutputSpec(
-        name="dynamic",
+        name=DYNAMIC,
         axes=("streams", "height", "width"),
         error="share",
         accumulates=False,

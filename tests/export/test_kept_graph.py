@@ -2,12 +2,16 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vmdepth import checkpoint
+from vmdepth.networks.motion_head import MotionSettings
+from vmdepth.networks.presets import PRESETS
+from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import TorchSession
 from vmdepth_export.conversion.kept_graph import step_graph_of
 from vmdepth_runtime import DepthStream, InputError, OnnxSession
@@ -94,6 +98,15 @@ def test_a_graph_that_tells_what_moves_is_made_where_that_is_asked_for(saved, st
     assert step_graph_of(saved, SIZE, 1, True) == kept
     with pytest.raises(InputError, match=r"does not tell what moves; give a checkpoint, or a graph that does"):
         open_model(step_graph, dynamic_mask=True)
+
+
+def test_of_a_network_with_a_motion_head_one_graph_is_kept_whether_or_not_it_is_asked_to_tell(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = tmp_path / "head.safetensors"
+    checkpoint.save(path, VideoDepth(replace(PRESETS["tiny"], motion=MotionSettings(width=4))), "tiny")
+    kept = step_graph_of(path, SIZE, 1)
+    assert step_graph_of(path, SIZE, 1, dynamic_mask=True) == kept
+    assert list((tmp_path / "vmdepth").iterdir()) == [kept]
 
 
 def test_a_kept_graph_that_is_damaged_is_made_again(saved, filled, cache, capfd):

@@ -7,16 +7,14 @@ all frames a sum and, where it is not known beforehand, what is to meet it until
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from vmdepth.dynamics import statistics as closed
-from vmdepth.dynamics.first_pass import Reach, Statistic
+from vmdepth.dynamics.first_pass import Letter, Reach, Statistic
 from vmdepth.dynamics.statistics import Moments
-
-Letter = Literal["Q", "K"]  # queries, keys: what a `Pair` is made of
 
 Held: TypeAlias = dict[tuple[Letter, int], Tensor]
 """Vectors [heads, places, d] by what they are and their frame."""
@@ -52,6 +50,7 @@ class Collector:
 
     Attributes:
         raw: of every statistic, [frames, places], in the precision of what came; whole after the last frame.
+        totals: of what statistics of reach "all" meet; likewise.
     """
 
     def __init__(self, statistics: Iterable[Statistic], frames: int, totals: Totals | None = None) -> None:
@@ -60,7 +59,7 @@ class Collector:
         self._statistics = list(dict.fromkeys(statistics))
         self._frames = frames
         self._known = totals is not None
-        self._totals = totals or Totals(self._statistics)
+        self.totals = totals or Totals(self._statistics)
         self._past: dict[tuple[int, Letter], Moments] = {}
         self._products: dict[tuple[Statistic, int], tuple[Tensor, int]] = {}
         self._tracks: dict[int, _Track] = {}
@@ -87,7 +86,7 @@ class Collector:
         if letter in track.sums:
             track.moments[letter, frame] = Moments.of(vectors)
         if not self._known and frame in self._own:
-            self._totals.add(layer, letter, vectors)
+            self.totals.add(layer, letter, vectors)
             if letter in track.waiting:
                 kept = track.held[letter, frame]
                 self._waiting.setdefault(layer, {})[letter, frame] = kept
@@ -139,7 +138,7 @@ class Collector:
     def _met(self, layer: int, track: _Track, reach: Reach, letter: Letter, frame: int) -> Moments | Tensor:
         """What a frame meets: moments, or for window statistics the vectors averaged over the frames."""
         if reach == "all":
-            return self._totals.of(layer, letter)
+            return self.totals.of(layer, letter)
         if reach == "past":
             own = track.moments[letter, frame]
             before = self._past.get((layer, letter))

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from vmdepth.dynamics.accumulators import Collector, Letter, Totals
-from vmdepth.dynamics.first_pass import LEAST_FRAMES, FirstPass, Floats, Statistic
+from vmdepth.dynamics.accumulators import Collector, Totals
+from vmdepth.dynamics.first_pass import LEAST_FRAMES, FirstPass, Floats, Letter, Statistic, Sums
 from vmdepth.dynamics.passes import WINDOW, Passes, passes_of
 from vmdepth.networks.encoder import PATCH, check_size
 from vmdepth.networks.multiview.reference_view import Reference
@@ -92,12 +92,14 @@ def look(
     if not all(np.isfinite(view.depth).all() for view in views):
         raise WorkError(f"{passes.name}: gives depth that is no number")
     raw = {one: collector.raw[one].numpy().astype(np.float32).reshape(grid) for one in statistics}
-    return _together(images, raw, features, views, DEPTH_KINDS[passes.depth_kind].inverse, reference_of)
+    sums = {met: collector.totals.of(*met).arrays() for met in collector.totals.moments}
+    return _together(images, raw, sums, features, views, DEPTH_KINDS[passes.depth_kind].inverse, reference_of)
 
 
 def _together(
     images: NDArray[np.uint8],
     raw: dict[Statistic, Floats],
+    sums: dict[tuple[int, Letter], Sums],
     features: Floats,
     views: Sequence[View],
     inverse: bool,
@@ -107,7 +109,7 @@ def _together(
     cameras = [(view.extrinsics, view.intrinsics) for view in views if view.extrinsics is not None]
     extrinsics = np.stack([pose for pose, _ in cameras]) if cameras else None
     intrinsics = np.stack([matrix for _, matrix in cameras if matrix is not None]) if cameras else None
-    return FirstPass(images, raw, features, depth, inverse, extrinsics, intrinsics, reference)
+    return FirstPass(images, raw, features, depth, inverse, extrinsics, intrinsics, reference, sums)
 
 
 class _Adding:
@@ -162,9 +164,7 @@ def _keeps(statistics: Sequence[Statistic], products: float) -> float:
     """What a window's frames hold at most, in shares of all tokens: queries and keys of a block, and products of places
     (one frame's in shares of its tokens) that go on from block to block."""
     letters = {letter for one in statistics for letter in one.pair}
-    gathering = [
-        one for one in statistics if one.reach == "window" and one.kind == "variance" and len(set(one.layers)) > 1
-    ]
+    gathering = [one for one in statistics if one.reach == "window" and one.kind == "variance" and len(one.layers) > 1]
     return len(letters) + len(gathering) * products
 
 

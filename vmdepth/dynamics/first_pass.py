@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.errors import InputError
+
 Pair = Literal["QQ", "KK", "QK"]
 Kind = Literal["similarity", "variance"]
 Reach = Literal["window", "near", "past", "all"]
+Letter = Literal["Q", "K"]  # queries, keys: what a `Pair` is made of
 
 Floats: TypeAlias = NDArray[np.float32]
 
@@ -32,6 +35,9 @@ class Statistic:
             are the founding ones: of every head and layer alone the mean (of scores over √d) or variance (over d) over
             all places of all frames that are met, averaged then: "near" t ± 2 with t itself, "past" 0 to t, "all" every
             frame of the video.
+
+    Raises:
+        InputError: no block, or one twice: every block is seen once.
     """
 
     pair: Pair
@@ -39,10 +45,29 @@ class Statistic:
     layers: tuple[int, ...]
     reach: Reach
 
+    def __post_init__(self) -> None:
+        if not self.layers or len(set(self.layers)) < len(self.layers):
+            raise InputError(f"statistic {self.name}: names blocks, each of them once")
+
     @property
     def name(self) -> str:
         """Its name in files, as "window/variance/QK/0" or "all/similarity/QQ/5+7"."""
         return f"{self.reach}/{self.kind}/{self.pair}/{'+'.join(map(str, self.layers))}"
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What a whole video's queries or keys of one block add up to: `statistics.Moments` as arrays.
+
+    Attributes:
+        count: how many vectors: frames × patches.
+        mean: of them, of every head, float64 [heads, d].
+        scatter: sum of (y − mean)(y − mean)ᵀ, float64 [heads, d, d]; their covariance times count − 1.
+    """
+
+    count: int
+    mean: NDArray[np.float64]
+    scatter: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -58,6 +83,8 @@ class FirstPass:
         extrinsics: float64 [T, 3, 4], world to camera; None from a network that tells no cameras.
         intrinsics: float64 [T, 3, 3], in pixels of `images`; likewise.
         reference: the view that the others were told to refer to; None from a network whose views do not meet.
+        sums: by block and letter, of the queries or keys that statistics of reach "all" met; none where there were no
+            such statistics.
     """
 
     images: NDArray[np.uint8]
@@ -68,6 +95,7 @@ class FirstPass:
     extrinsics: NDArray[np.float64] | None = None
     intrinsics: NDArray[np.float64] | None = None
     reference: int | None = None
+    sums: Mapping[tuple[int, Letter], Sums] = field(default_factory=dict)
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The methods by name, and every number by which their maps become masks. Imports nothing heavy: commands read it."""
+"""Methods and extents by name, and every number by which maps become masks. Imports nothing heavy: commands read it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 WINDOWED: tuple[Method, ...] = ("published", "full")
 """Methods of the released code's window statistics; the others take the global ones."""
+
+
+Extent = Literal["early", "first_eight"]
+"""Where a second pass leaves out what moves; `second_pass.masked_blocks` says which blocks these are."""
+EXTENTS: tuple[Extent, ...] = get_args(Extent)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from vmdepth_runtime.errors import InputError
 
 WINDOW = 64  # frames of a network of views that see each other
 OVERLAP = 12  # frames that two windows share: on each side six, as far as statistics reach
-_AT_A_TIME = 8  # images; keeps memory small and changes no result
+AT_A_TIME = 8  # images; keeps memory small and changes no result
 
 Begin = Callable[[range, range], None]
 """Told of every window: the frames that see each other, and those that belong to it."""
@@ -121,7 +121,7 @@ class ViewPasses(Passes):
                 clip,
                 len(clip),
                 lambda *_: None,
-                slices_for(forward, self._budget, None if self._budget else _AT_A_TIME),
+                slices_for(forward, self._budget, None if self._budget else AT_A_TIME),
                 reference=self._reference,
                 prepare=imagenet_normalised,
                 observe=observe.from_image(window.start),
@@ -141,7 +141,7 @@ class ViewPasses(Passes):
                 _clip(self._network, images[window.start : window.stop])[None],
                 reference=self._reference,
                 memory_budget=self._budget,
-                chunk=None if self._budget else _AT_A_TIME,
+                chunk=None if self._budget else AT_A_TIME,
                 observe=_also_class_tokens(observe.from_image(window.start), self.feature_layer, class_tokens),
             )
             references.append(int(reference_view(torch.cat(class_tokens)[None], self._reference)))
@@ -195,8 +195,8 @@ class FramePasses(Passes):
         return [View(depth) for depth in depths], None
 
     def _pieces(self, images: NDArray[np.uint8]) -> Iterator[tuple[int, Tensor]]:
-        for first in range(0, len(images), _AT_A_TIME):
-            yield first, _clip(self._network, images[first : first + _AT_A_TIME])
+        for first in range(0, len(images), AT_A_TIME):
+            yield first, _clip(self._network, images[first : first + AT_A_TIME])
 
 
 def with_own(windows: Sequence[range]) -> Iterator[tuple[range, range]]:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, get_args
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from vmdepth.dynamics.passes import WINDOW, ViewPasses
+from vmdepth.dynamics.mask_stages import EXTENTS, Extent
+from vmdepth.dynamics.passes import AT_A_TIME, WINDOW, ViewPasses
 from vmdepth.networks.encoder import PATCH, check_size
 from vmdepth.networks.leave_out import LeaveOut
 from vmdepth.networks.multiview.any_view import AnyViewDepth
@@ -30,12 +31,10 @@ from vmdepth.views.windows import Chain, View
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.progress import ProgressLine
 
-Extent = Literal["early", "first_eight"]
 Blocks: TypeAlias = Extent | int | Collection[int]
 
 _EARLY = 5 / 24  # VGGT4D's released code masks the first 5 of the 24 blocks of VGGT that see all views
 _FIRST_EIGHT = range(1, 9)
-_AT_A_TIME = 8  # images; keeps memory small and changes no result
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def _without(
         reference=reference,
         leave_out=LeaveOut(patches, blocks),
         memory_budget=memory_budget,
-        chunk=None if memory_budget else _AT_A_TIME,
+        chunk=None if memory_budget else AT_A_TIME,
     )
     sky = torch.from_numpy(moves & ~moves.all(axis=(1, 2), keepdims=True))[None].to(out.depth)
     return to_views(replace(out, sky=sky if out.sky is None else sky.maximum(out.sky)), None, alone=False)
@@ -168,7 +167,7 @@ def masked_blocks(encoder: ViewEncoder, blocks: Blocks) -> tuple[int, ...]:
     if blocks == "first_eight":
         return tuple(_FIRST_EIGHT)
     if isinstance(blocks, str):
-        raise InputError(f"blocks '{blocks}': it can be {', '.join(get_args(Extent))}, or numbers of blocks")
+        raise InputError(f"blocks '{blocks}': it can be {', '.join(EXTENTS)}, or numbers of blocks")
     if isinstance(blocks, int):
         if not 0 <= blocks <= len(seeing):
             numbers = ", ".join(map(str, seeing))

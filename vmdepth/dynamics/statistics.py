@@ -26,7 +26,7 @@ from operator import add
 import torch
 from torch import Tensor
 
-from vmdepth.dynamics.first_pass import Kind, Reach
+from vmdepth.dynamics.first_pass import Kind, Reach, Sums
 
 WINDOW_OFFSETS = (-6, -4, -2, 2, 4, 6)
 NEAR_OFFSETS = (-2, -1, 0, 1, 2)
@@ -65,6 +65,11 @@ class Moments:
         return cls(vectors.shape[-2], mean, (centred.transpose(-2, -1) @ centred).double())
 
     @classmethod
+    def of_sums(cls, sums: Sums) -> Moments:
+        """Of arrays, as a first pass has them; on the CPU."""
+        return cls(sums.count, torch.from_numpy(sums.mean), torch.from_numpy(sums.scatter))
+
+    @classmethod
     def sum(cls, parts: Sequence[Moments]) -> Moments:
         """Of all of them together; at least one."""
         return reduce(add, parts)
@@ -74,6 +79,10 @@ class Moments:
         apart = other.mean - self.mean
         between = apart[..., :, None] * apart[..., None, :] * (self.count * other.count / count)
         return Moments(count, self.mean + apart * (other.count / count), self.scatter + other.scatter + between)
+
+    def arrays(self) -> Sums:
+        """The inverse of `of_sums`."""
+        return Sums(self.count, self.mean.cpu().numpy(), self.scatter.cpu().numpy())
 
     def scores(self, kind: Kind, vectors: Tensor) -> Tensor:
         """Mean of the scores of vectors [..., places, d] over √d, or their variance over d: [..., places]."""

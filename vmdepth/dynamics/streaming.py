@@ -12,7 +12,7 @@ from torch import nn
 
 from vmdepth.dynamics.methods import Masks
 from vmdepth.networks.moving.causal_masks import FORGETTING
-from vmdepth.networks.moving.moving_network import DYNAMIC, MovingNetwork
+from vmdepth.networks.moving.moving_network import MovingNetwork
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.mono_depth import MonoDepth
@@ -22,7 +22,7 @@ from vmdepth.networks.multiview.single_view import SingleView
 from vmdepth.networks.step_graph import StepGraph
 from vmdepth.networks.step_network import StepNetwork
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.outputs import DYNAMIC_THRESHOLD
+from vmdepth_runtime.outputs import DYNAMIC, DYNAMIC_THRESHOLD
 from vmdepth_runtime.progress import ProgressLine
 
 

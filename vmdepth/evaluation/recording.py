@@ -21,7 +21,7 @@ from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.metres import metric_scale
 from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS, DepthKind
-from vmdepth_runtime.outputs import DYNAMIC_THRESHOLD
+from vmdepth_runtime.outputs import DYNAMIC, DYNAMIC_THRESHOLD
 from vmdepth_runtime.sessions.base import StepSession
 
 
@@ -120,9 +120,9 @@ class Streamer:
         depth = np.empty(image.shape[:2], np.float32)
         outputs = self._session.step()
         self._bring_back(outputs["depth"][0], depth)
-        if "dynamic" in outputs:
+        if DYNAMIC in outputs:
             share = np.empty(image.shape[:2], np.float32)
-            DepthResizer(self._resize)(outputs["dynamic"][0], share)
+            DepthResizer(self._resize)(outputs[DYNAMIC][0], share)
             self.moves = share >= DYNAMIC_THRESHOLD
         if contract.metric_focal is not None:
             if intrinsics is None:

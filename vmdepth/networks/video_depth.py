@@ -19,11 +19,12 @@ from vmdepth.networks.heads.base import (
     next_counter,
     remember,
 )
-from vmdepth.networks.motion_head import DYNAMIC, MotionHead, at_frame_size
+from vmdepth.networks.motion_head import MotionHead, at_frame_size
 from vmdepth.networks.observer import Observer
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.step_network import StepNetwork
 from vmdepth_runtime.contract import Ring
+from vmdepth_runtime.outputs import DYNAMIC
 
 
 class VideoDepth(StepNetwork):

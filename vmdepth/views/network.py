@@ -122,7 +122,9 @@ def to_views(out: Views, given: GivenCameras | None, *, alone: bool) -> list[Vie
     def arrays(tensor: Tensor | None, kind: type = np.float32) -> list[Any]:
         if tensor is None:
             return [None] * count
-        return list(tensor[:, 0].cpu().numpy().astype(kind) if alone else tensor[0].cpu().numpy().astype(kind))
+        own = tensor[:, 0] if alone else tensor[0]
+        wide = torch.promote_types(own.dtype, torch.float32)  # NumPy has no bfloat16
+        return list(own.to(wide).cpu().numpy().astype(kind))
 
     count = len(out.depth) if alone else out.depth.shape[1]
     extrinsics = arrays(out.extrinsics, np.float64)

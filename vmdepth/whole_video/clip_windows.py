@@ -109,9 +109,9 @@ def clip_depth(
     model: VideoDepth, inputs: Sequence[Depth], states: dict[str, Tensor] | None = None
 ) -> tuple[Depth, dict[str, Tensor]]:
     """Pictures float32 [h, w, 3] as one clip → their depth float32 [N, h, w], and the states after it."""
-    clip = torch.from_numpy(np.stack(inputs)).permute(0, 3, 1, 2)[None].to(next(model.parameters()).device)
+    clip = torch.from_numpy(np.stack(inputs)).permute(0, 3, 1, 2)[None].to(next(model.parameters()))
     depth, after = model(clip, states)
-    return depth[0, :, 0].cpu().numpy(), after
+    return depth[0, :, 0].float().cpu().numpy(), after
 
 
 def _blend(pending: list[Depth], overlap: Sequence[Depth]) -> None:

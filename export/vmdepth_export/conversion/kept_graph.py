@@ -9,7 +9,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from vmdepth.model_files import CHECKPOINT_ENDINGS, location, no_model
+from vmdepth.model_files import CHECKPOINT_ENDINGS, has_motion_head, location, no_model
 from vmdepth_export.cache_folder import cache_folder
 from vmdepth_export.stages import Stages
 from vmdepth_runtime.contract import CONTRACT_VERSION, StepContract
@@ -29,7 +29,7 @@ def step_graph_of(model: Path, size: tuple[int, int] | None, streams: int, dynam
         model: The file that was given.
         size: Height and width; None is the network's usual one.
         streams: Videos in one batch.
-        dynamic_mask: Whether what is made of a checkpoint tells what moves.
+        dynamic_mask: Whether what is made of a checkpoint tells what moves; that of one with a motion head always does.
 
     Raises:
         InputError: For what is no model, a size that cannot be, a step graph of which there is none at that size, and
@@ -93,8 +93,9 @@ def _key(model: Path, size: tuple[int, int] | None, streams: int, dynamic_mask: 
     """
     beside = model.with_name("config.json")
     said = location(model), beside.read_text(errors="replace") if beside.is_file() else ""
+    tells = dynamic_mask or has_motion_head(model)
     metric = [text for text in said if "metric" in text]
-    facts = [file_hash(model), metric, size, streams, dynamic_mask, CONTRACT_VERSION, version("vmdepth")]
+    facts = [file_hash(model), metric, size, streams, tells, CONTRACT_VERSION, version("vmdepth")]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:_DIGITS]
 
 

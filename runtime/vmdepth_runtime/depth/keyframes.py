@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.outputs import DYNAMIC
 from vmdepth_runtime.sessions.base import StepSession
 from vmdepth_runtime.sessions.state_buffers import Snapshot
 
@@ -96,7 +97,7 @@ class KeyframeBank:
         self._session = session
         self._stream = stream
         self._shifted = contract.depth_meaning.shifted
-        moves = "dynamic" in contract.extra_outputs
+        moves = DYNAMIC in contract.extra_outputs
         self._still = np.empty((contract.height, contract.width), np.float32) if moves else None
         self._keyframes: list[_Keyframe] = []
         self._free = [session.snapshot() for _ in range(self.capacity)]

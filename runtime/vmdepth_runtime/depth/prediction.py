@@ -18,6 +18,7 @@ from vmdepth_runtime.encoding import pictures
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.encoding.points import PointCloud, back_project, near_for, ply
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.outputs import DYNAMIC
 from vmdepth_runtime.palettes import PALETTE
 
 _MARKS = 5  # on the scale beside a plot, even in its colours
@@ -187,7 +188,7 @@ class Prediction:
         return colours.low, colours.high
 
     def _maps(self) -> dict[str, NDArray[np.float32]]:
-        named = {"confidence": self.confidence, "sky": self.sky, "dynamic": self.dynamic}
+        named = {"confidence": self.confidence, "sky": self.sky, DYNAMIC: self.dynamic}
         return {name: given for name, given in named.items() if given is not None}
 
 

@@ -21,12 +21,13 @@ from vmdepth_runtime.depth.prediction import Prediction
 from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
 from vmdepth_runtime.depth.stream_batch import StreamBatch
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.outputs import DYNAMIC
 from vmdepth_runtime.sessions.base import Device, StepOutputs
 from vmdepth_runtime.sessions.given_model import open_model
 from vmdepth_runtime.sessions.state_buffers import Snapshot
 from vmdepth_runtime.sources.base import MIN_SIDE
 
-_MAPS = ("depth", "confidence", "sky", "dynamic")  # outputs that have a value for each pixel
+_MAPS = ("depth", "confidence", "sky", DYNAMIC)  # outputs that have a value for each pixel
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class DepthResult:
     def dynamic(self) -> NDArray[np.float32] | None:
         """float32 `[H, W]`, 0..1: from 0.5 on a pixel moves by itself, a new array; None of a network that does not
         say."""
-        return self._at_frame_size("dynamic")
+        return self._at_frame_size(DYNAMIC)
 
     @property
     def pose(self) -> NDArray[np.float32] | None:

@@ -15,7 +15,7 @@ from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.depth.keyframes import KeyframeBank
 from vmdepth_runtime.depth.metres import metric_scale, scale_pose
 from vmdepth_runtime.depth.resize import resize_frame
-from vmdepth_runtime.outputs import DYNAMIC_THRESHOLD
+from vmdepth_runtime.outputs import DYNAMIC, DYNAMIC_THRESHOLD
 from vmdepth_runtime.sessions.base import StepOutputs, StepSession
 
 
@@ -79,7 +79,7 @@ class StreamBatch:
         self._lens = lens if contract.metric_focal is not None else None
         depths = np.zeros((contract.streams, contract.height, contract.width), np.float32)
         self._results = [StreamDepth(depth, {}, True) for depth in depths]
-        if heed_moving and "dynamic" in contract.extra_outputs:
+        if heed_moving and DYNAMIC in contract.extra_outputs:
             for result in self._results:
                 result.moves = np.zeros(depths.shape[1:], bool)
 
@@ -123,7 +123,7 @@ class StreamBatch:
             # of what moves, which the change leaves out, are seen by what it says.
             result.finite = bool(np.isfinite(result.depth.sum(dtype=np.float64)) and np.isfinite(state_change))
             if result.moves is not None:
-                dynamic = result.outputs["dynamic"]
+                dynamic = result.outputs[DYNAMIC]
                 result.finite &= bool(np.isfinite(dynamic.sum(dtype=np.float64)))
                 np.greater_equal(dynamic, DYNAMIC_THRESHOLD, out=result.moves)
             if not result.finite:

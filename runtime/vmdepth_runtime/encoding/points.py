@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vmdepth_runtime.camera import PinholeCamera
 from vmdepth_runtime.depth_kinds import DepthKind
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
-from vmdepth_runtime.outputs import DYNAMIC_THRESHOLD, SKY_THRESHOLD
+from vmdepth_runtime.outputs import DYNAMIC, DYNAMIC_THRESHOLD, SKY_THRESHOLD
 
 RELATIVE_RANGE = 20.0
 """Times as far as what is nearest: beyond it relative depth is too near zero to mean a distance."""
@@ -113,7 +113,7 @@ def _doubtful(outputs: Mapping[str, NDArray[np.float32]], percentile: float) -> 
         of = confidence[~masks[0]] if masks and masks[0].shape == confidence.shape else confidence
         if of.size:
             masks.append(confidence < np.percentile(of, percentile))
-    dynamic = outputs.get("dynamic")
+    dynamic = outputs.get(DYNAMIC)
     if dynamic is not None:
         masks.append(dynamic >= DYNAMIC_THRESHOLD)
     return masks

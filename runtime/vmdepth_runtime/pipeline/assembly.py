@@ -19,6 +19,7 @@ from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.depth.metres import assumption, needed_lens
 from vmdepth_runtime.depth.stream_batch import StreamBatch
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.outputs import DYNAMIC
 from vmdepth_runtime.pipeline.checks import check_camera, check_model, check_source
 from vmdepth_runtime.pipeline.interrupt import Interruptible
 from vmdepth_runtime.pipeline.jobs import Job
@@ -203,7 +204,7 @@ def _open_writer(
     sinks = [stack.enter_context(opened(output, facts)) for output in outputs]
     shown = colours if any(sink.wants_colour for sink in sinks) else None
     size = (contract.height, contract.width)
-    marked = "dynamic" in contract.extra_outputs and settings.heeds_moving
+    marked = DYNAMIC in contract.extra_outputs and settings.heeds_moving
     writer = Writer(source.name, source.info, sinks, shown, settings.resize, size, settings.palette, marked=marked)
     stack.callback(writer.stop)
     return writer

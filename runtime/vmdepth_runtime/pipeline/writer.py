@@ -19,6 +19,7 @@ from vmdepth_runtime.depth.moving_marks import MovingMarks
 from vmdepth_runtime.depth.resize import DepthResizer
 from vmdepth_runtime.depth.stream_batch import StreamDepth
 from vmdepth_runtime.errors import WorkError
+from vmdepth_runtime.outputs import DYNAMIC
 from vmdepth_runtime.pipeline.interrupt import Interruptible
 from vmdepth_runtime.sessions.base import StepOutputs
 from vmdepth_runtime.sinks.base import Sink
@@ -89,7 +90,7 @@ class Writer:
         self._colours, self._palette = colours, palette
         self._marked = marked and colours is not None
         if self._marked:
-            self._draws.add("dynamic")
+            self._draws.add(DYNAMIC)
         self._resize: Resize = resize
         self._prepare(info.height, info.width)
         self._free = [_Kept(np.empty(model_size, np.float32), {}) for _ in range(_WAITING + 1)]
@@ -211,7 +212,7 @@ class Writer:
                 if finite and self.bounds is not None:
                     colourise(self._depths[at], *self.bounds, out=picture, palette=self._palette)
                     if self._marked:
-                        self._marks[at].draw(picture, kept.outputs["dynamic"])
+                        self._marks[at].draw(picture, kept.outputs[DYNAMIC])
                 else:
                     picture.fill(NO_DEPTH)
         for sink in self.sinks:

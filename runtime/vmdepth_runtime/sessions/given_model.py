@@ -14,6 +14,7 @@ from typing import Any
 
 from vmdepth_runtime import bundled
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.outputs import DYNAMIC
 from vmdepth_runtime.sessions.base import Device, StepSession
 from vmdepth_runtime.sessions.load import MODEL_ENDINGS, load_session
 
@@ -71,7 +72,7 @@ def open_model(
 
 def _telling(session: StepSession) -> StepSession:
     """The session; closed, and refused, where its model does not tell what moves."""
-    if "dynamic" not in session.contract.extra_outputs:
+    if DYNAMIC not in session.contract.extra_outputs:
         session.close()
         raise InputError(
             f"{session.path}: does not tell what moves; give a checkpoint, or a graph that does, which "

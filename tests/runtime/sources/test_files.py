@@ -10,27 +10,10 @@ import pytest
 
 from vmdepth_runtime import InputError, ReadSettings, open_source
 
-
-def read(path):
-    with open_source(path) as source:
-        frames = list(source)
-    return source, frames
-
-
-def assert_in_step(source, frames):
-    """Every frame has the announced shape; indices and times rise."""
-    for frame in frames:
-        assert frame.image.dtype == np.uint8
-        assert frame.image.shape == (source.info.height, source.info.width, 3)
-        assert frame.image.flags.c_contiguous
-    assert (np.diff([f.index for f in frames]) > 0).all()
-    assert (np.diff([f.time for f in frames]) > 0).all()
-
-
 # -- video files ---------------------------------------------------------------------------------------------------
 
 
-def test_frames_and_times_of_a_variable_rate_video(tmp_path, make):
+def test_frames_and_times_of_a_variable_rate_video(tmp_path, make, read, assert_in_step):
     ticks = [0, 1, 3, 4, 28, 29, 40]
     images = make.noise(len(ticks))
     path = make.video(tmp_path / "v.mp4", images, ticks=ticks, time_base=Fraction(1, 90))
@@ -46,7 +29,7 @@ def test_frames_and_times_of_a_variable_rate_video(tmp_path, make):
 @pytest.mark.parametrize(
     ("ending", "codec"), [("avi", "mpeg4"), ("mkv", "libx264"), ("ts", "mpeg2video"), ("h264", "libx264")]
 )
-def test_other_containers_give_every_frame_too(tmp_path, make, ending, codec):
+def test_other_containers_give_every_frame_too(tmp_path, make, ending, codec, read, assert_in_step):
     source, frames = read(make.video(tmp_path / f"v.{ending}", make.noise(40), codec=codec))
     assert len(frames) == 40
     assert_in_step(source, frames)
@@ -55,7 +38,7 @@ def test_other_containers_give_every_frame_too(tmp_path, make, ending, codec):
     assert source.skipped == source.warnings == []
 
 
-def test_an_avi_of_a_variable_rate(tmp_path, make):
+def test_an_avi_of_a_variable_rate(tmp_path, make, read):
     # AVI knows one rate only; the gaps are filled with empty chunks.
     source, frames = read(
         make.video(tmp_path / "v.avi", make.noise(8), codec="mpeg4", ticks=[0, 1, 2, 9, 10, 11, 20, 21])
@@ -65,7 +48,7 @@ def test_an_avi_of_a_variable_rate(tmp_path, make):
 
 
 @pytest.mark.parametrize("name", ["a:b.mp4", "frame_%03d.mp4", "with space é.mp4", "-o.mp4"])
-def test_names_that_mean_something_to_ffmpeg_are_only_names(tmp_path, make, monkeypatch, name):
+def test_names_that_mean_something_to_ffmpeg_are_only_names(tmp_path, make, monkeypatch, name, read):
     make.video(tmp_path / "v.mp4", make.noise(3)).rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     assert len(read(name)[1]) == 3
@@ -76,7 +59,7 @@ def garbage(*which):
 
 
 @pytest.mark.parametrize("lost", [[20], [20, 21, 35], [38], [38, 39], [0]])
-def test_damaged_packets_cost_their_own_frames_only(tmp_path, make, lost):
+def test_damaged_packets_cost_their_own_frames_only(tmp_path, make, lost, read):
     # mpeg4 without B-frames: packet k is frame k.
     path = make.video(tmp_path / "v.mp4", make.noise(40), codec="mpeg4", damage=garbage(*lost))
     source, frames = read(path)
@@ -90,7 +73,7 @@ def test_damaged_packets_cost_their_own_frames_only(tmp_path, make, lost):
 
 
 @pytest.mark.parametrize("hit", [(20,), (39,), (20, 39)])
-def test_damage_in_a_reordered_stream_is_named_by_time(tmp_path, make, hit):
+def test_damage_in_a_reordered_stream_is_named_by_time(tmp_path, make, hit, read):
     def damage(k, content):
         return content[:8] + bytes(len(content) - 8) if k in hit else content
 
@@ -101,7 +84,7 @@ def test_damage_in_a_reordered_stream_is_named_by_time(tmp_path, make, hit):
     assert [f.time for f in frames] == pytest.approx([f.index / 30 for f in frames])
 
 
-def test_a_guessed_picture_is_skipped_and_named(tmp_path, make):
+def test_a_guessed_picture_is_skipped_and_named(tmp_path, make, read):
     def halve(k, content):
         return content[: len(content) // 2] + b"\xff" * (len(content) - len(content) // 2) if k == 5 else content
 
@@ -111,7 +94,7 @@ def test_a_guessed_picture_is_skipped_and_named(tmp_path, make):
     assert "guess" in source.skipped[0].reason
 
 
-def test_a_file_that_breaks_off_says_so(tmp_path, make):
+def test_a_file_that_breaks_off_says_so(tmp_path, make, read):
     noisy = make.noise(60, 120, 160) ^ np.random.default_rng(0).integers(0, 64, (60, 120, 160, 3), dtype=np.uint8)
     # With the index at the front a file that was cut off still opens.
     make.video(tmp_path / "whole.mp4", noisy, movflags="+faststart")
@@ -159,7 +142,7 @@ def test_a_pipe_is_read_once_and_cannot_be_sampled(tmp_path, make):
 # -- folders -------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_is_read_in_natural_order(tmp_path, make):
+def test_a_folder_is_read_in_natural_order(tmp_path, make, read):
     images = make.noise(12)
     for k, image in enumerate(images):
         make.image(tmp_path / f"frame_{k}.png", image)
@@ -174,12 +157,12 @@ def test_a_folder_is_read_in_natural_order(tmp_path, make):
 
 
 @pytest.mark.parametrize("ending", ["jpg", "JPEG", "bmp", "webp", "tiff", "ppm"])
-def test_image_endings(tmp_path, make, ending):
+def test_image_endings(tmp_path, make, ending, read):
     make.image(tmp_path / f"a.{ending}", make.noise(1, 240, 320)[0])
     assert len(read(tmp_path)[1]) == 1
 
 
-def test_gray_and_palette_and_alpha_images_become_rgb(tmp_path):
+def test_gray_and_palette_and_alpha_images_become_rgb(tmp_path, read):
     import cv2
 
     gray = np.tile(np.arange(64, dtype=np.uint8) * 4, (48, 1))
@@ -191,7 +174,7 @@ def test_gray_and_palette_and_alpha_images_become_rgb(tmp_path):
         assert np.abs(frame.image.astype(int) - gray[..., None]).max() <= 1
 
 
-def test_frames_of_another_size_are_scaled_and_unreadable_ones_named(tmp_path, make):
+def test_frames_of_another_size_are_scaled_and_unreadable_ones_named(tmp_path, make, assert_in_step):
     for k, image in enumerate(make.noise(6)):
         make.image(tmp_path / f"{k}.png", image)
     (tmp_path / "1.png").write_bytes(b"garbage")

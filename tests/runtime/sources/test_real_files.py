@@ -12,23 +12,7 @@ import pytest
 from vmdepth_runtime import InputError, ReadSettings, open_source
 
 
-def read(path):
-    with open_source(path) as source:
-        frames = list(source)
-    return source, frames
-
-
-def assert_in_step(source, frames):
-    """Every frame has the announced shape; indices and times rise."""
-    for frame in frames:
-        assert frame.image.dtype == np.uint8
-        assert frame.image.shape == (source.info.height, source.info.width, 3)
-        assert frame.image.flags.c_contiguous
-    assert (np.diff([f.index for f in frames]) > 0).all()
-    assert (np.diff([f.time for f in frames]) > 0).all()
-
-
-def test_the_portrait_video_stands_upright(shared_data):
+def test_the_portrait_video_stands_upright(shared_data, read):
     path = shared_data / "broken" / "portrait_rotated90.mp4"
     source, frames = read(path)
     assert (source.info.width, source.info.height) == (180, 320)
@@ -38,7 +22,7 @@ def test_the_portrait_video_stands_upright(shared_data):
     np.testing.assert_array_equal(frames[0].image, np.rot90(stored, -1))  # clockwise: looked at, the person stands
 
 
-def test_the_variable_rate_video_keeps_its_times(shared_data):
+def test_the_variable_rate_video_keeps_its_times(shared_data, read):
     _, frames = read(shared_data / "broken" / "vfr.mp4")
     assert len(frames) == 41
     assert frames[-1].time == pytest.approx(2.833, abs=1e-3)
@@ -46,7 +30,7 @@ def test_the_variable_rate_video_keeps_its_times(shared_data):
     assert {int(step) for step in steps} == {33, 67, 100, 800}
 
 
-def test_gray_and_odd_videos(shared_data):
+def test_gray_and_odd_videos(shared_data, read, assert_in_step):
     source, frames = read(shared_data / "broken" / "odd_321x239.mp4")
     assert len(frames) == 40
     assert_in_step(source, frames)
@@ -68,14 +52,14 @@ def test_real_files_that_cannot_be_read(shared_data, name, message):
         open_source(shared_data / "broken" / name)
 
 
-def test_the_truncated_video_gives_what_is_there(shared_data):
+def test_the_truncated_video_gives_what_is_there(shared_data, read):
     source, frames = read(shared_data / "broken" / "truncated_tail.mp4")
     assert len(frames) == 31
     assert source.skipped == []
     assert source.warnings == ["truncated_tail.mp4 ended early: 31 of 60 frames"]
 
 
-def test_a_header_that_counts_one_too_many_is_no_alarm(shared_data):
+def test_a_header_that_counts_one_too_many_is_no_alarm(shared_data, read):
     source, frames = read(shared_data / "videos" / "robot_unitree.mp4")
     assert (source.info.frames, len(frames)) == (175, 174)
     assert source.skipped == source.warnings == []
@@ -97,6 +81,6 @@ def test_real_videos_can_be_sampled_with_few_or_no_key_frames(shared_data, name)
     assert all(np.abs(a.astype(int) - b).mean() > 1 for a, b in pairwise(images))
 
 
-def test_a_copied_image_is_a_source_of_one_frame(shared_data, tmp_path):
+def test_a_copied_image_is_a_source_of_one_frame(shared_data, tmp_path, read):
     shutil.copy(shared_data / "images" / "demo10_room.jpg", tmp_path / "100%d.jpg")
     assert len(read(tmp_path / "100%d.jpg")[1]) == 1

@@ -11,6 +11,7 @@ from vmdepth.dynamics.accumulators import raw_maps
 from vmdepth.dynamics.capture import look
 from vmdepth.dynamics.first_pass import Statistic
 from vmdepth.dynamics.passes import OVERLAP, with_own
+from vmdepth.dynamics.statistics import Moments
 from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.causal_views import CausalViews
@@ -59,6 +60,18 @@ def assert_maps(first, expected, tolerance=2e-6):
         assert np.abs(first.raw[one] - own).max() <= tolerance * np.abs(own).max(), one.name
 
 
+def assert_sums(first, vectors):
+    """Sums are those of the patches of all frames, by letter and block {layer: [T, heads, places, d]}."""
+    assert set(first.sums) == {(layer, letter) for letter, blocks in vectors.items() for layer in blocks}
+    for (layer, letter), sums in first.sums.items():
+        together = vectors[letter][layer].double().transpose(0, 1).flatten(1, 2)  # [heads, T · places, d]
+        assert sums.count == together.shape[1]
+        np.testing.assert_allclose(sums.mean, together.mean(1), rtol=1e-4, atol=1e-5)
+        covariance = np.stack([np.cov(own.T) for own in together.numpy()])
+        own = sums.scatter / (sums.count - 1)
+        np.testing.assert_allclose(own, covariance, rtol=1e-3, atol=1e-5 * np.abs(covariance).max())
+
+
 @pytest.fixture(scope="module")
 def views(small_views):
     return small_views("any-view")
@@ -80,6 +93,25 @@ def test_what_a_network_of_views_says_and_what_its_attention_does(views):
     assert first.grid == (2, 3)
 
 
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_a_network_in_half_precision_is_looked_at_as_well(small_views, views, precision):
+    images, asked = pictures(4), every(5, reaches=("window", "all"))
+    half, whole = (look(network, images, asked) for network in (small_views("any-view").to(precision), views))
+    assert (half.depth.dtype, half.extrinsics.dtype, half.intrinsics.dtype) == (np.float32, np.float64, np.float64)
+    np.testing.assert_allclose(half.depth, whole.depth, rtol=0.1)
+    for one in asked:
+        assert np.abs(half.raw[one] - whole.raw[one]).max() <= 0.1 * np.abs(whole.raw[one]).max()
+
+
+def test_a_network_that_sees_the_whole_clip_is_looked_at_in_half_precision():
+    torch.manual_seed(0)
+    network = VideoDepth(WHOLE_CLIP).eval()
+    whole = look(network, pictures(6), every(1))
+    half = look(network.to(torch.bfloat16), pictures(6), every(1))
+    assert half.depth.dtype == np.float32
+    np.testing.assert_allclose(half.depth, whole.depth, atol=0.1 * np.abs(whole.depth).max())
+
+
 def test_features_are_what_a_block_gives_normalised(views):
     images = pictures(4)
     seen = []
@@ -90,6 +122,19 @@ def test_features_are_what_a_block_gives_normalised(views):
         features = look(views, images, [], **options).features
         np.testing.assert_allclose(features.reshape(4, 6, -1), expected, rtol=1e-4, atol=1e-5)
     assert np.abs(look(views, images, [], feature_layer=8).features - features).max() > 0.1
+
+
+def test_sums_give_the_maps_of_what_met_them_and_add_up(views):
+    images, one = pictures(8), Statistic("QK", "variance", (5,), "all")
+    first = look(views, images, [one])
+    queries, keys = attention_of(lambda observe: views(clip_of(images)[None], observe=observe), (5,))
+    assert set(first.sums) == {(5, "K")}
+    own = Moments.of_sums(first.sums[5, "K"])
+    again = own.scores("variance", queries[5]).mean(1)
+    np.testing.assert_allclose(first.raw[one].reshape(8, -1), again, rtol=1e-4)
+    both = own + Moments.of(keys[5][0])
+    assert both.arrays().count == 9 * 6
+    assert look(views, images, every(5, reaches=("window", "near", "past"))).sums == {}
 
 
 def test_a_budget_changes_nothing_but_is_kept(views):
@@ -144,6 +189,7 @@ def test_a_long_video_is_measured_in_windows(views, reference, budget):
     )
     whole = [one for one in asked if one.reach in ("past", "all")]
     assert_maps(long, raw_maps(whole, queries, keys), tolerance=1e-5)
+    assert_sums(long, {"Q": queries, "K": keys})
     assert long.depth.shape == (28, 28, 42)
     assert long.extrinsics.shape == (28, 3, 4)
 

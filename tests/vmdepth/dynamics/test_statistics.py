@@ -7,6 +7,7 @@ import torch
 from vmdepth.dynamics.accumulators import Collector, Totals, raw_maps
 from vmdepth.dynamics.first_pass import Statistic
 from vmdepth.dynamics.statistics import Moments, frames_met
+from vmdepth_runtime.errors import InputError
 
 BLOCKS = (0, 3, 4, 5, 6, 7, 17, 18, 19, 20, 21)  # whose queries are stored
 RELEASED = {
@@ -116,6 +117,12 @@ def test_it_does_not_matter_whether_blocks_or_frames_come_first(two_blocks):
     expected = raw_maps(ALL, *two_blocks)
     for one in ALL:
         torch.testing.assert_close(collector.raw[one], expected[one], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("layers", [(9, 9), (9, 11, 9), ()])
+def test_blocks_of_a_statistic_are_named_once(layers):
+    with pytest.raises(InputError, match=r"statistic window/variance/QK/.*: names blocks, each of them once"):
+        Statistic("QK", "variance", layers, "window")
 
 
 def test_ten_thousand_frames_lose_nothing():

@@ -9,6 +9,7 @@ import torch
 
 import vmdepth
 from vmdepth.checkpoint import save, write_tensors
+from vmdepth.model_files import has_motion_head
 from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.heads.base import NoHead
 from vmdepth.networks.motion_head import FEATURES, STARTED, MotionSettings, alike
@@ -99,6 +100,16 @@ def test_likeness_finds_where_a_place_was():
     found = alike(now, before, 1)[0, :, 2:-2, 2:-2]
     assert (found.argmax(dim=0) == 0 * 3 + 2).all()
     assert torch.allclose(found[2], torch.ones(3, 5), atol=1e-4)
+
+
+def test_a_checkpoint_says_whether_it_has_one(tmp_path):
+    path = tmp_path / "x.safetensors"
+    for motion in (MOTION, None):
+        save(path, _network(motion=motion), "x")
+        assert has_motion_head(path) == (motion is not None)
+    for spoilt in (b"", b"\xff" * 40, (1).to_bytes(8, "little") + b"5"):
+        path.write_bytes(spoilt)
+        assert not has_motion_head(path)
 
 
 def test_a_checkpoint_keeps_it(tmp_path, clip):

@@ -1,7 +1,7 @@
 """The command `vmdepth-views`: its options, and what it refuses."""
 
 import re
-import sys
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -16,27 +16,16 @@ from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.preparation import ResizeMethod
 from vmdepth.views.settings import REFERENCES, RESIZE_METHODS, ViewsSettings
-from vmdepth_runtime.errors import InputError
 
 
-def run(words, monkeypatch, capsys):
-    from vmdepth.views.cli import main
-
-    monkeypatch.setattr(sys, "argv", ["vmdepth-views", *map(str, words)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return end.value.code, capsys.readouterr()
+@pytest.fixture
+def run(type_command):
+    return partial(type_command, "vmdepth.views", "vmdepth-views")
 
 
-def test_options_have_the_defaults_of_the_settings(monkeypatch, capsys):
-    given = []
-
-    def stand_in(settings, progress):
-        given.append(settings)
-        raise InputError("enough")
-
-    monkeypatch.setattr("vmdepth.views.reconstruct.reconstruct", stand_in)
-    assert run(["a", "b", "--model", "m.safetensors", "-o", "out"], monkeypatch, capsys)[0] == 2
+def test_options_have_the_defaults_of_the_settings(run, settings_given):
+    given = settings_given("vmdepth.views.reconstruct.reconstruct")
+    assert run(["a", "b", "--model", "m.safetensors", "-o", "out"])[0] == 2
     assert given == [ViewsSettings(("a", "b"), Path("m.safetensors"), Path("out"))]
 
 
@@ -69,7 +58,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_is_refused_is_one_line_and_leaves_nothing(what, photos, tiny, tmp_path, monkeypatch, capsys):
+def test_what_is_refused_is_one_line_and_leaves_nothing(what, photos, tiny, tmp_path, run):
     words, line = REFUSED[what]
     if "cuda" in words and torch.cuda.is_available():
         pytest.skip("there is one")
@@ -82,7 +71,7 @@ def test_what_is_refused_is_one_line_and_leaves_nothing(what, photos, tiny, tmp_
     before = sorted(tmp_path.rglob("*"))
     given = [str(word).format(photos=photos, tmp=tmp_path) for word in words]
     defaults = ["--process-res", 42, "-o", tmp_path / "scene", "--model", tmp_path / "any.safetensors"]
-    code, said = run([*defaults, *given], monkeypatch, capsys)
+    code, said = run([*defaults, *given])
     assert code == 2
     *stages, last = said.err.splitlines()
     assert all(stage.startswith("vmdepth-views: loading") for stage in stages)  # which a busy machine may take long for
@@ -94,10 +83,10 @@ def test_what_is_refused_is_one_line_and_leaves_nothing(what, photos, tiny, tmp_
 @pytest.mark.parametrize(
     "words", [("--window", 4), ("--overlap", 4), ("--reference", "first"), ("--confidence-percentile", 10)]
 )
-def test_what_means_nothing_to_networks_of_single_pictures_is_refused(words, kind, settings, tiny, monkeypatch, capsys):
+def test_what_means_nothing_to_networks_of_single_pictures_is_refused(words, kind, settings, tiny, run):
     tiny(kind)
     common = [*settings.sources, "--model", settings.model, "-o", settings.output]
-    code, said = run([*common, *words], monkeypatch, capsys)
+    code, said = run([*common, *words])
     assert code == 2
     assert re.search(f"{words[0]}: .* sees each picture alone .* leave {words[0]} out$", said.err.splitlines()[-1])
     assert not settings.output.exists()
@@ -108,11 +97,11 @@ def test_choices_are_those_of_the_networks():
     assert get_args(Reference) == REFERENCES
 
 
-def test_what_cannot_be_read_is_left_out_and_named(settings, photos, tiny, monkeypatch, capsys):
+def test_what_cannot_be_read_is_left_out_and_named(settings, photos, tiny, run):
     tiny("any-view")
     (photos / "4.png").write_bytes(b"no picture")
     words = ["--process-res", 42, "-o", settings.output, "--model", settings.model, photos]
-    code, said = run(words, monkeypatch, capsys)
+    code, said = run(words)
     assert code == 0
     assert "left out frame 4 (4.png): not a readable image" in said.err
     assert said.out.startswith(f"{settings.output}: 9 views of 42x28, a cloud of ")

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth.dynamics.command.reading import Frames
-from vmdepth.dynamics.first_pass import FirstPass, Floats, Kind, Pair, Reach, Statistic
+from vmdepth.dynamics.first_pass import FirstPass, Floats, Kind, Letter, Pair, Reach, Statistic, Sums
 from vmdepth.dynamics.layers import Blocks
 from vmdepth.networks.encoder import PATCH
 from vmdepth_runtime.atomic_files import being_written, part_name
 from vmdepth_runtime.errors import InputError
 
 _RAW = "raw/"
+_SUMS = "sums/"  # block, letter and a field of `Sums` follow, as "sums/5/K/mean"
 _RESULTS = ("mask", "map/", "refine_")
 _FORM = 1  # of the file
 _NONE = "{}: is no file of --out-arrays, or a damaged one; make it again with --model"
@@ -60,6 +61,9 @@ def write_arrays(path: Path, seen: Seen, **results: NDArray[Any]) -> None:
         "inverse": np.array(first.inverse),
         **{f"{_RAW}{statistic.name}": values for statistic, values in first.raw.items()},
     }
+    for (block, letter), sums in first.sums.items():
+        own = f"{_SUMS}{block}/{letter}"
+        arrays |= {f"{own}/count": np.array(sums.count), f"{own}/mean": sums.mean, f"{own}/scatter": sums.scatter}
     optional: dict[str, Any] = {
         "extrinsics": first.extrinsics,
         "intrinsics": first.intrinsics,
@@ -91,7 +95,7 @@ def read_arrays(path: Path) -> Seen:
         seen = _seen(found)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); give a file of --out-arrays") from None
-    except (KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, EOFError):
+    except (InputError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile, EOFError):
         raise InputError(_NONE.format(path)) from None
     _check(path, seen)
     return seen
@@ -111,6 +115,7 @@ def _seen(found: dict[str, NDArray[Any]]) -> Seen:
         found.get("extrinsics"),
         found.get("intrinsics"),
         int(found["reference"]) if "reference" in found else None,
+        _sums(found),
     )
     second = None
     if "second_extrinsics" in found:
@@ -120,11 +125,25 @@ def _seen(found: dict[str, NDArray[Any]]) -> Seen:
 
 
 def _statistic(name: str) -> Statistic:
-    """By `Statistic.name`. Raises ValueError for anything else."""
+    """By `Statistic.name`. Raises ValueError or InputError for anything else."""
     reach, kind, pair, layers = name.split("/")
     if reach not in get_args(Reach) or kind not in get_args(Kind) or pair not in get_args(Pair):
         raise ValueError(name)
     return Statistic(pair, kind, tuple(int(layer) for layer in layers.split("+")), reach)  # type: ignore[arg-type]
+
+
+def _sums(found: dict[str, NDArray[Any]]) -> dict[tuple[int, Letter], Sums]:
+    """Raises ValueError or KeyError for names or parts that are none of `Sums`."""
+    sums: dict[tuple[int, Letter], Sums] = {}
+    for own in {name.rpartition("/")[0] for name in found if name.startswith(_SUMS)}:
+        block, letter = own.removeprefix(_SUMS).split("/")
+        if letter not in get_args(Letter):
+            raise ValueError(own)
+        count, mean, scatter = (found[f"{own}/{part}"] for part in ("count", "mean", "scatter"))
+        if mean.ndim != 2 or scatter.shape != (*mean.shape, mean.shape[1]):
+            raise ValueError(own)
+        sums[int(block), letter] = Sums(int(count), mean, scatter)  # type: ignore[index]
+    return sums
 
 
 def _check(path: Path, seen: Seen) -> None:
@@ -138,6 +157,10 @@ def _check(path: Path, seen: Seen) -> None:
         "depth": (first.depth.shape, (count, *pixels)),
         "features": (first.features.shape[:3], (count, *(side // PATCH for side in pixels))),
         **{statistic.name: (values.shape, (count, *first.grid)) for statistic, values in first.raw.items()},
+        **{
+            f"sums of block {block}, {letter},": ((sums.count,), (count * first.grid[0] * first.grid[1],))
+            for (block, letter), sums in first.sums.items()
+        },
         "extrinsics": ((count, 3, 4) if first.extrinsics is None else first.extrinsics.shape, (count, 3, 4)),
         "intrinsics": ((count, 3, 3) if first.intrinsics is None else first.intrinsics.shape, (count, 3, 3)),
         "second_extrinsics": ((count, 3, 4) if second is None else second.extrinsics.shape, (count, 3, 4)),

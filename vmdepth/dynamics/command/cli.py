@@ -76,7 +76,7 @@ _OF_REFINEMENT = ("threshold", "visible", "clusters", "grow", "every", "centred"
 @click.option("--from", "arrays", type=click.Path(path_type=Path), metavar="ARRAYS.npz",
               help="Make masks anew of what --out-arrays kept, without the network.")  # fmt: skip
 @click.option("--out-arrays", type=click.Path(path_type=Path), metavar="ARRAYS.npz",
-              help="Keep frames, features, statistics, maps, masks, depth and cameras.")  # fmt: skip
+              help="Keep frames, features, statistics, sums, maps, masks, depth and cameras.")  # fmt: skip
 @click.option("--process-res", type=click.IntRange(14), show_default=True, metavar="PIXELS",
               help="Of the longer side (upper_bound) or the shorter (lower_bound) that the network sees.")  # fmt: skip
 @click.option("--process-res-method", type=click.Choice(RESIZE_METHODS), show_default=True,

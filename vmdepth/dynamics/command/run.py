@@ -86,11 +86,11 @@ def _check(settings: MasksSettings) -> None:
 
 def _anew(settings: MasksSettings, progress: ProgressLine) -> tuple[Seen, Masks, list[str]]:
     """Ask the network."""
-    from vmdepth.dynamics.command.asked import AskedNetwork
+    from vmdepth.dynamics.command.two_passes import TwoPasses
 
     assert settings.model is not None
     progress.stage(f"loading {settings.model}")
-    network = AskedNetwork(settings)
+    network = TwoPasses(settings)
     choice = choose_layers(settings.layers, network.blocks)
     if settings.refined_by is not None and not network.tells_cameras:
         raise InputError(

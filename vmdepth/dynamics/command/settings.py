@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import cast
 
-from vmdepth.dynamics.mask_stages import METHODS, WINDOWED, MaskStages, Method
+from vmdepth.dynamics.mask_stages import EXTENTS, METHODS, WINDOWED, Extent, MaskStages, Method
 from vmdepth.dynamics.refinement.options import RefineOptions
 from vmdepth.views.settings import DEVICES, REFERENCES, RESIZE_METHODS
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.settings import ReadSettings
 
 REFINEMENTS = ("residual", "gradient", "none")
-Extent = Literal["early", "first_eight"]
-EXTENTS: tuple[Extent, ...] = get_args(Extent)
 NO_PASS = "none"
 
 _OF_THE_NETWORK = ("leave_out", "memory_budget", "window", "reference", "device")

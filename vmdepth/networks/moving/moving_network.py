@@ -15,8 +15,7 @@ from vmdepth.networks.multiview.encoder import ViewEncoder
 from vmdepth.networks.observer import BlockSlice, Observer
 from vmdepth.networks.step_network import StepNetwork
 from vmdepth_runtime.contract import DYNAMIC_STATES, Ring
-
-DYNAMIC = "dynamic"
+from vmdepth_runtime.outputs import DYNAMIC
 
 
 class MovingNetwork(StepNetwork):

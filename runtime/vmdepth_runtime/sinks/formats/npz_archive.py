@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.outputs import DYNAMIC
 from vmdepth_runtime.sinks.base import SinkFacts, writing
 from vmdepth_runtime.sinks.files import OneFileSink, renamed
 from vmdepth_runtime.sources.base import SourceFrame
@@ -20,7 +21,7 @@ from vmdepth_runtime.sources.base import SourceFrame
 _NPY_HEADER_BYTES = 128
 _LARGE = 2 << 30  # bytes, from which the size is said beforehand
 _LEVEL = 1  # of compression: depth gets no smaller with more, which only takes longer
-_EXTRA_DTYPES = {"confidence": "<f2", "sky": "<f2", "pose": "<f4", "dynamic": "<f2"}
+_EXTRA_DTYPES = {"confidence": "<f2", "sky": "<f2", "pose": "<f4", DYNAMIC: "<f2"}
 _BLOCK = 1 << 20  # bytes that go into the archive at once
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.encoding.points import back_project, near_for, ply
+from vmdepth_runtime.outputs import DYNAMIC
 from vmdepth_runtime.sinks.base import SinkFacts
 from vmdepth_runtime.sinks.files import PerFrameSink
 from vmdepth_runtime.sources.base import SourceFrame
@@ -24,7 +25,7 @@ class PlySink(PerFrameSink):
     ending = ".ply"
     needs_camera = True
     needs_range = True
-    draws: tuple[str, ...] = ("confidence", "sky", "dynamic")
+    draws: tuple[str, ...] = ("confidence", "sky", DYNAMIC)
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         super().__init__(target, facts)

@@ -5,7 +5,7 @@ import pytest
 
 from vmdepth.dynamics.command.arrays_file import SecondCameras, Seen, read_arrays, write_arrays
 from vmdepth.dynamics.command.reading import Frames
-from vmdepth.dynamics.first_pass import FirstPass, Statistic
+from vmdepth.dynamics.first_pass import FirstPass, Statistic, Sums
 from vmdepth.dynamics.layers import Blocks
 from vmdepth_runtime.errors import InputError
 
@@ -21,7 +21,8 @@ def seen():
     values = rng.random((4, 2, 3, 8), np.float32)
     depth, cameras = rng.random((4, 28, 42), np.float32), rng.random((4, 3, 4))
     raw = {WINDOW: values[..., 0], ALL: values[..., 1]}
-    first = FirstPass(images, raw, values, depth, False, cameras, rng.random((4, 3, 3)), 2)
+    sums = {(3, "Q"): Sums(4 * 6, rng.random((2, 4)), rng.random((2, 4, 4)))}
+    first = FirstPass(images, raw, values, depth, False, cameras, rng.random((4, 3, 3)), 2, sums)
     return Seen(frames, Blocks(12, (5, 7, 9, 11)), first, SecondCameras(cameras + 1, depth * 2))
 
 
@@ -35,6 +36,10 @@ def test_what_was_seen_comes_back(seen, tmp_path):
     assert set(back.first.raw) == {WINDOW, ALL}
     for statistic in (WINDOW, ALL):
         assert np.array_equal(back.first.raw[statistic], seen.first.raw[statistic])
+    assert set(back.first.sums) == {(3, "Q")}
+    assert back.first.sums[3, "Q"].count == 24
+    for name in ("mean", "scatter"):
+        assert np.array_equal(getattr(back.first.sums[3, "Q"], name), getattr(seen.first.sums[3, "Q"], name))
     for name in ("images", "features", "depth", "extrinsics", "intrinsics"):
         assert np.array_equal(getattr(back.first, name), getattr(seen.first, name))
     assert np.array_equal(back.second.extrinsics, seen.second.extrinsics)
@@ -50,6 +55,10 @@ SPOILT = {
     "names": (lambda arrays: arrays["names"][:1], "has names of other frames"),
     "images": (lambda arrays: arrays["images"][..., 0], "is no file of --out-arrays"),
     "raw/sometimes/variance/QK/5": (lambda arrays: arrays["depth"], "is no file of --out-arrays"),
+    "raw/window/variance/QK/5+5": (lambda arrays: arrays["features"][..., 0], "is no file of --out-arrays"),
+    "sums/3/Q/count": (lambda arrays: np.array(18), "has sums of block 3, Q, of other frames .18, and .* need 24"),
+    "sums/3/Q/mean": (lambda arrays: np.zeros((3, 4)), "is no file of --out-arrays"),
+    "sums/3/V/mean": (lambda arrays: np.zeros((2, 4)), "is no file of --out-arrays"),
     "form": (lambda arrays: np.array(2), "is no file of --out-arrays"),
 }
 

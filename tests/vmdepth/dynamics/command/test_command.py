@@ -1,8 +1,8 @@
 """The command `vmdepth-masks`: its options, and what it refuses."""
 
 import re
-import sys
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -12,37 +12,24 @@ import numpy as np
 import pytest
 import torch
 
-from vmdepth.dynamics import second_pass
-from vmdepth.dynamics.command.settings import EXTENTS, REFINEMENTS, MasksSettings
+from vmdepth.dynamics.command.settings import REFINEMENTS, MasksSettings
 from vmdepth.dynamics.refinement.options import THRESHOLDS, How
 from vmdepth_runtime.cli import run_command
-from vmdepth_runtime.errors import InputError
 
 
-def run(words, monkeypatch, capsys):
-    from vmdepth.dynamics.command.cli import main
-
-    monkeypatch.setattr(sys, "argv", ["vmdepth-masks", *map(str, words)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    return end.value.code, capsys.readouterr()
+@pytest.fixture
+def run(type_command):
+    return partial(type_command, "vmdepth.dynamics.command", "vmdepth-masks")
 
 
-def test_options_have_the_defaults_of_the_settings(monkeypatch, capsys):
-    given = []
-
-    def stand_in(settings, progress):
-        given.append(settings)
-        raise InputError("enough")
-
-    monkeypatch.setattr("vmdepth.dynamics.command.run.make_masks", stand_in)
-    assert run(["a.mp4", "--model", "m.safetensors", "-o", "out"], monkeypatch, capsys)[0] == 2
+def test_options_have_the_defaults_of_the_settings(run, settings_given):
+    given = settings_given("vmdepth.dynamics.command.run.make_masks")
+    assert run(["a.mp4", "--model", "m.safetensors", "-o", "out"])[0] == 2
     assert given == [MasksSettings(Path("out"), "a.mp4", Path("m.safetensors"))]
 
 
 def test_choices_are_those_of_the_stages():
     assert (*get_args(How), "none") == REFINEMENTS
-    assert get_args(second_pass.Extent) == EXTENTS
 
 
 GIVEN = ["{frames}", "--model", "{model}"]
@@ -106,7 +93,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_is_refused_is_one_line_and_leaves_nothing(
-    what, frames, model, without_attention, with_motion_head, tmp_path, monkeypatch, capsys
+    what, frames, model, without_attention, with_motion_head, tmp_path, run
 ):
     words, line = REFUSED[what]
     if "cuda" in words and torch.cuda.is_available():
@@ -120,7 +107,7 @@ def test_what_is_refused_is_one_line_and_leaves_nothing(
     places = {"frames": frames, "model": model, "edge": without_attention, "told": with_motion_head, "tmp": tmp_path}
     given = [str(word).format(**places) for word in words]
     size = ["--process-res", 42] if "--from" not in words else []
-    code, said = run([*size, "-o", tmp_path / "masks", *given], monkeypatch, capsys)
+    code, said = run([*size, "-o", tmp_path / "masks", *given])
     assert code == 2
     *stages, last = said.err.splitlines()
     assert all(stage.startswith("vmdepth-masks: loading") for stage in stages)  # which a busy machine may take long for
@@ -128,9 +115,9 @@ def test_what_is_refused_is_one_line_and_leaves_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_folder_is_told_in_one_line(frames, model, tmp_path, monkeypatch, capsys):
+def test_the_folder_is_told_in_one_line(frames, model, tmp_path, run):
     words = [frames, "--model", model, "-o", tmp_path / "masks", "--process-res", 42, "--method", "cross"]
-    code, said = run(words, monkeypatch, capsys)
+    code, said = run(words)
     assert code == 0
     assert re.fullmatch(
         rf"{tmp_path}/masks: 7 masks of 84x60, [\d.]+% of the pixels move \(threshold 0.5\)\n", said.out

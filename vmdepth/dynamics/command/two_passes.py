@@ -1,4 +1,4 @@
-"""A network, asked for what moves: the first pass, and the second one without that."""
+"""The two passes of a network over a video: the first, which tells what moves, and the second without that."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.progress import ProgressLine
 
 
-class AskedNetwork:
-    """A network with attention, from its checkpoint.
+class TwoPasses:
+    """Both passes of a network with attention, from its checkpoint.
 
     Of one that was trained to see the past alone the mask over time is taken off: all frames see each other, and the
     first one is their reference.
