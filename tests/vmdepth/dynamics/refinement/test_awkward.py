@@ -180,6 +180,21 @@ def test_what_does_not_fit_is_said(still_camera, changes, message):
         refine(**(clip | {"moves": box} | changes))
 
 
+@pytest.mark.parametrize(
+    ("width", "pixels"), [(518, (5, 3)), (1036, (5, 3)), (504, (5, 3)), (336, (3, 1)), (168, (1, 1)), (14, (1, 1))]
+)
+def test_closing_and_growing_go_by_the_width_of_pictures(width, pixels):
+    assert RefineOptions().at_width(width) == pixels
+    assert RefineOptions(close=0, grow=9).at_width(width) == (0, 9)
+
+
+def test_masks_of_narrow_pictures_do_not_grow(still_camera):
+    clip, box = still_camera
+    refined = refine(**clip, moves=box)
+    np.testing.assert_array_equal(refined.masks, refined.kept)
+    assert (refine(**clip, moves=box, options=RefineOptions(grow=3)).masks & ~box).any()
+
+
 @pytest.mark.parametrize("values", [{"every": 0}, {"clusters": 0}, {"close": -1}, {"threshold": float("nan")}], ids=str)
 def test_constants_that_cannot_be_are_refused(values):
     with pytest.raises(InputError, match=rf"refinement: {next(iter(values))}="):
