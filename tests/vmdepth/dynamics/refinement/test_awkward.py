@@ -164,6 +164,12 @@ def test_progress_counts_frames(still_camera):
     [
         ({"moves": np.zeros((5, HEIGHT, WIDTH), bool)}, "moves are 5x30x40, and depth of 6x30x40"),
         ({"moves": np.full((FRAMES, HEIGHT, WIDTH), 255, np.uint8)}, "moves are uint8, and have to be bool"),
+        (
+            {"images": np.zeros((FRAMES, HEIGHT, WIDTH, 3), np.int64)},
+            "images are int64, and have to be uint8, or float",
+        ),
+        ({"cam2world": np.stack([np.eye(4)] * 5 + [np.diag([1.0, 1, 0, 1])])}, "cam2world of frame 5 has no inverse"),
+        ({"intrinsics": np.ones((FRAMES, 3, 3))}, "intrinsics of frame 0 has no inverse"),
         ({"how": "guess"}, "refinement 'guess': there are residual, gradient"),
         ({"images": np.zeros((FRAMES, 8, 8, 3), np.uint8)}, "images are 6x8x8x3"),
         ({"cam2world": np.zeros((FRAMES, 3, 4))}, "wants 6x4x4"),
