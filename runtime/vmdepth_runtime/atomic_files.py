@@ -63,18 +63,26 @@ def write_report(report: Mapping[str, Any], path: Path) -> None:
     write_whole(path, (json.dumps(report, indent=2) + "\n").encode())
 
 
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder` that takes its name when the block is through, and goes away when it fails."""
-    part = folder.absolute().with_name(f".{folder.absolute().name}.{os.getpid()}.part")
+def check_folder(folder: Path) -> None:
+    """Raise InputError unless a folder can be made at `folder`. To be asked before any work."""
     try:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder}: is a file; name a folder that is to be made")
         if folder.is_dir() and any(folder.iterdir()):
             raise InputError(f"{folder}: holds something already; name a folder that is to be made")
-        if not part.parent.is_dir():
+        if not folder.absolute().parent.is_dir():
             what = "is a file; choose another" if folder.parent.exists() else "is not there; make it first"
             raise InputError(f"{folder}: the folder {folder.parent} {what}")
+    except OSError as error:
+        raise InputError(f"{folder}: no folder can be there ({error.strerror}); choose another output") from None
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` that takes its name when the block is through, and goes away when it fails."""
+    check_folder(folder)
+    part = folder.absolute().with_name(f".{folder.absolute().name}.{os.getpid()}.part")
+    try:
         part.mkdir()
     except OSError as error:
         raise InputError(f"{folder}: no folder can be there ({error.strerror}); choose another output") from None

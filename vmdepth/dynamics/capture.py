@@ -59,7 +59,7 @@ def look(
         reference: of a network of views, how the view is chosen that the others refer to, in every window anew.
         feature_layer: the block whose output, normalised as the last one's is, makes the features. None: the last; of a
             network of views the last one before its views begin to see each other.
-        progress: told how many frames are done.
+        progress: told how many blocks of all windows are done, or frames where a network sees each alone.
 
     Returns:
         What it found. Of several windows, `reference` is that of the first.
@@ -82,9 +82,9 @@ def look(
     progress = progress or ProgressLine("looking")
     try:
         if apart:
-            progress.stage("adding up", count, "frames")
+            progress.stage("adding up", *passes.steps(count))
             _Adding(totals).go(passes, images, progress)
-        progress.stage("looking", count, "frames")
+        progress.stage("looking", *passes.steps(count))
         taking = _Taking(collector, features, layer, passes.encoder.norm)
         views, reference_of = taking.go(passes, images, statistics, progress)
     except ValueError as error:

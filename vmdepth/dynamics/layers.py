@@ -51,11 +51,19 @@ def choose_layers(given: str, blocks: Blocks) -> Bands:
     Raises:
         InputError: no such name or notation, or blocks that the network has not.
     """
-    if given == RELATIVE:
+    choice = bands_of(given)
+    if choice is None:
         return relative_bands(blocks.candidates)
-    choice = TABLES[given] if given in TABLES else _read(given)
     check_layers(choice.watched, blocks, f"layers '{given}'")
     return choice
+
+
+def bands_of(given: str) -> Bands | None:
+    """The bands that a name or a notation means whatever the network; None of "relative". Raises InputError for neither
+    a name nor a notation."""
+    if given == RELATIVE:
+        return None
+    return TABLES[given] if given in TABLES else _read(given)
 
 
 def check_layers(layers: Iterable[int], blocks: Blocks, what: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,12 +30,14 @@ class Masks:
         moves: bool [T, H, W], what does.
         threshold: that parts them; of a hysteresis the high one, inf where nothing moves in the whole clip.
         stages: the maps on the way by name, in order, float32 0..1, [T, h, w] of patches or [T, H, W] of pixels.
+        low: of a hysteresis the low threshold; None where there is none.
     """
 
     soft: Floats
     moves: NDArray[np.bool_]
     threshold: float
     stages: Mapping[str, Floats]
+    low: float | None = None
 
 
 def needs(method: Method, choice: Bands, reach: Reach = "all") -> list[Statistic]:
@@ -96,7 +98,7 @@ def masks(
     """
     stages = stages or MaskStages()
     check_method(method, len(first.images))
-    _check_statistics(first, method, needs(method, choice, reach))
+    _check_statistics(first, method, choice, reach)
     windowed = method in WINDOWED
     steps = published_maps(first, choice, stages) if windowed else global_maps(first, method, choice, reach)
     height, width = first.images.shape[1:3]
@@ -106,17 +108,18 @@ def masks(
     rests = resting_frames(first.images, first.grid) if stages.allow_empty else np.zeros(len(soft), bool)
     soft[rests] = 0
     threshold, moves = _parted(soft, method, stages, ~rests)
-    return Masks(soft, moves, threshold, steps)
+    low = stages.low if method == "guided" and stages.threshold is None else None
+    return Masks(soft, moves, threshold, steps, low)
 
 
 def published_maps(first: FirstPass, choice: Bands, stages: MaskStages) -> dict[str, Floats]:
     """The released code's maps [T, h, w] by name, the last one being what is parted."""
     normalise = maps.whole_clip if stages.allow_empty else maps.per_frame
     steps = _weights(first, choice, "window", normalise)
-    steps["fused"] = normalise(maps.product(steps["w_shallow"], steps["w_middle"], steps["w_deep"]))
+    steps["product"] = normalise(maps.product(steps["w_shallow"], steps["w_middle"], steps["w_deep"]))
     if stages.clusters:
         labels = feature_clusters(first.features, stages.clusters, stages.seed)
-        steps["clustered"] = normalise(cluster_means(steps["fused"], labels))
+        steps["clustered"] = normalise(cluster_means(steps["product"], labels))
     return steps
 
 
@@ -188,13 +191,38 @@ def _parted(
     return threshold, soft > threshold
 
 
-def _check_statistics(first: FirstPass, method: Method, wanted: list[Statistic]) -> None:
-    missing = [statistic.name for statistic in wanted if statistic not in first.raw]
-    if missing:
-        raise InputError(
-            f"the method '{method}' needs the statistic {missing[0]}, which the first pass was not asked for; run the "
-            "network again for it"
-        )
+def _check_statistics(first: FirstPass, method: Method, choice: Bands, reach: Reach) -> None:
+    wanted = needs(method, choice, reach)
+    if any(statistic not in first.raw for statistic in wanted):
+        raise InputError(_missing(first, method, choice, reach))
     for statistic in wanted:
         if not np.isfinite(first.raw[statistic]).all():
             raise WorkError(f"the statistic {statistic.name} is not finite everywhere; try the network in float32")
+
+
+def _missing(first: FirstPass, method: Method, choice: Bands, reach: Reach) -> str:
+    """What a first pass was made for, and what it had to be made for."""
+
+    def kinds(statistics: Iterable[Statistic]) -> set[tuple[str, str, str]]:
+        return {(one.pair, one.kind, one.reach) for one in statistics}
+
+    of = {name: kinds(needs(name, choice, reach)) for name in METHODS}
+    there = kinds(first.raw)
+    if of[method] <= there:
+        return (
+            f"the first pass asked other blocks than '{method}' needs with these layers; choose those of that run, "
+            "or run the network again with these"
+        )
+    within = {name: len(asked) for name, asked in of.items() if asked <= there}
+    made = _either(name for name, size in within.items() if size == max(within.values()))
+    enough = _either(name for name, asked in of.items() if of[method] <= asked)
+    return (
+        f"the first pass was made for {made or 'no method of these'}, and the method '{method}' takes a run of the "
+        f"network for {enough}"
+    )
+
+
+def _either(names: Iterable[str]) -> str:
+    """ "a, b or c"; "" of none."""
+    *others, last = [*names] or [""]
+    return f"{', '.join(others)} or {last}" if others else last

@@ -35,6 +35,7 @@ AT_A_TIME = 8  # images; keeps memory small and changes no result
 Begin = Callable[[range, range], None]
 """Told of every window: the frames that see each other, and those that belong to it."""
 Done = Callable[[int], None]
+"""Told how much is done, in what `Passes.steps` counts."""
 
 
 class Passes(ABC):
@@ -55,6 +56,10 @@ class Passes(ABC):
     @abstractmethod
     def windows(self, frames: int) -> list[range]:
         """Frames that see each other. Raises InputError where a video of so many cannot be put together."""
+
+    @abstractmethod
+    def steps(self, frames: int) -> tuple[int, str]:
+        """How much there is to do for a video of so many frames, and of what: what grows while a window is seen."""
 
     @abstractmethod
     def encode(self, images: NDArray[np.uint8], begin: Begin, observe: Observer, done: Done) -> None:
@@ -109,9 +114,25 @@ class ViewPasses(Passes):
             )
         return windows
 
+    def steps(self, frames: int) -> tuple[int, str]:
+        return len(self.windows(frames)) * self.encoder.size.depth, "blocks"
+
+    def counting(self, observe: Observer, number: int, window: range, done: Done) -> Observer:
+        """An observer of a window's frames, the `number`th, that also tells which blocks all of them are through."""
+        before = number * self.encoder.size.depth
+
+        def see(one: BlockSlice) -> None:
+            if one.part in observe.parts and (observe.layers is None or one.layer in observe.layers):
+                observe.see(one)
+            if one.part == "output" and one.first + len(one.values) == window.stop:
+                done(before + one.layer + 1)
+
+        parts = tuple(dict.fromkeys((*observe.parts, "output")))
+        return replace(observe, see=see, parts=parts, layers=None).from_image(window.start)
+
     @torch.inference_mode()
     def encode(self, images: NDArray[np.uint8], begin: Begin, observe: Observer, done: Done) -> None:
-        for window, own in with_own(self.windows(len(images))):
+        for number, (window, own) in enumerate(with_own(self.windows(len(images)))):
             begin(window, own)
             clip = _clip(self._network, images[window.start : window.stop])
             unit = self.encoder.pos_embed.element_size()
@@ -124,9 +145,8 @@ class ViewPasses(Passes):
                 slices_for(forward, self._budget, None if self._budget else AT_A_TIME),
                 reference=self._reference,
                 prepare=imagenet_normalised,
-                observe=observe.from_image(window.start),
+                observe=self.counting(observe, number, window, done),
             )
-            done(window.stop)
 
     @torch.inference_mode()
     def look(
@@ -142,12 +162,13 @@ class ViewPasses(Passes):
                 reference=self._reference,
                 memory_budget=self._budget,
                 chunk=None if self._budget else AT_A_TIME,
-                observe=_also_class_tokens(observe.from_image(window.start), self.feature_layer, class_tokens),
+                observe=self.counting(
+                    _also_class_tokens(observe, self.feature_layer, class_tokens), number, window, done
+                ),
             )
             references.append(int(reference_view(torch.cat(class_tokens)[None], self._reference)))
             following = windows[number + 1][0].start if number + 1 < len(windows) else len(images)
             views += [view for _, view in chain.add(window.start, to_views(said, None, alone=False), following)]
-            done(window.stop)
         return views, references[0]
 
 
@@ -161,6 +182,9 @@ class FramePasses(Passes):
 
     def windows(self, frames: int) -> list[range]:
         return [range(frames)]
+
+    def steps(self, frames: int) -> tuple[int, str]:
+        return frames, "frames"
 
     @torch.inference_mode()
     def encode(self, images: NDArray[np.uint8], begin: Begin, observe: Observer, done: Done) -> None:

@@ -25,6 +25,7 @@ from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.encoder import ViewEncoder
 from vmdepth.networks.multiview.nested_depth import NestedDepth
 from vmdepth.networks.multiview.reference_view import Reference
+from vmdepth.networks.observer import Observer
 from vmdepth.official.preparation import as_clip
 from vmdepth.views.network import to_views
 from vmdepth.views.windows import Chain, View
@@ -35,6 +36,7 @@ Blocks: TypeAlias = Extent | int | Collection[int]
 
 _EARLY = 5 / 24  # VGGT4D's released code masks the first 5 of the 24 blocks of VGGT that see all views
 _FIRST_EIGHT = range(1, 9)
+_BLIND = Observer(lambda one: None, parts=())
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def second_pass(
         window: frames that see each other, as in the first pass; 0: all of them. Windows are put together as there, by
             what stands still.
         memory_budget: what one window may take, as for `AnyViewDepth`.
-        progress: told how many frames are done.
+        progress: told how many blocks of all windows are done.
 
     Raises:
         InputError: a network whose views do not see each other, masks or depth of other frames, no such block or
@@ -93,18 +95,20 @@ def second_pass(
             raise InputError(f"{name} {list(array.shape)}: these frames need {list(images.shape[:3])}")
     views = _views_network(network)
     where = masked_blocks((views.views if isinstance(views, NestedDepth) else views).encoder, blocks)
-    windows = ViewPasses(views, window, strategy, memory_budget).windows(len(images))
+    passes = ViewPasses(views, window, strategy, memory_budget)
+    windows = passes.windows(len(images))
     progress = progress or ProgressLine("looking")
-    progress.stage("looking again, without what moves", len(images), "frames")
+    progress.stage("looking again, without what moves", *passes.steps(len(images)))
     chain, said = Chain(), list[View]()
     try:
         check_size(images.shape[1], images.shape[2], PATCH)
         for number, frames in enumerate(windows):
             part = slice(frames.start, frames.stop)
-            told = _without(views, images[part], moves[part], where, strategy if number else reference, memory_budget)
+            whose = strategy if number else reference
+            watch = passes.counting(_BLIND, number, frames, progress.update)
+            told = _without(views, images[part], moves[part], where, whose, memory_budget, watch)
             following = windows[number + 1].start if number + 1 < len(windows) else len(images)
             said += [view for _, view in chain.add(frames.start, told, following)]
-            progress.update(frames.stop)
     except ValueError as error:
         raise InputError(str(error)) from None
     return _at_scale(said, depth, ~moves)
@@ -128,6 +132,7 @@ def _without(
     blocks: tuple[int, ...],
     reference: Reference | int,
     memory_budget: int | str | None,
+    observe: Observer,
 ) -> list[View]:
     """What the network says of one window.
 
@@ -142,6 +147,7 @@ def _without(
         leave_out=LeaveOut(patches, blocks),
         memory_budget=memory_budget,
         chunk=None if memory_budget else AT_A_TIME,
+        observe=observe,
     )
     sky = torch.from_numpy(moves & ~moves.all(axis=(1, 2), keepdims=True))[None].to(out.depth)
     return to_views(replace(out, sky=sky if out.sky is None else sky.maximum(out.sky)), None, alone=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vmdepth.networks.multiview.memory import parse_bytes
+from vmdepth.byte_amounts import check_budget
 from vmdepth.views.given_cameras import read_cameras
 from vmdepth.views.network import AskedNetwork, GivenCameras, pieces
 from vmdepth.views.reading import Picture, Pictures, read_pictures
@@ -45,11 +45,7 @@ def reconstruct(settings: ViewsSettings, progress: ProgressLine | None = None) -
         WorkError: where windows cannot be aligned, or the disk takes no more.
     """
     progress = progress or ProgressLine("loading")
-    if settings.memory_budget is not None:
-        try:
-            parse_bytes(settings.memory_budget)
-        except ValueError as error:
-            raise InputError(f"--{str(error).replace('memory budget', 'memory-budget', 1)}") from None
+    check_budget(settings.memory_budget)
     lens = Lens.of(intrinsics=settings.intrinsics)
     with whole_folder(settings.output) as part:
         progress.stage(f"loading {settings.model}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import time
 from collections.abc import Callable
@@ -139,17 +140,28 @@ def _limited(live: Source, read: ReadSettings) -> Source:
     return live
 
 
-def _open_path(path: Path, read: ReadSettings) -> Source:
-    """A file, folder, pattern or pipe."""
+def check_source(uri: str) -> None:
+    """Raise InputError for a path at which nothing is; cameras, addresses and patterns show when they are opened."""
+    if uri and uri != "demo" and scheme_of(uri) in (None, "file") and camera_of(uri) is None:
+        _status(Path(uri.removeprefix("file://")))
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Of what is at a path; None of a pattern. Raises InputError where there is nothing."""
     try:
-        status = path.stat()
+        return path.stat()
     except OSError as error:
         if is_pattern(path):
-            return _open_listed(path, read)
+            return None
         missing = isinstance(error, FileNotFoundError)
         what = "no such file or folder" if missing else f"cannot be read ({error.strerror})"
         raise InputError(f"{path}: {what}; give a video, a folder of images, a camera or an address") from None
-    if stat.S_ISDIR(status.st_mode):
+
+
+def _open_path(path: Path, read: ReadSettings) -> Source:
+    """A file, folder, pattern or pipe."""
+    status = _status(path)
+    if status is None or stat.S_ISDIR(status.st_mode):
         return _open_listed(path, read)
     if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         raise InputError(f"{path}: the file is empty; copy or record it again")

@@ -11,6 +11,7 @@ from vmdepth.dynamics.accumulators import raw_maps
 from vmdepth.dynamics.capture import look
 from vmdepth.dynamics.first_pass import Statistic
 from vmdepth.dynamics.passes import OVERLAP, with_own
+from vmdepth.dynamics.second_pass import second_pass
 from vmdepth.dynamics.statistics import Moments
 from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.multiview.any_view import AnyViewDepth
@@ -23,6 +24,7 @@ from vmdepth.official.depth_anything_3 import DEPTH_ANYTHING_3
 from vmdepth.official.family import CheckpointFile, LoadOptions
 from vmdepth.views.windows import spans
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.progress import ProgressLine
 
 PAIRS, KINDS, REACHES = ("QQ", "KK", "QK"), ("similarity", "variance"), ("window", "near", "past", "all")
 
@@ -279,3 +281,40 @@ def test_every_block_of_the_small_network_as_all_matrices_say(official_weights):
         scores = own @ met.transpose(1, 2) / own.shape[-1] ** 0.5
         expected = (scores.mean(2) if one.kind == "similarity" else scores.var(2)).mean(0).reshape(8, 4, 6).numpy()
         assert np.abs(first.raw[one] - expected).max() <= 1e-4 * np.abs(expected).max(), one.name
+
+
+class Told(ProgressLine):
+    """Keeps what it is told: of every stage its name, total, unit, and how much was done whenever that changed."""
+
+    def stage(self, name, total=None, unit="", done=0):
+        self.__dict__.setdefault("stages", []).append((name, total, unit, []))
+        super().stage(name, total, unit, done)
+
+    def update(self, done, figures=(), total=None):
+        self.stages[-1][3].append(done)
+        super().update(done, figures, total)
+
+
+@pytest.mark.parametrize("budget", [None, "64MiB"])
+def test_progress_grows_within_a_window(views, budget):
+    told, images = Told("looking"), pictures(9)
+    first = look(views, images, every(5, reaches=("near",)), progress=told, memory_budget=budget)
+    second_pass(
+        views,
+        images,
+        np.zeros(images.shape[:3], bool),
+        depth=first.depth,
+        reference=first.reference,
+        memory_budget=budget,
+        progress=told,
+    )
+    assert told.stages[-2:] == [
+        ("looking", 12, "blocks", list(range(1, 13))),
+        ("looking again, without what moves", 12, "blocks", list(range(1, 13))),
+    ]
+
+
+def test_progress_counts_blocks_of_all_windows(views):
+    told = Told("looking")
+    look(views, pictures(20), every(5, reaches=("near",)), progress=told, window=16)
+    assert told.stages[-1] == ("looking", 24, "blocks", list(range(1, 25)))

@@ -52,7 +52,7 @@ def test_normalised_maps_are_the_released_ones(stored, published, name):
 
 
 def test_fused_clustered_and_grown_maps_are_the_released_ones(stored, published):
-    np.testing.assert_allclose(published.stages["fused"], stored["dyn_map"], atol=2e-6)
+    np.testing.assert_allclose(published.stages["product"], stored["dyn_map"], atol=2e-6)
     np.testing.assert_allclose(published.stages["clustered"], stored["clustered_map"], atol=2e-6)
     np.testing.assert_allclose(published.soft[6], stored["upsampled_frame6"], atol=2e-6)
 
@@ -134,7 +134,7 @@ def test_stages_can_be_left_out(stored, planted):
     np.testing.assert_array_equal(masks(first, "guided", CHOICE, bare).moves, masks(first, "fused", CHOICE).moves)
     assert list(masks(first, "guided", CHOICE).stages)[-3:] == ["fused", "guided", "smoothed"]
     assert list(masks(first, "guided", CHOICE, bare).stages)[-1] == "fused"
-    assert list(published_maps(planted, CHOICE, MaskStages(clusters=0)))[-1] == "fused"
+    assert list(published_maps(planted, CHOICE, MaskStages(clusters=0)))[-1] == "product"
 
 
 def test_global_statistics_are_asked_for_with_their_reach():
@@ -208,7 +208,9 @@ def test_stages_that_cannot_be_are_refused(stages, says):
 
 
 def test_what_the_first_pass_does_not_hold_is_named(planted):
-    with pytest.raises(InputError, match="needs the statistic all/similarity/QK/0, which the first pass was not asked"):
+    with pytest.raises(
+        InputError, match=r"made for published or full, and .* 'cross' takes .* for cross, fused or guided$"
+    ):
         masks(planted, "cross", CHOICE)
     with pytest.raises(InputError, match="method 'best': there are published, cross"):
         masks(planted, "best", CHOICE)
@@ -228,7 +230,7 @@ def test_flat_statistics_move_nothing(planted):
 
 
 def test_maps_of_released_methods_are_by_frame_unless_empty_ones_are_allowed(planted):
-    by_frame = published_maps(planted, CHOICE, MaskStages(clusters=0))["fused"]
-    by_clip = published_maps(planted, CHOICE, MaskStages(clusters=0, allow_empty=True))["fused"]
+    by_frame = published_maps(planted, CHOICE, MaskStages(clusters=0))["product"]
+    by_clip = published_maps(planted, CHOICE, MaskStages(clusters=0, allow_empty=True))["product"]
     assert by_frame.max((1, 2)).min() > 0.999
     assert by_clip.max((1, 2)).min() < 0.99

@@ -54,6 +54,7 @@ def write_arrays(path: Path, seen: Seen, **results: NDArray[Any]) -> None:
         "frame_size": np.array([frames.height, frames.width]),
         "to_network": frames.to_network,
         "fps": np.array(frames.fps),
+        "of_files": np.array(frames.of_files),
         "blocks": np.array(seen.blocks.count),
         "blocks_over_views": np.array(seen.blocks.over_views, np.int64),
         "features": first.features,
@@ -104,7 +105,8 @@ def read_arrays(path: Path) -> Seen:
 def _seen(found: dict[str, NDArray[Any]]) -> Seen:
     height, width = (int(side) for side in found["frame_size"])
     names = [str(name) for name in found["names"]]
-    frames = Frames(found["images"], names, width, height, found["to_network"], float(found["fps"]))
+    fps, of_files = float(found["fps"]), bool(found["of_files"])
+    frames = Frames(found["images"], names, width, height, found["to_network"], fps, of_files)
     raw = {_statistic(name.removeprefix(_RAW)): found[name] for name in found if name.startswith(_RAW)}
     first = FirstPass(
         frames.images,

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
+from vmdepth.dynamics.command.beforehand import check_beforehand
 from vmdepth.dynamics.command.settings import REFINEMENTS, MasksSettings
 from vmdepth.dynamics.mask_stages import METHODS, MaskStages
 from vmdepth.dynamics.refinement.options import RefineOptions
@@ -64,8 +65,9 @@ _OF_REFINEMENT = ("threshold", "visible", "clusters", "grow", "every", "centred"
 )
 @click.option("--refine-scale", type=float, metavar="DEPTH",
               help="That counts as 1 in these two.  [default: the median of the video's]")  # fmt: skip
-@click.option("--refine-grow", type=click.IntRange(0), metavar="PIXELS", show_default=True,
-              help="Width of the square by which masks grow at last; for frames about 518 wide. 0: none.")  # fmt: skip
+@click.option("--refine-grow", type=click.IntRange(0), metavar="PIXELS",
+              help="Width of the square by which masks grow at last; 0 or 1: none.  [default: by the width that "
+                   "the network sees: 3 of 518, as released, and as large a part of less, an odd number]")  # fmt: skip
 @click.option("--refine-centred", is_flag=True,
               help="Look in other frames where a point is; as released, it is half a pixel beside it.")  # fmt: skip
 @click.option("--refine-every", type=click.IntRange(1), metavar="N", show_default=True,
@@ -107,6 +109,8 @@ def command(start: str, frames: int | None, every: int, hysteresis: tuple[float,
     read = ReadSettings(start=start, frames=frames, every=every)
     settings = MasksSettings(**options, stages=stages, refinement=refinement, read=read)
 
+    check_beforehand(settings)
+
     from vmdepth.dynamics.command.run import make_masks
     from vmdepth_runtime.progress import ProgressLine
 
@@ -116,6 +120,7 @@ def command(start: str, frames: int | None, every: int, hysteresis: tuple[float,
             progress.say(note)
     height, width = made.size
     parted = [f"threshold {made.threshold:.3g}"] if isfinite(made.threshold) else []
+    parted = parted if made.low is None else [f"hysteresis {made.threshold:.3g} and {made.low:.3g}"]
     parted += [] if made.unrefined is None else [f"{made.unrefined:.1%} before refinement"]
     how = f" ({', '.join(parted)})" if parted else ""
     click.echo(f"{made.folder}: {made.frames} masks of {width}x{height}, {made.share:.1%} of the pixels move{how}")

@@ -68,7 +68,7 @@ def film(path: Path, pictures: Iterable[Picture], fps: float) -> None:
 
 
 def write_sheet(
-    path: Path, images: Picture, moves: NDArray[np.bool_], maps: Mapping[str, Floats], names: list[str]
+    path: Path, images: Picture, moves: NDArray[np.bool_], maps: Mapping[str, Floats], titles: list[str]
 ) -> None:
     """One picture: of some frames, evenly over the video, each with what moves and with maps.
 
@@ -77,7 +77,7 @@ def write_sheet(
         images: uint8 [T, H, W, 3].
         moves: bool [T, H, W].
         maps: by title, float32 [T, h, w], 0..1, of which the last ones are shown.
-        names: of the frames.
+        titles: of the frames.
     """
     count, height, width = moves.shape
     size = round(_CELL * height / width), _CELL
@@ -86,8 +86,8 @@ def write_sheet(
     for place in np.unique(np.linspace(0, count - 1, min(_ROWS, count)).round().astype(int)):
         cells = [resized(images[place], size), tinted(images[place], moves[place], size)]
         cells += [heat(values[place], size) for values in last.values()]
-        titles = [names[place], f"{moves[place].mean():.1%} moves", *last]
-        rows.append(np.hstack([_titled(cell, text) for cell, text in zip(cells, titles, strict=True)]))
+        above = [titles[place], f"{moves[place].mean():.1%} moves", *last]
+        rows.append(np.hstack([_titled(cell, text) for cell, text in zip(cells, above, strict=True)]))
     path.write_bytes(picture(np.vstack(rows), ".png"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ class Frames:
         height: likewise.
         to_network: float64 [3, 3], brings places in a frame to those in `images`, both in pixels from the outer corner.
         fps: frames per second.
+        of_files: whether every frame is a file of that name; else it is a video's.
     """
 
     images: NDArray[np.uint8]
@@ -31,6 +33,12 @@ class Frames:
     height: int
     to_network: NDArray[np.float64]
     fps: float
+    of_files: bool = True
+
+    @property
+    def titles(self) -> list[str]:
+        """What frames are called before people: the file, or the number in the video."""
+        return self.names if self.of_files else [f"frame {int(Path(name).stem)}" for name in self.names]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -49,7 +57,8 @@ def read_frames(settings: HowRead, told: Callable[[int], None]) -> tuple[Frames,
     Raises:
         InputError: it cannot be read, or its frames differ in size.
     """
-    pictures = read_pictures(settings, told)
+    no_files: list[str] = []
+    pictures = read_pictures(settings, told, lambda name, _: no_files.append(name))
     (width, height), *others = pictures.sizes
     for name, size in zip(pictures.names[1:], others, strict=True):
         if size != (width, height):
@@ -57,5 +66,5 @@ def read_frames(settings: HowRead, told: Callable[[int], None]) -> tuple[Frames,
                 f"{settings.sources[0]}: {name} has {size[0]}x{size[1]} pixels, and {pictures.names[0]} "
                 f"{width}x{height}; give the frames of one video, all of one size"
             )
-    frames = Frames(np.stack(pictures.images), pictures.names, width, height, pictures.to_network[0], pictures.fps)
-    return frames, pictures.skipped
+    images, to_network = np.stack(pictures.images), pictures.to_network[0]
+    return Frames(images, pictures.names, width, height, to_network, pictures.fps, not no_files), pictures.skipped

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth.dynamics.command.arrays_file import Seen, read_arrays, write_arrays
+from vmdepth.dynamics.command.beforehand import check_beforehand
 from vmdepth.dynamics.command.reading import read_frames
 from vmdepth.dynamics.command.settings import MasksSettings
 from vmdepth.dynamics.command.writing import write_all
@@ -19,9 +20,8 @@ from vmdepth.dynamics.methods import Masks, check_method, masks, needs
 from vmdepth.dynamics.refinement.options import How
 from vmdepth.dynamics.refinement.refine import refine
 from vmdepth.networks.moving.bands import Bands
-from vmdepth.networks.multiview.memory import parse_bytes
 from vmdepth.views.geometry import inverse
-from vmdepth_runtime.atomic_files import check_target, whole_folder
+from vmdepth_runtime.atomic_files import whole_folder
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.progress import ProgressLine
 
@@ -29,8 +29,8 @@ from vmdepth_runtime.progress import ProgressLine
 @dataclass(frozen=True)
 class Made:
     """folder: what was made. frames: how many. size: height and width of the masks. share: of the pixels that move,
-    0..1. unrefined: the same before masks were checked; None where they were not. threshold: that parted the map.
-    notes: lines about what is missing and why."""
+    0..1. unrefined: the same before masks were checked; None where they were not. threshold: that parted the map. low:
+    the low one of a hysteresis, else None. notes: lines about what is missing and why."""
 
     folder: Path
     frames: int
@@ -38,6 +38,7 @@ class Made:
     share: float
     unrefined: float | None
     threshold: float
+    low: float | None
     notes: list[str]
 
 
@@ -52,7 +53,7 @@ def make_masks(settings: MasksSettings, progress: ProgressLine | None = None) ->
         WorkError: where the network gives what is no number, or the disk takes no more.
     """
     progress = progress or ProgressLine("loading")
-    _check(settings)
+    check_beforehand(settings)
     with whole_folder(settings.output) as part:
         seen, found, notes = (_again if settings.arrays else _anew)(settings, progress)
         moves = found.moves
@@ -70,18 +71,7 @@ def make_masks(settings: MasksSettings, progress: ProgressLine | None = None) ->
         notes.append("nothing moves, as far as these maps tell")
     size = seen.frames.height, seen.frames.width
     unrefined = None if settings.refined_by is None else float(found.moves.mean())
-    return Made(settings.output, len(moves), size, float(moves.mean()), unrefined, found.threshold, notes)
-
-
-def _check(settings: MasksSettings) -> None:
-    """What can be known before any work."""
-    if settings.memory_budget is not None:
-        try:
-            parse_bytes(settings.memory_budget)
-        except ValueError as error:
-            raise InputError(f"--{str(error).replace('memory budget', 'memory-budget', 1)}") from None
-    if settings.out_arrays is not None:
-        check_target(settings.out_arrays, settings.arrays)
+    return Made(settings.output, len(moves), size, float(moves.mean()), unrefined, found.threshold, found.low, notes)
 
 
 def _anew(settings: MasksSettings, progress: ProgressLine) -> tuple[Seen, Masks, list[str]]:
@@ -94,8 +84,8 @@ def _anew(settings: MasksSettings, progress: ProgressLine) -> tuple[Seen, Masks,
     choice = choose_layers(settings.layers, network.blocks)
     if settings.refined_by is not None and not network.tells_cameras:
         raise InputError(
-            f"{settings.model}: tells no cameras, by which --refine {settings.refined_by} checks masks; --refine none "
-            "leaves them as they are"
+            f"{settings.model}: tells no cameras, by which --refine {settings.refined_by} checks masks; "
+            f"{settings.unrefined_option} leaves them as they are"
         )
     progress.stage("reading", unit="frames")
     frames, notes = read_frames(settings, progress.update)
@@ -124,8 +114,8 @@ def _again(settings: MasksSettings, progress: ProgressLine) -> tuple[Seen, Masks
     _check_count(settings, len(seen.frames), notes)
     if settings.refined_by is not None and seen.first.extrinsics is None:
         raise InputError(
-            f"{settings.arrays}: has no cameras, by which --refine {settings.refined_by} checks masks; --refine none "
-            "leaves them as they are"
+            f"{settings.arrays}: has no cameras, by which --refine {settings.refined_by} checks masks; "
+            f"{settings.unrefined_option} leaves them as they are"
         )
     found = _masks(settings, seen, choose_layers(settings.layers, seen.blocks), progress)
     if seen.second is not None:

@@ -81,6 +81,8 @@ class MasksSettings:
     def __post_init__(self) -> None:
         self._check_input()
         self._check_stages()
+        if self.method == "full" and self.refined_by is None:
+            raise InputError("--refine none: the method full without its refinement is --method published")
         if self.refined_by is None and (self.refinement != RefineOptions() or self.refine_scale is not None):
             raise InputError("--refine-…: nothing is refined; --refine residual does, and --method full")
         if self.out_arrays is not None and self.out_arrays.suffix.lower() != ".npz":
@@ -125,6 +127,11 @@ class MasksSettings:
         """How masks are checked against depth and cameras; None: they are not."""
         how = self.refine or (REFINEMENTS[0] if self.method == "full" else REFINEMENTS[-1])
         return None if how == REFINEMENTS[-1] else how
+
+    @property
+    def unrefined_option(self) -> str:
+        """What makes the same masks, not checked."""
+        return "--method published" if self.method == "full" else "--refine none"
 
     @property
     def extent(self) -> Extent | int | None:

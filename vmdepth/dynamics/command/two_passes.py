@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from vmdepth.checkpoint import load
 from vmdepth.dynamics.capture import look
 from vmdepth.dynamics.command.arrays_file import SecondCameras
-from vmdepth.dynamics.command.settings import MasksSettings
+from vmdepth.dynamics.command.settings import EXTENTS, NO_PASS, MasksSettings
 from vmdepth.dynamics.first_pass import FirstPass, Statistic
 from vmdepth.dynamics.layers import blocks_of
-from vmdepth.dynamics.second_pass import masked_blocks, second_pass
-from vmdepth.networks.motion_head import DYNAMIC
+from vmdepth.dynamics.second_pass import second_pass
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.nested_depth import NestedDepth
 from vmdepth.networks.multiview.reference_view import Reference
 from vmdepth.views.network import device_named
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.outputs import DYNAMIC
 from vmdepth_runtime.progress import ProgressLine
 
 
@@ -57,7 +57,7 @@ class TwoPasses:
             raise InputError(f"{settings.model}: {error}{itself}") from None
         self.tells_cameras = isinstance(inner, AnyViewDepth | CausalViews) and inner.camera_decoder is not None
         if settings.extent is not None and isinstance(inner, AnyViewDepth | CausalViews):
-            masked_blocks(inner.encoder, settings.extent)  # rather now than after the first pass
+            _check_extent(inner.encoder.global_blocks, settings)  # rather now than after the first pass
         self._model.to(device_named(settings.device))
 
     def first(self, images: NDArray[np.uint8], statistics: Sequence[Statistic], progress: ProgressLine) -> FirstPass:
@@ -95,3 +95,13 @@ class TwoPasses:
         )
         assert told.extrinsics is not None
         return SecondCameras(told.extrinsics, told.depth)
+
+
+def _check_extent(over_views: Sequence[int], settings: MasksSettings) -> None:
+    """Raise InputError where --leave-out is more blocks than a network has that see all views, by their numbers."""
+    if isinstance(settings.extent, int) and settings.extent > len(over_views):
+        numbers = ", ".join(map(str, over_views))
+        raise InputError(
+            f"--leave-out {settings.leave_out}: it can be {', '.join((*EXTENTS, NO_PASS))}, or 0 to {len(over_views)}, "
+            f"which is how many blocks of {settings.model} see all views ({numbers})"
+        )

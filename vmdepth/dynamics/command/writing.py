@@ -52,7 +52,7 @@ def write_all(
         beside = (np.hstack([resized(image, size), heat(one, size)]) for image, one in pairs)
         film(folder / "maps" / f"{name}.mp4", beside, frames.fps)
         progress.update(number + 1)
-    write_sheet(folder / "sheet.png", frames.images, moves, maps, frames.names)
+    write_sheet(folder / "sheet.png", frames.images, moves, maps, frames.titles)
 
 
 def mask_of_frame(moves: NDArray[np.bool_], frames: Frames) -> NDArray[np.uint8]:

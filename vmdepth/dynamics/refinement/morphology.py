@@ -1,4 +1,4 @@
-"""Masks without holes, and a pixel larger."""
+"""Masks without holes, and larger by some pixels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from numpy.typing import NDArray
 
 
 def closed_and_grown(moves: NDArray[np.bool_], close: int, grow: int) -> NDArray[np.bool_]:
-    """A mask [H, W], closed by an ellipse `close` pixels wide, then dilated by a square `grow` wide; 0 does nothing."""
+    """A mask [H, W], closed by an ellipse `close` pixels wide, then dilated by a square `grow` wide.
+
+    0 and 1 do nothing.
+    """
     mask = moves.astype(np.uint8)
     if close:
         ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (close, close))

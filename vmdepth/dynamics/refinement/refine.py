@@ -60,7 +60,8 @@ def refine(
 
     Points of the mask that lie apart are dropped (statistical outlier removal); the rest are put into clusters; those
     stay that other views, where they see the place and have no mask there, contradict, and those that no other view
-    shows. Clusters can only go: what the mask has missed is lost, but for the pixel by which it grows at the end.
+    shows. Clusters can only go: what the mask has missed is lost, but for the pixel by which it grows at the end where
+    pictures are wide enough (`RefineOptions.grow`).
 
     Args:
         images: RGB [T, H, W, 3], uint8 or float32 0..1.
@@ -95,7 +96,8 @@ def refine(
             losses[frame, ids] = _LOSSES[how](scene, frame, pixels, numbers, len(ids), options)
             kept[frame].ravel()[pixels] = losses[frame, flat[pixels], 2] > threshold
         progress(frame + 1)
-    masks = np.stack([closed_and_grown(mask, options.close, options.grow) for mask in kept])
+    close, grow = options.at_width(depth.shape[2])
+    masks = np.stack([closed_and_grown(mask, close, grow) for mask in kept])
     return Refined(masks, kept, found, losses, unit)
 
 

@@ -115,11 +115,16 @@ def scene_of(
                 f"refinement: {name} are {'x'.join(map(str, is_))}, and depth of {'x'.join(map(str, depth.shape))} "
                 f"wants {'x'.join(map(str, should))}; give arrays of the same frames"
             )
+    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
+        raise InputError(f"refinement: images are {images.dtype}, and have to be uint8, or float32 of 0..1")
     if moves.dtype != bool:
         raise InputError(f"refinement: moves are {moves.dtype}, and have to be bool, as mask > 127 of a file is")
     for name, values in (("cam2world", cam2world), ("intrinsics", intrinsics)):
         if not np.isfinite(values).all():
             raise InputError(f"refinement: {name} are not finite; give a camera for every frame")
+        singular = np.flatnonzero(np.linalg.matrix_rank(values.astype(np.float64)) < values.shape[1])
+        if len(singular):
+            raise InputError(f"refinement: {name} of frame {singular[0]} has no inverse; give a camera for every frame")
     known = np.isfinite(depth) & (depth > 0)
     if not known.any():
         raise InputError("refinement: no pixel has a depth above 0; give depth along the optical axis")

@@ -18,15 +18,14 @@ did. Measured on CPUs; libraries for GPUs may take more workspace for convolutio
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from vmdepth.byte_amounts import parse_bytes
 from vmdepth.networks.attention import attention_form
 from vmdepth.networks.encoder import ENCODERS, PATCH
 from vmdepth.networks.multiview.presets import VIEW_PRESETS, AnyViewConfig, MonoConfig
 
-_UNITS = {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _OVERHEAD = 1.3
 _OVERHEAD_BYTES = 6 * 2**20
 
@@ -123,17 +122,6 @@ def slices_for(forward: ForwardPass, memory_budget: int | str | None, chunk: int
     encoder = min(images, max(1, encoder))
     rows = int((left - encoder * numbers.encoder_image) / numbers.row) if numbers.row else None
     return Slices(encoder, min(images, int((budget - numbers.decoder) / numbers.decoder_image)), rows)
-
-
-def parse_bytes(amount: int | str) -> int:
-    """1024, "512MiB", "1.5 GB" → bytes. Raises ValueError for anything else, and for less than one byte."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(amount))
-    if match is None or match[2].upper() not in _UNITS:
-        raise ValueError(f"memory budget '{amount}': write bytes, or an amount such as 512MiB or 4GiB")
-    size = int(float(match[1]) * _UNITS[match[2].upper()])
-    if size < 1:
-        raise ValueError(f"memory budget '{amount}': it is at least one byte")
-    return size
 
 
 def in_mib(size: float) -> str:

@@ -30,7 +30,7 @@ class PlySink(PerFrameSink):
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         super().__init__(target, facts)
         if not facts.heed_moving:
-            self.draws = tuple(name for name in self.draws if name != "dynamic")
+            self.draws = tuple(name for name in self.draws if name != DYNAMIC)
         assert facts.lens is not None
         self._camera = facts.lens.camera(facts.info.width, facts.info.height)
         self._near = facts.near if facts.depth_meaning.inverse else None

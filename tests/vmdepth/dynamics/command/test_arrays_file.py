@@ -17,7 +17,7 @@ ALL = Statistic("QQ", "similarity", (3,), "all")
 def seen():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (4, 28, 42, 3), np.uint8)
-    frames = Frames(images, [f"{number}.png" for number in range(4)], 84, 56, np.diag([0.5, 0.5, 1.0]), 12.5)
+    frames = Frames(images, [f"{number}.png" for number in range(4)], 84, 56, np.diag([0.5, 0.5, 1.0]), 12.5, False)
     values = rng.random((4, 2, 3, 8), np.float32)
     depth, cameras = rng.random((4, 28, 42), np.float32), rng.random((4, 3, 4))
     raw = {WINDOW: values[..., 0], ALL: values[..., 1]}
@@ -32,6 +32,7 @@ def test_what_was_seen_comes_back(seen, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["a.npz"]
     assert back.blocks == seen.blocks
     assert (back.frames.names, back.frames.width, back.frames.height) == (seen.frames.names, 84, 56)
+    assert not back.frames.of_files
     assert (back.frames.fps, back.first.inverse, back.first.reference) == (12.5, False, 2)
     assert set(back.first.raw) == {WINDOW, ALL}
     for statistic in (WINDOW, ALL):

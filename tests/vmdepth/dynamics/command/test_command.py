@@ -1,6 +1,8 @@
 """The command `vmdepth-masks`: its options, and what it refuses."""
 
 import re
+import subprocess
+import sys
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -22,10 +24,10 @@ def run(type_command):
     return partial(type_command, "vmdepth.dynamics.command", "vmdepth-masks")
 
 
-def test_options_have_the_defaults_of_the_settings(run, settings_given):
+def test_options_have_the_defaults_of_the_settings(frames, model, run, settings_given):
     given = settings_given("vmdepth.dynamics.command.run.make_masks")
-    assert run(["a.mp4", "--model", "m.safetensors", "-o", "out"])[0] == 2
-    assert given == [MasksSettings(Path("out"), "a.mp4", Path("m.safetensors"))]
+    assert run([frames, "--model", model, "-o", "out"])[0] == 2
+    assert given == [MasksSettings(Path("out"), str(frames), model)]
 
 
 def test_choices_are_those_of_the_stages():
@@ -64,7 +66,14 @@ REFUSED = {
         "--refine-every 7: .*video.* has 7 frames",
     ),
     "no such extent": ([*GIVEN, "--leave-out", "late"], "--leave-out late: it can be early, first_eight, none"),
-    "more blocks than there are": ([*GIVEN, "--leave-out", 9], "the first 9 blocks: of this network 4 see all views"),
+    "more blocks than there are": (
+        [*GIVEN, "--leave-out", 99],
+        r"--leave-out 99: it can be early, first_eight, none, or 0 to 4, which is .* see all views \(5, 7, 9, 11\)",
+    ),
+    "full without what makes it full": (
+        [*GIVEN, "--method", "full", "--refine", "none"],
+        "--refine none: the method full without its refinement is --method published",
+    ),
     "no model": (["{frames}"], "--model is missing"),
     "no source": (["--model", "{model}"], "SOURCE is missing"),
     "a source that is not there": (["{tmp}/none.mp4", "--model", "{model}"], "none.mp4: no such file"),
@@ -113,6 +122,42 @@ def test_what_is_refused_is_one_line_and_leaves_nothing(
     assert all(stage.startswith("vmdepth-masks: loading") for stage in stages)  # which a busy machine may take long for
     assert re.search(line, last)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_needs_no_network_is_refused_without_torch(frames, model, tmp_path):
+    """In one process, which ends with what it has loaded: of what is refused early nothing takes torch."""
+    words = [
+        [frames, "--model", model, "-o", frames],
+        [frames, "--model", model, "--window", 1],
+        [frames, "--model", model, "--layers", "deep"],
+        [frames, "--model", model, "--memory-budget", "much"],
+        [frames, "--model", model, "--method", "full", "--refine", "none"],
+        [frames, "--model", model, "--out-arrays", tmp_path / "none" / "a.npz"],
+        [tmp_path / "none.mp4", "--model", model],
+        [frames, "--model", tmp_path / "none.safetensors"],
+        ["--from", tmp_path / "none.npz"],
+        ["--from", tmp_path / "none.npz", "--model", model],
+    ]
+    given = [["-o", str(tmp_path / "masks"), *map(str, line)] for line in words]
+    script = f"""if True:
+        import sys
+        from vmdepth.dynamics.command.cli import main
+        for line in {given}:
+            sys.argv = ["vmdepth-masks", *line]
+            try:
+                main()
+            except SystemExit as end:
+                print(end.code, "torch" in sys.modules)"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["2 False"] * len(words), done.stderr
+    assert len(done.stderr.splitlines()) == len(words)
+
+
+def test_guided_tells_both_thresholds(frames, model, tmp_path, run):
+    words = [frames, "--model", model, "-o", tmp_path / "masks", "--process-res", 42, "--method", "guided"]
+    code, said = run([*words, "--leave-out", "none", "--hysteresis", 0.5, 0.2])
+    assert code == 0
+    assert "% of the pixels move (hysteresis 0.5 and 0.2)\n" in said.out
 
 
 def test_the_folder_is_told_in_one_line(frames, model, tmp_path, run):

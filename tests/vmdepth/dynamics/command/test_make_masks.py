@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from vmdepth.dynamics.command.arrays_file import read_arrays
+from vmdepth.dynamics.command.drawing import film
+from vmdepth.dynamics.command.reading import read_frames
 from vmdepth.dynamics.command.run import make_masks
 from vmdepth.dynamics.command.settings import MasksSettings
 from vmdepth.dynamics.mask_stages import METHODS, MaskStages
@@ -78,7 +80,9 @@ def test_the_same_again_from_the_arrays_and_other_thresholds_without_the_network
         assert set(one.files) == set(other.files)
         assert all(np.array_equal(one[name], other[name], equal_nan=one[name].dtype.kind == "f") for name in one.files)
         moves = one["map/soft"] > 0.9
-    other = replace(again, output=tmp_path / "other", refine="none", stages=MaskStages(threshold=0.9), out_arrays=None)
+    other = replace(
+        again, output=tmp_path / "other", method="published", stages=MaskStages(threshold=0.9), out_arrays=None
+    )
     assert make_masks(other).share == moves.mean()
 
 
@@ -117,7 +121,9 @@ def test_networks_that_see_each_frame_alone_have_masks_without_cameras(settings,
     assert done.notes == [f"no second pass: {each_alone} tells no cameras, which it is for"]
     pictures = {f"mask_{number:03d}.png" for number in range(7)}
     assert {file.name for file in done.folder.iterdir()} == pictures | {"maps", "masks.mp4", "sheet.png"}
-    with pytest.raises(InputError, match=r"tiny.safetensors: tells no cameras, by which --refine residual checks"):
+    with pytest.raises(
+        InputError, match=r"tiny.safetensors: tells no cameras, .* residual checks masks; --method published"
+    ):
         make_masks(replace(settings, model=each_alone, method="full", output=settings.output.with_name("full")))
 
 
@@ -130,3 +136,22 @@ def test_a_video_in_which_nothing_moves_may_come_out_empty(settings, tmp_path):
     assert done.share == 0
     assert "nothing moves, as far as these maps tell" in done.notes
     assert not masks_in(done.folder).any()
+
+
+def test_another_method_of_arrays_says_which_runs_it_takes(made, tmp_path):
+    _, settings = made
+    again = MasksSettings(tmp_path / "again", arrays=settings.out_arrays, method="fused")
+    line = "seen.npz: the first pass was made for published or full, and the method 'fused' takes .* fused or guided$"
+    with pytest.raises(InputError, match=line):
+        make_masks(again)
+    with pytest.raises(InputError, match="asked other blocks than 'published' needs with these layers; choose"):
+        make_masks(replace(again, method="published", layers="3"))
+
+
+def test_frames_of_a_video_are_called_by_number_and_pictures_by_file(frames, settings, tmp_path):
+    pictures = [np.full((60, 84, 3), 30 * number, np.uint8) for number in range(5)]
+    film(tmp_path / "walk.mp4", pictures, 10.0)
+    of_video = replace(settings, source=str(tmp_path / "walk.mp4"))
+    seen, _ = read_frames(replace(of_video, read=replace(of_video.read, every=2)), lambda done: None)
+    assert seen.titles == ["frame 0", "frame 2", "frame 4"]
+    assert read_frames(settings, lambda done: None)[0].titles == [f"{number}.png" for number in range(7)]

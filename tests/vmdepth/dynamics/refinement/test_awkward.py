@@ -164,6 +164,12 @@ def test_progress_counts_frames(still_camera):
     [
         ({"moves": np.zeros((5, HEIGHT, WIDTH), bool)}, "moves are 5x30x40, and depth of 6x30x40"),
         ({"moves": np.full((FRAMES, HEIGHT, WIDTH), 255, np.uint8)}, "moves are uint8, and have to be bool"),
+        (
+            {"images": np.zeros((FRAMES, HEIGHT, WIDTH, 3), np.int64)},
+            "images are int64, and have to be uint8, or float",
+        ),
+        ({"cam2world": np.stack([np.eye(4)] * 5 + [np.diag([1.0, 1, 0, 1])])}, "cam2world of frame 5 has no inverse"),
+        ({"intrinsics": np.ones((FRAMES, 3, 3))}, "intrinsics of frame 0 has no inverse"),
         ({"how": "guess"}, "refinement 'guess': there are residual, gradient"),
         ({"images": np.zeros((FRAMES, 8, 8, 3), np.uint8)}, "images are 6x8x8x3"),
         ({"cam2world": np.zeros((FRAMES, 3, 4))}, "wants 6x4x4"),
@@ -178,6 +184,21 @@ def test_what_does_not_fit_is_said(still_camera, changes, message):
     clip, box = still_camera
     with pytest.raises(InputError, match=message):
         refine(**(clip | {"moves": box} | changes))
+
+
+@pytest.mark.parametrize(
+    ("width", "pixels"), [(518, (5, 3)), (1036, (5, 3)), (504, (5, 3)), (336, (3, 1)), (168, (1, 1)), (14, (1, 1))]
+)
+def test_closing_and_growing_go_by_the_width_of_pictures(width, pixels):
+    assert RefineOptions().at_width(width) == pixels
+    assert RefineOptions(close=0, grow=9).at_width(width) == (0, 9)
+
+
+def test_masks_of_narrow_pictures_do_not_grow(still_camera):
+    clip, box = still_camera
+    refined = refine(**clip, moves=box)
+    np.testing.assert_array_equal(refined.masks, refined.kept)
+    assert (refine(**clip, moves=box, options=RefineOptions(grow=3)).masks & ~box).any()
 
 
 @pytest.mark.parametrize("values", [{"every": 0}, {"clusters": 0}, {"close": -1}, {"threshold": float("nan")}], ids=str)

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from vmdepth.dynamics.refinement.options import UNSEEN
+from vmdepth.dynamics.refinement.options import CLOSE, GROW, UNSEEN, RefineOptions
 from vmdepth.dynamics.refinement.refine import STATIC, refine
+
+RELEASED = RefineOptions(close=CLOSE, grow=GROW)  # whatever the pictures' width
 
 
 def unpacked(bits, shape):
@@ -38,7 +40,7 @@ def iou(one, other):
 def test_masks_are_the_released_ones(reference, mask, given):
     labels = reference[f"{mask}_labels"]
     coarse = masks_of(reference, f"coarse_{mask}")
-    refined = refine(**reference["clip"], moves=coarse, scale=1.0, labels=labels if given else None)
+    refined = refine(**reference["clip"], moves=coarse, scale=1.0, labels=labels if given else None, options=RELEASED)
     np.testing.assert_array_equal(refined.kept, masks_of(reference, f"{mask}_premorph"))
     np.testing.assert_array_equal(refined.masks, masks_of(reference, f"{mask}_final"))
     np.testing.assert_array_equal(np.minimum(refined.labels, 0), np.minimum(labels, 0))
@@ -59,7 +61,7 @@ def test_losses_are_the_released_ones(reference, mask):
 @pytest.mark.parametrize("how", ["residual", "gradient"])
 def test_both_ways_take_away_what_stands_still(reference, how):
     true, coarse = masks_of(reference, "true_box"), masks_of(reference, "coarse_box")
-    refined = refine(**reference["clip"], moves=coarse, how=how)
+    refined = refine(**reference["clip"], moves=coarse, how=how, options=RELEASED)
     for before, after, truth in zip(coarse, refined.masks, true, strict=True):
         assert iou(before, truth) < 0.68
         assert iou(after, truth) > 0.84

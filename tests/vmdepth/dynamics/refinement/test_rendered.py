@@ -9,7 +9,7 @@ import torch
 
 from vmdepth.data.rendering.synthetic import render_clips
 from vmdepth.dynamics.refinement.morphology import closed_and_grown
-from vmdepth.dynamics.refinement.options import RefineOptions
+from vmdepth.dynamics.refinement.options import CLOSE, GROW, RefineOptions
 from vmdepth.dynamics.refinement.refine import refine
 
 SEEDS = (1022, 1049)  # things that move all the time, before rooms
@@ -74,37 +74,42 @@ SPOILT = {"patches": of_patches, "false patches": with_false_patches, "both": pa
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT.keys())
 @pytest.mark.parametrize("how", ["residual", "gradient"])
 def test_refinement_brings_masks_nearer_to_the_truth(rendered, how, spoil):
-    """Without the pixel by which it grows last, which is a sixtieth of so small a picture."""
     clip, moving = rendered
     coarse = spoil(moving)
-    refined = refine(**clip, moves=coarse, how=how, options=RefineOptions(grow=0))
+    refined = refine(**clip, moves=coarse, how=how)
     assert iou(refined.masks, moving) > iou(coarse, moving) + 0.01
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("off", [0.0, 0.02], ids=["true depth", "depth 2 % off"])
 @pytest.mark.parametrize("how", ["residual", "gradient"])
-def test_no_mask_of_six_clips_gets_worse(how, off):
-    """Printed: mean IoU before and after, and the least gain of a clip: as released, ungrown, and centred as well.
+def test_no_spoilt_mask_of_six_clips_gets_worse(how, off):
+    """Printed: mean IoU before and after, and the least gain of a clip: by default, centred, and grown as if the
+    pictures were 518 wide.
 
-    Depth that is off is so by a smooth field of every frame's own, and by a factor of half as much.
+    Exact masks can but lose: told is how little, and that growth would on average cost more. Depth that is off is so by
+    a smooth field of every frame's own, and by a factor of half as much.
     """
-    gains = {name: [] for name in (*SPOILT, "dilated")}
+    gains = {name: [] for name in (*SPOILT, "dilated", "exact")}
     for seed in MORE:
         clip, moving = clip_of(seed, 12, 126, 168)
         clip = clip | {"depth": clip["depth"] * (1 + off * errors(len(moving)))}
         for name, found in gains.items():
-            coarse = (SPOILT | {"dilated": dilated})[name](moving)
-            released = refine(**clip, moves=coarse, how=how)
-            options = RefineOptions(grow=0, centred=True)
-            centred = refine(**clip, moves=coarse, how=how, labels=released.labels, options=options)
-            ungrown = np.stack([closed_and_grown(mask, 5, 0) for mask in released.kept])
-            found.append([iou(mask, moving) for mask in (coarse, released.masks, ungrown, centred.masks)])
+            coarse = (SPOILT | {"dilated": dilated, "exact": np.copy})[name](moving)
+            plain = refine(**clip, moves=coarse, how=how)
+            centred = refine(**clip, moves=coarse, how=how, labels=plain.labels, options=RefineOptions(centred=True))
+            grown = np.stack([closed_and_grown(mask, CLOSE, GROW) for mask in plain.kept])
+            found.append([iou(mask, moving) for mask in (coarse, plain.masks, centred.masks, grown)])
     for name, found in gains.items():
         before, *after = np.array(found).T
         figures = [f"{values.mean():.3f} (least gain {(values - before).min():+.3f})" for values in after]
         print(f"\n{how}, depth {off:.0%} off, {name}: {before.mean():.3f} → {'; '.join(figures)}", end="")
-        assert all((values > before).all() for values in after)
+        if name == "exact":  # nothing to gain: what other views do not contradict goes
+            by_default, _, grown = after
+            assert by_default.mean() > max(0.9, grown.mean())
+            assert by_default.min() > 0.8
+        else:
+            assert all((values > before).all() for values in after)
 
 
 def errors(frames):

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vmdepth.byte_amounts import parse_bytes
 from vmdepth.networks.attention import use_attention
-from vmdepth.networks.multiview.memory import ForwardPass, Slices, parse_bytes, peak_bytes, slices_for
+from vmdepth.networks.multiview.memory import ForwardPass, Slices, peak_bytes, slices_for
 from vmdepth.networks.multiview.presets import VIEW_PRESETS, MonoConfig
 
 SMALL = ForwardPass(VIEW_PRESETS["small"], 1, 32, 252, 336)
