@@ -13,7 +13,6 @@ from vmdepth.networks.decoder import TAPS
 from vmdepth.networks.heads.base import StateTensors
 from vmdepth_runtime.contract import DYNAMIC_STATES
 
-"""The head's name in a network, and of its output."""
 FEATURES, STARTED = f"{DYNAMIC_STATES}features", f"{DYNAMIC_STATES}started"
 
 
