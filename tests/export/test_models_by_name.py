@@ -90,9 +90,9 @@ def test_what_is_kept_is_found_by_name_by_path_and_without_torch(by_path, online
     beside = by_path.with_name("config.json")  # as Hugging Face has it; it may say that depth is in metres
     beside.write_text(json.dumps({"depth_estimation_type": "relative"}))
     assert kept_graph.step_graph_of(by_path, SIZE, 1) == stream.model
-    relative = kept_graph._key(by_path, SIZE, 1)
+    relative = kept_graph._key(by_path, SIZE, 1, False)
     beside.write_text(json.dumps({"depth_estimation_type": "metric", "max_depth": 20}))
-    assert kept_graph._key(by_path, SIZE, 1) != relative
+    assert kept_graph._key(by_path, SIZE, 1, False) != relative
     code = "import sys; sys.modules['torch'] = None; from vmdepth_runtime.pipeline.cli import main; main()"
     words = ["demo", "--frames", "2", "--model", NAME, "--input-size", "32x48", "-o", tmp_path / "depth.npz"]
     settings = {

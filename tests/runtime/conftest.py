@@ -51,7 +51,7 @@ def build_graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
             "last": np.array([3], np.int64),
             "plane": np.array([1, 2], np.int64),
             "red": np.array([1 / 256, 0, 0], np.float32),
-            "zero": np.array(0, np.float32),
+            "least": np.array(0, np.float32),
             "unit": np.array(1, np.float32),
             "eight": np.array([8], np.float32),
             "column": np.array([-1, 1, 1], np.int64),
@@ -102,11 +102,11 @@ def build_graph(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
                 helper.make_node("Identity", ["grey"], [f"next.{before}"]),
                 helper.make_node("Sub", ["grey", f"state.{before}"], ["change"]),
                 helper.make_node("Abs", ["change"], ["size"]),
-                helper.make_node("Clip", [f"state.{counter}", "zero", "unit"], ["begun"]),
+                helper.make_node("Clip", [f"state.{counter}", "least", "unit"], ["begun"]),
                 helper.make_node("Reshape", ["begun", "column"], ["begun_column"]),
                 helper.make_node("Mul", ["size", "begun_column"], ["seen"]),
                 helper.make_node("Mul", ["seen", "eight"], ["strong"]),
-                helper.make_node("Clip", ["strong", "zero", "unit"], ["dynamic"]),
+                helper.make_node("Clip", ["strong", "least", "unit"], ["dynamic"]),
             ],
         }
         nodes += [node for name in extra_outputs for node in extra[name]]
