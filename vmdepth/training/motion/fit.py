@@ -108,8 +108,8 @@ def _check_values(settings: MotionTrainSettings) -> None:
         raise InputError(f"--seed {settings.seed}: must be from 0 to {_SEEDS - 1}")
     if settings.out.suffix != ".safetensors":
         raise InputError(f"--out {settings.out}: is to be a checkpoint, which ends in .safetensors")
-    if settings.frames > settings.clip_length:
-        raise InputError(f"--frames {settings.frames}: a clip has {settings.clip_length}")
+    if settings.frames >= settings.clip_length:
+        raise InputError(f"--frames {settings.frames}: a clip has {settings.clip_length - 1} after its first")
     if settings.textures is not None:
         find_photographs(settings.textures)
 
@@ -141,11 +141,14 @@ def _size(text: str) -> tuple[int, int]:
 def _frames_of(
     head: MotionHead, lessons: MotionLessons, clip: int, count: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Some random frames of a clip: maps, what was remembered at each, and what moves. Half of them mirrored."""
+    """Some random frames of a clip: maps, what was remembered at each, and what moves. Half of them mirrored.
+
+    Not the first: nothing is told of it, and it could teach but what moving things look like.
+    """
     maps = head.normalised(lessons.maps[clip : clip + 1].float())
     start: dict[str, Any] = {name: torch.zeros(shape) for name, shape in head.state_shapes(1, *maps.shape[-2:]).items()}
     before, _ = head.remembered(maps, start)
-    chosen = torch.randperm(maps.shape[1], generator=generator)[:count]
+    chosen = 1 + torch.randperm(maps.shape[1] - 1, generator=generator)[:count]
     parts = maps[0, chosen], before[0, chosen], lessons.moves[clip, chosen].float()
     if torch.rand(1, generator=generator) < 0.5:
         return parts

@@ -73,7 +73,7 @@ def test_the_command_gives_a_network_that_tells_and_keeps_its_depth(tmp_path):
     ("values", "said"),
     [
         ({"network": Path("none.safetensors")}, "no such file"),
-        ({"frames": 9, "clip_length": 4}, "--frames 9: a clip has 4"),
+        ({"frames": 9, "clip_length": 4}, "--frames 9: a clip has 3 after its first"),
         ({"steps": 0}, "--steps 0"),
         ({"learning_rate": float("nan")}, "--learning-rate nan: must be above 0"),
         ({"weight_decay": -1.0}, "--weight-decay -1.0: must not be negative"),
