@@ -7,7 +7,8 @@ from typing import Any, NoReturn
 
 import click
 
-from vmdepth.views.settings import DEVICES, REFERENCES, RESIZE_METHODS, ViewsSettings
+from vmdepth.views.options import looking_options
+from vmdepth.views.settings import ViewsSettings
 from vmdepth_runtime.cli import defaults_of, run_command
 from vmdepth_runtime.palettes import PALETTES
 from vmdepth_runtime.sources.settings import ReadSettings
@@ -22,21 +23,13 @@ pictures), cameras.json, colmap/ (text), cloud.ply, with trimesh cloud.glb, and 
               help="Checkpoint of Depth Anything 3 (.safetensors), or its name: depth-anything/DA3-SMALL.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR",
               help="The folder that is made; it appears when it is whole.")  # fmt: skip
-@click.option("--process-res", type=click.IntRange(14), show_default=True, metavar="PIXELS",
-              help="Of the longer side (upper_bound) or the shorter (lower_bound) that the network sees.")  # fmt: skip
-@click.option("--process-res-method", type=click.Choice(RESIZE_METHODS), show_default=True,
-              help="Which side that is, and how both become multiples of 14.")  # fmt: skip
+@looking_options
 @click.option("--poses", type=click.Path(path_type=Path), metavar="FILE|DIR",
               help="Given cameras: a cameras.json of this command, a folder with COLMAP's cameras.txt and images.txt, "
                    "or a trajectory (TUM) with --intrinsics.")  # fmt: skip
 @click.option("--intrinsics", metavar="FX,FY,CX,CY|FILE",
               help="Of all pictures, for a trajectory, as vmdepth-run takes them: in pixels, counted from the middle "
                    "of the first one; or a calibration (.yaml of ROS, OpenCV or ORB-SLAM, .json).")  # fmt: skip
-@click.option("--reference", type=click.Choice(REFERENCES), show_default=True,
-              help="How the view is chosen that the others refer to.")  # fmt: skip
-@click.option("--memory-budget", metavar="AMOUNT",
-              help="What one pass may take beside weights and input, as 4GiB: the same result, slower.  "
-                   "[default: all it wants]")  # fmt: skip
 @click.option("--window", type=int, show_default=True, metavar="N",
               help="More views than so many go in overlapping windows of so many, each of which sees itself alone. "
                    "0: all at once.")  # fmt: skip
@@ -49,8 +42,6 @@ pictures), cameras.json, colmap/ (text), cloud.ply, with trimesh cloud.glb, and 
 @click.option(
     "--palette", type=click.Choice(PALETTES), show_default=True, help="The colours of depth, from far to near."
 )
-@click.option("--device", type=click.Choice(DEVICES), show_default=True,
-              help="Where the network runs; auto takes a GPU where there is one.")  # fmt: skip
 @click.option("--start", metavar="FRAME|TIME", show_default=True, help="First one that is taken, of a source.")
 @click.option("--frames", type=click.IntRange(min=1), help="How many are taken at most, of a source. Default: all.")
 @click.option("--every", type=click.IntRange(min=1), show_default=True, help="One of so many is taken.")

@@ -12,7 +12,7 @@ from vmdepth.dynamics.command.beforehand import check_beforehand
 from vmdepth.dynamics.command.settings import REFINEMENTS, MasksSettings
 from vmdepth.dynamics.mask_stages import METHODS, MaskStages
 from vmdepth.dynamics.refinement.options import RefineOptions
-from vmdepth.views.settings import DEVICES, REFERENCES, RESIZE_METHODS
+from vmdepth.views.options import looking_options
 from vmdepth_runtime.cli import defaults_of, run_command
 from vmdepth_runtime.sources.settings import ReadSettings
 
@@ -79,20 +79,10 @@ _OF_REFINEMENT = ("threshold", "visible", "clusters", "grow", "every", "centred"
               help="Make masks anew of what --out-arrays kept, without the network.")  # fmt: skip
 @click.option("--out-arrays", type=click.Path(path_type=Path), metavar="ARRAYS.npz",
               help="Keep frames, features, statistics, sums, maps, masks, depth and cameras.")  # fmt: skip
-@click.option("--process-res", type=click.IntRange(14), show_default=True, metavar="PIXELS",
-              help="Of the longer side (upper_bound) or the shorter (lower_bound) that the network sees.")  # fmt: skip
-@click.option("--process-res-method", type=click.Choice(RESIZE_METHODS), show_default=True,
-              help="Which side that is, and how both become multiples of 14.")  # fmt: skip
-@click.option("--reference", type=click.Choice(REFERENCES), show_default=True,
-              help="How the view is chosen that the others refer to.")  # fmt: skip
-@click.option("--memory-budget", metavar="AMOUNT",
-              help="What one pass may take beside weights and input, as 4GiB: the same result, slower.  "
-                   "[default: all it wants]")  # fmt: skip
+@looking_options
 @click.option("--window", type=int, show_default=True, metavar="N",
               help="More frames than so many go in overlapping windows of so many, each of which sees itself alone. "
                    "0: all at once.")  # fmt: skip
-@click.option("--device", type=click.Choice(DEVICES), show_default=True,
-              help="Where the network runs; auto takes a GPU where there is one.")  # fmt: skip
 @click.option("--start", metavar="FRAME|TIME", show_default=True, help="First frame that is taken.")
 @click.option("--frames", type=click.IntRange(min=1), help="How many are taken at most. Default: all.")
 @click.option("--every", type=click.IntRange(min=1), show_default=True, help="One of so many is taken.")
