@@ -122,7 +122,7 @@ class Collector:
         for one in asked:
             vectors, others = held[_own(one), frame], met[_met(one)]
             if isinstance(others, Moments):
-                self._put(one, frame, closed.founding_scores(one.kind, vectors, others) / len(one.layers))
+                self._put(one, frame, closed.per_head_scores(one.kind, vectors, others) / len(one.layers))
                 continue
             scored = len(one.layers) * len(vectors)
             if one.kind == "similarity":

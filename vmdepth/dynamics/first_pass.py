@@ -32,7 +32,7 @@ class Statistic:
         layers: blocks, from 0, whose scores are averaged.
         reach: which frames are met, and how. "window": the released code's statistics: frames t ± 2, 4, 6, scores
             averaged over layers, heads and frames, and then the mean or the *standard deviation* over places. The rest
-            are the founding ones: of every head and layer alone the mean (of scores over √d) or variance (over d) over
+            are per head: of every head and layer alone the mean (of scores over √d) or variance (over d) over
             all places of all frames that are met, averaged then: "near" t ± 2 with t itself, "past" 0 to t, "all" every
             frame of the video.
 

@@ -6,7 +6,7 @@ statistics is linear, so sums over the keys say all there is (VGGT4D, arXiv 2511
     window    With u_i the vectors x_i of all layers and heads in one row, and m_j those of y_j averaged over the frames
               that are met, n = layers · heads: the mean over j is u_i · mean(m) / n, the standard deviation over j that
               of the row u_i · (m_j − mean(m)) / n. One product of places × places, centred first.
-    founding  Of every head alone, over the keys of all frames that are met: mean x_i · mean(y) / √d, variance
+    per head  Of every head alone, over the keys of all frames that are met: mean x_i · mean(y) / √d, variance
               x_iᵀ Cov(y) x_i / d; both are averaged over heads and layers. Mean and covariance are `Moments`: sums,
               so those of a window, of the past and of a whole video are the same sums over fewer or more frames.
 
@@ -94,7 +94,7 @@ class Moments:
         return ((vectors @ spread) * vectors).sum(-1) / channels
 
 
-def founding_scores(kind: Kind, vectors: Tensor, met: Moments) -> Tensor:
+def per_head_scores(kind: Kind, vectors: Tensor, met: Moments) -> Tensor:
     """Vectors [heads, places, d] against the moments of each head: the mean over heads, [places]."""
     return met.scores(kind, vectors).mean(dim=0)
 
