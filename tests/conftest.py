@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from shutil import which
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from vmdepth_runtime.sessions.gpu import find_gpu
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+_STAND_INS = Path(__file__).with_name("stand_ins")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,6 +51,27 @@ def _folder(name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def stand_in_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stand-in for NVIDIA's driver library, compiled."""
+    if not which("cc") and not which("gcc"):
+        pytest.skip("needs a C compiler")
+    return _module(_STAND_INS / "gpu.py").build_driver(tmp_path_factory.mktemp("driver"))
+
+
+@pytest.fixture
+def standing_in(stand_in_driver: Path) -> Callable[..., AbstractContextManager[Any]]:
+    """`with standing_in(gpus="2") as gpu:` GPUs made of host memory and a TensorRT on them, see `stand_ins/gpu.py`."""
+    return partial(_module(_STAND_INS / "gpu.py").standing_in, stand_in_driver)
+
+
+@pytest.fixture
+def stand_in_gpu(standing_in: Callable[..., AbstractContextManager[Any]]) -> Iterator[Any]:
+    """One of them."""
+    with standing_in() as gpu:
+        yield gpu
 
 
 @pytest.fixture(scope="session")

@@ -134,7 +134,7 @@ def no_engine_here():
 
     if f"SM{gpu.capability.replace('.', '')}" not in tensorrt_rtx.ComputeCapability.__members__:
         return f"TensorRT-RTX builds nothing for this {gpu.name} ({gpu.capability})"
-    return None if find_spec("pycuda") else f"the engine would be run on this {gpu.name}, which takes pycuda"
+    return None if find_spec("cuda") else f"the engine would be run on this {gpu.name}, which takes cuda-bindings"
 
 
 @pytest.fixture(scope="module")

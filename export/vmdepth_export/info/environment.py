@@ -19,7 +19,7 @@ _PACKAGES = (
     "torch",
     "huggingface_hub",
     "mamba-ssm",
-    "pycuda",
+    "cuda-bindings",
 )
 _L4T = Path("/etc/nv_tegra_release")
 _JETPACKS = {"36.3": "6.0", "36.4": "6.1 or 6.2", "38.2": "7.0", "38.4": "7.1"}  # Linux for Tegra → JetPack

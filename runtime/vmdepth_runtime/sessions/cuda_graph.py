@@ -1,15 +1,15 @@
 """What one call enqueues on a CUDA stream, recorded once and launched again and again as one CUDA graph.
 
-pycuda has no calls for graphs, so the driver's own are called (CUDA Driver API, "Graph Management"; from CUDA 11.4 on).
+CUDA Driver API, "Graph Management" and "Stream Management"; from CUDA 11.4 on.
 """
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
-_THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do meanwhile is no concern
-_Handle = ctypes.c_void_p
+from vmdepth_runtime.sessions.cuda_memory import load_driver
 
 
 class CudaGraph:
@@ -18,12 +18,12 @@ class CudaGraph:
     graph: CUgraphExec.
     """
 
-    def __init__(self, driver: ctypes.CDLL, graph: ctypes.c_void_p, stream: int) -> None:
-        self._driver, self._graph, self._stream = driver, graph, _Handle(stream)
+    def __init__(self, driver: ModuleType, graph: Any, stream: int) -> None:
+        self._driver, self._graph, self._stream = driver, graph, stream
 
     def launch(self) -> bool:
         """Enqueue everything; False where CUDA cannot."""
-        return not self._driver.cuGraphLaunch(self._graph, self._stream)
+        return _works(self._driver.cuGraphLaunch(self._graph, self._stream))
 
     def close(self) -> None:
         """Let go of it."""
@@ -35,17 +35,26 @@ def record(stream: int, enqueue: Callable[[], bool]) -> CudaGraph | None:
 
     enqueue: says whether it could; has to have run once before, so that it allocates and loads nothing any more.
     """
-    driver = ctypes.CDLL("libcuda.so.1")
-    if driver.cuStreamBeginCapture_v2(_Handle(stream), _THREAD_LOCAL):
+    driver = load_driver()
+    # What other threads do meanwhile is no concern.
+    mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+    if not _works(driver.cuStreamBeginCapture(stream, mode)):
         return None
-    recorded, graph = _Handle(), _Handle()
+    ended: tuple[Any, ...] = ()
     try:
         enqueued = enqueue()
     finally:
-        failed = driver.cuStreamEndCapture(_Handle(stream), ctypes.byref(recorded))
-    if not recorded:
+        ended = driver.cuStreamEndCapture(stream)
+    _, recorded = ended
+    if not int(recorded):
         return None
-    made = enqueued and not failed
-    made = made and not driver.cuGraphInstantiateWithFlags(ctypes.byref(graph), recorded, ctypes.c_ulonglong(0))
+    graph = None
+    if enqueued and _works(ended):
+        made = driver.cuGraphInstantiate(recorded, 0)
+        graph = made[1] if _works(made) else None
     driver.cuGraphDestroy(recorded)
-    return CudaGraph(driver, graph, stream) if made else None
+    return CudaGraph(driver, graph, stream) if graph is not None else None
+
+
+def _works(result: tuple[Any, ...]) -> bool:
+    return int(result[0]) == 0  # CUDA_SUCCESS

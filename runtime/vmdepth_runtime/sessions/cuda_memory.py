@@ -1,78 +1,111 @@
-"""Memory on the GPU, behind the few calls that a session needs; this one speaks through pycuda."""
+"""Memory on a GPU, behind the few calls that a session needs; this one speaks through NVIDIA's cuda-bindings."""
 
 from __future__ import annotations
 
+import ctypes
+from math import prod
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.errors import InputError, WorkError
+
+
+def load_driver() -> ModuleType:
+    """The driver API of cuda-bindings. Raises InputError, with the install command, where it is missing."""
+    try:
+        import cuda.bindings.driver as driver
+    except ImportError as error:
+        raise InputError(
+            f"a GPU is used through cuda-bindings, which cannot be imported ({error}): pip install cuda-bindings"
+        ) from None
+    return driver
 
 
 class CudaMemory:
-    """The first GPU: buffers by address (int), and copies on one stream, in order.
+    """A GPU: buffers by address (int), and copies on one stream, in order.
 
-    Belongs to the thread that made it. Raises InputError, with the install command, where pycuda is missing.
+    Belongs to the thread that made it. Args: device: which GPU, from 0. Raises InputError where it cannot be used, and
+    WorkError where one of the calls fails, so when its memory is full.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: int = 0) -> None:
+        self._driver = driver = load_driver()
         try:
-            import pycuda.driver as cuda
-        except ImportError as error:
-            raise InputError(
-                f"engines need pycuda, which cannot be imported ({error}); with the CUDA toolkit at hand: pip install "
-                "pycuda"
-            ) from None
-        cuda.init()
-        self._cuda = cuda
-        # The context that other CUDA libraries of this process use as well.
-        self._context = cuda.Device(0).retain_primary_context()
-        self._context.push()
-        self._stream = cuda.Stream()
+            self._call("start", driver.cuInit(0))
+            self._device = self._call("be found", driver.cuDeviceGet(device))
+            # The context that other CUDA libraries of this process use as well.
+            self._context = self._call("be opened", driver.cuDevicePrimaryCtxRetain(self._device))
+        except (WorkError, RuntimeError) as error:  # RuntimeError: cuda-bindings finds no driver
+            raise InputError(f"GPU {device}: {error}; 'vmdepth-info' says what is there") from None
+        self._call("be opened", driver.cuCtxPushCurrent(self._context))
+        self._stream = self._call("make a stream", driver.cuStreamCreate(0))
         self._buffers: list[Any] = []
+        self._pinned: list[int] = []
 
     @property
     def stream(self) -> int:
         """Handle of the stream (cudaStream_t)."""
-        return int(self._stream.handle)
+        return int(self._stream)
 
     def allocate(self, size: int) -> int:
         """Address of `size` new bytes, kept until `close`."""
-        self._buffers.append(self._cuda.mem_alloc(max(size, 1)))
+        what = f"give another {size / 2**20:.0f} MiB"
+        self._buffers.append(self._call(what, self._driver.cuMemAlloc(max(size, 1))))
         return int(self._buffers[-1])
 
     def pinned(self, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-        """A zeroed array in host memory that the GPU can copy from and to by itself."""
-        return self._cuda.pagelocked_zeros(shape, np.dtype(dtype))
+        """A zeroed array in host memory that the GPU can copy from and to by itself; of no use after `close`."""
+        size = prod(shape) * np.dtype(dtype).itemsize
+        address = self._call("pin memory of the host", self._driver.cuMemHostAlloc(max(size, 1), 0))
+        self._pinned.append(address)
+        array = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address)).view(dtype).reshape(shape)
+        array[...] = 0
+        return array
 
     def upload(self, address: int, array: NDArray[Any]) -> None:
         """Start copying an array to the GPU; an array that is not `pinned` is waited for."""
-        self._cuda.memcpy_htod_async(address, array, self._stream)
+        self._call("copy", self._driver.cuMemcpyHtoDAsync(address, array.ctypes.data, array.nbytes, self._stream))
 
     def download(self, array: NDArray[Any], address: int) -> None:
         """Start copying from the GPU into an array."""
-        self._cuda.memcpy_dtoh_async(array, address, self._stream)
+        self._call("copy", self._driver.cuMemcpyDtoHAsync(array.ctypes.data, address, array.nbytes, self._stream))
 
     def copy(self, target: int, source: int, size: int) -> None:
         """Start copying `size` bytes from one buffer to another."""
-        self._cuda.memcpy_dtod_async(target, source, size, self._stream)
+        self._call("copy", self._driver.cuMemcpyDtoDAsync(target, source, size, self._stream))
 
     def copy_rows(self, target: int, pitch: int, source: int, width: int, rows: int) -> None:
         """Start copying `rows` pieces of `width` bytes, which follow each other, to places `pitch` bytes apart."""
-        copy = self._cuda.Memcpy2D()
-        copy.set_src_device(source)
-        copy.set_dst_device(target)
-        copy.src_pitch, copy.dst_pitch, copy.width_in_bytes, copy.height = width, pitch, width, rows
-        copy(self._stream)
+        copy = self._driver.CUDA_MEMCPY2D()
+        copy.srcMemoryType = copy.dstMemoryType = self._driver.CUmemorytype.CU_MEMORYTYPE_DEVICE
+        copy.srcDevice, copy.dstDevice = source, target
+        copy.srcPitch, copy.dstPitch, copy.WidthInBytes, copy.Height = width, pitch, width, rows
+        self._call("copy", self._driver.cuMemcpy2DAsync(copy, self._stream))
 
     def wait(self) -> None:
         """Until everything that was started is done."""
-        self._stream.synchronize()
+        self._call("finish its work", self._driver.cuStreamSynchronize(self._stream))
 
     def close(self) -> None:
-        """Free the buffers and let go of the GPU."""
+        """Free the buffers and let go of the GPU; what fails on the way is of no use to know."""
+        driver = self._driver
+        driver.cuStreamSynchronize(self._stream)
         for buffer in self._buffers:
-            buffer.free()
+            driver.cuMemFree(buffer)
+        for address in self._pinned:
+            driver.cuMemFreeHost(address)
         self._buffers.clear()
-        self._context.pop()
+        self._pinned.clear()
+        driver.cuStreamDestroy(self._stream)
+        driver.cuCtxPopCurrent()
+        driver.cuDevicePrimaryCtxRelease(self._device)
+
+    def _call(self, what: str, result: tuple[Any, ...]) -> Any:
+        """What a call gave. Raises WorkError with `what` where it failed."""
+        error, *values = result
+        if error != self._driver.CUresult.CUDA_SUCCESS:
+            raise WorkError(f"the GPU cannot {what}: {error.name}")
+        return values[0] if values else None
