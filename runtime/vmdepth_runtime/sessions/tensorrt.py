@@ -16,7 +16,7 @@ from vmdepth_runtime.sessions.base import StepOutputs, StepSession
 from vmdepth_runtime.sessions.cuda_graph import CudaGraph, record
 from vmdepth_runtime.sessions.cuda_memory import CudaMemory
 from vmdepth_runtime.sessions.engine_sidecar import EngineFacts, check_engine, load_library, read_sidecar
-from vmdepth_runtime.sessions.gpu import find_gpu
+from vmdepth_runtime.sessions.gpu import find_gpu, wanted_gpu
 from vmdepth_runtime.sessions.state_buffers import StateBuffers
 
 _FAILED = "the engine failed; 'vmdepth-parity' against its step graph says more"
@@ -31,19 +31,20 @@ class TensorrtSession(StepSession):
 
     Args:
         path: the `.engine` file; its sidecar lies beside it.
+        gpu: number of the one it runs on, from 0.
         verify: compare the engine with its digest in the sidecar first.
 
     Raises:
         InputError: the engine does not belong to this machine, or to its sidecar.
     """
 
-    def __init__(self, path: str | Path, *, verify: bool = True) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, *, gpu: int = 0, verify: bool = True) -> None:
+        self.path, self._number = Path(path), gpu
         self.contract, facts = read_sidecar(self.path)
         self.backend = f"{facts.target} {facts.version}"
         library = load_library(facts.target)
-        check_engine(self.path, facts, library.__version__, find_gpu(), verify=verify)
-        self.memory: CudaMemory = CudaMemory()
+        check_engine(self.path, facts, library.__version__, wanted_gpu(gpu) if gpu else find_gpu(), verify=verify)
+        self.memory: CudaMemory = CudaMemory(gpu)
         try:
             self._load(library, facts)
         except BaseException:
@@ -77,7 +78,7 @@ class TensorrtSession(StepSession):
 
     @property
     def runs_on(self) -> str:
-        gpu = find_gpu()
+        gpu = find_gpu(self._number)
         return f"{self.backend} on {gpu.name}" if gpu else self.backend
 
     def step(self, idle: Collection[int] = ()) -> StepOutputs:
