@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 import os
 from dataclasses import dataclass
-from glob import glob
+from pathlib import Path
 
 from vmdepth_runtime.errors import InputError
 
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR of the CUDA driver API
-_NODES = ("/dev/nvidia[0-9]*", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvmap", "/dev/nvhost-*gpu", "/dev/nvgpu/*/*")
+_DEV = Path("/dev")
+_NODES = ("nvidia[0-9]*", "nvidiactl", "nvidia-uvm", "nvmap", "nvhost-*gpu", "nvgpu/*/*")  # the last three: Jetson
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ def wanted_gpu(number: int = 0) -> Gpu:
 
 def why_no_gpu() -> str:
     """Why `find_gpus` finds none, and what to do about it."""
-    closed = [node for pattern in _NODES for node in sorted(glob(pattern)) if not os.access(node, os.R_OK | os.W_OK)]
+    closed = [
+        node for pattern in _NODES for node in sorted(_DEV.glob(pattern)) if not os.access(node, os.R_OK | os.W_OK)
+    ]
     if closed:
         return (
             f"no permission to use {closed[0]}; add yourself to its group (sudo usermod -aG video,render $USER) and "

@@ -62,6 +62,6 @@ def test_why_there_is_no_gpu(standing_in, monkeypatch, tmp_path):
         assert why_no_gpu() == "NVIDIA's driver finds none (CUDA_ERROR_NO_DEVICE); 'nvidia-smi' says more"
     node = tmp_path / "nvidia0"
     node.touch(mode=0)
-    monkeypatch.setattr(gpus, "_NODES", (str(tmp_path / "nvidia[0-9]*"),))
-    monkeypatch.setattr(os, "access", lambda path, mode: path != str(node))  # root may open everything
+    monkeypatch.setattr(gpus, "_DEV", tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != node)  # root may open everything
     assert why_no_gpu().startswith(f"no permission to use {node}; add yourself to its group")
