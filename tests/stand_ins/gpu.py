@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 class Count(IntEnum):
     """What the stand-in for the driver counts, see `cuda/libcuda.c`."""
 
-    BYTES_TO_DEVICE, BYTES_TO_HOST, BYTES_WITHIN, STEPS, GRAPHS, ALLOCATED, ALLOCATIONS, CONTEXTS = range(8)
+    BYTES_TO_DEVICE, BYTES_TO_HOST, BYTES_WITHIN, STEPS, GRAPHS, ALLOCATED, ALLOCATIONS, CONTEXTS, PINNED = range(9)
 
 
 def build_driver(folder: Path) -> Path:
@@ -40,7 +40,7 @@ class StandInGpu:
         self._driver.stand_in_count.restype = ctypes.c_long
 
     def count(self, what: Count) -> int:
-        """How much of it there was since the process began; ALLOCATED and CONTEXTS: how much there is."""
+        """How much of it there was since the process began; ALLOCATED, CONTEXTS and PINNED: how much there is."""
         return self._driver.stand_in_count(int(what))
 
     def fail(self, call: str, error: int, after: int = 0) -> None:
