@@ -14,8 +14,9 @@ import numpy as np
 from vmdepth_runtime.contract import FRAME, METADATA_KEY, REBUILD, StepContract, TensorSpec
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.integrity import check_digest
-from vmdepth_runtime.sessions.base import Device, StepOutputs, StepSession
-from vmdepth_runtime.sessions.gpu import find_gpu
+from vmdepth_runtime.sessions.base import StepOutputs, StepSession
+from vmdepth_runtime.sessions.device import Device
+from vmdepth_runtime.sessions.gpu import find_gpu, wanted_gpu
 from vmdepth_runtime.sessions.state_buffers import HostMemory, Memory, StateBuffers
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class OnnxSession(StepSession):
     Args:
         path: the `.onnx` file.
         threads: how many threads one step may use on the CPU; None leaves it to ONNX Runtime (all cores).
-        device: "cpu" or "cuda".
+        device: as `Device.named` reads it.
         spin: whether threads that wait for work keep their cores busy.
         verify: compare the file with its digest first.
 
@@ -50,30 +51,30 @@ class OnnxSession(StepSession):
         path: str | Path,
         *,
         threads: int | None = None,
-        device: Device = "cpu",
+        device: str = "cpu",
         spin: bool = False,
         verify: bool = True,
     ) -> None:
         self.path = Path(path)
-        self.backend = "onnxruntime" if device == "cpu" else "onnxruntime, CUDA"
-        self._threads, self._device = threads, device
-        self._session = _load(self.path, threads, device, spin=spin, verify=verify)
+        self._threads, self._device = threads, (chosen := Device.named(device))
+        self.backend = "onnxruntime" if chosen.kind == "cpu" else f"onnxruntime, {chosen}"
+        self._session = _load(self.path, threads, chosen, spin=spin, verify=verify)
         try:
             metadata = self._session.get_modelmeta().custom_metadata_map
             self.contract = StepContract.from_json(metadata.get(METADATA_KEY), str(path))
             shapes = _checked_shapes(self._session, self.contract, self.path)
         except UnicodeDecodeError:
             raise InputError(f"{path}: is damaged, its names or metadata are no text; {REBUILD}") from None
-        self.memory = _memory_of(device)
+        self.memory = _memory_of(chosen)
         self._states = StateBuffers(self.contract, self.memory)
         self.frame = np.zeros(shapes[FRAME], np.uint8)
         self._outputs: StepOutputs = {o.name: np.zeros(shapes[o.name], o.dtype) for o in self.contract.own_outputs}
-        self._bindings = [self._binding(turn, device) for turn in (0, 1)]
+        self._bindings = [self._binding(turn, chosen) for turn in (0, 1)]
 
     @property
     def runs_on(self) -> str:
-        if self._device == "cuda":
-            gpu = find_gpu()
+        if self._device.kind != "cpu":
+            gpu = find_gpu(self._device.number)
             return f"ONNX Runtime on {gpu.name if gpu else 'CUDA'}"
         cores = self._threads or _own_cores()
         return f"ONNX Runtime on {cores} CPU {'core' if cores == 1 else 'cores'}"
@@ -94,16 +95,17 @@ class OnnxSession(StepSession):
         binding.bind_input(FRAME, "cpu", 0, np.uint8, self.frame.shape, self.frame.ctypes.data)
         for name, array in self._outputs.items():
             binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        where = "cpu" if device.kind == "cpu" else "cuda"
         for spec in self.contract.states:
             dtype = np.dtype(spec.dtype).type
             address = self._states.inputs[turn][spec.name]
-            binding.bind_input(spec.input_name, device, 0, dtype, spec.shape, address)
+            binding.bind_input(spec.input_name, where, device.number, dtype, spec.shape, address)
             address = self._states.outputs[turn][spec.name]
-            binding.bind_output(spec.output_name, device, 0, dtype, spec.next_shape, address)
+            binding.bind_output(spec.output_name, where, device.number, dtype, spec.next_shape, address)
         return binding
 
 
-def default_device() -> Device:
+def default_device() -> str:
     """ "cuda" where ONNX Runtime was built for it and there is a GPU, else "cpu"."""
     import onnxruntime
 
@@ -117,11 +119,11 @@ def _own_cores() -> int:
 
 
 def _memory_of(device: Device) -> Memory:
-    if device == "cpu":
+    if device.kind == "cpu":
         return HostMemory()
     from vmdepth_runtime.sessions.cuda_memory import CudaMemory
 
-    return CudaMemory()
+    return CudaMemory(device.number)
 
 
 def _load(path: Path, threads: int | None, device: Device, *, spin: bool, verify: bool) -> onnxruntime.InferenceSession:
@@ -140,17 +142,25 @@ def _load(path: Path, threads: int | None, device: Device, *, spin: bool, verify
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     if threads is not None:
         options.intra_op_num_threads = threads
-    if device == "cuda" and _CUDA not in onnxruntime.get_available_providers():
+    if device.kind != "cpu" and _CUDA not in onnxruntime.get_available_providers():
         raise InputError(
             "this ONNX Runtime is built without CUDA; install it with 'pip install onnxruntime-gpu' in place of "
             "onnxruntime, or run on the CPU with '--device cpu'"
         )
-    providers = ["CPUExecutionProvider"] if device == "cpu" else [_CUDA, "CPUExecutionProvider"]
+    if device.kind != "cpu":
+        wanted_gpu(device.number)
+    providers = (
+        ["CPUExecutionProvider"]
+        if device.kind == "cpu"
+        else [(_CUDA, {"device_id": str(device.number)}), "CPUExecutionProvider"]
+    )
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers, disabled_optimizers=_DISABLED)
     except Exception as error:  # its exception classes share no base but Exception
         raise _refusal(path, str(error).strip() or type(error).__name__) from None
-    if session.get_providers()[0] != providers[0]:  # it falls back without a word when a CUDA library is missing
+    if session.get_providers()[0] != (
+        _CUDA if device.kind != "cpu" else "CPUExecutionProvider"
+    ):  # it falls back without a word when a CUDA library is missing
         raise InputError(
             "ONNX Runtime cannot start CUDA here ('vmdepth-info' says why); run on the CPU with '--device cpu'"
         )

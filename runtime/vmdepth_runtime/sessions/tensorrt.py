@@ -18,7 +18,7 @@ from vmdepth_runtime.sessions.base import StepOutputs, StepSession
 from vmdepth_runtime.sessions.cuda_graph import CudaGraph, record
 from vmdepth_runtime.sessions.cuda_memory import CudaMemory
 from vmdepth_runtime.sessions.engine_sidecar import EngineFacts, check_engine, load_library, read_sidecar
-from vmdepth_runtime.sessions.gpu import find_gpu
+from vmdepth_runtime.sessions.gpu import find_gpu, wanted_gpu
 from vmdepth_runtime.sessions.library_log import collecting_logger, reason
 from vmdepth_runtime.sessions.state_buffers import StateBuffers
 
@@ -35,6 +35,7 @@ class TensorrtSession(StepSession):
 
     Args:
         path: the `.engine` file; its sidecar lies beside it.
+        gpu: number of the one it runs on, from 0.
         verify: compare the engine with its digest in the sidecar first.
 
     Raises:
@@ -42,18 +43,18 @@ class TensorrtSession(StepSession):
         WorkError: the GPU or the library fails, so when there is not enough memory.
     """
 
-    def __init__(self, path: str | Path, *, verify: bool = True) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, *, gpu: int = 0, verify: bool = True) -> None:
+        self.path, self._number = Path(path), gpu
         self.contract, facts = read_sidecar(self.path)
         self.backend = f"{facts.target} {facts.version}"
         library = load_library(facts.target)
-        check_engine(self.path, facts, library.__version__, find_gpu(), verify=verify)
+        check_engine(self.path, facts, library.__version__, wanted_gpu(gpu) if gpu else find_gpu(), verify=verify)
         self._logger, self._errors = collecting_logger(library)
         self._runtime: Any = None
         self._engine: Any = None
         self._contexts: list[Any] = []
         self._graphs: list[CudaGraph | None] = [None, None]
-        self.memory: CudaMemory = CudaMemory()
+        self.memory: CudaMemory = CudaMemory(gpu)
         try:
             with self.memory.current():
                 self._load(library, facts)
@@ -92,7 +93,7 @@ class TensorrtSession(StepSession):
 
     @property
     def runs_on(self) -> str:
-        gpu = find_gpu()
+        gpu = find_gpu(self._number)
         return f"{self.backend} on {gpu.name}" if gpu else self.backend
 
     def step(self, idle: Collection[int] = ()) -> StepOutputs:
