@@ -4,6 +4,7 @@ Where a GPU and TensorRT are, every preset goes that way in every precision; eve
 stand-ins (`tests/stand_ins`), which round as TensorRT does.
 """
 
+import sys
 from contextlib import contextmanager
 
 import pytest
@@ -20,7 +21,7 @@ from vmdepth_export.parity.frames import clip_frames
 from vmdepth_export.parity.opening import open_graph
 from vmdepth_export.parity.proof import compare_models
 from vmdepth_export.parity.settings import PARITY_FRAMES, ParitySettings
-from vmdepth_runtime.errors import WorkError
+from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sessions.engine_sidecar import least_capability, read_sidecar
 from vmdepth_runtime.sessions.gpu import find_gpu
 
@@ -124,4 +125,21 @@ def test_an_fp32_engine_with_tf32_is_refused_by_its_figures(stand_in_gpu, step_g
     monkeypatch.setattr(proven_engine, "precision_of", lambda contract: "fp16")  # by which TF32 is allowed
     with pytest.raises(WorkError, match=r"not kept: the engine disagrees .* in depth"):
         export(step_graph, "-o", tmp_path / "model.engine", "--proof-frames", 8)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.no_gpu
+def test_without_a_gpu_the_form_in_two_steps_is_told(saved, tmp_path):
+    with saved("tiny", few=True) as (file, size), pytest.raises(InputError) as told:
+        export(file, "-o", tmp_path / "a b.engine", "--size", size)
+    assert f"here with 'vmdepth-export {file} -o 'a b.onnx'' and the options given here, then" in str(told.value)
+    assert "on the device with 'vmdepth-export 'a b.onnx' -o 'a b.engine''" in str(told.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_so_it_is_on_a_device_without_pytorch(stand_in_gpu, saved, monkeypatch, tmp_path):
+    with saved("tiny", few=True) as (file, _):
+        monkeypatch.setitem(sys.modules, "torch", None)
+        with pytest.raises(InputError, match=r"only PyTorch reads a checkpoint.* then the engine here with"):
+            export(file, "-o", tmp_path / "model.engine")
     assert not list(tmp_path.iterdir())
