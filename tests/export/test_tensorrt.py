@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -113,6 +115,23 @@ def test_how_far_a_build_is(output):
         (1, 2, ""),
         (2, 2, ""),
     ]
+
+
+def test_ctrl_c_stops_the_builder_and_leaves_nothing(output):
+    class Stages:
+        @contextmanager
+        def stage(self, doing):
+            def moved(done, total, part=""):
+                if part == "Choosing kernels 2/3":
+                    os.kill(os.getpid(), signal.SIGINT)
+
+            yield moved
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        build_engine(GRAPH, output, BuildSettings("tensorrt"), 2, Stages())
+    assert names(output) == []
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_version_that_is_known_to_be_wrong_is_warned_of(output, run, monkeypatch):

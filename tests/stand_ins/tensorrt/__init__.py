@@ -214,8 +214,8 @@ class Builder:
         if typed is not None and not network._flags >> typed & 1:
             self._logger.log(ILogger.Severity.ERROR, "a network that is not strongly typed has its types chosen")
             return None
-        if config.progress_monitor is not None:
-            _report_to(config.progress_monitor)
+        if config.progress_monitor is not None and not _report_to(config.progress_monitor):
+            return None
         assert network.proto is not None
         if config._cache is not None:
             config.get_timing_cache().content += b"."
@@ -224,16 +224,15 @@ class Builder:
         return _MARK + bytes([tf32]) + network.proto.SerializeToString()
 
 
-def _report_to(monitor: Any) -> None:
-    """Two phases, one within the other."""
+def _report_to(monitor: Any) -> bool:
+    """Two phases, one within the other; whether the build is to go on."""
     monitor.phase_start("Building", None, 2)
     monitor.phase_start("Choosing kernels", "Building", 3)
-    for step in range(3):
-        monitor.step_complete("Choosing kernels", step)
+    goes_on = [monitor.step_complete("Choosing kernels", step) for step in range(3)]
     monitor.phase_finish("Choosing kernels")
-    for step in range(2):
-        monitor.step_complete("Building", step)
+    goes_on += [monitor.step_complete("Building", step) for step in range(2)]
     monitor.phase_finish("Building")
+    return all(goes_on)
 
 
 def _round_products(proto: onnx.ModelProto) -> None:
