@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
@@ -12,10 +14,14 @@ from vmdepth_export.conversion import proven_engine
 from vmdepth_export.conversion.cli import command
 from vmdepth_export.conversion.proven_engine import build_engine
 from vmdepth_export.engine import BuildSettings
+from vmdepth_export.graph import expand, read_step_graph
+from vmdepth_export.parity import engine_probe
 from vmdepth_export.parity.bisect import first_divergence
 from vmdepth_export.parity.cli import command as parity
 from vmdepth_runtime import bundled
-from vmdepth_runtime.sessions.engine_sidecar import sidecar_of
+from vmdepth_runtime.errors import WorkError
+from vmdepth_runtime.sessions.engine_sidecar import read_sidecar, sidecar_of
+from vmdepth_runtime.sessions.library_log import collecting_logger
 
 GRAPH, FAULTY = Path(bundled.MODEL), "encoder.blocks.4.expand/Conv_1"
 
@@ -94,20 +100,29 @@ def test_bisect_of_an_engine_that_is_right_says_so(output, run):
     )
 
 
-def test_an_engine_that_cannot_be_looked_into_is_one_line(wrong_engine, run, monkeypatch):
+@pytest.mark.parametrize("call", ["deserialize_cuda_engine", "create_execution_context", "execute_async_v3"])
+def test_an_engine_that_cannot_be_looked_into_is_one_line_and_leaves_nothing(output, stand_in_gpu, monkeypatch, call):
     import tensorrt
 
-    graph, output = wrong_engine()
-    load, seen = tensorrt.Runtime.deserialize_cuda_engine, []
+    def refuse(thing, *_):
+        getattr(thing, "_logger", errors[-1]).log(tensorrt.ILogger.Severity.ERROR, "no room\nfor that")
 
-    def load_two(runtime, content):
-        seen.append(content)
-        if len(seen) <= 2:
-            return load(runtime, content)
-        runtime._logger.log(tensorrt.ILogger.Severity.ERROR, "no room\nfor that")
-        return None
+    def listening(library):
+        logger, kept = collecting_logger(library)
+        errors.append(logger)
+        return logger, kept
 
-    monkeypatch.setattr(tensorrt.Runtime, "deserialize_cuda_engine", load_two)
-    code, told = run(parity, graph, output, "--frames", 1, "--bisect")
-    assert code == 1
-    assert told.splitlines()[-1].endswith("an engine that was built to look inside does not run (no room for that)")
+    errors = []
+    monkeypatch.setattr(engine_probe, "collecting_logger", listening)
+    assert build_engine(GRAPH, output, BuildSettings("tensorrt"), 1)
+    proto, contract = read_step_graph(GRAPH)
+    probe = engine_probe.EngineProbe(expand(proto), ["descriptor"], read_sidecar(output)[1])
+    states = {state.name: np.zeros(state.shape, state.dtype) for state in contract.states}
+    gc.collect()
+    before = [stand_in_gpu.count(what) for what in ("ALLOCATED", "CONTEXTS")]
+    cls = {"deserialize": tensorrt.Runtime, "create": tensorrt.ICudaEngine, "execute": tensorrt.IExecutionContext}
+    monkeypatch.setattr(cls[call.partition("_")[0]], call, refuse)
+    frame = np.zeros((1, 192, 272, 3), np.uint8)
+    with pytest.raises(WorkError, match=r"was built to look inside does not run \(no room for that\)"):
+        probe(frame, states)
+    assert [stand_in_gpu.count(what) for what in ("ALLOCATED", "CONTEXTS")] == before
