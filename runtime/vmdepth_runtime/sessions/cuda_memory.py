@@ -78,10 +78,14 @@ class CudaMemory:
     def pinned(self, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         """A zeroed array in host memory that the GPU can copy from and to by itself; it may outlive `close`."""
         size = prod(shape) * np.dtype(dtype).itemsize
-        address = self._call("pin memory of the host", self._driver.cuMemHostAlloc, max(size, 1), 0)
-        block = (ctypes.c_uint8 * size).from_address(address)
         # The memory is the context's, which is kept for as long as there is an array on it.
         self._check("be opened", self._driver.cuDevicePrimaryCtxRetain(self._device))
+        try:
+            address = self._call("pin memory of the host", self._driver.cuMemHostAlloc, max(size, 1), 0)
+        except WorkError:
+            self._driver.cuDevicePrimaryCtxRelease(self._device)
+            raise
+        block = (ctypes.c_uint8 * size).from_address(address)
         weakref.finalize(block, _unpin, self._driver, self._device, self._context, address)
         array = np.ctypeslib.as_array(block).view(dtype).reshape(shape)
         array[...] = 0

@@ -59,7 +59,8 @@ class TensorrtSession(StepSession):
             with self.memory.current():
                 self._load(library, facts)
         except BaseException as error:
-            clear_frames(error.__traceback__)  # which hold engine and contexts, and these go before the GPU does
+            with suppress(WorkError), self.memory.current():
+                clear_frames(error.__traceback__)  # which may hold a context, and that goes before the GPU does
             self.close()
             if isinstance(error, WorkError):
                 raise WorkError(f"{self.path}: {error}") from None

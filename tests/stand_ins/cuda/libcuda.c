@@ -62,9 +62,9 @@ typedef struct { /* CUDA_MEMCPY2D */
 } Copy2D;
 
 static Context contexts[GPUS];
-static int gpus = -1, major = 8, minor = 9, version = 13000;
+static int gpus = -1, major, minor, version;
 static Context *running; /* whose stream runs now */
-static size_t room = 4ull << 30;
+static size_t room;
 static Block *blocks;
 static long counts[9];
 static __thread Context *stack[16];
@@ -107,9 +107,9 @@ R cuInit(unsigned flags) {
   R f = failure("cuInit");
   if (f) return f;
   gpus = (text = getenv("STAND_IN_GPUS")) ? atoi(text) : 0;
-  if ((text = getenv("STAND_IN_CAPABILITY"))) sscanf(text, "%d.%d", &major, &minor);
-  if ((text = getenv("STAND_IN_CUDA"))) version = atoi(text);
-  if ((text = getenv("STAND_IN_MEMORY"))) room = strtoull(text, NULL, 10);
+  sscanf((text = getenv("STAND_IN_CAPABILITY")) ? text : "8.9", "%d.%d", &major, &minor);
+  version = (text = getenv("STAND_IN_CUDA")) ? atoi(text) : 13000;
+  room = (text = getenv("STAND_IN_MEMORY")) ? strtoull(text, NULL, 10) : 4ull << 30;
   for (int i = 0; i < GPUS; i++) contexts[i].device = i;
   if (gpus < 1) { gpus = -1; return NO_DEVICE; }
   return OK;
@@ -378,9 +378,10 @@ R cuStreamBeginCapture_v2(Stream *stream, int mode) {
   return OK;
 }
 R cuStreamEndCapture(Stream *stream, Graph **graph) {
-  BEGIN_IN_CONTEXT("cuStreamEndCapture");
   Graph *made = stream->recording;
-  stream->recording = NULL;
+  stream->recording = NULL; /* which has an end, whatever it ends in */
+  *graph = NULL;
+  BEGIN_IN_CONTEXT("cuStreamEndCapture");
   *graph = stream->spoilt ? NULL : made;
   return !made ? BAD_VALUE : stream->spoilt ? CAPTURE_INVALIDATED : OK;
 }

@@ -278,6 +278,21 @@ class ICudaEngine:
             self._logger.log(ILogger.Severity.ERROR, "create_execution_context: out of memory")
             return None
 
+    def _compute(self, driver: ctypes.CDLL, addresses: dict[str, int], _: Any) -> None:
+        if not all(driver.stand_in_host(address) for address in addresses.values()):
+            driver.stand_in_illegal()
+            return
+        feeds = {name: self._view(driver, name, addresses[name]).copy() for name in self._inputs}
+        names = [name for name in self._tensors if name not in feeds]
+        for name, array in zip(names, self._session.run(names, feeds), strict=True):
+            self._view(driver, name, addresses[name])[...] = array
+
+    def _view(self, driver: ctypes.CDLL, name: str, address: int) -> np.ndarray:
+        shape, dtype = self._tensors[name]
+        host = driver.stand_in_host(address)
+        size = prod(shape) * np.dtype(dtype).itemsize
+        return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(host)).view(dtype).reshape(shape)
+
 
 class IExecutionContext:
     def __init__(self, engine: ICudaEngine) -> None:
@@ -303,23 +318,10 @@ class IExecutionContext:
             return False
         key = tuple(addresses[name] for name in self._engine._tensors)
         if key not in self._kernels:
-            self._kernels[key] = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(partial(self._compute, driver, addresses))
+            self._kernels[key] = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(
+                partial(self._engine._compute, driver, addresses)
+            )
         error = driver.cuLaunchHostFunc(ctypes.c_void_p(stream_handle), self._kernels[key], None)
         if error:
             self._engine._logger.log(ILogger.Severity.ERROR, f"execute_async_v3: CUDA error {error}")
         return error == 0
-
-    def _compute(self, driver: ctypes.CDLL, addresses: dict[str, int], _: Any) -> None:
-        if not all(driver.stand_in_host(address) for address in addresses.values()):
-            driver.stand_in_illegal()
-            return
-        feeds = {name: self._view(driver, name, addresses[name]).copy() for name in self._engine._inputs}
-        names = [name for name in self._engine._tensors if name not in feeds]
-        for name, array in zip(names, self._engine._session.run(names, feeds), strict=True):
-            self._view(driver, name, addresses[name])[...] = array
-
-    def _view(self, driver: ctypes.CDLL, name: str, address: int) -> np.ndarray:
-        shape, dtype = self._engine._tensors[name]
-        host = driver.stand_in_host(address)
-        size = prod(shape) * np.dtype(dtype).itemsize
-        return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(host)).view(dtype).reshape(shape)
