@@ -14,10 +14,10 @@ from typing import Any
 
 import onnx
 
-from vmdepth_export.cache_folder import cache_folder
 from vmdepth_export.graph import expand
 from vmdepth_export.stages import Moved, keep_quiet
 from vmdepth_runtime.atomic_files import write_whole
+from vmdepth_runtime.cache_folder import cache_folder
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sessions.engine_sidecar import (
