@@ -22,6 +22,8 @@ import onnx
 import onnxruntime
 from onnx import helper
 
+from vmdepth_export.parity.emulation import emulated
+
 __version__ = "10.16.1"
 _MARK = b"stand-in engine "
 _TIMED = b"stand-in timings "
@@ -217,7 +219,19 @@ class Builder:
         assert network.proto is not None
         if config._cache is not None:
             config.get_timing_cache().content += b"."
-        return _MARK + bytes([config.get_flag(BuilderFlag.TF32)]) + network.proto.SerializeToString()
+        if tf32 := config.get_flag(BuilderFlag.TF32):
+            _round_products(network.proto)
+        return _MARK + bytes([tf32]) + network.proto.SerializeToString()
+
+
+def _round_products(proto: onnx.ModelProto) -> None:
+    """What the weights of products are in TF32: ten bits of mantissa, the nearest."""
+    read = {node.input[1] for node in proto.graph.node if node.op_type in ("Conv", "MatMul", "Gemm")}
+    for weight in proto.graph.initializer:
+        if weight.name in read and weight.data_type == onnx.TensorProto.FLOAT:
+            bits = onnx.numpy_helper.to_array(weight).view(np.uint32)
+            rounded = (bits + np.uint32(1 << 12)) & ~np.uint32((1 << 13) - 1)
+            weight.CopyFrom(onnx.numpy_helper.from_array(rounded.view(np.float32), weight.name))
 
 
 class Runtime:
@@ -247,7 +261,9 @@ class ICudaEngine:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(content[1:], options, providers=["CPUExecutionProvider"])
+        # Every result rounded to the type that the graph gives it, as kernels do.
+        computed = emulated(proto).SerializeToString()
+        self._session = onnxruntime.InferenceSession(computed, options, providers=["CPUExecutionProvider"])
         graph = onnx.shape_inference.infer_shapes(proto).graph
         self._inputs = [value.name for value in graph.input]
         self._tensors = {
