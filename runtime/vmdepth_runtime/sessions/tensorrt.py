@@ -32,13 +32,15 @@ class TensorrtSession(StepSession):
     Args:
         path: the `.engine` file; its sidecar lies beside it.
         verify: compare the engine with its digest in the sidecar first.
+        graphs: without them every kernel is launched by itself: slower, and to compare with.
 
     Raises:
         InputError: the engine does not belong to this machine, or to its sidecar.
     """
 
-    def __init__(self, path: str | Path, *, verify: bool = True) -> None:
+    def __init__(self, path: str | Path, *, verify: bool = True, graphs: bool = True) -> None:
         self.path = Path(path)
+        self._wants_graphs = graphs
         self.contract, facts = read_sidecar(self.path)
         self.backend = f"{facts.target} {facts.version}"
         library = load_library(facts.target)
@@ -52,6 +54,7 @@ class TensorrtSession(StepSession):
 
     def _load(self, library: ModuleType, facts: EngineFacts) -> None:
         contract, memory = self.contract, self.memory
+        self._captures_itself = hasattr(library, "CudaGraphStrategy")  # TensorRT-RTX does
         self._logger = library.Logger(library.Logger.ERROR)
         self._runtime = library.Runtime(self._logger)
         self._engine = self._runtime.deserialize_cuda_engine(self.path.read_bytes())
@@ -71,7 +74,7 @@ class TensorrtSession(StepSession):
         # A context per turn: each keeps its addresses, so that what it launches is the same every time.
         self._contexts = [self._context(library, turn) for turn in (0, 1)]
         self._graphs: list[CudaGraph | None] = [None, None]
-        if not hasattr(library, "CudaGraphStrategy"):
+        if self._wants_graphs and not self._captures_itself:
             self._graphs = [self._captured(context) for context in self._contexts]
             self._states.reset()  # the first runs were over nothing
 
@@ -79,6 +82,13 @@ class TensorrtSession(StepSession):
     def runs_on(self) -> str:
         gpu = find_gpu()
         return f"{self.backend} on {gpu.name}" if gpu else self.backend
+
+    @property
+    def captured(self) -> bool | None:
+        """Whether a step is one CUDA graph; None where the library keeps that to itself."""
+        if not self._wants_graphs:
+            return False
+        return None if self._captures_itself else all(self._graphs)
 
     def step(self, idle: Collection[int] = ()) -> StepOutputs:
         memory = self.memory
@@ -125,9 +135,12 @@ class TensorrtSession(StepSession):
         return graph
 
     def _context(self, library: ModuleType, turn: int) -> Any:
-        if hasattr(library, "CudaGraphStrategy"):
+        if self._captures_itself:
+            strategies = library.CudaGraphStrategy
             settings = self._engine.create_runtime_config()
-            settings.cuda_graph_strategy = library.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            settings.cuda_graph_strategy = (
+                strategies.WHOLE_GRAPH_CAPTURE if self._wants_graphs else strategies.DISABLED
+            )
             context = self._engine.create_execution_context(settings)
         else:
             context = self._engine.create_execution_context()
