@@ -75,13 +75,16 @@ def compile_graph(
     return engine, _tensors(network)
 
 
-def find_builder(target: Target) -> tuple[ModuleType, Gpu | None]:
-    """The library that builds for a target, and this machine's GPU. Raises InputError when it cannot build here."""
+def find_builder(target: Target, instead: str = "run this on the device") -> tuple[ModuleType, Gpu | None]:
+    """The library that builds for a target, and this machine's GPU.
+
+    instead: what to do where there is none. Raises InputError when it cannot build here.
+    """
     gpu = find_gpu()
     if target == "tensorrt" and gpu is None:
         raise InputError(
-            "--target tensorrt: builds only on the GPU that the engine is for, and here is none; run this on the "
-            "device, or build ahead of time with '--target tensorrt-rtx'"
+            f"--target tensorrt: builds only on the GPU that the engine is for, and here is none; {instead}, or build "
+            "ahead of time with '--target tensorrt-rtx'"
         )
     return load_library(target), gpu
 

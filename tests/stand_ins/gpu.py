@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,17 @@ def build_driver(folder: Path) -> Path:
     assert compiler, "needs a C compiler"
     command = [compiler, "-shared", "-fPIC", "-O1", "-Wl,-soname,libcuda.so.1", "-o", library, HERE / "cuda/libcuda.c"]
     subprocess.run([*command, "-ldl"], check=True)
+    return library
+
+
+def stand_in_everywhere(folder: Path) -> Path:
+    """From here on this process and those that it starts have one GPU, and TensorRT; returns the driver."""
+    library = build_driver(folder)
+    ctypes.CDLL(str(library))
+    os.environ["STAND_IN_GPUS"] = "1"
+    for name, place in (("LD_LIBRARY_PATH", folder), ("PYTHONPATH", HERE)):
+        os.environ[name] = os.pathsep.join(filter(None, [str(place), os.environ.get(name)]))
+    sys.path.insert(0, str(HERE))
     return library
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import contextmanager
 
 import numpy as np
@@ -125,10 +126,12 @@ def leaves_nothing(stand_in_gpu):
 
     @contextmanager
     def block():
+        gc.collect()  # what earlier tests left lying
         other = CudaMemory()
         before = there()
         try:
             yield
+            gc.collect()  # errors, which know the last outputs
             assert there() == before
         finally:
             other.close()

@@ -71,11 +71,6 @@ def an_output_that_is_elsewhere(session, patch):
     session._addresses["descriptor"] = session.memory.allocate(session._outputs["descriptor"].nbytes)
 
 
-def a_state_that_is_freed(session, patch):
-    with session.memory.current():
-        session.memory._driver.cuMemFree(session._states.inputs[1]["layer_2.0.ssm"])
-
-
 def idle_streams_that_are_not_copied(session, patch):
     patch.setattr(session.memory, "copy", nothing)
 
@@ -103,7 +98,6 @@ IN_SESSIONS = [
     buffer_sets_that_never_swap,
     graphs_of_each_other_s_turn,
     an_output_that_is_elsewhere,
-    a_state_that_is_freed,
     idle_streams_that_are_not_copied,
     entries_that_are_not_kept,
     slots_that_never_turn,
@@ -117,6 +111,14 @@ def test_in_a_session(plant, engine, assert_steps_as_its_graph, monkeypatch):
         with pytest.raises((AssertionError, WorkError)):
             assert_steps_as_its_graph(session)
         monkeypatch.undo()
+
+
+def test_a_state_that_is_freed(standing_in, engine_of, remembering_graph, assert_steps_as_its_graph):
+    with standing_in(gpus="2"), TensorrtSession(engine_of(remembering_graph), gpu=1) as session:
+        with session.memory.current():
+            session.memory._driver.cuMemFree(session._states.inputs[1]["layer_2.0.ssm"])
+        with pytest.raises(WorkError, match="CUDA_ERROR_ILLEGAL_ADDRESS"):
+            assert_steps_as_its_graph(session)
 
 
 def a_context_that_keeps_the_other_s_addresses(patch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 
 import numpy as np
@@ -32,17 +31,17 @@ def assert_same(ours, theirs):
 
 
 def test_the_command_writes_what_it_writes_on_the_cpu(
-    stand_in_gpu, engine_of, luma_model, vmdepth_run, videos, tmp_path
+    stand_in_gpu, engine_of, luma_model, vmdepth_run, videos, tmp_path, leaves_nothing
 ):
     engine, launched = engine_of(luma_model), stand_in_gpu.count("GRAPHS")
     options = ["--backend", "tensorrt", "--report", "run.json"]
-    outcome = vmdepth_run(videos[0], "-o", "engine.npz", "--model", engine, *options)
+    with leaves_nothing():
+        outcome = vmdepth_run(videos[0], "-o", "engine.npz", "--model", engine, *options)
     assert outcome.code == 0, outcome.lines
     assert vmdepth_run(videos[0], "-o", "graph.npz", "--device", "cpu").code == 0
     assert_same(arrays(tmp_path / "engine.npz"), arrays(tmp_path / "graph.npz"))
     assert stand_in_gpu.count("GRAPHS") - launched >= 9
     assert json.loads((tmp_path / "run.json").read_text())["backend"] == "tensorrt 10.16.1"
-    assert [stand_in_gpu.count(what) for what in ("ALLOCATED", "CONTEXTS", "PINNED")] == [0, 0, 0]
 
 
 def test_several_sources_at_once(stand_in_gpu, engine_of, remembering_graph, vmdepth_run, videos, tmp_path):
@@ -74,15 +73,14 @@ def test_a_place_that_is_seen_again_brings_its_states_back(engine, remembering_g
 
 
 def test_a_step_that_fails_ends_the_run_with_one_line_and_keeps_what_was_done(
-    stand_in_gpu, engine_of, luma_model, vmdepth_run, videos, tmp_path
+    stand_in_gpu, engine_of, luma_model, vmdepth_run, videos, leaves_nothing
 ):
     engine = engine_of(luma_model)
     stand_in_gpu.fail("cuGraphLaunch", 719, after=4)
-    outcome = vmdepth_run(videos[0], "-o", "out.npz", "--model", engine)
+    with leaves_nothing():
+        outcome = vmdepth_run(videos[0], "-o", "out.npz", "--model", engine)
     assert outcome.code == 1
     assert len([line for line in outcome.lines if "the GPU cannot launch what was recorded for it" in line]) == 1
-    gc.collect()  # the error, which knows the last outputs
-    assert [stand_in_gpu.count(what) for what in ("ALLOCATED", "CONTEXTS", "PINNED")] == [0, 0, 0]
 
 
 def test_the_cpu_is_no_place_for_an_engine(stand_in_gpu, engine_of, luma_model, vmdepth_run, videos):

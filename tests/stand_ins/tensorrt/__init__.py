@@ -22,6 +22,8 @@ import onnx
 import onnxruntime
 from onnx import helper
 
+from vmdepth_export.parity.emulation import emulated
+
 __version__ = "10.16.1"
 _MARK = b"stand-in engine "
 _TIMED = b"stand-in timings "
@@ -208,16 +210,40 @@ class Builder:
         return _Config()
 
     def build_serialized_network(self, network: _Network, config: _Config) -> bytes | None:
-        monitor = config.progress_monitor
-        if monitor is not None:
-            monitor.phase_start("Building", None, 2)
-            for step in range(2):
-                monitor.step_complete("Building", step)
-            monitor.phase_finish("Building")
+        typed = getattr(NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+        if typed is not None and not network.flags >> typed & 1:
+            self._logger.log(ILogger.Severity.ERROR, "a network that is not strongly typed has its types chosen")
+            return None
+        if config.progress_monitor is not None:
+            _report_to(config.progress_monitor)
         assert network.proto is not None
         if config._cache is not None:
             config.get_timing_cache().content += b"."
-        return _MARK + bytes([config.get_flag(BuilderFlag.TF32)]) + network.proto.SerializeToString()
+        if tf32 := config.get_flag(BuilderFlag.TF32):
+            _round_products(network.proto)
+        return _MARK + bytes([tf32]) + network.proto.SerializeToString()
+
+
+def _report_to(monitor: Any) -> None:
+    """Two phases, one within the other."""
+    monitor.phase_start("Building", None, 2)
+    monitor.phase_start("Choosing kernels", "Building", 3)
+    for step in range(3):
+        monitor.step_complete("Choosing kernels", step)
+    monitor.phase_finish("Choosing kernels")
+    for step in range(2):
+        monitor.step_complete("Building", step)
+    monitor.phase_finish("Building")
+
+
+def _round_products(proto: onnx.ModelProto) -> None:
+    """What the weights of products are in TF32: ten bits of mantissa, the nearest."""
+    read = {node.input[1] for node in proto.graph.node if node.op_type in ("Conv", "MatMul", "Gemm")}
+    for weight in proto.graph.initializer:
+        if weight.name in read and weight.data_type == onnx.TensorProto.FLOAT:
+            bits = onnx.numpy_helper.to_array(weight).view(np.uint32)
+            rounded = (bits + np.uint32(1 << 12)) & ~np.uint32((1 << 13) - 1)
+            weight.CopyFrom(onnx.numpy_helper.from_array(rounded.view(np.float32), weight.name))
 
 
 class Runtime:
@@ -247,7 +273,9 @@ class ICudaEngine:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(content[1:], options, providers=["CPUExecutionProvider"])
+        # Every result rounded to the type that the graph gives it, as kernels do.
+        computed = emulated(proto).SerializeToString()
+        self._session = onnxruntime.InferenceSession(computed, options, providers=["CPUExecutionProvider"])
         graph = onnx.shape_inference.infer_shapes(proto).graph
         self._inputs = [value.name for value in graph.input]
         self._tensors = {
