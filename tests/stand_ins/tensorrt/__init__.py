@@ -210,18 +210,30 @@ class Builder:
         return _Config()
 
     def build_serialized_network(self, network: _Network, config: _Config) -> bytes | None:
-        monitor = config.progress_monitor
-        if monitor is not None:
-            monitor.phase_start("Building", None, 2)
-            for step in range(2):
-                monitor.step_complete("Building", step)
-            monitor.phase_finish("Building")
+        typed = getattr(NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+        if typed is not None and not network.flags >> typed & 1:
+            self._logger.log(ILogger.Severity.ERROR, "a network that is not strongly typed has its types chosen")
+            return None
+        if config.progress_monitor is not None:
+            _report_to(config.progress_monitor)
         assert network.proto is not None
         if config._cache is not None:
             config.get_timing_cache().content += b"."
         if tf32 := config.get_flag(BuilderFlag.TF32):
             _round_products(network.proto)
         return _MARK + bytes([tf32]) + network.proto.SerializeToString()
+
+
+def _report_to(monitor: Any) -> None:
+    """Two phases, one within the other."""
+    monitor.phase_start("Building", None, 2)
+    monitor.phase_start("Choosing kernels", "Building", 3)
+    for step in range(3):
+        monitor.step_complete("Choosing kernels", step)
+    monitor.phase_finish("Choosing kernels")
+    for step in range(2):
+        monitor.step_complete("Building", step)
+    monitor.phase_finish("Building")
 
 
 def _round_products(proto: onnx.ModelProto) -> None:
