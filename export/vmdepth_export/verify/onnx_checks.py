@@ -9,7 +9,7 @@ import numpy as np
 
 from vmdepth_export.verify.outcome import LeftOut, Seen, spread
 from vmdepth_runtime.sessions.base import Device, StepSession
-from vmdepth_runtime.sessions.gpu import find_gpu
+from vmdepth_runtime.sessions.gpu import find_gpu, find_gpus
 
 _REPEATED = 5  # frames that have to be the same again after a reset
 _WARM_UP = 3
@@ -20,7 +20,7 @@ def providers() -> Seen:
     """Which of ONNX Runtime's providers are listed, and which load; where there is a GPU, that of CUDA has to."""
     from vmdepth_export.info.environment import provider_facts
 
-    told = [value for _, value in provider_facts()]
+    told = [value for _, value in provider_facts(find_gpus())]
     broken = [line for line in told if line.startswith(_CUDA) and "does not load" in line]
     return Seen("; ".join(told), "; ".join(broken) if find_gpu() else "", {"providers": told})
 
