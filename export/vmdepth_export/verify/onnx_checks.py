@@ -9,21 +9,30 @@ import numpy as np
 
 from vmdepth_export.verify.crossing import bytes_per_frame, told_bytes
 from vmdepth_export.verify.outcome import LeftOut, Seen, spread
+from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sessions.base import StepSession
-from vmdepth_runtime.sessions.gpu import find_gpu
+from vmdepth_runtime.sessions.gpu import find_gpus
+from vmdepth_runtime.sessions.onnx_runtime.providers import PROVIDERS
 
 _REPEATED = 5  # frames that have to be the same again after a reset
 _WARM_UP = 3
-_CUDA = "CUDAExecutionProvider"
+_CUDA = PROVIDERS["cuda"]
 
 
 def providers() -> Seen:
     """Which of ONNX Runtime's providers are listed, and which load; where there is a GPU, that of CUDA has to."""
     from vmdepth_export.info.environment import provider_facts
+    from vmdepth_runtime.sessions.onnx_runtime.build import load_onnxruntime, two_builds
 
-    told = [value for _, value in provider_facts()]
-    broken = [line for line in told if line.startswith(_CUDA) and "does not load" in line]
-    return Seen("; ".join(told), "; ".join(broken) if find_gpu() else "", {"providers": told})
+    try:
+        load_onnxruntime()
+    except InputError as error:
+        raise LeftOut(str(error)) from None
+    gpus = find_gpus()
+    told = [value for _, value in provider_facts(gpus)]
+    broken = [line for line in told if gpus and line.startswith(_CUDA) and "does not load" in line]
+    broken += [wrong] if (wrong := two_builds()) else []
+    return Seen("; ".join(told), "; ".join(broken), {"providers": told})
 
 
 def cuda_parity(graph: str, frames: int) -> Seen:
@@ -84,9 +93,9 @@ def _open(graph: str, device: str) -> StepSession:
 
 
 def _check_built_with_cuda() -> None:
-    import onnxruntime
+    from vmdepth_runtime.sessions.onnx_runtime.build import load_onnxruntime
 
-    if _CUDA not in onnxruntime.get_available_providers():
+    if _CUDA not in load_onnxruntime().get_available_providers():
         raise LeftOut("this ONNX Runtime is built without CUDA; onnxruntime-gpu in its place has it")
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Collection
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -20,20 +20,12 @@ from vmdepth_runtime.sessions.base import StepOutputs, StepSession
 from vmdepth_runtime.sessions.cuda_memory import CudaMemory
 from vmdepth_runtime.sessions.device import Device
 from vmdepth_runtime.sessions.gpu import find_gpu
-from vmdepth_runtime.sessions.onnxruntime_build import (
-    CPU,
-    PROVIDERS,
-    Providers,
-    gpu_providers,
-    load_onnxruntime,
-    quiet,
-    two_builds,
-    usable_gpu,
-)
+from vmdepth_runtime.sessions.onnx_runtime.build import load_onnxruntime, quiet, two_builds
+from vmdepth_runtime.sessions.onnx_runtime.providers import CPU, PROVIDERS, Providers, gpu_providers, usable_gpu
 from vmdepth_runtime.sessions.state_buffers import HostMemory, StateBuffers
 
 if TYPE_CHECKING:
-    import onnxruntime
+    from onnxruntime import InferenceSession, IOBinding, SessionOptions
 
 # It would round the weights of a layer that calibration left in float32, one step for all of them, where its neighbours
 # are quantised.
@@ -82,22 +74,27 @@ class OnnxSession(StepSession):
         options = _options(onnxruntime, threads, spin=spin)
         gpu = None if self._device.kind == "cpu" else usable_gpu(onnxruntime, self._device)
         self.memory = HostMemory() if gpu is None else CudaMemory(gpu.number)
+        self._session: InferenceSession | None = None
+        self._bindings: list[IOBinding] = []
         try:
             providers: Providers = [CPU]
-            if gpu is not None:
-                assert isinstance(self.memory, CudaMemory)
+            if isinstance(self.memory, CudaMemory):
+                assert gpu is not None
                 providers = gpu_providers(onnxruntime, self._device, gpu, self.path, self.memory.stream)
-            self._session = _load(onnxruntime, self.path, options, providers, self._device)
-            self._prepare()
-        except BaseException:
-            self.memory.close()
+            with self._current():
+                self._session = _load(onnxruntime, self.path, options, providers, self._device)
+                self._prepare(self._session)
+        except BaseException as error:
+            self.close()
+            if isinstance(error, WorkError):
+                raise WorkError(f"{self.path}: {error}") from None
             raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, session: InferenceSession) -> None:
         try:
-            metadata = self._session.get_modelmeta().custom_metadata_map
+            metadata = session.get_modelmeta().custom_metadata_map
             self.contract = StepContract.from_json(metadata.get(METADATA_KEY), str(self.path))
-            shapes = _checked_shapes(self._session, self.contract, self.path)
+            shapes = _checked_shapes(session, self.contract, self.path)
         except UnicodeDecodeError:
             raise InputError(f"{self.path}: is damaged, its names or metadata are no text; {REBUILD}") from None
         self._states = StateBuffers(self.contract, self.memory)
@@ -109,7 +106,7 @@ class OnnxSession(StepSession):
             name: array.ctypes.data if isinstance(self.memory, HostMemory) else self.memory.allocate(array.nbytes)
             for name, array in ({FRAME: self.frame} | self._outputs).items()
         }
-        self._bindings = [self._binding(turn) for turn in (0, 1)]
+        self._bindings = [self._binding(session.io_binding(), turn) for turn in (0, 1)]
 
     @property
     def runs_on(self) -> str:
@@ -121,30 +118,44 @@ class OnnxSession(StepSession):
         return f"ONNX Runtime on {cores} CPU {'core' if cores == 1 else 'cores'}"
 
     def step(self, idle: Collection[int] = ()) -> StepOutputs:
-        memory, turn = self.memory, self._states.turn
-        on_gpu = isinstance(memory, CudaMemory)
-        if on_gpu:
-            memory.upload(self._places[FRAME], self.frame)
+        memory = self.memory
+        try:
+            with self._current():
+                if isinstance(memory, CudaMemory):
+                    memory.upload(self._places[FRAME], self.frame)
+                self._run(self._states.turn)
+                self._states.advance(idle)
+                if isinstance(memory, CudaMemory):
+                    for name, array in self._outputs.items():
+                        memory.download(array, self._places[name])
+                memory.wait()
+        except WorkError as error:
+            raise WorkError(f"{self.path}: {error}") from None
+        return self._outputs
+
+    def close(self) -> None:
+        with suppress(WorkError), self._current():
+            self._bindings.clear()
+            self._session = None
+        if isinstance(self.memory, CudaMemory):
+            self.frame, self._outputs = np.empty(0, np.uint8), {}  # what nobody else holds goes with the GPU
+        self.memory.close()
+
+    def _current(self) -> AbstractContextManager[None]:
+        """On a GPU: its context is the thread's, where ONNX Runtime puts it anyway, and afterwards what was before."""
+        return self.memory.current() if isinstance(self.memory, CudaMemory) else nullcontext()
+
+    def _run(self, turn: int) -> None:
+        assert self._session is not None
+        if self._device.kind != "cpu":
             # What a node on the CPU reads is copied there as it is bound, and then only.
             self._bind_inputs(self._bindings[turn], turn)
         try:
             self._session.run_with_iobinding(self._bindings[turn])
         except Exception as error:  # its exception classes share no base but Exception
-            raise WorkError(f"{self.path}: ONNX Runtime failed on {self._device}: {_plain(str(error))}") from None
-        self._states.advance(idle)
-        if on_gpu:
-            for name, array in self._outputs.items():
-                memory.download(array, self._places[name])
-        memory.wait()
-        return self._outputs
+            raise WorkError(f"ONNX Runtime failed on {self._device}: {_plain(str(error))}") from None
 
-    def close(self) -> None:
-        self._bindings.clear()
-        del self._session
-        self.memory.close()
-
-    def _binding(self, turn: int) -> onnxruntime.IOBinding:
-        binding = self._session.io_binding()
+    def _binding(self, binding: IOBinding, turn: int) -> IOBinding:
         self._bind_inputs(binding, turn)
         for name, array in self._outputs.items():
             binding.bind_output(name, *self._where, array.dtype.type, array.shape, self._places[name])
@@ -153,7 +164,7 @@ class OnnxSession(StepSession):
             binding.bind_output(spec.output_name, *self._where, dtype, spec.next_shape, address)
         return binding
 
-    def _bind_inputs(self, binding: onnxruntime.IOBinding, turn: int) -> None:
+    def _bind_inputs(self, binding: IOBinding, turn: int) -> None:
         binding.bind_input(FRAME, *self._where, np.uint8, self.frame.shape, self._places[FRAME])
         for spec in self.contract.states:
             dtype, address = np.dtype(spec.dtype).type, self._states.inputs[turn][spec.name]
@@ -189,7 +200,7 @@ def _own_cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def _options(onnxruntime: ModuleType, threads: int | None, *, spin: bool) -> onnxruntime.SessionOptions:
+def _options(onnxruntime: ModuleType, threads: int | None, *, spin: bool) -> SessionOptions:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # its warnings about graph clean-up would break up the command's own stderr
     options.inter_op_num_threads = 1  # the graph is a chain; parallel branches would only fight for cores
@@ -202,8 +213,8 @@ def _options(onnxruntime: ModuleType, threads: int | None, *, spin: bool) -> onn
 
 
 def _load(
-    onnxruntime: ModuleType, path: Path, options: onnxruntime.SessionOptions, providers: Providers, device: Device
-) -> onnxruntime.InferenceSession:
+    onnxruntime: ModuleType, path: Path, options: SessionOptions, providers: Providers, device: Device
+) -> InferenceSession:
     try:
         with quiet(onnxruntime) if device.kind != "cpu" else nullcontext():
             session = onnxruntime.InferenceSession(
@@ -241,9 +252,7 @@ def _plain(reason: str) -> str:
     return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", first)[:200]
 
 
-def _checked_shapes(
-    session: onnxruntime.InferenceSession, contract: StepContract, path: Path
-) -> dict[str, tuple[int, ...]]:
+def _checked_shapes(session: InferenceSession, contract: StepContract, path: Path) -> dict[str, tuple[int, ...]]:
     """Compare the graph's inputs and outputs with its contract; return the shape of each."""
     shapes: dict[str, tuple[int, ...]] = {}
     for side, expected, nodes in (

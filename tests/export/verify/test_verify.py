@@ -95,7 +95,7 @@ def test_without_a_gpu_that_is_said_and_nothing_is_wrong(short, tmp_path, capsys
     short("edge fp32 engine against its graph", "edge fp32 engine, CUDA graphs", "edge, CUDA against CPU")
     assert cli.command.main(["-o", str(tmp_path / "seen.json"), "--quick"], standalone_mode=False) == 0
     *checks, last = capsys.readouterr().out.splitlines()
-    assert all(line.startswith("no device  edge") and line.endswith("no NVIDIA GPU, or no driver") for line in checks)
+    assert all(line.startswith("no device  edge") and "NVIDIA" in line for line in checks)
     assert last.endswith("seen.md: 3 no device")
     assert "no GPU" in (tmp_path / "seen.md").read_text().splitlines()[0]
 

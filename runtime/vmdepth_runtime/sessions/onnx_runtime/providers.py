@@ -1,15 +1,10 @@
-"""The build of ONNX Runtime that is installed, and one line for everything that keeps it from a device.
-
-`onnxruntime` (CPU) and `onnxruntime-gpu` bring one import name: whichever was unpacked last is imported, in part.
-"""
+"""The providers that ONNX Runtime computes with on a GPU, and one line for what keeps them from it."""
 
 from __future__ import annotations
 
 import ctypes
 import importlib
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
@@ -17,52 +12,21 @@ from typing import TypeAlias
 
 from vmdepth_runtime.cache_folder import cache_folder
 from vmdepth_runtime.contract import METADATA_KEY, StepContract
-from vmdepth_runtime.errors import NO_ONNXRUNTIME, InputError
+from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.integrity import file_hash, read_metadata
 from vmdepth_runtime.sessions.device import Device, Kind
 from vmdepth_runtime.sessions.gpu import Gpu, wanted_gpu
+from vmdepth_runtime.sessions.onnx_runtime.build import INSTEAD, two_builds
 
 CPU = "CPUExecutionProvider"
 PROVIDERS: dict[Kind, str] = {"cpu": CPU, "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 Providers: TypeAlias = list[str | tuple[str, dict[str, str]]]
 """As `onnxruntime.InferenceSession` takes them: the first that can compute a node does."""
 
-_INSTEAD = "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'vmdepth[gpu]'"
+_TENSORRT_BRINGS = "JetPack, elsewhere 'pip install tensorrt',"
+_GPU_BRINGS = "pip install 'vmdepth[gpu]'"
 _OR_CPU = "or run on the CPU with '--device cpu'"
 _FIRST_FOR_CUDA_13 = "1.27"  # of the wheels on PyPI
-
-
-def load_onnxruntime() -> ModuleType:
-    """The package `onnxruntime`. Raises InputError, with the install command, where it is missing or broken."""
-    try:
-        import onnxruntime
-    except ModuleNotFoundError as error:
-        if error.name != "onnxruntime":
-            raise
-        raise InputError(NO_ONNXRUNTIME) from None
-    except ImportError as error:
-        raise InputError(f"ONNX Runtime cannot be imported ({error}); {_INSTEAD}, or 'vmdepth[cpu]'") from None
-    if not hasattr(onnxruntime, "InferenceSession"):  # where both were, uninstalling one leaves a folder of remains
-        raise InputError(f"ONNX Runtime is there in part; {_INSTEAD}, or 'vmdepth[cpu]'")
-    return onnxruntime
-
-
-def installed_builds() -> dict[str, str]:
-    """Distribution → version of those that bring `onnxruntime`."""
-    found = {}
-    for name in ("onnxruntime", "onnxruntime-gpu"):
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
-def two_builds() -> str | None:
-    """What is wrong and what to do, where both are installed."""
-    builds = installed_builds()
-    if len(builds) < 2:
-        return None
-    told = " and ".join(f"{name} {number}" for name, number in builds.items())
-    return f"{told} are both installed, and write over each other's files: {_INSTEAD}"
 
 
 def usable_gpu(onnxruntime: ModuleType, device: Device) -> Gpu:
@@ -78,7 +42,7 @@ def usable_gpu(onnxruntime: ModuleType, device: Device) -> Gpu:
         without = "CUDA" if device.kind == "cuda" else "TensorRT"
         raise InputError(
             f"{option}: this ONNX Runtime is built without {without}; install onnxruntime-gpu in place of onnxruntime "
-            f"({_INSTEAD}), {_OR_CPU}"
+            f"({INSTEAD}), {_OR_CPU}"
         )
     gpu = wanted_gpu(device.number)
     if reason := why_not(onnxruntime, provider, gpu):
@@ -107,9 +71,10 @@ def why_not(onnxruntime: ModuleType, provider: str, gpu: Gpu) -> str | None:
         ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), ctypes.RTLD_GLOBAL)
         ctypes.CDLL(str(library))
     except OSError as error:
+        if "cannot open shared object file" not in str(error):
+            return str(error)
         of_tensorrt = "libnvinfer" in str(error) or "libnvonnxparser" in str(error)
-        brings = "TensorRT (on a PC 'pip install tensorrt')" if of_tensorrt else "pip install 'vmdepth[gpu]'"
-        return f"{error}; {brings} brings it"
+        return f"{error}; {_TENSORRT_BRINGS if of_tensorrt else _GPU_BRINGS} brings it"
     return None
 
 
@@ -147,16 +112,6 @@ def _tensorrt_options(onnxruntime: ModuleType, gpu: Gpu, path: Path) -> dict[str
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": str(root),
     }
-
-
-@contextmanager
-def quiet(onnxruntime: ModuleType) -> Iterator[None]:
-    """Keeps what ONNX Runtime says of devices off the screen: the one line says it."""
-    onnxruntime.set_default_logger_severity(4)
-    try:
-        yield
-    finally:
-        onnxruntime.set_default_logger_severity(2)  # its default: warnings
 
 
 def _preload(onnxruntime: ModuleType, provider: str) -> None:

@@ -1,7 +1,8 @@
-"""One line for every build of ONNX Runtime that does not run here, on stand-ins for it and for GPUs where it takes one."""
+"""One line for every build of ONNX Runtime that does not run here; on stand-ins, where it takes a GPU."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from types import ModuleType
@@ -10,15 +11,19 @@ import pytest
 
 from vmdepth_runtime import DepthStream, bundled
 from vmdepth_runtime.errors import NO_ONNXRUNTIME, InputError, WorkError
-from vmdepth_runtime.sessions import onnxruntime_build
 from vmdepth_runtime.sessions.load import load_session
 from vmdepth_runtime.sessions.onnx import OnnxSession
+from vmdepth_runtime.sessions.onnx_runtime import build
 
 
 @pytest.fixture
 def two_installed(monkeypatch):
     builds = {"onnxruntime": "1.32.0", "onnxruntime-gpu": "1.31.1"}
-    monkeypatch.setattr(onnxruntime_build, "installed_builds", lambda: builds)
+    monkeypatch.setattr(build, "installed_builds", lambda: builds)
+
+
+def held(gpu):
+    return [gpu.count(what) for what in ("ALLOCATED", "CONTEXTS", "PINNED")]
 
 
 def refused(device=None):
@@ -102,23 +107,38 @@ def test_a_gpu_that_is_not_there(device, standing_in, stand_in_onnxruntime):
 
 def test_a_provider_that_does_not_start(standing_in, stand_in_onnxruntime):
     with standing_in() as gpu, stand_in_onnxruntime(starts=["CUDAExecutionProvider"]):
+        before = held(gpu)
         assert "cannot start TensorrtExecutionProvider here ('vmdepth-info' says why)" in refused("tensorrt")
-        assert gpu.count(7) == 0
+        assert held(gpu) == before
 
 
-def test_libraries_that_a_provider_lacks(standing_in, stand_in_onnxruntime, tmp_path):
-    (tmp_path / "capi").mkdir()
-    for name in ("shared", "cuda"):
-        (tmp_path / "capi" / f"libonnxruntime_providers_{name}.so").write_text("no library")
+@pytest.mark.skipif(sys.platform != "linux", reason="has no libraries of ELF")
+@pytest.mark.parametrize(
+    ("device", "library", "remedy"),
+    [
+        ("cuda", "libcublasLt.so.13", "; pip install 'vmdepth[gpu]' brings it; or run on the CPU with '--device cpu'"),
+        ("tensorrt", "libnvinfer.so.10", "; JetPack, elsewhere 'pip install tensorrt', brings it; or run on the CPU"),
+    ],
+)
+def test_libraries_that_a_provider_lacks(device, library, remedy, standing_in, stand_in_onnxruntime, tmp_path):
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    capi = tmp_path / "capi"
+    capi.mkdir()
+    build = [compiler, "-shared", "-x", "c", "/dev/null", f"-L{tmp_path}", "-Wl,--no-as-needed", "-o"]
+    subprocess.run([*build, tmp_path / library, f"-Wl,-soname,{library}"], check=True)
+    subprocess.run([*build, capi / "libonnxruntime_providers_shared.so"], check=True)
+    subprocess.run([*build, capi / f"libonnxruntime_providers_{device}.so", f"-l:{library}"], check=True)
     with standing_in(), stand_in_onnxruntime() as onnxruntime:
         onnxruntime.__file__ = str(tmp_path / "__init__.py")
-        line = refused("cuda")
-    assert "ONNX Runtime cannot start CUDAExecutionProvider here: " in line
-    assert "pip install 'vmdepth[gpu]' brings it; or run on the CPU with '--device cpu'" in line
+        line = refused(device)
+    provider = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}[device]
+    assert f"--device {device}: ONNX Runtime cannot start {provider} here: {library}: cannot open shared" in line
+    assert remedy in line
 
 
 def test_what_fails_on_the_gpu_is_told_in_one_line(standing_in, stand_in_onnxruntime):
     with standing_in() as gpu, stand_in_onnxruntime() as onnxruntime:
+        before = held(gpu)
         with OnnxSession(bundled.MODEL, device="cuda") as session:
             onnxruntime.fails.append("[ONNXRuntimeError] : 1 : FAIL : x.cc CUDA failure 2: out of memory ; GPU=0\nmore")
             with pytest.raises(
@@ -126,6 +146,6 @@ def test_what_fails_on_the_gpu_is_told_in_one_line(standing_in, stand_in_onnxrun
             ):
                 session.step()
         gpu.fail("cuMemAlloc", 2)
-        with pytest.raises(WorkError, match=r"the GPU cannot give another 0 MiB: CUDA_ERROR_OUT_OF_MEMORY"):
+        with pytest.raises(WorkError, match=r"edge\.onnx: the GPU cannot give another 1 MiB: CUDA_ERROR_OUT_OF_MEMORY"):
             OnnxSession(bundled.MODEL, device="cuda")
-        assert (gpu.count(5), gpu.count(7)) == (0, 0)
+        assert held(gpu) == before
