@@ -83,8 +83,8 @@ def _check_settings(settings: VerifySettings) -> None:
 
 @dataclass(frozen=True)
 class _Runner:
-    """Runs checks. folder: for what they leave for each other. no_gpu: why there is none; None where there is one. deadline: by `perf_counter`,
-    when all has to be done; None: no haste."""
+    """Runs checks. folder: for what they leave for each other. no_gpu: why there is none; None where there is one.
+    deadline: by `perf_counter`, when all has to be done; None: no haste."""
 
     folder: Path
     no_gpu: str | None
