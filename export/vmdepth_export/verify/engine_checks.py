@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from functools import partial
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vmdepth_export.verify.crossing import bytes_per_frame, told_bytes
 from vmdepth_export.verify.onnx_checks import step_times
 from vmdepth_export.verify.outcome import LeftOut, Seen
 from vmdepth_export.verify.sensors import after, read_sensors
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from vmdepth_runtime.sessions.engine_sidecar import Target
     from vmdepth_runtime.sessions.tensorrt import TensorrtSession
 
-_COUNTED = 10  # frames over which bytes are counted
 _COMPARED = 60  # frames that steps with and without CUDA graphs are compared over
 
 
@@ -69,26 +67,25 @@ def graphs_on_and_off(engine: str, count: int) -> Seen:
     with closing(_open(engine, graphs=True)) as on, closing(_open(engine, graphs=False)) as off:
         frames = list(choose_frames(None, _COMPARED, on.contract))
         furthest = _furthest_apart(on, off, frames)
-        bytes_of = _bytes_per_frame(on, frames[:_COUNTED])
+        crossed = bytes_per_frame(on, frames)
         captured = on.captured
         without, with_graphs = (step_times(session, frames, count) for session in (off, on))
         sensors = read_sensors()
     wrong = []
     if furthest:
         wrong.append(f"with CUDA graphs and without an output or a state differs by {furthest:.1e}")
-    if bytes_of["states"]:
-        wrong.append(f"{bytes_of['states']:.0f} bytes of states a frame cross between host and device")
+    if crossed["states"]:
+        wrong.append(f"{crossed['states']:.0f} bytes of states a frame cross between host and device")
     how = {True: "captured", False: "cannot be captured", None: "captured by the library"}[captured]
     told = (
         f"{how}: {with_graphs['p50']:.2f}, {with_graphs['p99']:.2f} ms; without {without['p50']:.2f}, "
-        f"{without['p99']:.2f} ms; {bytes_of['in']:.0f} bytes in, {bytes_of['out']:.0f} out, states "
-        f"{bytes_of['states']:.0f}{after(sensors)}"
+        f"{without['p99']:.2f} ms; {told_bytes(crossed)}{after(sensors)}"
     )
     figures = {
         "captured": captured,
         "apart": furthest,
         "step_ms": {"graphs": with_graphs, "kernels": without},
-        "bytes_per_frame": bytes_of,
+        "bytes_per_frame": crossed,
         "sensors": sensors,
     }
     return Seen(told, "; ".join(wrong), figures)
@@ -120,33 +117,3 @@ def _furthest_apart(a: TensorrtSession, b: TensorrtSession, frames: list[np.ndar
             apart = np.abs(value.astype(np.float64) - pairs[1][name])
             furthest = max(furthest, float(np.nan_to_num(apart, nan=np.inf).max()))
     return furthest
-
-
-def _bytes_per_frame(session: TensorrtSession, frames: list[np.ndarray]) -> dict[str, float]:
-    """Bytes that a step copies between host and device: what goes in, what comes out, and of them those that are
-    neither the frame nor an output."""
-    with _counting(session.memory) as crossed:
-        for frame in frames:
-            session.frame[...] = frame
-            outputs = session.step()
-    into, out = (crossed[way] / len(frames) for way in ("upload", "download"))
-    own = session.frame.nbytes + sum(array.nbytes for array in outputs.values())
-    return {"in": into, "out": out, "states": into + out - own}
-
-
-@contextmanager
-def _counting(memory: Any) -> Iterator[dict[str, int]]:
-    """Bytes that go through `upload` and `download` of a memory, by those names, while it lasts."""
-    crossed = {"upload": 0, "download": 0}
-
-    def counted(way: str, copy: Any, *given: Any) -> None:
-        crossed[way] += sum(value.nbytes for value in given if isinstance(value, np.ndarray))
-        copy(*given)
-
-    for way in crossed:
-        setattr(memory, way, partial(counted, way, getattr(memory, way)))
-    try:
-        yield crossed
-    finally:
-        for way in crossed:
-            delattr(memory, way)

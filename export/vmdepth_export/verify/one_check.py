@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from vmdepth_export.verify.outcome import LeftOut, NoDevice, Seen, Status
+from vmdepth_export.verify.outcome import LeftOut, Seen, Status
 from vmdepth_runtime.atomic_files import write_report
 from vmdepth_runtime.errors import InputError, WorkError
 
@@ -25,8 +25,6 @@ def result_of(check: Callable[..., Seen], arguments: Mapping[str, Any]) -> dict[
     status: Status
     try:
         seen = check(**arguments)
-    except NoDevice as none:
-        status, seen = "no device", Seen(str(none))
     except LeftOut as reason:
         status, seen = "left out", Seen(str(reason))
     except ModuleNotFoundError as error:

@@ -7,22 +7,32 @@ from time import perf_counter
 
 import numpy as np
 
+from vmdepth_export.verify.crossing import bytes_per_frame, told_bytes
 from vmdepth_export.verify.outcome import LeftOut, Seen, spread
-from vmdepth_runtime.sessions.base import Device, StepSession
-from vmdepth_runtime.sessions.gpu import find_gpu, find_gpus
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.sessions.base import StepSession
+from vmdepth_runtime.sessions.gpu import find_gpus
+from vmdepth_runtime.sessions.onnx_runtime.providers import PROVIDERS
 
 _REPEATED = 5  # frames that have to be the same again after a reset
 _WARM_UP = 3
-_CUDA = "CUDAExecutionProvider"
+_CUDA = PROVIDERS["cuda"]
 
 
 def providers() -> Seen:
     """Which of ONNX Runtime's providers are listed, and which load; where there is a GPU, that of CUDA has to."""
     from vmdepth_export.info.environment import provider_facts
+    from vmdepth_runtime.sessions.onnx_runtime.build import load_onnxruntime, two_builds
 
-    told = [value for _, value in provider_facts(find_gpus())]
-    broken = [line for line in told if line.startswith(_CUDA) and "does not load" in line]
-    return Seen("; ".join(told), "; ".join(broken) if find_gpu() else "", {"providers": told})
+    try:
+        load_onnxruntime()
+    except InputError as error:
+        raise LeftOut(str(error)) from None
+    gpus = find_gpus()
+    told = [value for _, value in provider_facts(gpus)]
+    broken = [line for line in told if gpus and line.startswith(_CUDA) and "does not load" in line]
+    broken += [wrong] if (wrong := two_builds()) else []
+    return Seen("; ".join(told), "; ".join(broken), {"providers": told})
 
 
 def cuda_parity(graph: str, frames: int) -> Seen:
@@ -38,8 +48,8 @@ def cuda_parity(graph: str, frames: int) -> Seen:
     return Seen(told, wrong, report.summary())
 
 
-def steps(graph: str, device: Device, count: int) -> Seen:
-    """That a step graph gives the same again after a reset, and how long a step takes."""
+def steps(graph: str, device: str, count: int) -> Seen:
+    """That a step graph gives the same again after a reset, how long a step takes, and what crosses to a GPU."""
     from vmdepth_export.parity.frames import choose_frames
 
     if device == "cuda":
@@ -49,13 +59,17 @@ def steps(graph: str, device: Device, count: int) -> Seen:
         first, again = _depths(session, frames[:_REPEATED]), _depths(session, frames[:_REPEATED])
         times = step_times(session, frames, count)
         where = session.runs_on
-    wrong = ""
+        crossed = bytes_per_frame(session, frames) if device != "cpu" else {}
+    wrong, told = "", f"{where}: {times['p50']:.1f} ms, {times['p99']:.1f} ms"
+    if crossed:
+        told += f"; {told_bytes(crossed)}"
     if not np.isfinite(first).all():
         wrong = "depth is not finite"
     elif not np.array_equal(first, again):
         wrong = f"after a reset depth is another, by {np.abs(first - again).max():.1e}"
-    told = f"{where}: {times['p50']:.1f} ms, {times['p99']:.1f} ms"
-    return Seen(told, wrong, {"step_ms": times})
+    elif crossed.get("states"):
+        wrong = f"{crossed['states']:.0f} bytes of states a frame cross between host and device"
+    return Seen(told, wrong, {"step_ms": times, "bytes_per_frame": crossed})
 
 
 def step_times(session: StepSession, frames: list[np.ndarray], count: int) -> dict[str, float]:
@@ -70,7 +84,7 @@ def step_times(session: StepSession, frames: list[np.ndarray], count: int) -> di
     return spread(taken[_WARM_UP:])
 
 
-def _open(graph: str, device: Device) -> StepSession:
+def _open(graph: str, device: str) -> StepSession:
     from vmdepth_runtime.sessions.load import load_session
 
     if not Path(graph).is_file():
@@ -79,9 +93,9 @@ def _open(graph: str, device: Device) -> StepSession:
 
 
 def _check_built_with_cuda() -> None:
-    import onnxruntime
+    from vmdepth_runtime.sessions.onnx_runtime.build import load_onnxruntime
 
-    if _CUDA not in onnxruntime.get_available_providers():
+    if _CUDA not in load_onnxruntime().get_available_providers():
         raise LeftOut("this ONNX Runtime is built without CUDA; onnxruntime-gpu in its place has it")
 
 

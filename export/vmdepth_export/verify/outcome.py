@@ -9,10 +9,6 @@ from typing import Any, Literal, TypeAlias
 Status: TypeAlias = Literal["passes", "fails", "no device", "left out"]
 
 
-class NoDevice(Exception):
-    """There is no GPU for a check to look at."""
-
-
 class LeftOut(Exception):
     """A check cannot be made here; says what is missing, and how to get it."""
 

@@ -86,6 +86,7 @@ def _steps(name: str, graph: Path, where: str, extent: Extent) -> Check:
     """Of a step graph in ONNX Runtime. where: "CPU" or "CUDA"."""
     given = {"graph": str(graph), "device": where.lower(), "count": extent.timed}
     what = f"{name} in ONNX Runtime on {where}: the same again after a reset; step p50, p99"
+    what += "; bytes a frame" if where == "CUDA" else ""
     return Check(f"{name}, steps on {where}", what, "bit-equal", steps, given, where == "CUDA")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from vmdepth_export.verify.outcome import Outcome
 
 _NAMED = ("board", "JetPack", "power mode", "GPU", "CUDA driver", "TensorRT", "TensorRT-RTX", "ONNX Runtime", "Python")
-_NOT_HERE = ("not installed", "no NVIDIA GPU")
+_NOT_HERE = ("not installed", "none that can be used")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from vmdepth_export.verify.report import Verification, markdown
 from vmdepth_export.verify.settings import VerifySettings
 from vmdepth_runtime.atomic_files import check_target, write_report, write_whole
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.sessions.gpu import find_gpu
+from vmdepth_runtime.sessions.gpu import find_gpu, why_no_gpu
 
 _QUICK_SECONDS = 170.0  # from beginning to end
 _LONGEST = 3600.0  # seconds of one check: builders take many minutes on a small board
@@ -49,7 +49,9 @@ def verify_machine(
     begun = perf_counter()
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="vmdepth-verify-") as folder:
-        runner = _Runner(Path(folder), find_gpu() is not None, begun + _QUICK_SECONDS if settings.quick else None)
+        runner = _Runner(
+            Path(folder), None if find_gpu() else why_no_gpu(), begun + _QUICK_SECONDS if settings.quick else None
+        )
         found = runner.run(_MACHINE)
         for check in plan(settings, Path(folder), QUICK if settings.quick else Extent()):
             with stages.stage(check.name):
@@ -81,19 +83,19 @@ def _check_settings(settings: VerifySettings) -> None:
 
 @dataclass(frozen=True)
 class _Runner:
-    """Runs checks. folder: for what they leave for each other. gpu: whether there is one. deadline: by `perf_counter`,
-    when all has to be done; None: no haste."""
+    """Runs checks. folder: for what they leave for each other. no_gpu: why there is none; None where there is one.
+    deadline: by `perf_counter`, when all has to be done; None: no haste."""
 
     folder: Path
-    gpu: bool
+    no_gpu: str | None
     deadline: float | None
 
     def run(self, check: Check) -> Outcome:
         """One check, in a process of its own."""
         begun = perf_counter()
         left = _LONGEST if self.deadline is None else self.deadline - begun
-        if check.device and not self.gpu:
-            result: dict[str, Any] = {"status": "no device", "told": "no NVIDIA GPU, or no driver"}
+        if check.device and self.no_gpu:
+            result: dict[str, Any] = {"status": "no device", "told": self.no_gpu}
         elif left <= 0:
             result = {
                 "status": "left out",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
-from contextlib import redirect_stderr
+from contextlib import closing, redirect_stderr
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -62,9 +62,10 @@ def _held(model: str) -> dict[str, float]:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     held: dict[str, float] = {"resident_mib": pages * os.sysconf("SC_PAGE_SIZE") / 2**20}
     if _device_of(model) is None:
-        from vmdepth_runtime.sessions.cuda_memory import load_driver
+        from vmdepth_runtime.sessions.cuda_memory import CudaMemory, load_driver
 
-        error, free, _ = load_driver().cuMemGetInfo()
+        with closing(CudaMemory()) as gpu, gpu.current():
+            error, free, _ = load_driver().cuMemGetInfo()
         if not int(error):
             held["gpu_free_mib"] = free / 2**20
     return held

