@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import cache, partial
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from shutil import which
+from tempfile import TemporaryDirectory
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,10 +20,21 @@ from vmdepth_runtime.sessions.gpu import find_gpu
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 _STAND_INS = Path(__file__).with_name("stand_ins")
+_DRIVER = pytest.StashKey[Path]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run tests that take minutes")
+    parser.addoption(
+        "--stand-ins", action="store_true", help="as on a machine with a GPU and TensorRT: by stand-ins, see stand_ins/"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--stand-ins"):
+        folder = TemporaryDirectory(prefix="stand-ins-")
+        config.add_cleanup(folder.cleanup)
+        config.stash[_DRIVER] = _module(_STAND_INS / "gpu.py").stand_in_everywhere(Path(folder.name))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -31,7 +44,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if not config.getoption("--slow"):
                 item.add_marker(pytest.mark.skip(reason="takes minutes; run with --slow"))
         if "gpu" in item.keywords and not _has_gpu():
-            item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
+            item.add_marker(pytest.mark.skip(reason="PyTorch finds no CUDA device here"))
+        if "tensorrt" in item.keywords and (lacking := _lacking_for_engines()):
+            item.add_marker(pytest.mark.skip(reason=lacking))
         if "no_gpu" in item.keywords and (gpu := find_gpu()) is not None:
             item.add_marker(pytest.mark.skip(reason=f"states what happens without a GPU, and here is {gpu.name}"))
         if "tensorrt_rtx" in item.keywords and not find_spec("tensorrt_rtx"):
@@ -46,6 +61,15 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
+@cache
+def _lacking_for_engines() -> str:
+    """What this machine lacks to build engines of TensorRT and to run them."""
+    lacking = [] if find_gpu() else ["an NVIDIA GPU"]
+    lacking += [] if find_spec("tensorrt") else ["tensorrt"]
+    lacking += [] if find_spec("cuda") and find_spec("cuda.bindings") else ["cuda-bindings"]
+    return f"needs {' and '.join(lacking)}" if lacking else ""
+
+
 def _folder(name: str) -> Path:
     folder = SHARED / name
     if not folder.is_dir():
@@ -54,8 +78,13 @@ def _folder(name: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def stand_in_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stand_in_driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The stand-in for NVIDIA's driver library, compiled."""
+    if driver := request.config.stash.get(_DRIVER, None):
+        return driver
+    with suppress(OSError):
+        ctypes.CDLL("libcuda.so.1")
+        pytest.skip("a process has one driver, and NVIDIA's own is here: run it with --stand-ins")
     if not which("cc") and not which("gcc"):
         pytest.skip("needs a C compiler")
     return _module(_STAND_INS / "gpu.py").build_driver(tmp_path_factory.mktemp("driver"))
@@ -72,6 +101,12 @@ def stand_in_gpu(standing_in: Callable[..., AbstractContextManager[Any]]) -> Ite
     """One of them."""
     with standing_in() as gpu:
         yield gpu
+
+
+@pytest.fixture
+def stand_in_onnxruntime() -> Callable[..., AbstractContextManager[Any]]:
+    """`with stand_in_onnxruntime() as onnxruntime:` its GPU build, on such GPUs, see `stand_ins/onnxruntime_gpu.py`."""
+    return cast(Callable[..., AbstractContextManager[Any]], _module(_STAND_INS / "onnxruntime_gpu.py").stand_in)
 
 
 @pytest.fixture(scope="session")

@@ -1,25 +1,84 @@
 """One small network and its step graph, exported once for the whole folder."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 import torch
 
+from vmdepth.networks import encoder
 from vmdepth.networks.heads.base import NoHead
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
+from vmdepth_export import engine
 from vmdepth_export.conversion.proven_graph import export_step_graph
+from vmdepth_runtime.sessions.engine_sidecar import load_library
 
 SIZE = (42, 56)
 
 
 @pytest.fixture(scope="session")
+def narrowed():
+    """`with narrowed("large") as config:` a preset, the large ones a quarter as wide while it lasts. few: with four
+    blocks in the encoder."""
+
+    @contextmanager
+    def narrow(name, *, few=False):
+        config = PRESETS[name]
+        if config.encoder not in encoder.ENCODERS:
+            yield config
+            return
+        full = encoder.ENCODERS[config.encoder]
+        share = 1 if full.width < 512 else 4
+        small = replace(full, width=full.width // share)
+        small = replace(small, depth=4, taps=(0, 1, 2, 3)) if few else small
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(encoder.ENCODERS, config.encoder, small)
+            channels = tuple(c // share for c in config.out_channels)
+            yield replace(config, features=config.features // share, out_channels=channels)
+
+    return narrow
+
+
+class Watched:
+    """A library that builds engines; keeps whether each was built with TF32 allowed."""
+
+    def __init__(self, library):
+        self.library, self.tf32 = library, []
+
+    def __getattr__(self, name):
+        return getattr(self.library, name)
+
+    def Builder(self, logger):  # as the library calls it
+        library, seen = self.library, self.tf32
+
+        class Builder(library.Builder):
+            def build_serialized_network(self, network, config):
+                seen.append(config.get_flag(library.BuilderFlag.TF32))
+                return super().build_serialized_network(network, config)
+
+        return Builder(logger)
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """`watched("tensorrt")`: the library that engines are built with from here on, with `tf32` of every one."""
+
+    def watch(target):
+        library = Watched(load_library(target))
+        monkeypatch.setattr(engine, "load_library", lambda _: library)
+        return library
+
+    return watch
+
+
+@pytest.fixture(scope="session")
 def remembering():
-    """A preset's network with heads that matter: fresh ones are the identity, and any graph would agree on states."""
+    """A network with heads that matter: fresh ones are the identity, and any graph would agree on states."""
 
     def build(preset):
         torch.manual_seed(0)
-        model = VideoDepth(PRESETS[preset]).eval()
+        model = VideoDepth(PRESETS[preset] if isinstance(preset, str) else preset).eval()
         with torch.no_grad():
             for head in model.heads.values():
                 torch.nn.init.normal_(head.proj_out.weight, std=0.3)

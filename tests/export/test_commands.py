@@ -47,7 +47,8 @@ def run(command, *arguments):
         (["{saved}", "-o", "{folder}/a.plan"], "end in .onnx or .engine"),
         pytest.param(
             ["{saved}", "-o", "{folder}/a.engine"],
-            "here is none; run this on the device, or build ahead of time",
+            "here is none; make its step graph here with 'vmdepth-export {saved} -o a.onnx', then the engine on the "
+            "device with 'vmdepth-export a.onnx -o a.engine', or build ahead of time with '--target tensorrt-rtx'",
             marks=pytest.mark.no_gpu,
         ),
         (["{saved}"], "say where it goes"),
@@ -63,7 +64,7 @@ def test_export_refuses_bad_input_in_one_line(arguments, message, saved, tmp_pat
     done = run("conversion", *(a.format(saved=saved, folder=tmp_path) for a in arguments))
     assert done.returncode == 2
     *stages, error = done.stderr.strip().splitlines()
-    assert message in error
+    assert message.format(saved=saved) in error
     assert all(line.startswith("vmdepth-export: loads net.safetensors") for line in stages)
     assert not list(tmp_path.iterdir())
 

@@ -10,13 +10,11 @@ import torch
 from click.testing import CliRunner
 from onnx import TensorProto
 
-from vmdepth.networks import encoder
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import contract_of
 from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
 from vmdepth_calibrate.ranges import observe
-from vmdepth_export import engine as engine_module
 from vmdepth_export.conversion.cli import command
 from vmdepth_export.conversion.proven_engine import build_engine
 from vmdepth_export.conversion.proven_graph import export_step_graph
@@ -50,23 +48,12 @@ SLOW = ("vda-base-causal", "vda-large-causal")  # the small one's graph, wider
 
 
 @lru_cache(maxsize=1)  # cases of one preset follow each other
-def small_graph(name):
-    """The float32 step graph of a preset, and its contract: with four blocks, the large ones a quarter as wide; the
-    edge preset whole."""
-    config = PRESETS[name]
-    size = tuple(2 * config.stride * side // 28 for side in SIZE)
-    if config.encoder not in encoder.ENCODERS:
-        return graph_of(config, size)
-    full = encoder.ENCODERS[config.encoder]
-    share = 1 if full.width < 512 else 4
-    config = replace(
-        config, features=config.features // share, out_channels=tuple(c // share for c in config.out_channels)
-    )
+def small_graph(name, narrowed):
+    """The float32 step graph of a preset, and its contract: with four blocks, the large ones narrower; the edge preset
+    whole."""
     torch.manual_seed(0)
-    with pytest.MonkeyPatch.context() as patch:
-        small = replace(full, width=full.width // share, depth=4, taps=(0, 1, 2, 3))
-        patch.setitem(encoder.ENCODERS, config.encoder, small)
-        return graph_of(config, size)
+    with narrowed(name, few=True) as config:
+        return graph_of(config, tuple(2 * config.stride * side // 28 for side in SIZE))
 
 
 def graph_of(config, size):
@@ -79,8 +66,8 @@ def graph_of(config, size):
     ("name", "precision"),
     [pytest.param(*case, marks=pytest.mark.slow) if case[0] in SLOW else case for case in sorted(CASES)],
 )
-def test_every_preset_builds_in_every_precision(name, precision, tmp_path):
-    assert_builds(*small_graph(name), precision, tmp_path)
+def test_every_preset_builds_in_every_precision(name, precision, narrowed, tmp_path):
+    assert_builds(*small_graph(name, narrowed), precision, tmp_path)
 
 
 VIEW_CASES = [("any-view", "fp16"), ("metric", "fp16")]
@@ -129,35 +116,14 @@ def engine(step_graph, tmp_path_factory):
     return path
 
 
-class Watched:
-    """The library itself; keeps whether each engine was built with TF32 allowed."""
-
-    def __init__(self, library):
-        self.library, self.tf32 = library, []
-
-    def __getattr__(self, name):
-        return getattr(self.library, name)
-
-    def Builder(self, logger):  # as the library calls it
-        library, seen = self.library, self.tf32
-
-        class Builder(library.Builder):
-            def build_serialized_network(self, network, config):
-                seen.append(config.get_flag(library.BuilderFlag.TF32))
-                return super().build_serialized_network(network, config)
-
-        return Builder(logger)
-
-
 @pytest.mark.parametrize(("precision", "allowed"), [("fp32", False), ("fp16", True)])
-def test_fp32_engines_are_built_without_tf32(step_graph, tmp_path, monkeypatch, precision, allowed):
+def test_fp32_engines_are_built_without_tf32(step_graph, tmp_path, watched, precision, allowed):
     proto, contract = read_step_graph(step_graph)
     if precision != "fp32":
         proto, contract = bake(proto, contract, precision)
     source, output = tmp_path / "model.onnx", tmp_path / "model.engine"
     save_step_graph(with_contract(proto, contract), source)
-    library = Watched(load_library("tensorrt-rtx"))
-    monkeypatch.setattr(engine_module, "load_library", lambda target: library)
+    library = watched("tensorrt-rtx")
     assert build(source, output)
     assert library.tf32 == [allowed]
     assert read_sidecar(output)[1].tf32 is allowed

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from vmdepth_export.parity.comparison import ParityReport
 
 _OF_CHECKPOINTS = ("size", "temporal", "window", "attention", "streams", "dynamic_mask")
+_OF_GRAPHS = (*_OF_CHECKPOINTS, "precision", "causal", "proof_frames")
 
 
 def export(
@@ -55,9 +58,9 @@ def export(
     builds = output is not None and output.suffix == ".engine"
     if builds:
         from vmdepth_export.conversion.proven_engine import build_and_tell
-        from vmdepth_export.engine import BuildSettings, find_builder
+        from vmdepth_export.engine import BuildSettings
 
-        find_builder(settings.target)  # not after minutes of exporting
+        _check_builder(given, source)  # not after minutes of exporting
 
     graph, report = _graph_for(settings), None
     if graph != source:
@@ -106,6 +109,30 @@ def _check_source(settings: ExportSettings) -> None:
             raise InputError(f"{source}: is a graph already; say in which --precision {output} should be")
     if output is not None:
         check_target(output, source)
+
+
+def _check_builder(settings: ExportSettings, source: Path) -> None:
+    """Raise InputError, with what to do on which machine, where an engine cannot be made here.
+
+    source: the file that the settings' own is.
+    """
+    from vmdepth_export.engine import find_builder
+
+    if source.suffix == ".onnx":
+        find_builder(settings.target)
+        return
+    assert settings.output is not None
+    engine = Path(settings.output.name)
+    graph = engine.with_suffix(".onnx")
+    options = " and the options given here" if any(getattr(settings, name) for name in _OF_GRAPHS) else ""
+    first = f"'vmdepth-export {quote(str(settings.source))} -o {quote(str(graph))}'{options}"
+    then = f"'vmdepth-export {quote(str(graph))} -o {quote(str(engine))}'"
+    find_builder(settings.target, f"make its step graph here with {first}, then the engine on the device with {then}")
+    if find_spec("torch") is None:
+        raise InputError(
+            f"{settings.source}: only PyTorch reads a checkpoint, and here is none; make its step graph where there is "
+            f"with {first}, then the engine here with {then}; or install it: pip install 'vmdepth[export]'"
+        )
 
 
 def _graph_for(settings: ExportSettings) -> Path:
