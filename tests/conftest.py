@@ -12,7 +12,7 @@ from pathlib import Path
 from shutil import which
 from tempfile import TemporaryDirectory
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -101,6 +101,12 @@ def stand_in_gpu(standing_in: Callable[..., AbstractContextManager[Any]]) -> Ite
     """One of them."""
     with standing_in() as gpu:
         yield gpu
+
+
+@pytest.fixture
+def stand_in_onnxruntime() -> Callable[..., AbstractContextManager[Any]]:
+    """`with stand_in_onnxruntime() as onnxruntime:` its GPU build, on such GPUs, see `stand_ins/onnxruntime_gpu.py`."""
+    return cast(Callable[..., AbstractContextManager[Any]], _module(_STAND_INS / "onnxruntime_gpu.py").stand_in)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -37,7 +36,7 @@ def open_offline(
     frame_size: tuple[int, int],
     size: tuple[int, int] | None = None,
     threads: int | None = None,
-    device: Literal["cpu", "cuda"] | None = None,
+    device: str | None = None,
 ) -> TorchOfflineSession:
     """A checkpoint, its attention over time in the form that sees the whole clip.
 
@@ -74,7 +73,7 @@ class OfflineNetwork:
         frame_size: tuple[int, int],
         size: tuple[int, int] | None = None,
         threads: int | None = None,
-        device: Literal["cpu", "cuda"] | None = None,
+        device: str | None = None,
     ) -> TorchOfflineSession:
         """For videos of one size; arguments and errors are those of `open_offline`."""
         if size is None:

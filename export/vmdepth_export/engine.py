@@ -6,8 +6,7 @@ the GPU that the engine is for. TensorRT-RTX builds ahead of time for chosen com
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,10 +14,10 @@ from typing import Any
 
 import onnx
 
-from vmdepth_export.cache_folder import cache_folder
 from vmdepth_export.graph import expand
 from vmdepth_export.stages import Moved, keep_quiet
 from vmdepth_runtime.atomic_files import write_whole
+from vmdepth_runtime.cache_folder import cache_folder
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sessions.engine_sidecar import (
@@ -28,6 +27,7 @@ from vmdepth_runtime.sessions.engine_sidecar import (
     load_library,
 )
 from vmdepth_runtime.sessions.gpu import Gpu, find_gpu
+from vmdepth_runtime.sessions.library_log import collecting_logger, reason
 
 
 @dataclass(frozen=True)
@@ -55,22 +55,24 @@ def compile_graph(
 
     Raises WorkError when the library fails.
     """
-    with _collected_errors(library) as (logger, errors):
-        builder = library.Builder(logger)
-        network = builder.create_network(_strongly_typed(library))
-        parser = library.OnnxParser(network, logger)
-        # Weights kept in 8 bits are a storage of ours: the library would take them for quantised ones.
-        if not parser.parse(expand(proto).SerializeToString()):
-            reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
-            raise WorkError(f"{source}: {settings.target} does not take this graph: {_one_line(reasons)}")
-        config = _config(library, builder, settings, facts, moved)
-        cache = _timing_cache(library, config, facts) if settings.target == "tensorrt" else None
-        engine = builder.build_serialized_network(network, config)
-        if engine is None:
-            raise WorkError(f"{source}: {settings.target} built no engine of it: {_one_line(errors)}")
-        if cache is not None:
-            write_whole(cache, memoryview(config.get_timing_cache().serialize()))
-        return engine, _tensors(network)
+    logger, errors = collecting_logger(library)
+    builder = library.Builder(logger)
+    network = builder.create_network(_strongly_typed(library))
+    parser = library.OnnxParser(network, logger)
+    # Weights kept in 8 bits are a storage of ours: the library would take them for quantised ones.
+    if not parser.parse(expand(proto).SerializeToString()):
+        refused = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+        raise WorkError(f"{source}: {settings.target} does not take this graph: {reason(refused)}")
+    config = _config(library, builder, settings, facts)
+    if hasattr(library, "IProgressMonitor"):
+        config.progress_monitor = _monitor(library, moved)
+    timings = _Timings(library, config, facts) if settings.target == "tensorrt" else None
+    engine = builder.build_serialized_network(network, config)
+    if engine is None:
+        raise WorkError(f"{source}: {settings.target} built no engine of it: {reason(errors)}")
+    if timings is not None:
+        timings.keep()
+    return engine, _tensors(network)
 
 
 def find_builder(target: Target, instead: str = "run this on the device") -> tuple[ModuleType, Gpu | None]:
@@ -117,7 +119,7 @@ def _strongly_typed(library: ModuleType) -> int:
     return 0 if flag is None else 1 << int(flag)
 
 
-def _config(library: ModuleType, builder: Any, settings: BuildSettings, facts: EngineFacts, moved: Moved) -> Any:
+def _config(library: ModuleType, builder: Any, settings: BuildSettings, facts: EngineFacts) -> Any:
     config = builder.create_builder_config()
     if not facts.tf32:
         config.clear_flag(library.BuilderFlag.TF32)
@@ -127,8 +129,6 @@ def _config(library: ModuleType, builder: Any, settings: BuildSettings, facts: E
         config.num_compute_capabilities = len(facts.capabilities)
         for index, name in enumerate(facts.capabilities):
             config.set_compute_capability(getattr(library.ComputeCapability, f"SM{name.replace('.', '')}"), index)
-    if hasattr(library, "IProgressMonitor"):
-        config.progress_monitor = _monitor(library, moved)
     return config
 
 
@@ -155,38 +155,27 @@ def _monitor(library: ModuleType, moved: Moved) -> Any:
     return Monitor()
 
 
-def _timing_cache(library: ModuleType, config: Any, facts: EngineFacts) -> Path:
-    """Give the builder what it measured on earlier builds; returns the file to keep it in.
+class _Timings:
+    """What a builder measured on earlier builds is given to it, and kept for later ones.
 
     Kernel timings hold for one version of the library, one kind of GPU and one CUDA.
     """
-    root = cache_folder("timing cache")
-    cache = root / f"timing-{library.__name__}-{facts.version}-sm{facts.capabilities[0]}-cuda{facts.cuda}.cache"
-    config.set_timing_cache(config.create_timing_cache(cache.read_bytes() if cache.exists() else b""), False)
-    return cache
+
+    def __init__(self, library: ModuleType, config: Any, facts: EngineFacts) -> None:
+        name = f"timing-{library.__name__}-{facts.version}-sm{facts.capabilities[0]}-cuda{facts.cuda}.cache"
+        self._config, self._file = config, cache_folder("timing cache") / name
+        # The builder only borrows it.
+        self._cache = config.create_timing_cache(self._file.read_bytes() if self._file.exists() else b"")
+        if self._cache is None or not config.set_timing_cache(self._cache, False):  # a file that is damaged
+            self._cache = config.create_timing_cache(b"")
+            config.set_timing_cache(self._cache, False)
+
+    def keep(self) -> None:
+        with suppress(WorkError):  # a disk that is full costs time on the next build, and not this engine
+            write_whole(self._file, memoryview(self._config.get_timing_cache().serialize()))
 
 
 def _tensors(network: Any) -> dict[str, list[Any]]:
     edges = [network.get_input(i) for i in range(network.num_inputs)]
     edges += [network.get_output(i) for i in range(network.num_outputs)]
     return {edge.name: [edge.dtype.name.lower(), *edge.shape] for edge in edges}
-
-
-@contextmanager
-def _collected_errors(library: ModuleType) -> Iterator[tuple[Any, list[str]]]:
-    """A logger that keeps the library's errors off the screen, and the list it keeps them in."""
-    errors: list[str] = []
-
-    class Collector(library.ILogger):  # type: ignore[name-defined]  # known only once the library is
-        def __init__(self) -> None:
-            library.ILogger.__init__(self)
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity <= library.ILogger.Severity.ERROR:
-                errors.append(message)
-
-    yield Collector(), errors
-
-
-def _one_line(messages: Sequence[str]) -> str:
-    return " ".join(messages[0].split())[:300] if messages else "it gives no reason"

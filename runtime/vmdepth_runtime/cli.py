@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
-from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.errors import NO_ONNXRUNTIME, InputError, WorkError
 
 HELP = ("-h", "--help")
 
@@ -118,6 +118,8 @@ def run_command(command: click.Command, arguments: Sequence[str] | None = None) 
         _leave(name, str(error), 1)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
+        if missing == "onnxruntime":
+            _leave(name, NO_ONNXRUNTIME, 2)
         if missing not in _LEFT_OUT:
             raise
         extra = _EXTRA_OF.get((name, missing), _EXTRA)

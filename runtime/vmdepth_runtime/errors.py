@@ -7,3 +7,9 @@ class InputError(Exception):
 
 class WorkError(Exception):
     """The input was good but the work failed or the two sides disagreed (exit code 1). One line as well."""
+
+
+NO_ONNXRUNTIME = (
+    "step graphs need ONNX Runtime, which is not installed: pip install 'vmdepth[cpu]', or 'vmdepth[gpu]' for an "
+    "NVIDIA GPU"
+)

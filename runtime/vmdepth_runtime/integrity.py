@@ -56,6 +56,23 @@ def check_digest(path: Path) -> bool:
     return True
 
 
+def read_metadata(path: Path, key: str) -> str | None:
+    """The value of an entry of a serialised ONNX model's metadata; None where it has none of that name.
+
+    Protobuf: the key, then byte 0x12 and how long the value is, as a varint. Raises what `Path.read_bytes` does.
+    """
+    content = path.read_bytes()
+    at = content.rfind(bytes([0x0A, len(key)]) + key.encode() + bytes([0x12]))
+    if at < 0:
+        return None
+    at, size, shift = at + len(key) + 3, 0, 0
+    while True:
+        size |= (content[at] & 0x7F) << shift
+        at, shift, more = at + 1, shift + 7, content[at] & 0x80
+        if not more:
+            return content[at : at + size].decode(errors="replace")
+
+
 def file_hash(path: Path) -> str:
     """`sha256:` and the digest of a file's bytes. Raises InputError when it cannot be read."""
     try:

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 class Count(IntEnum):
     """What the stand-in for the driver counts, see `cuda/libcuda.c`."""
 
-    BYTES_TO_DEVICE, BYTES_TO_HOST, BYTES_WITHIN, STEPS, GRAPHS, ALLOCATED, ALLOCATIONS, CONTEXTS = range(8)
+    BYTES_TO_DEVICE, BYTES_TO_HOST, BYTES_WITHIN, STEPS, GRAPHS, ALLOCATED, ALLOCATIONS, CONTEXTS, PINNED = range(9)
 
 
 def build_driver(folder: Path) -> Path:
@@ -51,9 +51,9 @@ class StandInGpu:
         self._driver = ctypes.CDLL(str(library))  # from here on libcuda.so.1 is this one, in the whole process
         self._driver.stand_in_count.restype = ctypes.c_long
 
-    def count(self, what: Count) -> int:
-        """How much of it there was since the process began; ALLOCATED and CONTEXTS: how much there is."""
-        return self._driver.stand_in_count(int(what))
+    def count(self, what: Count | str) -> int:
+        """How much of it there was since the process began; ALLOCATED, CONTEXTS and PINNED: how much there is."""
+        return self._driver.stand_in_count(int(Count[what] if isinstance(what, str) else what))
 
     def fail(self, call: str, error: int, after: int = 0) -> None:
         """Let a call of the driver, "cuMemAlloc", fail once with a CUresult, after so many that work."""

@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from vmdepth.model_files import CHECKPOINT_ENDINGS, has_motion_head, location, no_model
-from vmdepth_export.cache_folder import cache_folder
 from vmdepth_export.stages import Stages
+from vmdepth_runtime.cache_folder import cache_folder
 from vmdepth_runtime.contract import CONTRACT_VERSION, StepContract
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.integrity import check_digest, file_hash

@@ -15,7 +15,7 @@ from vmdepth_export.parity.frames import choose_frames, until
 from vmdepth_export.parity.opening import open_pair
 from vmdepth_export.parity.settings import PARITY_FRAMES
 from vmdepth_export.stages import SILENT, Stages
-from vmdepth_runtime.atomic_files import part_name, write_whole
+from vmdepth_runtime.atomic_files import being_written, part_name
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.integrity import file_hash
 from vmdepth_runtime.sessions.engine_sidecar import EngineFacts, read_sidecar, sidecar_of, to_sidecar
@@ -101,20 +101,17 @@ def build_engine(
     with stages.stage(f"builds {output.name} with {settings.target}") as moved:
         engine, tensors = compile_graph(library, proto, source, settings, facts, moved)
     part = part_name(output).with_suffix(".engine")
-    try:
-        write_whole(part, memoryview(engine))
+    with being_written(output, part), being_written(output, sidecar_of(part)):
+        part.write_bytes(memoryview(engine))
         facts = replace(facts, engine_hash=file_hash(part), tensors=tensors)
         # What the graph was found to be, its engine has yet to prove.
-        write_whole(sidecar_of(part), to_sidecar(replace(contract, parity={}), facts).encode())
+        sidecar_of(part).write_text(to_sidecar(replace(contract, parity={}), facts))
         if runs_here:
             proven = replace(contract, parity=_prove(source, part, frames, stages))
-            write_whole(sidecar_of(part), to_sidecar(proven, facts).encode())
+            sidecar_of(part).write_text(to_sidecar(proven, facts))
         # The engine first: one without its sidecar is refused, and so is one beside the sidecar of another.
         part.replace(output)
         sidecar_of(part).replace(sidecar_of(output))
-    finally:
-        part.unlink(missing_ok=True)
-        sidecar_of(part).unlink(missing_ok=True)
     return True
 
 

@@ -34,7 +34,7 @@ def environment_facts() -> Facts:
     if jetpack := find_jetpack():
         facts.append(("JetPack", jetpack))
     facts += [(package, _installed(package)) for package in _PACKAGES]
-    facts += _providers()
+    facts += provider_facts()
     facts.append(("GPU", f"{gpu.name}, compute capability {gpu.capability}" if gpu else "no NVIDIA GPU or no driver"))
     if gpu:
         facts.append(("CUDA driver", f"up to CUDA {gpu.cuda}"))
@@ -59,7 +59,7 @@ def _installed(package: str) -> str:
         return "not installed"
 
 
-def _providers() -> Facts:
+def provider_facts() -> Facts:
     """ONNX Runtime, and which of its providers really load: a listed one may lack its libraries."""
     import onnxruntime
 

@@ -87,8 +87,8 @@ def _inside(engine: Path, source: str | None, frames: int) -> str:
     if find_gpu() is None:
         return f"{told}; on its device --bisect looks inside it"
     limit, plain = precision_of(contract), expand(proto)
-    sessions = [open_graph(proto), load_session(engine)]
-    found = _first_frame(sessions, choose_frames(source, frames, contract), limit)
+    with open_graph(proto) as right, load_session(engine) as session:
+        found = _first_frame([right, session], choose_frames(source, frames, contract), limit)
     if found is None:
         return f"{told}, and against that no output of one frame differs over {frames} frames"
     probes: list[ProbeMaker] = [partial(Probe, expand(emulated(proto))), partial(EngineProbe, plain, facts=facts)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -15,6 +15,10 @@ from vmdepth_export.parity.probe import with_outputs
 from vmdepth_runtime.contract import FRAME, state_input
 from vmdepth_runtime.errors import WorkError
 from vmdepth_runtime.sessions.engine_sidecar import EngineFacts, load_library
+from vmdepth_runtime.sessions.library_log import collecting_logger, reason
+
+if TYPE_CHECKING:
+    from vmdepth_runtime.sessions.cuda_memory import CudaMemory
 
 # How NumPy holds what TensorRT computes; types that it has no name for are not looked at.
 _DTYPES = {"float": "float32", "half": "float16", "uint8": "uint8", "int32": "int32", "int64": "int64"}
@@ -40,24 +44,28 @@ class EngineProbe:
 
         device = CudaMemory()
         try:
-            runtime = self._library.Runtime(self._library.Logger(self._library.Logger.ERROR))
-            engine = runtime.deserialize_cuda_engine(bytes(self.plan))
-            context = engine.create_execution_context()
-            inputs = {FRAME: frame, **{state_input(name): array for name, array in states.items()}}
-            found = {}
-            for name, (dtype, *shape) in self.edges.items():
-                array = np.ascontiguousarray(inputs[name]) if name in inputs else np.empty(shape, _DTYPES[dtype])
-                address = device.allocate(array.nbytes)
-                context.set_tensor_address(name, address)
-                if name in inputs:
-                    device.upload(address, array)
-                else:
-                    found[name] = (array, address)
-            if not context.execute_async_v3(device.stream):
-                raise WorkError("an engine that was built to look inside does not run")
-            for array, address in found.values():
-                device.download(array, address)
-            device.wait()
-            return {name: found[name][0] for name in self._tensors}
+            with device.current():
+                return self._run(device, {FRAME: frame, **{state_input(name): array for name, array in states.items()}})
         finally:
             device.close()
+
+    def _run(self, device: CudaMemory, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        logger, errors = collecting_logger(self._library)
+        runtime = self._library.Runtime(logger)
+        engine = runtime.deserialize_cuda_engine(memoryview(self.plan))
+        context = engine and engine.create_execution_context()
+        found = {}
+        for name, (dtype, *shape) in self.edges.items() if context else ():
+            array = np.ascontiguousarray(inputs[name]) if name in inputs else np.empty(shape, _DTYPES[dtype])
+            address = device.allocate(array.nbytes)
+            context.set_tensor_address(name, address)
+            if name in inputs:
+                device.upload(address, array)
+            else:
+                found[name] = (array, address)
+        if not (context and context.execute_async_v3(device.stream)):
+            raise WorkError(f"an engine that was built to look inside does not run ({reason(errors)})")
+        for array, address in found.values():
+            device.download(array, address)
+        device.wait()
+        return {name: found[name][0] for name in self._tensors}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -31,17 +31,15 @@ def open_pair(
     Checkpoints have no size of their own: they take that of the step graph or engine they are compared with. causal,
     warn: as `vmdepth.session.open_session` takes them. Raises InputError for a file that is none of these.
     """
-    if candidate.suffix in MODEL_ENDINGS:
-        second = open_model(candidate)
-        first = open_model(reference, second.contract, causal, warn)
-    else:
-        first = open_model(reference, None, causal, warn)
-        second = open_model(candidate, first.contract if reference.suffix in MODEL_ENDINGS else None, causal, warn)
-    try:
+    with ExitStack() as opened:
+        if candidate.suffix in MODEL_ENDINGS:
+            second = opened.enter_context(open_model(candidate))
+            first = opened.enter_context(open_model(reference, second.contract, causal, warn))
+        else:
+            first = opened.enter_context(open_model(reference, None, causal, warn))
+            like = first.contract if reference.suffix in MODEL_ENDINGS else None
+            second = opened.enter_context(open_model(candidate, like, causal, warn))
         yield first, second
-    finally:
-        first.close()
-        second.close()
 
 
 def open_model(

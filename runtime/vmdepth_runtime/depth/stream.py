@@ -22,7 +22,7 @@ from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
 from vmdepth_runtime.depth.stream_batch import StreamBatch
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import DYNAMIC
-from vmdepth_runtime.sessions.base import Device, StepOutputs
+from vmdepth_runtime.sessions.base import StepOutputs
 from vmdepth_runtime.sessions.given_model import open_model
 from vmdepth_runtime.sessions.state_buffers import Snapshot
 from vmdepth_runtime.sources.base import MIN_SIDE
@@ -115,7 +115,7 @@ class DepthStream:
             once and kept; or the name of one, as "depth-anything/DA3-SMALL"; None takes the bundled one.
         input_size: height and width that frames are brought to, pixels; None is the model's own.
         threads: for one step on the CPU; None takes all cores.
-        device: of ONNX Runtime, "cpu" or "cuda"; None takes CUDA where it can.
+        device: "cpu", "cuda" or "cuda:N", of a step graph also "tensorrt[:N]"; None takes the first GPU where it can.
         resize: one of `vmdepth_runtime.contract.RESIZES`.
         spin: let the threads of a step on the CPU keep their cores busy while they wait for the next one. Steps are
             faster on cores that nothing else uses, and much slower on cores that are shared, a decoder's included.
@@ -137,7 +137,7 @@ class DepthStream:
         *,
         input_size: tuple[int, int] | None = None,
         threads: int | None = None,
-        device: Device | None = None,
+        device: str | None = None,
         resize: Resize = "area",
         spin: bool = False,
         keyframes: KeyframeSettings | bool = True,

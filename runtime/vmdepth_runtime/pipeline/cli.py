@@ -56,9 +56,9 @@ def _range_help() -> str:
                    "(.safetensors, .pth); needs torch, and files.")  # fmt: skip
 @click.option("--backend", type=click.Choice(BACKENDS), show_default=True,
               help="What has to run it; auto is what the model is made for.")  # fmt: skip
-@click.option(
-    "--device", type=click.Choice(["cpu", "cuda"]), help="For a step graph. Default: cuda where there is one."
-)
+@click.option("--device", metavar="cpu|cuda[:N]|tensorrt[:N]",
+              help="What the network runs on: cuda:1 is the second GPU; tensorrt is ONNX Runtime's TensorRT, for a "
+                   "step graph. Default: cuda where there is one.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=1), help="Threads for the network on the CPU. Default: all cores.")
 @click.option("--resize", type=click.Choice(RESIZES), show_default=True,
               help="How a frame becomes the model's size; cubic is how Depth Anything does it.")  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vmdepth_runtime import bundled
 from vmdepth_runtime.camera import Intrinsics
@@ -13,9 +12,6 @@ from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.palettes import PALETTE
 from vmdepth_runtime.sources.settings import LiveSettings, ReadSettings
-
-if TYPE_CHECKING:
-    from vmdepth_runtime.sessions.base import Device
 
 BACKENDS = ("auto", "onnxruntime", "tensorrt", "tensorrt-rtx")
 
@@ -34,7 +30,8 @@ class RunSettings:
         input_size: Height and width that frames are brought to, pixels; None is the model's own.
         offline: Go over the whole video with a checkpoint of a network that sees the future, too.
         backend: What has to run the model; "auto" is what it is made for.
-        device: Of a step graph; None is CUDA where there is one.
+        device: "cpu", "cuda" or "cuda:N" (a GPU by its number), "tensorrt[:N]" (by ONNX Runtime's TensorRT); None is
+            the first GPU, where there is one that can be used.
         threads: Of the network on the CPU; None is all cores.
         resize: How a frame becomes the model's size.
         depth_only: Videos, windows and pages without the source beside the depth.
@@ -65,7 +62,7 @@ class RunSettings:
     input_size: tuple[int, int] | None = None
     offline: bool = False
     backend: str = "auto"
-    device: Device | None = None
+    device: str | None = None
     threads: int | None = None
     resize: Resize = "area"
     depth_only: bool = False

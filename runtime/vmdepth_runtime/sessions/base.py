@@ -5,15 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.sessions.state_buffers import Memory, Snapshot, StateBuffers
-
-Device = Literal["cpu", "cuda"]
 
 StepOutputs: TypeAlias = dict[str, NDArray[Any]]
 """What one step gives, by the names of `contract.own_outputs`."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from vmdepth_runtime.errors import WorkError
 from vmdepth_runtime.sessions.cuda_memory import load_driver
 
 
@@ -21,9 +22,11 @@ class CudaGraph:
     def __init__(self, driver: ModuleType, graph: Any, stream: int) -> None:
         self._driver, self._graph, self._stream = driver, graph, stream
 
-    def launch(self) -> bool:
-        """Enqueue everything; False where CUDA cannot."""
-        return _works(self._driver.cuGraphLaunch(self._graph, self._stream))
+    def launch(self) -> None:
+        """Enqueue everything. Raises WorkError where CUDA cannot."""
+        error = self._driver.cuGraphLaunch(self._graph, self._stream)[0]
+        if int(error) != 0:  # CUDA_SUCCESS
+            raise WorkError(f"the GPU cannot launch what was recorded for it: {error.name}")
 
     def close(self) -> None:
         """Let go of it."""
@@ -40,20 +43,23 @@ def record(stream: int, enqueue: Callable[[], bool]) -> CudaGraph | None:
     mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
     if not _works(driver.cuStreamBeginCapture(stream, mode)):
         return None
-    ended: tuple[Any, ...] = ()
+    enqueued = False
     try:
         enqueued = enqueue()
     finally:
-        ended = driver.cuStreamEndCapture(stream)
-    _, recorded = ended
-    if not int(recorded):
+        graph = _end(driver, stream, keep=enqueued)
+    return None if graph is None else CudaGraph(driver, graph, stream)
+
+
+def _end(driver: ModuleType, stream: int, *, keep: bool) -> Any | None:
+    """Stop recording. CUgraphExec of what was recorded, where that is to be kept and can be launched."""
+    ended = driver.cuStreamEndCapture(stream)
+    if not _works(ended):
         return None
-    graph = None
-    if enqueued and _works(ended):
-        made = driver.cuGraphInstantiate(recorded, 0)
-        graph = made[1] if _works(made) else None
+    recorded = ended[1]
+    made = driver.cuGraphInstantiate(recorded, 0) if keep else None
     driver.cuGraphDestroy(recorded)
-    return CudaGraph(driver, graph, stream) if graph is not None else None
+    return made[1] if made is not None and _works(made) else None
 
 
 def _works(result: tuple[Any, ...]) -> bool:

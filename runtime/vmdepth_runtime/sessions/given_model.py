@@ -15,7 +15,8 @@ from typing import Any
 from vmdepth_runtime import bundled
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import DYNAMIC
-from vmdepth_runtime.sessions.base import Device, StepSession
+from vmdepth_runtime.sessions.base import StepSession
+from vmdepth_runtime.sessions.device import Device
 from vmdepth_runtime.sessions.load import MODEL_ENDINGS, load_session
 
 GROUP = "vmdepth.models"
@@ -30,7 +31,7 @@ def open_model(
     streams: int = 1,
     *,
     threads: int | None = None,
-    device: Device | None = None,
+    device: str | None = None,
     spin: bool = False,
     verify: bool = True,
     dynamic_mask: bool = False,
@@ -43,7 +44,7 @@ def open_model(
         size: That frames are brought to; None is the model's own.
         streams: That a step graph of a checkpoint is made for.
         threads: For one step on the CPU; None takes all cores.
-        device: Of ONNX Runtime; None takes CUDA where it can.
+        device: As `Device.named` reads it; None takes the first GPU where it can.
         spin: Whether threads of ONNX Runtime that wait for work keep their cores busy.
         verify: Compare the model's file with its digest first.
         dynamic_mask: Whether it has to tell what moves (`dynamic`); of a checkpoint a step graph is made that does.
@@ -53,6 +54,8 @@ def open_model(
             it has to, or is a checkpoint and what reads it is not installed.
         WorkError: The step graph that was made of a checkpoint does not agree with it, or cannot be written.
     """
+    if device is not None:
+        Device.named(device)  # before anything is downloaded or exported
     path = local_file(model)
     if path.suffix in MODEL_ENDINGS or not os.path.exists(path):  # noqa: PTH110 (which never raises)
         session = load_session(path, threads, device, spin=spin, verify=verify)

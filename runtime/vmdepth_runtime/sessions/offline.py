@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.sessions.base import Device, StepSession
+from vmdepth_runtime.sessions.base import StepSession
+from vmdepth_runtime.sessions.device import Device
 from vmdepth_runtime.sessions.given_model import registered
 from vmdepth_runtime.sessions.load import MODEL_ENDINGS
 
@@ -42,7 +43,7 @@ def load_offline_session(
     frame_size: tuple[int, int],
     size: tuple[int, int] | None = None,
     threads: int | None = None,
-    device: Device | None = None,
+    device: str | None = None,
 ) -> OfflineSession:
     """A checkpoint, ready to go over a video, by whichever package knows checkpoints.
 
@@ -51,7 +52,7 @@ def load_offline_session(
         frame_size: height and width of the video, pixels.
         size: height and width that the network sees; None is its own.
         threads: as of `load_session`.
-        device: likewise.
+        device: of PyTorch: "cpu", "cuda" or "cuda:N"; None takes a GPU where there is one.
 
     Raises:
         InputError: for what is no checkpoint, a size that it cannot have, and without torch.
@@ -61,6 +62,8 @@ def load_offline_session(
             f"--offline: takes a checkpoint (.safetensors, .pth), given with --model; {path.name} goes frame by frame "
             f"and never sees the future"
         )
+    if device is not None and Device.named(device).kind == "tensorrt":
+        raise InputError(f"--device {device}: --offline runs in PyTorch; cpu, cuda or cuda:1 and so on")
     session = registered("offline", path, frame_size, size, threads, device)
     assert isinstance(session, OfflineSession)
     return session

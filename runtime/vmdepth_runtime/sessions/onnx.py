@@ -6,37 +6,53 @@ import os
 import re
 import sys
 from collections.abc import Collection
+from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vmdepth_runtime.contract import FRAME, METADATA_KEY, REBUILD, StepContract, TensorSpec
-from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.integrity import check_digest
-from vmdepth_runtime.sessions.base import Device, StepOutputs, StepSession
+from vmdepth_runtime.sessions.base import StepOutputs, StepSession
+from vmdepth_runtime.sessions.cuda_memory import CudaMemory
+from vmdepth_runtime.sessions.device import Device
 from vmdepth_runtime.sessions.gpu import find_gpu
-from vmdepth_runtime.sessions.state_buffers import HostMemory, Memory, StateBuffers
+from vmdepth_runtime.sessions.onnxruntime_build import (
+    CPU,
+    PROVIDERS,
+    Providers,
+    gpu_providers,
+    load_onnxruntime,
+    quiet,
+    two_builds,
+    usable_gpu,
+)
+from vmdepth_runtime.sessions.state_buffers import HostMemory, StateBuffers
 
 if TYPE_CHECKING:
     import onnxruntime
 
-_CUDA = "CUDAExecutionProvider"
 # It would round the weights of a layer that calibration left in float32, one step for all of them, where its neighbours
 # are quantised.
 _DISABLED = ["WeightBiasQuantization"]
+# In what ONNX Runtime says of a device, and not of a file.
+_OF_THE_DEVICE = re.compile("CUDA|TensorRT|provider|memory", re.IGNORECASE)
 _ONNX_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)", "float16": "tensor(float16)"}
 
 
 class OnnxSession(StepSession):
-    """A step graph in ONNX Runtime, on the CPU or on the first CUDA device.
+    """A step graph in ONNX Runtime, on the CPU or on a GPU, by its CUDA or its TensorRT provider.
 
-    States stay where the graph computes: nothing of them is copied or allocated per frame.
+    States stay where the graph computes: nothing of them is copied or allocated per frame. On a GPU everything, the
+    provider's work included, is in order on one stream, that of `memory`.
 
     Args:
         path: the `.onnx` file.
         threads: how many threads one step may use on the CPU; None leaves it to ONNX Runtime (all cores).
-        device: "cpu" or "cuda".
+        device: as `Device.named` reads it.
         spin: whether threads that wait for work keep their cores busy.
         verify: compare the file with its digest first.
 
@@ -45,43 +61,81 @@ class OnnxSession(StepSession):
             cannot use the device; it never falls back to another one by itself.
     """
 
+    memory: HostMemory | CudaMemory
+
     def __init__(
         self,
         path: str | Path,
         *,
         threads: int | None = None,
-        device: Device = "cpu",
+        device: str = "cpu",
         spin: bool = False,
         verify: bool = True,
     ) -> None:
         self.path = Path(path)
-        self.backend = "onnxruntime" if device == "cpu" else "onnxruntime, CUDA"
-        self._threads, self._device = threads, device
-        self._session = _load(self.path, threads, device, spin=spin, verify=verify)
+        self._threads, self._device = threads, Device.named(device)
+        self.backend = {"cpu": "onnxruntime", "cuda": "onnxruntime, CUDA", "tensorrt": "onnxruntime, TensorRT"}[
+            self._device.kind
+        ]
+        check_file(self.path, verify=verify)
+        onnxruntime = load_onnxruntime()
+        options = _options(onnxruntime, threads, spin=spin)
+        gpu = None if self._device.kind == "cpu" else usable_gpu(onnxruntime, self._device)
+        self.memory = HostMemory() if gpu is None else CudaMemory(gpu.number)
+        try:
+            providers: Providers = [CPU]
+            if gpu is not None:
+                assert isinstance(self.memory, CudaMemory)
+                providers = gpu_providers(onnxruntime, self._device, gpu, self.path, self.memory.stream)
+            self._session = _load(onnxruntime, self.path, options, providers, self._device)
+            self._prepare()
+        except BaseException:
+            self.memory.close()
+            raise
+
+    def _prepare(self) -> None:
         try:
             metadata = self._session.get_modelmeta().custom_metadata_map
-            self.contract = StepContract.from_json(metadata.get(METADATA_KEY), str(path))
+            self.contract = StepContract.from_json(metadata.get(METADATA_KEY), str(self.path))
             shapes = _checked_shapes(self._session, self.contract, self.path)
         except UnicodeDecodeError:
-            raise InputError(f"{path}: is damaged, its names or metadata are no text; {REBUILD}") from None
-        self.memory = _memory_of(device)
+            raise InputError(f"{self.path}: is damaged, its names or metadata are no text; {REBUILD}") from None
         self._states = StateBuffers(self.contract, self.memory)
-        self.frame = np.zeros(shapes[FRAME], np.uint8)
-        self._outputs: StepOutputs = {o.name: np.zeros(shapes[o.name], o.dtype) for o in self.contract.own_outputs}
-        self._bindings = [self._binding(turn, device) for turn in (0, 1)]
+        array = np.zeros if isinstance(self.memory, HostMemory) else self.memory.pinned
+        self.frame = array(shapes[FRAME], "uint8")
+        self._outputs: StepOutputs = {o.name: array(shapes[o.name], o.dtype) for o in self.contract.own_outputs}
+        # Where the graph finds the frame and leaves the outputs; on a GPU they are copied from there and to there.
+        self._places = {
+            name: array.ctypes.data if isinstance(self.memory, HostMemory) else self.memory.allocate(array.nbytes)
+            for name, array in ({FRAME: self.frame} | self._outputs).items()
+        }
+        self._bindings = [self._binding(turn) for turn in (0, 1)]
 
     @property
     def runs_on(self) -> str:
-        if self._device == "cuda":
-            gpu = find_gpu()
-            return f"ONNX Runtime on {gpu.name if gpu else 'CUDA'}"
+        if self._device.kind != "cpu":
+            gpu = find_gpu(self._device.number)
+            by = " by TensorRT" if self._device.kind == "tensorrt" else ""
+            return f"ONNX Runtime{by} on {gpu.name if gpu else self._device}"
         cores = self._threads or _own_cores()
         return f"ONNX Runtime on {cores} CPU {'core' if cores == 1 else 'cores'}"
 
     def step(self, idle: Collection[int] = ()) -> StepOutputs:
-        self._session.run_with_iobinding(self._bindings[self._states.turn])
+        memory, turn = self.memory, self._states.turn
+        on_gpu = isinstance(memory, CudaMemory)
+        if on_gpu:
+            memory.upload(self._places[FRAME], self.frame)
+            # What a node on the CPU reads is copied there as it is bound, and then only.
+            self._bind_inputs(self._bindings[turn], turn)
+        try:
+            self._session.run_with_iobinding(self._bindings[turn])
+        except Exception as error:  # its exception classes share no base but Exception
+            raise WorkError(f"{self.path}: ONNX Runtime failed on {self._device}: {_plain(str(error))}") from None
         self._states.advance(idle)
-        self.memory.wait()
+        if on_gpu:
+            for name, array in self._outputs.items():
+                memory.download(array, self._places[name])
+        memory.wait()
         return self._outputs
 
     def close(self) -> None:
@@ -89,26 +143,45 @@ class OnnxSession(StepSession):
         del self._session
         self.memory.close()
 
-    def _binding(self, turn: int, device: Device) -> onnxruntime.IOBinding:
+    def _binding(self, turn: int) -> onnxruntime.IOBinding:
         binding = self._session.io_binding()
-        binding.bind_input(FRAME, "cpu", 0, np.uint8, self.frame.shape, self.frame.ctypes.data)
+        self._bind_inputs(binding, turn)
         for name, array in self._outputs.items():
-            binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+            binding.bind_output(name, *self._where, array.dtype.type, array.shape, self._places[name])
         for spec in self.contract.states:
-            dtype = np.dtype(spec.dtype).type
-            address = self._states.inputs[turn][spec.name]
-            binding.bind_input(spec.input_name, device, 0, dtype, spec.shape, address)
-            address = self._states.outputs[turn][spec.name]
-            binding.bind_output(spec.output_name, device, 0, dtype, spec.next_shape, address)
+            dtype, address = np.dtype(spec.dtype).type, self._states.outputs[turn][spec.name]
+            binding.bind_output(spec.output_name, *self._where, dtype, spec.next_shape, address)
         return binding
 
+    def _bind_inputs(self, binding: onnxruntime.IOBinding, turn: int) -> None:
+        binding.bind_input(FRAME, *self._where, np.uint8, self.frame.shape, self._places[FRAME])
+        for spec in self.contract.states:
+            dtype, address = np.dtype(spec.dtype).type, self._states.inputs[turn][spec.name]
+            binding.bind_input(spec.input_name, *self._where, dtype, spec.shape, address)
 
-def default_device() -> Device:
-    """ "cuda" where ONNX Runtime was built for it and there is a GPU, else "cpu"."""
-    import onnxruntime
+    @property
+    def _where(self) -> tuple[str, int]:
+        return ("cpu", 0) if self._device.kind == "cpu" else ("cuda", self._device.number)
 
-    has = _CUDA in onnxruntime.get_available_providers() and find_gpu() is not None
-    return "cuda" if has else "cpu"
+
+def default_device() -> str:
+    """ "cuda" where there is a GPU and ONNX Runtime is built for it, else "cpu".
+
+    Raises InputError where there is a GPU, and chance says which of two installed builds is imported.
+    """
+    has_gpu = find_gpu() is not None
+    if has_gpu and (wrong := two_builds()):
+        raise InputError(f"{wrong}; or run on the CPU with '--device cpu'")
+    return "cuda" if has_gpu and PROVIDERS["cuda"] in load_onnxruntime().get_available_providers() else "cpu"
+
+
+def check_file(path: Path, *, verify: bool) -> None:
+    """Raise InputError for a step graph's file that is missing or, by its digest, damaged."""
+    if not os.path.isfile(path):  # noqa: PTH113 (which never raises)
+        what = "is a folder, not a model" if os.path.isdir(path) else "no such model file"  # noqa: PTH112 (likewise)
+        raise InputError(f"{path}: {what}; make one with 'vmdepth-export CHECKPOINT -o model.onnx'")
+    if verify:
+        check_digest(path)
 
 
 def _own_cores() -> int:
@@ -116,22 +189,7 @@ def _own_cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def _memory_of(device: Device) -> Memory:
-    if device == "cpu":
-        return HostMemory()
-    from vmdepth_runtime.sessions.cuda_memory import CudaMemory
-
-    return CudaMemory()
-
-
-def _load(path: Path, threads: int | None, device: Device, *, spin: bool, verify: bool) -> onnxruntime.InferenceSession:
-    if not os.path.isfile(path):  # noqa: PTH113 (which never raises)
-        what = "is a folder, not a model" if os.path.isdir(path) else "no such model file"  # noqa: PTH112 (likewise)
-        raise InputError(f"{path}: {what}; make one with 'vmdepth-export CHECKPOINT -o model.onnx'")
-    if verify:
-        check_digest(path)
-    import onnxruntime
-
+def _options(onnxruntime: ModuleType, threads: int | None, *, spin: bool) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # its warnings about graph clean-up would break up the command's own stderr
     options.inter_op_num_threads = 1  # the graph is a chain; parallel branches would only fight for cores
@@ -140,19 +198,26 @@ def _load(path: Path, threads: int | None, device: Device, *, spin: bool, verify
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     if threads is not None:
         options.intra_op_num_threads = threads
-    if device == "cuda" and _CUDA not in onnxruntime.get_available_providers():
-        raise InputError(
-            "this ONNX Runtime is built without CUDA; install it with 'pip install onnxruntime-gpu' in place of "
-            "onnxruntime, or run on the CPU with '--device cpu'"
-        )
-    providers = ["CPUExecutionProvider"] if device == "cpu" else [_CUDA, "CPUExecutionProvider"]
+    return options
+
+
+def _load(
+    onnxruntime: ModuleType, path: Path, options: onnxruntime.SessionOptions, providers: Providers, device: Device
+) -> onnxruntime.InferenceSession:
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers, disabled_optimizers=_DISABLED)
+        with quiet(onnxruntime) if device.kind != "cpu" else nullcontext():
+            session = onnxruntime.InferenceSession(
+                str(path), options, providers=providers, disabled_optimizers=_DISABLED, enable_fallback=0
+            )
     except Exception as error:  # its exception classes share no base but Exception
-        raise _refusal(path, str(error).strip() or type(error).__name__) from None
-    if session.get_providers()[0] != providers[0]:  # it falls back without a word when a CUDA library is missing
+        reason = str(error).strip() or type(error).__name__
+        if device.kind != "cpu" and _OF_THE_DEVICE.search(reason):
+            raise InputError(f"--device {device}: ONNX Runtime cannot use it: {_plain(reason)}") from None
+        raise _refusal(path, reason) from None
+    if session.get_providers()[0] != PROVIDERS[device.kind]:  # it goes on without a word where one does not start
         raise InputError(
-            "ONNX Runtime cannot start CUDA here ('vmdepth-info' says why); run on the CPU with '--device cpu'"
+            f"--device {device}: ONNX Runtime cannot start {PROVIDERS[device.kind]} here ('vmdepth-info' says why); "
+            "run on the CPU with '--device cpu'"
         )
     return session
 
@@ -166,8 +231,14 @@ def _refusal(path: Path, reason: str) -> InputError:
         )
     if "INVALID_PROTOBUF" in reason or "No graph was found" in reason:
         return InputError(f"{path}: not an ONNX file, or broken off; {REBUILD}")
-    plain = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", reason.splitlines()[0])[:200]
-    return InputError(f"{path}: ONNX Runtime cannot load it as a step graph ({plain}); {REBUILD}")
+    return InputError(f"{path}: ONNX Runtime cannot load it as a step graph ({_plain(reason)}); {REBUILD}")
+
+
+def _plain(reason: str) -> str:
+    if found := re.search(r"CUDA failure \d+: [^;]*", reason):
+        return found[0].strip()
+    first = next(iter(reason.strip().splitlines()), "it gives no reason")
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", first)[:200]
 
 
 def _checked_shapes(

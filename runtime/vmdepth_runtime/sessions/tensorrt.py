@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
+from traceback import clear_frames
 from types import ModuleType
 from typing import Any
 
@@ -16,10 +18,12 @@ from vmdepth_runtime.sessions.base import StepOutputs, StepSession
 from vmdepth_runtime.sessions.cuda_graph import CudaGraph, record
 from vmdepth_runtime.sessions.cuda_memory import CudaMemory
 from vmdepth_runtime.sessions.engine_sidecar import EngineFacts, check_engine, load_library, read_sidecar
-from vmdepth_runtime.sessions.gpu import find_gpu
+from vmdepth_runtime.sessions.gpu import find_gpu, wanted_gpu
+from vmdepth_runtime.sessions.library_log import collecting_logger, reason
 from vmdepth_runtime.sessions.state_buffers import StateBuffers
 
-_FAILED = "the engine failed; 'vmdepth-parity' against its step graph says more"
+# How TensorRT calls what a step graph takes and gives.
+_DTYPES = {"uint8": "UINT8", "float32": "FLOAT", "float16": "HALF"}
 
 
 class TensorrtSession(StepSession):
@@ -31,36 +35,49 @@ class TensorrtSession(StepSession):
 
     Args:
         path: the `.engine` file; its sidecar lies beside it.
+        gpu: number of the one it runs on, from 0.
         verify: compare the engine with its digest in the sidecar first.
+        graphs: without them every kernel is launched by itself: slower, and to compare with.
 
     Raises:
         InputError: the engine does not belong to this machine, or to its sidecar.
+        WorkError: the GPU or the library fails, so when there is not enough memory.
     """
 
-    def __init__(self, path: str | Path, *, verify: bool = True) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, *, gpu: int = 0, verify: bool = True, graphs: bool = True) -> None:
+        self.path, self._number = Path(path), gpu
         self.contract, facts = read_sidecar(self.path)
         self.backend = f"{facts.target} {facts.version}"
         library = load_library(facts.target)
-        check_engine(self.path, facts, library.__version__, find_gpu(), verify=verify)
-        self.memory: CudaMemory = CudaMemory()
+        self._wants_graphs, self._captures_itself = graphs, hasattr(library, "CudaGraphStrategy")  # TensorRT-RTX does
+        check_engine(self.path, facts, library.__version__, wanted_gpu(gpu) if gpu else find_gpu(), verify=verify)
+        self._logger, self._errors = collecting_logger(library)
+        self._runtime: Any = None
+        self._engine: Any = None
+        self._contexts: list[Any] = []
+        self._graphs: list[CudaGraph | None] = [None, None]
+        self.memory: CudaMemory = CudaMemory(gpu)
         try:
-            self._load(library, facts)
-        except BaseException:
-            self.memory.close()
+            with self.memory.current():
+                self._load(library, facts)
+        except BaseException as error:
+            with suppress(WorkError), self.memory.current():
+                clear_frames(error.__traceback__)  # which may hold a context, and that goes before the GPU does
+            self.close()
+            if isinstance(error, WorkError):
+                raise WorkError(f"{self.path}: {error}") from None
             raise
 
     def _load(self, library: ModuleType, facts: EngineFacts) -> None:
         contract, memory = self.contract, self.memory
-        self._logger = library.Logger(library.Logger.ERROR)
         self._runtime = library.Runtime(self._logger)
         self._engine = self._runtime.deserialize_cuda_engine(self.path.read_bytes())
         if self._engine is None:
             raise InputError(
-                f"{self.path}: {facts.target} cannot load it; build it again with 'vmdepth-export {facts.source} -o "
-                f"{self.path} --target {facts.target}'"
+                f"{self.path}: {facts.target} cannot load it ({reason(self._errors)}); build it again with "
+                f"'vmdepth-export {facts.source} -o {self.path} --target {facts.target}'"
             )
-        shapes = {name: self._shape(name, spec) for name, spec in (contract.inputs | contract.outputs).items()}
+        shapes = self._checked_shapes(contract.inputs | contract.outputs)
         self._states = StateBuffers(contract, memory)
         self.frame: NDArray[np.uint8] = memory.pinned(shapes[FRAME], "uint8")
         self._outputs: StepOutputs = {o.name: memory.pinned(shapes[o.name], o.dtype) for o in contract.own_outputs}
@@ -69,71 +86,107 @@ class TensorrtSession(StepSession):
             name: memory.allocate(array.nbytes) for name, array in ({FRAME: self.frame} | self._outputs).items()
         }
         # A context per turn: each keeps its addresses, so that what it launches is the same every time.
-        self._contexts = [self._context(library, turn) for turn in (0, 1)]
-        self._graphs: list[CudaGraph | None] = [None, None]
-        if not hasattr(library, "CudaGraphStrategy"):
-            self._graphs = [self._captured(context) for context in self._contexts]
+        for turn in (0, 1):
+            self._contexts.append(self._context(library, turn))
+        if self._wants_graphs and not self._captures_itself:
+            for turn, context in enumerate(self._contexts):
+                self._graphs[turn] = self._captured(context)
             self._states.reset()  # the first runs were over nothing
+        self._errors.clear()  # those of an engine that cannot be captured are none
 
     @property
     def runs_on(self) -> str:
-        gpu = find_gpu()
+        gpu = find_gpu(self._number)
         return f"{self.backend} on {gpu.name}" if gpu else self.backend
 
+    @property
+    def captured(self) -> bool | None:
+        """Whether a step is one CUDA graph; None where the library keeps that to itself."""
+        if not self._wants_graphs:
+            return False
+        return None if self._captures_itself else all(self._graphs)
+
     def step(self, idle: Collection[int] = ()) -> StepOutputs:
-        memory = self.memory
-        memory.upload(self._addresses[FRAME], self.frame)
-        graph = self._graphs[self._states.turn]
-        context = self._contexts[self._states.turn]
-        if not (context.execute_async_v3(memory.stream) if graph is None else graph.launch()):
-            raise WorkError(f"{self.path}: {_FAILED}")
-        self._states.advance(idle)
-        for name, array in self._outputs.items():
-            memory.download(array, self._addresses[name])
-        memory.wait()
+        memory, turn = self.memory, self._states.turn
+        graph = self._graphs[turn]
+        try:
+            with memory.current():
+                memory.upload(self._addresses[FRAME], self.frame)
+                if graph is None:
+                    self._enqueue(self._contexts[turn])
+                else:
+                    graph.launch()
+                self._states.advance(idle)
+                for name, array in self._outputs.items():
+                    memory.download(array, self._addresses[name])
+                memory.wait()
+        except WorkError as error:
+            raise WorkError(f"{self.path}: {error}") from None
         return self._outputs
 
     def close(self) -> None:
-        for graph in filter(None, self._graphs):
-            graph.close()
-        self._contexts.clear()
-        del self._engine, self._runtime
+        if self._engine is not None:
+            with suppress(WorkError), self.memory.current():
+                with suppress(WorkError):
+                    self.memory.wait()  # what is still under way needs all of it
+                for graph in filter(None, self._graphs):
+                    graph.close()
+                self._graphs.clear()
+                self._contexts.clear()
+                self._engine = self._runtime = None
+            self.frame, self._outputs = np.empty(0, np.uint8), {}  # what nobody else holds goes with it
         self.memory.close()
 
-    def _shape(self, name: str, spec: TensorSpec) -> tuple[int, ...]:
-        """Of an engine's tensor. Raises InputError where it is not what the sidecar says."""
-        shape = tuple(self._engine.get_tensor_shape(name))
-        fits = len(shape) == len(spec.shape) and all(w in (None, s) for s, w in zip(shape, spec.shape, strict=True))
-        if not fits:
-            raise InputError(f"{self.path}: its '{name}' is not as its sidecar says; build the engine again")
-        return shape
+    def _checked_shapes(self, expected: Mapping[str, TensorSpec]) -> dict[str, tuple[int, ...]]:
+        """Of all that goes in and comes out. Raises InputError where that is not what the sidecar says."""
+        engine = self._engine
+        names = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
+        odd = names ^ expected.keys()
+        shapes = {name: tuple(engine.get_tensor_shape(name)) for name in names - odd}
+        for name, shape in shapes.items():
+            spec = expected[name]
+            fits = len(shape) == len(spec.shape) and all(w in (None, s) for s, w in zip(shape, spec.shape, strict=True))
+            if not fits or engine.get_tensor_dtype(name).name != _DTYPES[spec.dtype]:
+                odd.add(name)
+        if odd:
+            raise InputError(f"{self.path}: its '{min(odd)}' is not as its sidecar says; build the engine again")
+        return shapes
+
+    def _enqueue(self, context: Any) -> None:
+        if not context.execute_async_v3(self.memory.stream):
+            raise WorkError(
+                f"the engine failed ({reason(self._errors)}); 'vmdepth-parity' against its step graph says more"
+            )
 
     def _captured(self, context: Any) -> CudaGraph | None:
         stream = self.memory.stream
-
-        def enqueue() -> bool:
-            return bool(context.execute_async_v3(stream))
-
-        if not enqueue():
-            raise WorkError(f"{self.path}: {_FAILED}")
+        self._enqueue(context)
         self.memory.wait()
-        graph = record(stream, enqueue)
+        graph = record(stream, lambda: bool(context.execute_async_v3(stream)))
         # A capture that failed leaves an error behind, which the next call may be told instead of its own result.
-        if graph is None and not (enqueue() or enqueue()):
-            raise WorkError(f"{self.path}: {_FAILED}")
+        if graph is None and not context.execute_async_v3(stream):
+            self._enqueue(context)
         self.memory.wait()
         return graph
 
     def _context(self, library: ModuleType, turn: int) -> Any:
-        if hasattr(library, "CudaGraphStrategy"):
-            settings = self._engine.create_runtime_config()
-            settings.cuda_graph_strategy = library.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-            context = self._engine.create_execution_context(settings)
+        engine = self._engine
+        if self._captures_itself:
+            strategies = library.CudaGraphStrategy
+            settings = engine.create_runtime_config()
+            settings.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE if self._wants_graphs else strategies.DISABLED
+            context = engine.create_execution_context(settings)
         else:
-            context = self._engine.create_execution_context()
-        for name, address in self._addresses.items():
-            context.set_tensor_address(name, address)
+            context = engine.create_execution_context()
+        if context is None:
+            raise WorkError(
+                f"the engine cannot be made ready to run ({reason(self._errors)}); is the GPU's memory full?"
+            )
+        addresses = dict(self._addresses)
         for spec in self.contract.states:
-            context.set_tensor_address(spec.input_name, self._states.inputs[turn][spec.name])
-            context.set_tensor_address(spec.output_name, self._states.outputs[turn][spec.name])
+            addresses[spec.input_name] = self._states.inputs[turn][spec.name]
+            addresses[spec.output_name] = self._states.outputs[turn][spec.name]
+        for name, address in addresses.items():
+            if not context.set_tensor_address(name, address):
+                raise WorkError(f"the engine does not take its '{name}' ({reason(self._errors)})")
         return context

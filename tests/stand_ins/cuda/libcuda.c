@@ -7,6 +7,8 @@
  * - Addresses on the device are of no use to the host: reading one there is a fault of the process.
  * - Calls ask for a current context of the thread, streams for their own; what runs asks for memory that is allocated.
  * - New memory on the device is full of 0xA5, and so is freed memory.
+ * - What a GPU was asked to do wrongly spoils its context: every later call says so, until nobody retains it any more.
+ *   With the context goes all memory in it.
  * It takes one thread at a time.
  *
  * Environment, read by every cuInit: STAND_IN_GPUS (how many; none), STAND_IN_CAPABILITY ("8.9"), STAND_IN_CUDA (the
@@ -14,8 +16,10 @@
  *   stand_in_host(address)      the host's address of memory on a device; 0 where there is none
  *   stand_in_device_of(address) number of the GPU it is on; -1
  *   stand_in_stream_device(s)   number of the GPU of a stream; -1
+ *   stand_in_illegal()          what runs tells that it was given a wrong address
  *   stand_in_count(what)        0 bytes to devices, 1 bytes to the host, 2 bytes within devices, 3 host functions run,
- *                               4 graphs launched, 5 bytes that are allocated now, 6 allocations made, 7 contexts retained
+ *                               4 graphs launched, 5 bytes that are allocated now, 6 allocations made, 7 contexts retained,
+ *                               8 bytes of host memory that are pinned now
  *   stand_in_fail(name, after, code)  the call of that name gives `code` once, after `after` calls that work
  */
 #define _GNU_SOURCE
@@ -33,8 +37,8 @@ enum { OK = 0, BAD_VALUE = 1, NO_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 10
 #define DEVICE_SPACE (1ull << 56) /* no host has memory there */
 #define GPUS 8
 
-typedef struct Context { int device, users; } Context;
-typedef struct Block { char *host; size_t size; int device; struct Block *next; } Block; /* device -1: pinned */
+typedef struct Context { int device, users; R sticky; } Context;
+typedef struct Block { char *host; size_t size; int device, owner; struct Block *next; } Block; /* device -1: pinned */
 typedef enum { COPY, FUNCTION, LAUNCH, RECORD, WAIT } Kind;
 typedef struct Event { int done, recorded; struct Stream *stream; } Event;
 typedef struct Op {
@@ -58,10 +62,11 @@ typedef struct { /* CUDA_MEMCPY2D */
 } Copy2D;
 
 static Context contexts[GPUS];
-static int gpus = -1, major = 8, minor = 9, version = 13000, sticky;
-static size_t room = 4ull << 30;
+static int gpus = -1, major, minor, version;
+static Context *running; /* whose stream runs now */
+static size_t room;
 static Block *blocks;
-static long counts[8];
+static long counts[9];
 static __thread Context *stack[16];
 static __thread int depth;
 static char failing[64];
@@ -74,13 +79,14 @@ static R failure(const char *name) {
   return fail_code;
 }
 #define BEGIN(name) do { R f = failure(name); if (f) return f; if (gpus < 0) return NOT_INITIALIZED; } while (0)
-#define BEGIN_IN_CONTEXT(name) do { BEGIN(name); if (!depth) return BAD_CONTEXT; if (sticky) return sticky; } while (0)
+#define BEGIN_IN_CONTEXT(name) do { BEGIN(name); if (!depth) return BAD_CONTEXT; if (CURRENT->sticky) return CURRENT->sticky; } while (0)
 #define CURRENT (stack[depth - 1])
 
 void stand_in_fail(const char *name, int after, int code) {
   snprintf(failing, sizeof failing, "%s", name);
   fail_after = after, fail_code = code;
 }
+void stand_in_illegal(void) { running->sticky = ILLEGAL_ADDRESS; }
 long stand_in_count(int what) { return counts[what]; }
 
 static Block *find(char *at, size_t size, int pinned) {
@@ -101,9 +107,9 @@ R cuInit(unsigned flags) {
   R f = failure("cuInit");
   if (f) return f;
   gpus = (text = getenv("STAND_IN_GPUS")) ? atoi(text) : 0;
-  if ((text = getenv("STAND_IN_CAPABILITY"))) sscanf(text, "%d.%d", &major, &minor);
-  if ((text = getenv("STAND_IN_CUDA"))) version = atoi(text);
-  if ((text = getenv("STAND_IN_MEMORY"))) room = strtoull(text, NULL, 10);
+  sscanf((text = getenv("STAND_IN_CAPABILITY")) ? text : "8.9", "%d.%d", &major, &minor);
+  version = (text = getenv("STAND_IN_CUDA")) ? atoi(text) : 13000;
+  room = (text = getenv("STAND_IN_MEMORY")) ? strtoull(text, NULL, 10) : 4ull << 30;
   for (int i = 0; i < GPUS; i++) contexts[i].device = i;
   if (gpus < 1) { gpus = -1; return NO_DEVICE; }
   return OK;
@@ -146,6 +152,30 @@ R cuGetErrorString(R error, const char **text) {
   return OK;
 }
 
+static R allocate(char **host, size_t size, int device, int owner) {
+  if (!size) return BAD_VALUE;
+  if (device >= 0 && counts[5] + size > room) return NO_MEMORY;
+  Block *block = malloc(sizeof *block);
+  *block = (Block){aligned_alloc(256, (size + 255) / 256 * 256), size, device, owner, blocks};
+  memset(block->host, 0xA5, size);
+  blocks = block;
+  if (device >= 0) counts[5] += size, counts[6]++;
+  else counts[8] += size;
+  *host = block->host;
+  return OK;
+}
+static R release(char *host, int pinned) {
+  for (Block **at = &blocks; *at; at = &(*at)->next)
+    if ((*at)->host == host && ((*at)->device < 0) == pinned) {
+      Block *gone = *at;
+      *at = gone->next;
+      counts[pinned ? 8 : 5] -= gone->size;
+      memset(gone->host, 0xA5, gone->size);
+      free(gone->host), free(gone);
+      return OK;
+    }
+  return BAD_VALUE;
+}
 /* ---- contexts */
 R cuDevicePrimaryCtxRetain(Context **context, int device) {
   BEGIN("cuDevicePrimaryCtxRetain");
@@ -157,7 +187,13 @@ R cuDevicePrimaryCtxRetain(Context **context, int device) {
 R cuDevicePrimaryCtxRelease_v2(int device) {
   BEGIN("cuDevicePrimaryCtxRelease");
   if (!contexts[device].users) return BAD_CONTEXT;
-  contexts[device].users--, counts[7]--;
+  counts[7]--;
+  if (--contexts[device].users) return OK;
+  for (Block *b = blocks, *next; b; b = next) {
+    next = b->next;
+    if (b->owner == device) release(b->host, b->device < 0);
+  }
+  contexts[device].sticky = OK;
   return OK;
 }
 R cuCtxPushCurrent_v2(Context *context) {
@@ -177,40 +213,17 @@ R cuCtxGetCurrent(Context **context) { BEGIN("cuCtxGetCurrent"); *context = dept
 R cuCtxGetDevice(int *device) { BEGIN_IN_CONTEXT("cuCtxGetDevice"); *device = CURRENT->device; return OK; }
 
 /* ---- memory */
-static R allocate(char **host, size_t size, int device) {
-  if (!size) return BAD_VALUE;
-  if (device >= 0 && counts[5] + size > room) return NO_MEMORY;
-  Block *block = malloc(sizeof *block);
-  *block = (Block){aligned_alloc(256, (size + 255) / 256 * 256), size, device, blocks};
-  memset(block->host, 0xA5, size);
-  blocks = block;
-  if (device >= 0) counts[5] += size, counts[6]++;
-  *host = block->host;
-  return OK;
-}
-static R release(char *host, int pinned) {
-  for (Block **at = &blocks; *at; at = &(*at)->next)
-    if ((*at)->host == host && ((*at)->device < 0) == pinned) {
-      Block *gone = *at;
-      *at = gone->next;
-      if (!pinned) counts[5] -= gone->size;
-      memset(gone->host, 0xA5, gone->size);
-      free(gone->host), free(gone);
-      return OK;
-    }
-  return BAD_VALUE;
-}
 R cuMemAlloc_v2(Ptr *address, size_t size) {
   BEGIN_IN_CONTEXT("cuMemAlloc");
   char *host;
-  R r = allocate(&host, size, CURRENT->device);
+  R r = allocate(&host, size, CURRENT->device, CURRENT->device);
   if (!r) *address = (Ptr)host + DEVICE_SPACE;
   return r;
 }
 R cuMemFree_v2(Ptr address) { BEGIN_IN_CONTEXT("cuMemFree"); return release((char *)(address - DEVICE_SPACE), 0); }
 R cuMemHostAlloc(void **host, size_t size, unsigned flags) {
   BEGIN_IN_CONTEXT("cuMemHostAlloc");
-  return allocate((char **)host, size, -1);
+  return allocate((char **)host, size, -1, CURRENT->device);
 }
 R cuMemAllocHost_v2(void **host, size_t size) { return cuMemHostAlloc(host, size, 0); }
 R cuMemFreeHost(void *host) { BEGIN_IN_CONTEXT("cuMemFreeHost"); return release(host, 1); }
@@ -234,7 +247,7 @@ static void copy(Op *op) {
   size_t whole_to = op->to_pitch * (op->rows - 1) + op->width, whole_from = op->from_pitch * (op->rows - 1) + op->width;
   int to = op->to >= DEVICE_SPACE, from = op->from >= DEVICE_SPACE;
   if ((to && !on_device(op->to, whole_to)) || (from && !on_device(op->from, whole_from))) {
-    sticky = ILLEGAL_ADDRESS;
+    stand_in_illegal();
     return;
   }
   char *into = (char *)(to ? op->to - DEVICE_SPACE : op->to);
@@ -244,7 +257,7 @@ static void copy(Op *op) {
   counts[to && from ? 2 : to ? 0 : 1] += op->width * op->rows;
 }
 static void run(Op *op) {
-  if (sticky) return;
+  if (running->sticky) return;
   if (op->kind == COPY) copy(op);
   if (op->kind == FUNCTION) counts[3]++, op->function(op->with);
   if (op->kind == LAUNCH) {
@@ -256,11 +269,14 @@ static void run(Op *op) {
 }
 static void drain(Stream *stream) {
   Op *op;
+  Context *before = running;
+  running = stream->context;
   while ((op = stream->first)) {
     if (!(stream->first = op->next)) stream->last = &stream->first;
     run(op);
     free(op->staged), free(op);
   }
+  running = before;
 }
 R cuStreamCreate(Stream **stream, unsigned flags) {
   BEGIN_IN_CONTEXT("cuStreamCreate");
@@ -274,7 +290,7 @@ R cuStreamSynchronize(Stream *stream) {
   if (r) return r;
   if (stream->recording) { stream->spoilt = 1; return CAPTURE_UNSUPPORTED; }
   drain(stream);
-  return sticky;
+  return CURRENT->sticky;
 }
 R cuStreamQuery(Stream *stream) { BEGIN_IN_CONTEXT("cuStreamQuery"); return stream->first ? NOT_READY : OK; }
 R cuStreamDestroy_v2(Stream *stream) {
@@ -294,7 +310,7 @@ static R put_copy(Stream *stream, Op op) {
   }
   if ((r = put(stream, op))) return r;
   if (op.to < DEVICE_SPACE && !find((char *)op.to, op.to_pitch * (op.rows - 1) + op.width, 1)) drain(stream);
-  return sticky;
+  return CURRENT->sticky;
 }
 static Op flat(Ptr to, Ptr from, size_t size) {
   return (Op){.kind = COPY, .to = to, .from = from, .width = size, .rows = 1, .to_pitch = size, .from_pitch = size};
@@ -339,7 +355,7 @@ R cuEventRecord(Event *event, Stream *stream) {
 R cuEventSynchronize(Event *event) {
   BEGIN_IN_CONTEXT("cuEventSynchronize");
   if (event->stream && !event->done) drain(event->stream);
-  return sticky;
+  return CURRENT->sticky;
 }
 R cuEventElapsedTime_v2(float *ms, Event *begin, Event *end) {
   BEGIN_IN_CONTEXT("cuEventElapsedTime");
@@ -362,9 +378,10 @@ R cuStreamBeginCapture_v2(Stream *stream, int mode) {
   return OK;
 }
 R cuStreamEndCapture(Stream *stream, Graph **graph) {
-  BEGIN_IN_CONTEXT("cuStreamEndCapture");
   Graph *made = stream->recording;
-  stream->recording = NULL;
+  stream->recording = NULL; /* which has an end, whatever it ends in */
+  *graph = NULL;
+  BEGIN_IN_CONTEXT("cuStreamEndCapture");
   *graph = stream->spoilt ? NULL : made;
   return !made ? BAD_VALUE : stream->spoilt ? CAPTURE_INVALIDATED : OK;
 }

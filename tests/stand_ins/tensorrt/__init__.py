@@ -2,7 +2,8 @@
 
 It lives on the stand-in for the CUDA driver (`tests/stand_ins/cuda`): a step is put on the caller's stream like a
 kernel would be, reads and writes device memory by the addresses it was given, and runs only when that stream is waited
-for. It is strict where TensorRT is: an address that is missing, or on another device than the engine, fails the step.
+for. It is strict where TensorRT is: an address that is missing, or on another device than the engine, fails the step;
+engines and contexts have memory on the device, so they come and go while its CUDA context is the thread's current one.
 
 Tests that stand for other versions set `__version__` and take names away.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import weakref
 from functools import partial
 from math import prod
 from typing import Any
@@ -24,6 +26,8 @@ from vmdepth_export.parity.emulation import emulated
 
 __version__ = "10.16.1"
 _MARK = b"stand-in engine "
+_TIMED = b"stand-in timings "
+_KERNELS = 1000  # bytes that an engine, and each of its contexts, has on the device
 
 
 def _cuda() -> ctypes.CDLL:
@@ -31,7 +35,21 @@ def _cuda() -> ctypes.CDLL:
     driver.stand_in_host.restype = ctypes.c_void_p
     driver.stand_in_host.argtypes = driver.stand_in_device_of.argtypes = [ctypes.c_uint64]
     driver.stand_in_stream_device.argtypes = [ctypes.c_void_p]
+    driver.cuMemFree_v2.argtypes = [ctypes.c_uint64]
     return driver
+
+
+class _Memory:
+    """Device memory in the CUDA context that is current. Raises MemoryError where that cannot be had."""
+
+    def __init__(self, size: int) -> None:
+        self._address = ctypes.c_uint64()
+        if _cuda().cuMemAlloc_v2(ctypes.byref(self._address), ctypes.c_size_t(size)):
+            raise MemoryError
+
+    def __del__(self) -> None:
+        if self._address.value:
+            _cuda().cuMemFree_v2(self._address)  # which fails, and loses it, where no context is current
 
 
 class ILogger:
@@ -40,7 +58,7 @@ class ILogger:
 
     def __init__(self) -> None: ...
 
-    def log(self, severity: Severity, message: str) -> None: ...
+    def log(self, severity: Severity, msg: str) -> None: ...
 
 
 class Logger(ILogger):
@@ -90,7 +108,7 @@ class _Tensor:
 
 class _Network:
     def __init__(self, flags: int) -> None:
-        self.flags = flags
+        self._flags = flags
         self.proto: onnx.ModelProto | None = None
 
     @property
@@ -143,39 +161,42 @@ class OnnxParser:
 
 
 class _TimingCache:
+    """Grows with every build."""
+
     def __init__(self, content: bytes) -> None:
-        self._content = content
+        self.content = content
 
     def serialize(self) -> bytes:
-        return self._content + b"t"
+        return self.content or _TIMED
 
 
 class _Config:
     def __init__(self) -> None:
-        self.flags = {BuilderFlag.TF32}  # TensorRT's default
-        self.pools: dict[MemoryPoolType, int] = {}
+        self._flags = {BuilderFlag.TF32}  # TensorRT's default
+        self._pools: dict[MemoryPoolType, int] = {}
         self.progress_monitor: Any = None
-        self._cache: _TimingCache | None = None
+        self._cache: weakref.ref[_TimingCache] | None = None
 
     def get_flag(self, flag: BuilderFlag) -> bool:
-        return flag in self.flags
+        return flag in self._flags
 
     def clear_flag(self, flag: BuilderFlag) -> None:
-        self.flags.discard(flag)
+        self._flags.discard(flag)
 
     def set_memory_pool_limit(self, pool: MemoryPoolType, pool_size: int) -> None:
-        self.pools[pool] = pool_size
+        self._pools[pool] = pool_size
 
     def create_timing_cache(self, serialized_timing_cache: bytes) -> _TimingCache:
         return _TimingCache(serialized_timing_cache)
 
     def set_timing_cache(self, cache: _TimingCache, ignore_mismatch: bool) -> bool:
-        self._cache = cache
-        return True
+        self._cache = weakref.ref(cache)  # "must not be destroyed until after the engine is built"
+        return not cache.content or cache.content.startswith(_TIMED)
 
     def get_timing_cache(self) -> _TimingCache:
-        assert self._cache is not None
-        return self._cache
+        cache = self._cache and self._cache()
+        assert cache, "the timing cache is gone"
+        return cache
 
 
 class Builder:
@@ -189,16 +210,30 @@ class Builder:
         return _Config()
 
     def build_serialized_network(self, network: _Network, config: _Config) -> bytes | None:
-        monitor = config.progress_monitor
-        if monitor is not None:
-            monitor.phase_start("Building", None, 2)
-            for step in range(2):
-                monitor.step_complete("Building", step)
-            monitor.phase_finish("Building")
+        typed = getattr(NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+        if typed is not None and not network.flags >> typed & 1:
+            self._logger.log(ILogger.Severity.ERROR, "a network that is not strongly typed has its types chosen")
+            return None
+        if config.progress_monitor is not None:
+            _report_to(config.progress_monitor)
         assert network.proto is not None
+        if config._cache is not None:
+            config.get_timing_cache().content += b"."
         if tf32 := config.get_flag(BuilderFlag.TF32):
             _round_products(network.proto)
         return _MARK + bytes([tf32]) + network.proto.SerializeToString()
+
+
+def _report_to(monitor: Any) -> None:
+    """Two phases, one within the other."""
+    monitor.phase_start("Building", None, 2)
+    monitor.phase_start("Choosing kernels", "Building", 3)
+    for step in range(3):
+        monitor.step_complete("Choosing kernels", step)
+    monitor.phase_finish("Choosing kernels")
+    for step in range(2):
+        monitor.step_complete("Building", step)
+    monitor.phase_finish("Building")
 
 
 def _round_products(proto: onnx.ModelProto) -> None:
@@ -212,32 +247,38 @@ def _round_products(proto: onnx.ModelProto) -> None:
 
 
 class Runtime:
-    def __init__(self, logger: ILogger) -> None: ...
+    def __init__(self, logger: ILogger) -> None:
+        self._logger = logger
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
-        if not bytes(serialized_engine).startswith(_MARK):
+        content, device = bytes(serialized_engine), ctypes.c_int()
+        try:
+            if not content.startswith(_MARK):
+                raise ValueError("no engine of the stand-in")
+            if _cuda().cuCtxGetDevice(ctypes.byref(device)):
+                raise ValueError("no CUDA context")
+            return ICudaEngine(content[len(_MARK) :], device.value, self._logger)
+        except (ValueError, MemoryError) as error:
+            self._logger.log(ILogger.Severity.ERROR, f"deserialization failed: {error!r}")
             return None
-        device = ctypes.c_int()
-        if _cuda().cuCtxGetDevice(ctypes.byref(device)):
-            return None
-        return ICudaEngine(bytes(serialized_engine)[len(_MARK) :], device.value)
 
 
 class ICudaEngine:
-    """device: the GPU whose context was current when it was loaded. tf32: whether it was built with."""
+    """device: the GPU whose context was current when it was loaded."""
 
-    def __init__(self, content: bytes, device: int) -> None:
-        self.device, self.tf32 = device, bool(content[0])
+    def __init__(self, content: bytes, device: int, logger: ILogger) -> None:
+        self._device, self._tf32, self._logger = device, bool(content[0]), logger
+        self._memory = _Memory(_KERNELS)
         proto = onnx.ModelProto.FromString(content[1:])
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
         # Every result rounded to the type that the graph gives it, as kernels do.
         computed = emulated(proto).SerializeToString()
-        self.session = onnxruntime.InferenceSession(computed, options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(computed, options, providers=["CPUExecutionProvider"])
         graph = onnx.shape_inference.infer_shapes(proto).graph
-        self.inputs = [value.name for value in graph.input]
-        self.tensors = {
+        self._inputs = [value.name for value in graph.input]
+        self._tensors = {
             value.name: (
                 tuple(size.dim_value for size in value.type.tensor_type.shape.dim),
                 helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type),
@@ -245,47 +286,70 @@ class ICudaEngine:
             for value in (*graph.input, *graph.output)
         }
 
-    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return self.tensors[name][0]
+    @property
+    def num_io_tensors(self) -> int:
+        return len(self._tensors)
 
-    def create_execution_context(self) -> IExecutionContext:
-        return IExecutionContext(self)
+    def get_tensor_name(self, index: int) -> str:
+        return list(self._tensors)[index]
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return self._tensors[name][0]
+
+    def get_tensor_dtype(self, name: str) -> DataType:
+        return _TYPES[helper.np_dtype_to_tensor_dtype(self._tensors[name][1])]
+
+    def create_execution_context(self) -> IExecutionContext | None:
+        try:
+            return IExecutionContext(self)
+        except MemoryError:
+            self._logger.log(ILogger.Severity.ERROR, "create_execution_context: out of memory")
+            return None
+
+    def _compute(self, driver: ctypes.CDLL, addresses: dict[str, int], _: Any) -> None:
+        if not all(driver.stand_in_host(address) for address in addresses.values()):
+            driver.stand_in_illegal()
+            return
+        feeds = {name: self._view(driver, name, addresses[name]).copy() for name in self._inputs}
+        names = [name for name in self._tensors if name not in feeds]
+        for name, array in zip(names, self._session.run(names, feeds), strict=True):
+            self._view(driver, name, addresses[name])[...] = array
+
+    def _view(self, driver: ctypes.CDLL, name: str, address: int) -> np.ndarray:
+        shape, dtype = self._tensors[name]
+        host = driver.stand_in_host(address)
+        size = prod(shape) * np.dtype(dtype).itemsize
+        return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(host)).view(dtype).reshape(shape)
 
 
 class IExecutionContext:
     def __init__(self, engine: ICudaEngine) -> None:
-        self.engine = engine
+        self._engine = engine
+        self._memory = _Memory(_KERNELS)
         self._addresses: dict[str, int] = {}
         # By the addresses that were set when it was enqueued; kept, as a stream knows nothing of Python's references.
         self._kernels: dict[tuple[int, ...], Any] = {}
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
-        if name not in self.engine.tensors:
+        if name not in self._engine._tensors:
             return False
         self._addresses[name] = memory
         return True
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         driver, addresses = _cuda(), dict(self._addresses)
-        if addresses.keys() != self.engine.tensors.keys():
-            return False
+        missing = self._engine._tensors.keys() - addresses.keys()
         devices = {driver.stand_in_device_of(address) for address in addresses.values()}
-        if devices | {driver.stand_in_stream_device(stream_handle)} != {self.engine.device}:
+        if missing or devices | {driver.stand_in_stream_device(stream_handle)} != {self._engine._device}:
+            what = f"no address of {sorted(missing)}" if missing else f"addresses on devices {sorted(devices)}"
+            self._engine._logger.log(ILogger.Severity.ERROR, f"execute_async_v3: {what}")
             return False
-
-        key = tuple(addresses[name] for name in self.engine.tensors)
+        key = tuple(addresses[name] for name in self._engine._tensors)
         if key not in self._kernels:
-            self._kernels[key] = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(partial(self._compute, driver, addresses))
-        return driver.cuLaunchHostFunc(ctypes.c_void_p(stream_handle), self._kernels[key], None) == 0
-
-    def _compute(self, driver: ctypes.CDLL, addresses: dict[str, int], _: Any) -> None:
-        feeds = {name: self._view(driver, name, addresses[name]).copy() for name in self.engine.inputs}
-        names = [name for name in self.engine.tensors if name not in feeds]
-        for name, array in zip(names, self.engine.session.run(names, feeds), strict=True):
-            self._view(driver, name, addresses[name])[...] = array
-
-    def _view(self, driver: ctypes.CDLL, name: str, address: int) -> np.ndarray:
-        shape, dtype = self.engine.tensors[name]
-        host = driver.stand_in_host(address)
-        size = prod(shape) * np.dtype(dtype).itemsize
-        return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(host)).view(dtype).reshape(shape)
+            self._kernels[key] = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(
+                partial(self._engine._compute, driver, addresses)
+            )
+        error = driver.cuLaunchHostFunc(ctypes.c_void_p(stream_handle), self._kernels[key], None)
+        if error:
+            self._engine._logger.log(ILogger.Severity.ERROR, f"execute_async_v3: CUDA error {error}")
+        return error == 0

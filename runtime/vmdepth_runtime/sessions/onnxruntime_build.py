@@ -1,0 +1,168 @@
+"""The build of ONNX Runtime that is installed, and one line for everything that keeps it from a device.
+
+`onnxruntime` (CPU) and `onnxruntime-gpu` bring one import name: whichever was unpacked last is imported, in part.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from importlib.metadata import PackageNotFoundError, version
+from io import StringIO
+from pathlib import Path
+from types import ModuleType
+from typing import TypeAlias
+
+from vmdepth_runtime.cache_folder import cache_folder
+from vmdepth_runtime.contract import METADATA_KEY, StepContract
+from vmdepth_runtime.errors import NO_ONNXRUNTIME, InputError
+from vmdepth_runtime.integrity import file_hash, read_metadata
+from vmdepth_runtime.sessions.device import Device, Kind
+from vmdepth_runtime.sessions.gpu import Gpu, wanted_gpu
+
+CPU = "CPUExecutionProvider"
+PROVIDERS: dict[Kind, str] = {"cpu": CPU, "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+Providers: TypeAlias = list[str | tuple[str, dict[str, str]]]
+"""As `onnxruntime.InferenceSession` takes them: the first that can compute a node does."""
+
+_INSTEAD = "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'vmdepth[gpu]'"
+_OR_CPU = "or run on the CPU with '--device cpu'"
+_FIRST_FOR_CUDA_13 = "1.27"  # of the wheels on PyPI
+
+
+def load_onnxruntime() -> ModuleType:
+    """The package `onnxruntime`. Raises InputError, with the install command, where it is missing or broken."""
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        if error.name != "onnxruntime":
+            raise
+        raise InputError(NO_ONNXRUNTIME) from None
+    except ImportError as error:
+        raise InputError(f"ONNX Runtime cannot be imported ({error}); {_INSTEAD}, or 'vmdepth[cpu]'") from None
+    if not hasattr(onnxruntime, "InferenceSession"):  # where both were, uninstalling one leaves a folder of remains
+        raise InputError(f"ONNX Runtime is there in part; {_INSTEAD}, or 'vmdepth[cpu]'")
+    return onnxruntime
+
+
+def installed_builds() -> dict[str, str]:
+    """Distribution → version of those that bring `onnxruntime`."""
+    found = {}
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def two_builds() -> str | None:
+    """What is wrong and what to do, where both are installed."""
+    builds = installed_builds()
+    if len(builds) < 2:
+        return None
+    told = " and ".join(f"{name} {number}" for name, number in builds.items())
+    return f"{told} are both installed, and write over each other's files: {_INSTEAD}"
+
+
+def usable_gpu(onnxruntime: ModuleType, device: Device) -> Gpu:
+    """The GPU of a device, which this build can use as far as can be told before a session is made.
+
+    CUDA's libraries are loaded, which also come as packages of Python. Raises InputError: what is missing.
+    """
+    option = f"--device {device}"
+    if wrong := two_builds():
+        raise InputError(f"{option}: {wrong}; {_OR_CPU}")
+    provider = PROVIDERS[device.kind]
+    if provider not in onnxruntime.get_available_providers():
+        without = "CUDA" if device.kind == "cuda" else "TensorRT"
+        raise InputError(
+            f"{option}: this ONNX Runtime is built without {without}; install onnxruntime-gpu in place of onnxruntime "
+            f"({_INSTEAD}), {_OR_CPU}"
+        )
+    gpu = wanted_gpu(device.number)
+    if reason := why_not(onnxruntime, provider, gpu):
+        raise InputError(f"{option}: ONNX Runtime cannot start {provider} here: {reason}; {_OR_CPU}")
+    return gpu
+
+
+def why_not(onnxruntime: ModuleType, provider: str, gpu: Gpu) -> str | None:
+    """Why a provider that is listed does not load on a GPU, and what to do; None where nothing is known against it."""
+    built_for = getattr(onnxruntime, "cuda_version", "")  # empty where the build does not tell
+    if built_for and int(built_for.split(".")[0]) > int(gpu.cuda.split(".")[0]):
+        older = (
+            f", or pip install 'onnxruntime-gpu[cuda,cudnn]<{_FIRST_FOR_CUDA_13}'" if gpu.cuda.startswith("12.") else ""
+        )
+        return (
+            f"the driver of {gpu.name} runs CUDA up to {gpu.cuda}, and this onnxruntime-gpu "
+            f"({onnxruntime.__version__}) is built for CUDA {built_for}; update the driver{older}"
+        )
+    _preload(onnxruntime, provider)
+    folder = Path(onnxruntime.__file__ or "").parent / "capi"
+    name = provider.removesuffix("ExecutionProvider").lower()
+    library = folder / f"libonnxruntime_providers_{name}.so"
+    if not library.is_file():
+        return None
+    try:
+        ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(library))
+    except OSError as error:
+        of_tensorrt = "libnvinfer" in str(error) or "libnvonnxparser" in str(error)
+        brings = "TensorRT (on a PC 'pip install tensorrt')" if of_tensorrt else "pip install 'vmdepth[gpu]'"
+        return f"{error}; {brings} brings it"
+    return None
+
+
+def gpu_providers(onnxruntime: ModuleType, device: Device, gpu: Gpu, path: Path, stream: int) -> Providers:
+    """The providers of a step graph on a GPU, their options as ONNX Runtime's pages list them.
+
+    stream: cudaStream_t of that GPU, which all of them compute on. Raises InputError for TensorRT where its engines
+    cannot be kept.
+    """
+    where = {"device_id": str(device.number), "has_user_compute_stream": "1", "user_compute_stream": str(stream)}
+    # TF32 has ten bits of mantissa, which do not hold what an fp32 graph promises.
+    cuda = (PROVIDERS["cuda"], {**where, "use_tf32": "0"})
+    if device.kind == "cuda":
+        return [cuda, CPU]
+    return [(PROVIDERS["tensorrt"], where | _tensorrt_options(onnxruntime, gpu, path)), cuda, CPU]
+
+
+def _tensorrt_options(onnxruntime: ModuleType, gpu: Gpu, path: Path) -> dict[str, str]:
+    """What its builder may compute in, by the graph's own types, and where its engines are kept.
+
+    The provider knows kept engines by the graph's name and nodes, not by its weights or the version of TensorRT: so
+    every file has a folder of its own for each of them.
+    """
+    try:
+        library = importlib.import_module("tensorrt").__version__
+    except ImportError:
+        library = "system"
+    which = f"{file_hash(path).partition(':')[2][:16]}-{onnxruntime.__version__}-{library}-cuda{gpu.cuda}"
+    root = cache_folder("engine of ONNX Runtime") / "onnxruntime-tensorrt"
+    types = set(StepContract.from_json(read_metadata(path, METADATA_KEY), str(path)).precision.values())
+    halves = {"float16": "trt_fp16_enable", "bfloat16": "trt_bf16_enable", "int8": "trt_int8_enable"}
+    return {option: "1" for kind, option in halves.items() if kind in types} | {
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(root / which),
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": str(root),
+    }
+
+
+@contextmanager
+def quiet(onnxruntime: ModuleType) -> Iterator[None]:
+    """Keeps what ONNX Runtime says of devices off the screen: the one line says it."""
+    onnxruntime.set_default_logger_severity(4)
+    try:
+        yield
+    finally:
+        onnxruntime.set_default_logger_severity(2)  # its default: warnings
+
+
+def _preload(onnxruntime: ModuleType, provider: str) -> None:
+    if hasattr(onnxruntime, "preload_dlls"):
+        with redirect_stdout(StringIO()):  # it prints what it does not find, which may be nothing that is needed
+            onnxruntime.preload_dlls()
+    if provider == PROVIDERS["tensorrt"]:
+        with suppress(ImportError):
+            importlib.import_module("tensorrt")  # which loads its libraries, where they came by pip

@@ -1,0 +1,144 @@
+"""A step graph on a GPU by ONNX Runtime, on a stand-in for its GPU build and for the GPU (`tests/stand_ins`)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vmdepth_runtime import bundled
+from vmdepth_runtime.pipeline.run import run
+from vmdepth_runtime.pipeline.settings import RunSettings
+from vmdepth_runtime.sessions.cuda_memory import CudaMemory
+from vmdepth_runtime.sessions.load import load_session
+from vmdepth_runtime.sessions.onnx import OnnxSession
+from vmdepth_runtime.sources.settings import ReadSettings
+
+ALLOCATED, CONTEXTS = 5, 7  # see tests/stand_ins/cuda/libcuda.c
+TO_DEVICE, TO_HOST = 0, 1
+
+
+@pytest.fixture
+def gpus(standing_in, stand_in_onnxruntime, monkeypatch, tmp_path):
+    """Two GPUs, and a build of ONNX Runtime that uses them."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with standing_in(gpus="2") as gpu, stand_in_onnxruntime() as onnxruntime:
+        gpu.onnxruntime = onnxruntime
+        yield gpu
+
+
+def frames(session, count):
+    return np.random.default_rng(0).integers(0, 256, (count, *session.frame.shape), np.uint8)
+
+
+def agree(path, device, count=12):
+    """Steps on the CPU and on a device, streams idle at times, a reset and a return to earlier states in between."""
+    with OnnxSession(path) as cpu, OnnxSession(path, device=device) as gpu:
+        aside = [session.snapshot() for session in (cpu, gpu)]
+        for number, frame in enumerate(frames(cpu, count)):
+            idle = [0] if number % 4 == 3 else []
+            outputs = []
+            for session, snapshot in zip((cpu, gpu), aside, strict=True):
+                if number == 5:
+                    session.reset(session.contract.streams - 1)
+                if number == 7:
+                    session.save(0, snapshot)
+                if number == 9:
+                    session.restore(0, snapshot)
+                session.frame[...] = frame
+                outputs.append({name: array.copy() for name, array in session.step(idle).items()})
+            for first, second in (outputs, (cpu.states(), gpu.states()), (cpu.next_states(), gpu.next_states())):
+                assert first.keys() == second.keys()
+                for name in first:
+                    np.testing.assert_array_equal(second[name], first[name], err_msg=f"{name}, frame {number}")
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "tensorrt", "tensorrt:1"])
+def test_a_step_graph_gives_on_a_gpu_what_it_gives_on_the_cpu_states_included(gpus, device, build_graph):
+    before = gpus.count(CONTEXTS)
+    agree(build_graph(streams=2), device)
+    assert (gpus.count(ALLOCATED), gpus.count(CONTEXTS)) == (0, before)
+
+
+def test_the_bundled_model_on_a_gpu(gpus):
+    agree(bundled.MODEL, "cuda", count=3)
+
+
+def test_nothing_of_the_states_crosses_the_bus(gpus):
+    with OnnxSession(bundled.MODEL, device="cuda") as session:
+        session.step()
+        before = [gpus.count(what) for what in (TO_DEVICE, TO_HOST)]
+        outputs = session.step()
+        to_device, to_host = (
+            gpus.count(what) - count for what, count in zip((TO_DEVICE, TO_HOST), before, strict=True)
+        )
+        assert to_device == session.frame.nbytes
+        assert to_host == sum(array.nbytes for array in outputs.values())
+
+
+def bound_on_the_host(monkeypatch, gpus):
+    """As on the CPU, where a binding reads what lies there when it runs; on a GPU it is copied when it is bound."""
+    prepare = OnnxSession._prepare
+
+    def once(self):
+        prepare(self)
+        if self._device.kind == "cuda":
+            for binding in self._bindings:
+                binding.bind_input("frame", "cpu", 0, np.uint8, self.frame.shape, self.frame.ctypes.data)
+            self._bind_inputs = lambda binding, turn: None
+
+    monkeypatch.setattr(OnnxSession, "_prepare", once)
+
+
+def on_another_stream(monkeypatch, gpus):
+    monkeypatch.setattr(gpus.onnxruntime.InferenceSession, "stream", property(lambda self: 0), raising=False)
+
+
+def one_turn_for_both(monkeypatch, gpus):
+    bind = OnnxSession._bind_inputs
+    monkeypatch.setattr(OnnxSession, "_bind_inputs", lambda self, binding, turn: bind(self, binding, 0))
+
+
+def read_before_the_wait(monkeypatch, gpus):
+    monkeypatch.setattr(CudaMemory, "wait", lambda self: None)
+
+
+@pytest.mark.parametrize("fault", [bound_on_the_host, on_another_stream, one_turn_for_both, read_before_the_wait])
+def test_a_fault_in_the_order_of_things_would_show(gpus, fault, build_graph, monkeypatch):
+    fault(monkeypatch, gpus)
+    with pytest.raises(AssertionError, match="Arrays are not equal"):
+        agree(build_graph(), "cuda")
+
+
+def test_options_of_the_providers(gpus, build_graph, tmp_path):
+    path = build_graph()
+    with OnnxSession(path, device="tensorrt:1") as session:
+        stream = str(session.memory.stream)
+    options = gpus.onnxruntime.sessions[-1].options
+    assert list(options) == ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    where = {"device_id": "1", "has_user_compute_stream": "1", "user_compute_stream": stream}
+    assert options["CUDAExecutionProvider"] == {**where, "use_tf32": "0"}  # exact products of float32
+    tensorrt = options["TensorrtExecutionProvider"]
+    assert where.items() <= tensorrt.items()
+    assert "trt_fp16_enable" not in tensorrt
+    assert tensorrt["trt_engine_cache_path"].startswith(f"{tmp_path}/cache/vmdepth/onnxruntime-tensorrt/")
+
+
+def test_types_and_weights_of_a_graph_decide_how_tensorrt_builds_and_where_that_is_kept(gpus, build_graph):
+    kept = []
+    for name, dtype in (("one", "float32"), ("two", "float16")):
+        with OnnxSession(build_graph(precision={"encoder": dtype}), device="tensorrt"):
+            options = gpus.onnxruntime.sessions[-1].options["TensorrtExecutionProvider"]
+        assert options.get("trt_fp16_enable") == (None if name == "one" else "1")
+        kept.append(options["trt_engine_cache_path"])
+    assert len(set(kept)) == 2
+
+
+def test_a_run_on_the_second_gpu(gpus, tmp_path):
+    report = run(RunSettings(("demo",), (str(tmp_path / "d.npz"),), device="cuda:1", read=ReadSettings(frames=3)))
+    assert report["backend"] == "onnxruntime, CUDA"
+    assert report["sources"][0]["frames_out"] == 3
+
+
+def test_a_gpu_is_taken_where_there_is_one(gpus):
+    with load_session(bundled.MODEL) as session:
+        assert session.runs_on == "ONNX Runtime on Stand-in 0"
