@@ -211,7 +211,7 @@ class Builder:
 
     def build_serialized_network(self, network: _Network, config: _Config) -> bytes | None:
         typed = getattr(NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
-        if typed is not None and not network.flags >> typed & 1:
+        if typed is not None and not network._flags >> typed & 1:
             self._logger.log(ILogger.Severity.ERROR, "a network that is not strongly typed has its types chosen")
             return None
         if config.progress_monitor is not None:
