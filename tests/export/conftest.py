@@ -18,6 +18,7 @@ from vmdepth_export.engine import BuildSettings
 from vmdepth_export.parity.frames import clip_frames
 from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.sessions.engine_sidecar import load_library
+from vmdepth_runtime.sessions.gpu import find_gpu
 from vmdepth_runtime.sessions.load import load_session
 from vmdepth_runtime.sessions.onnx import OnnxSession
 
@@ -45,6 +46,13 @@ def narrowed():
             yield replace(config, features=config.features // share, out_channels=channels)
 
     return narrow
+
+
+@pytest.fixture(scope="session")
+def elsewhere():
+    """A compute capability that TensorRT-RTX builds for and the GPU here has not: what could run here would be run."""
+    gpu = find_gpu()
+    return "12.0" if gpu and gpu.capability == "8.9" else "8.9"
 
 
 class Watched:

@@ -10,6 +10,8 @@ from vmdepth import checkpoint
 from vmdepth.training import run_folder
 from vmdepth_export.info import environment, runs
 from vmdepth_runtime import bundled
+from vmdepth_runtime.errors import NO_ONNXRUNTIME
+from vmdepth_runtime.sessions.onnx_runtime import build
 
 
 def vmdepth_info(*arguments):
@@ -29,7 +31,46 @@ def test_a_listed_provider_that_does_not_load(monkeypatch):
 
     lacking = next(p for p in onnxruntime.get_all_providers() if p not in onnxruntime.get_available_providers())
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [lacking])
-    assert ("", f"{lacking}: listed, but does not load") in environment.environment_facts()
+    told = dict(environment.environment_facts()[::-1])[""]
+    assert told.startswith(f"{lacking}: listed, but does not load (")
+
+
+def told_of(facts, name):
+    """The lines under a name."""
+    names = [entry[0] or None for entry in facts]
+    first = names.index(name)
+    last = next((k for k in range(first + 1, len(names)) if names[k]), len(names))
+    return [value for _, value in facts[first:last]]
+
+
+def test_gpus_and_the_build_that_uses_them(standing_in, stand_in_onnxruntime):
+    with standing_in(gpus="2", memory=str(8 << 30)), stand_in_onnxruntime(starts=["CUDAExecutionProvider"]):
+        facts = environment.environment_facts()
+    assert told_of(facts, "ONNX Runtime")[1:] == [
+        "TensorrtExecutionProvider: listed, but does not load (it gives no reason)",
+        "CUDAExecutionProvider: loads",
+        "CPUExecutionProvider: loads",
+        "step graphs run on cuda unless --device says otherwise",
+    ]
+    assert told_of(facts, "ONNX Runtime")[0].endswith(", for CUDA 12.8)")
+    assert told_of(facts, "GPU") == [f"{k}: Stand-in {k}, compute capability 8.9, 8,192 MiB" for k in (0, 1)]
+    assert told_of(facts, "CUDA driver") == ["up to CUDA 13.0"]
+
+
+def test_what_keeps_a_build_from_a_gpu(standing_in, stand_in_onnxruntime, monkeypatch):
+    with standing_in(cuda="12080"), stand_in_onnxruntime(cuda="13.0"):
+        told = " ".join(told_of(environment.environment_facts(), "ONNX Runtime"))
+    assert "CUDAExecutionProvider: listed, but does not load (the driver of Stand-in 0 runs CUDA up to 12.8" in told
+    with standing_in(gpus="0"):
+        facts = environment.environment_facts()
+    assert told_of(facts, "GPU")[0].startswith(
+        "none that can be used: NVIDIA's driver finds none (CUDA_ERROR_NO_DEVICE)"
+    )
+    monkeypatch.setattr(build, "installed_builds", lambda: {"onnxruntime": "1.32.0", "onnxruntime-gpu": "1.31.1"})
+    told = told_of(environment.environment_facts(), "ONNX Runtime")[-1]
+    assert told.startswith("onnxruntime 1.32.0 and onnxruntime-gpu 1.31.1 are both installed")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert told_of(environment.environment_facts(), "ONNX Runtime") == [NO_ONNXRUNTIME]
 
 
 @pytest.mark.parametrize(

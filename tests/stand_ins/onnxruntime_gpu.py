@@ -76,10 +76,10 @@ class InferenceSession:
             if unknown := given.keys() - OPTIONS.get(name, set()):
                 raise RuntimeError(f'Unknown provider option: "{unknown.pop()}".')
         kept = [(name, given) for name, given in kept if name not in OPTIONS or name in self.module.starts]
-        self._providers = [name for name, _ in kept]
-        self.options = dict(kept)
+        self.options = dict(kept) | {"CPUExecutionProvider": {}}  # which is always there, the last one
+        self._providers = list(self.options)
         self._session = real.InferenceSession(path, options, providers=["CPUExecutionProvider"], **more)
-        self._device = int(kept[0][1].get("device_id", 0))
+        self._device = int(self.options[self._providers[0]].get("device_id", 0))
         if self.stream and _driver().stand_in_stream_device(self.stream) != self._device:
             raise RuntimeError("CUDA failure 400: invalid resource handle ; GPU=0")
         self.module.sessions.append(self)

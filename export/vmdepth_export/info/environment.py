@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import platform
 import re
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from vmdepth_export.info.facts import Facts
 from vmdepth_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from vmdepth_runtime.sessions.gpu import Gpu
 
 _PACKAGES = (
     "vmdepth",
@@ -27,18 +33,15 @@ _JETPACKS = {"36.3": "6.0", "36.4": "6.1 or 6.2", "38.2": "7.0", "38.4": "7.1"} 
 
 def environment_facts() -> Facts:
     """Name and value of everything here that decides what runs."""
-    from vmdepth_runtime.sessions.gpu import find_gpu
+    from vmdepth_runtime.sessions.gpu import find_gpus
 
-    gpu = find_gpu()
+    gpus = find_gpus()
     facts = [("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")]
     if jetpack := find_jetpack():
         facts.append(("JetPack", jetpack))
     facts += [(package, _installed(package)) for package in _PACKAGES]
-    facts += _providers()
-    facts.append(("GPU", f"{gpu.name}, compute capability {gpu.capability}" if gpu else "no NVIDIA GPU or no driver"))
-    if gpu:
-        facts.append(("CUDA driver", f"up to CUDA {gpu.cuda}"))
-    return facts + _tensorrt(gpu.capability if gpu else None)
+    facts += provider_facts(gpus) + _graphics(gpus)
+    return facts + _tensorrt(gpus[0].capability if gpus else None)
 
 
 def find_jetpack() -> str | None:
@@ -59,24 +62,60 @@ def _installed(package: str) -> str:
         return "not installed"
 
 
-def _providers() -> Facts:
-    """ONNX Runtime, and which of its providers really load: a listed one may lack its libraries."""
-    import onnxruntime
+def _graphics(gpus: Sequence[Gpu]) -> Facts:
+    """The GPUs, or why there are none."""
+    from vmdepth_runtime.sessions.gpu import why_no_gpu
 
-    from vmdepth_runtime import bundled
+    if not gpus:
+        return [("GPU", f"none that can be used: {why_no_gpu()}")]
+    facts = [
+        ("" if gpu.number else "GPU", f"{gpu.name}, compute capability {gpu.capability}, {gpu.memory >> 20:,} MiB")
+        for gpu in gpus
+    ]
+    if len(gpus) > 1:
+        facts = [(name, f"{gpu.number}: {told}") for gpu, (name, told) in zip(gpus, facts, strict=True)]
+    return [*facts, ("CUDA driver", f"up to CUDA {gpus[0].cuda}")]
 
-    facts = [("ONNX Runtime", onnxruntime.__version__)]
+
+def provider_facts(gpus: Sequence[Gpu]) -> Facts:
+    """ONNX Runtime, which of its providers really load, as a listed one may lack its libraries, and what is taken."""
+    from vmdepth_runtime.sessions.onnx import default_device
+    from vmdepth_runtime.sessions.onnx_runtime.build import installed_builds, load_onnxruntime, two_builds
+
+    try:
+        onnxruntime = load_onnxruntime()
+    except InputError as error:
+        return [("ONNX Runtime", str(error))]
+    cuda = getattr(onnxruntime, "cuda_version", "")
+    told = ", ".join(installed_builds()) + (f", for CUDA {cuda}" if cuda else "")
+    facts = [("ONNX Runtime", f"{onnxruntime.__version__} ({told})")]
     for provider in onnxruntime.get_available_providers():
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        try:
-            session = onnxruntime.InferenceSession(str(bundled.MODEL), options, providers=[provider])
-            works = provider in session.get_providers()
-        except Exception:  # its exception classes share no base but Exception
-            works = False
-        facts.append(("", f"{provider}: {'loads' if works else 'listed, but does not load'}"))
-    return facts
+        trouble = _trouble(onnxruntime, provider, gpus)
+        facts.append(("", f"{provider}: {f'listed, but does not load ({trouble})' if trouble else 'loads'}"))
+    if wrong := two_builds():
+        return [*facts, ("", wrong)]
+    return [*facts, ("", f"step graphs run on {default_device()} unless --device says otherwise")]
+
+
+def _trouble(onnxruntime: ModuleType, provider: str, gpus: Sequence[Gpu]) -> str | None:
+    """Why a provider does not load; None where it does, which is tried with a session."""
+    from vmdepth_runtime import bundled
+    from vmdepth_runtime.sessions.onnx_runtime.build import quiet
+    from vmdepth_runtime.sessions.onnx_runtime.providers import PROVIDERS, why_not
+
+    if provider in (PROVIDERS["cuda"], PROVIDERS["tensorrt"]):
+        reason = why_not(onnxruntime, provider, gpus[0]) if gpus else "no GPU"
+        if reason:
+            return reason
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        with quiet(onnxruntime):
+            session = onnxruntime.InferenceSession(str(bundled.MODEL), options, providers=[provider], enable_fallback=0)
+    except Exception as error:  # its exception classes share no base but Exception
+        return " ".join(str(error).split())[:200]
+    return None if provider in session.get_providers() else "it gives no reason"
 
 
 def _tensorrt(capability: str | None) -> Facts:

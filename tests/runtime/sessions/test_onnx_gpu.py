@@ -53,7 +53,7 @@ def agree(path, device, count=12):
                     np.testing.assert_array_equal(second[name], first[name], err_msg=f"{name}, frame {number}")
 
 
-@pytest.mark.parametrize("device", ["cuda", "cuda:1", "tensorrt", "tensorrt:1"])
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "tensorrt", "tensorrt:1"], ids="on {}".format)
 def test_a_step_graph_gives_on_a_gpu_what_it_gives_on_the_cpu_states_included(gpus, device, build_graph):
     before = held(gpus)
     agree(build_graph(streams=2), device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from types import ModuleType
@@ -111,15 +112,28 @@ def test_a_provider_that_does_not_start(standing_in, stand_in_onnxruntime):
         assert held(gpu) == before
 
 
-def test_libraries_that_a_provider_lacks(standing_in, stand_in_onnxruntime, tmp_path):
-    (tmp_path / "capi").mkdir()
-    for name in ("shared", "cuda"):
-        (tmp_path / "capi" / f"libonnxruntime_providers_{name}.so").write_text("no library")
+@pytest.mark.skipif(sys.platform != "linux", reason="has no libraries of ELF")
+@pytest.mark.parametrize(
+    ("device", "library", "remedy"),
+    [
+        ("cuda", "libcublasLt.so.13", "; pip install 'vmdepth[gpu]' brings it; or run on the CPU with '--device cpu'"),
+        ("tensorrt", "libnvinfer.so.10", "; JetPack, elsewhere 'pip install tensorrt', brings it; or run on the CPU"),
+    ],
+)
+def test_libraries_that_a_provider_lacks(device, library, remedy, standing_in, stand_in_onnxruntime, tmp_path):
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    capi = tmp_path / "capi"
+    capi.mkdir()
+    build = [compiler, "-shared", "-x", "c", "/dev/null", f"-L{tmp_path}", "-Wl,--no-as-needed", "-o"]
+    subprocess.run([*build, tmp_path / library, f"-Wl,-soname,{library}"], check=True)
+    subprocess.run([*build, capi / "libonnxruntime_providers_shared.so"], check=True)
+    subprocess.run([*build, capi / f"libonnxruntime_providers_{device}.so", f"-l:{library}"], check=True)
     with standing_in(), stand_in_onnxruntime() as onnxruntime:
         onnxruntime.__file__ = str(tmp_path / "__init__.py")
-        line = refused("cuda")
-    assert "ONNX Runtime cannot start CUDAExecutionProvider here: " in line
-    assert "pip install 'vmdepth[gpu]' brings it; or run on the CPU with '--device cpu'" in line
+        line = refused(device)
+    provider = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}[device]
+    assert f"--device {device}: ONNX Runtime cannot start {provider} here: {library}: cannot open shared" in line
+    assert remedy in line
 
 
 def test_what_fails_on_the_gpu_is_told_in_one_line(standing_in, stand_in_onnxruntime):

@@ -23,6 +23,8 @@ PROVIDERS: dict[Kind, str] = {"cpu": CPU, "cuda": "CUDAExecutionProvider", "tens
 Providers: TypeAlias = list[str | tuple[str, dict[str, str]]]
 """As `onnxruntime.InferenceSession` takes them: the first that can compute a node does."""
 
+_TENSORRT_BRINGS = "JetPack, elsewhere 'pip install tensorrt',"
+_GPU_BRINGS = "pip install 'vmdepth[gpu]'"
 _OR_CPU = "or run on the CPU with '--device cpu'"
 _FIRST_FOR_CUDA_13 = "1.27"  # of the wheels on PyPI
 
@@ -69,9 +71,10 @@ def why_not(onnxruntime: ModuleType, provider: str, gpu: Gpu) -> str | None:
         ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), ctypes.RTLD_GLOBAL)
         ctypes.CDLL(str(library))
     except OSError as error:
+        if "cannot open shared object file" not in str(error):
+            return str(error)
         of_tensorrt = "libnvinfer" in str(error) or "libnvonnxparser" in str(error)
-        brings = "TensorRT (on a PC 'pip install tensorrt')" if of_tensorrt else "pip install 'vmdepth[gpu]'"
-        return f"{error}; {brings} brings it"
+        return f"{error}; {_TENSORRT_BRINGS if of_tensorrt else _GPU_BRINGS} brings it"
     return None
 
 
