@@ -12,6 +12,7 @@ from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_export import engine
 from vmdepth_export.conversion.proven_graph import export_step_graph
+from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.sessions.engine_sidecar import load_library
 
 SIZE = (42, 56)
@@ -103,3 +104,25 @@ def step_graph(network, tmp_path_factory):
 def per_frame_network():
     torch.manual_seed(0)
     return VideoDepth(replace(PRESETS["tiny"], head=NoHead())).eval()
+
+
+@pytest.fixture
+def building(stand_in_gpu, tmp_path_factory, monkeypatch):
+    """A GPU and TensorRT, by stand-ins; the folder where the builder's timings are kept."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder / "vmdepth"
+
+
+@pytest.fixture
+def run(capfd):
+    """Run a command as a shell does; its exit code, and what it printed."""
+
+    def call(command, *arguments):
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            run_command(command, [str(argument) for argument in arguments])
+        told = capfd.readouterr()
+        return int(end.value.code or 0), told.out + told.err
+
+    return call
