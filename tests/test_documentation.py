@@ -130,6 +130,8 @@ def no_engine_here():
     gpu = find_gpu()
     if gpu is None:
         return None
+    if "STAND_IN_GPUS" in os.environ:
+        return f"the engine would be run on {gpu.name}, which TensorRT-RTX itself cannot use"
     import tensorrt_rtx
 
     if f"SM{gpu.capability.replace('.', '')}" not in tensorrt_rtx.ComputeCapability.__members__:

@@ -14,6 +14,7 @@ from vmdepth_export import engine
 from vmdepth_export.conversion.proven_graph import export_step_graph
 from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.sessions.engine_sidecar import load_library
+from vmdepth_runtime.sessions.gpu import find_gpu
 
 SIZE = (42, 56)
 
@@ -39,6 +40,13 @@ def narrowed():
             yield replace(config, features=config.features // share, out_channels=channels)
 
     return narrow
+
+
+@pytest.fixture(scope="session")
+def elsewhere():
+    """A compute capability that TensorRT-RTX builds for and the GPU here has not: what could run here would be run."""
+    gpu = find_gpu()
+    return "12.0" if gpu and gpu.capability == "8.9" else "8.9"
 
 
 class Watched:

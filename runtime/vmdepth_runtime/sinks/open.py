@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from collections.abc import Sequence
 from importlib import import_module
 from inspect import isabstract
@@ -23,7 +24,8 @@ def _find_kinds() -> tuple[type[Sink], ...]:
         kind
         for module in modules
         for kind in vars(module).values()
-        if isinstance(kind, type) and issubclass(kind, Sink) and not isabstract(kind)
+        # To Python 3.10 `list[int]` is a type as well, and no class.
+        if isinstance(kind, ABCMeta) and issubclass(kind, Sink) and not isabstract(kind)
     }
     return tuple(sorted(kinds, key=lambda kind: (not issubclass(kind, FileSink), _label(kind))))
 
