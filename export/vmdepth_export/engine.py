@@ -29,7 +29,7 @@ from vmdepth_runtime.sessions.engine_sidecar import (
     least_capability,
     load_library,
 )
-from vmdepth_runtime.sessions.gpu import Gpu, find_gpu
+from vmdepth_runtime.sessions.gpu import Gpu, find_gpu, why_no_gpu
 from vmdepth_runtime.sessions.library_log import collecting_logger, reason
 
 
@@ -87,8 +87,8 @@ def find_builder(target: Target, instead: str = "run this on the device") -> tup
     gpu = find_gpu()
     if target == "tensorrt" and gpu is None:
         raise InputError(
-            f"--target tensorrt: builds only on the GPU that the engine is for, and here is none; {instead}, or build "
-            "ahead of time with '--target tensorrt-rtx'"
+            f"--target tensorrt: builds only on the GPU that the engine is for; {why_no_gpu()}, so here is none; "
+            f"{instead}, or build ahead of time with '--target tensorrt-rtx'"
         )
     return load_library(target), gpu
 

@@ -25,7 +25,7 @@ Providers: TypeAlias = list[str | tuple[str, dict[str, str]]]
 
 _TENSORRT_BRINGS = "JetPack, elsewhere 'pip install tensorrt',"
 _GPU_BRINGS = "pip install 'vmdepth[gpu]'"
-_OR_CPU = "or run on the CPU with '--device cpu'"
+OR_CPU = "or run on the CPU with '--device cpu'"
 _FIRST_FOR_CUDA_13 = "1.27"  # of the wheels on PyPI
 
 
@@ -36,17 +36,17 @@ def usable_gpu(onnxruntime: ModuleType, device: Device) -> Gpu:
     """
     option = f"--device {device}"
     if wrong := two_builds():
-        raise InputError(f"{option}: {wrong}; {_OR_CPU}")
+        raise InputError(f"{option}: {wrong}; {OR_CPU}")
     provider = PROVIDERS[device.kind]
     if provider not in onnxruntime.get_available_providers():
         without = "CUDA" if device.kind == "cuda" else "TensorRT"
         raise InputError(
             f"{option}: this ONNX Runtime is built without {without}; install onnxruntime-gpu in place of onnxruntime "
-            f"({INSTEAD}), {_OR_CPU}"
+            f"({INSTEAD}), {OR_CPU}"
         )
     gpu = wanted_gpu(device.number)
     if reason := why_not(onnxruntime, provider, gpu):
-        raise InputError(f"{option}: ONNX Runtime cannot start {provider} here: {reason}; {_OR_CPU}")
+        raise InputError(f"{option}: ONNX Runtime cannot start {provider} here: {reason}; {OR_CPU}")
     return gpu
 
 
