@@ -10,7 +10,7 @@ demo: .venv/base
 	@echo "Open $(CURDIR)/demo.mp4 in a browser: colour on the left, depth on the right."
 
 # One process per core, one thread each: libraries that all want every core wait for each other.
-test: .venv/test
+test: .venv/test .venv/mamba-ssm
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 check: .venv/check
@@ -29,6 +29,13 @@ docs: .venv/docs
 
 .venv/base: .venv/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+# The tests run its kernels by Triton's interpreter. Its wheel is built by the torch that is here; without its CUDA part,
+# which the kernels do not need, that takes no compiler. Nor do they need what else it asks for, a gigabyte.
+.venv/mamba-ssm: .venv/test
+	MAMBA_FORCE_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE \
+		$(BIN)/pip install --quiet --no-build-isolation --no-deps mamba-ssm==2.3.2.post1
 	@touch $@
 
 .venv/%: .venv/bin/python pyproject.toml
