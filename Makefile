@@ -31,11 +31,11 @@ docs: .venv/docs
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
 
-# The tests run its kernels by Triton's interpreter. Its wheel is built by the torch that is here; without its CUDA part,
-# which the kernels do not need, that takes no compiler. Nor do they need what else it asks for, a gigabyte.
+# The tests run its kernels by Triton's interpreter. Its wheel is built by the torch that is here, without its CUDA part,
+# which they do not need; nor do they need the gigabyte that it asks for, so it lies where nothing else sees it.
 .venv/mamba-ssm: .venv/test
-	MAMBA_FORCE_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE \
-		$(BIN)/pip install --quiet --no-build-isolation --no-deps mamba-ssm==2.3.2.post1
+	MAMBA_FORCE_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE $(BIN)/pip install --quiet --upgrade \
+		--no-build-isolation --no-deps --target $@ mamba-ssm==2.3.2.post1
 	@touch $@
 
 .venv/%: .venv/bin/python pyproject.toml
