@@ -10,7 +10,7 @@ demo: .venv/cpu
 	@echo "Open $(CURDIR)/demo.mp4 in a browser: colour on the left, depth on the right."
 
 # One process per core, one thread each: libraries that all want every core wait for each other.
-test: .venv/test
+test: .venv/test .venv/mamba-ssm
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 check: .venv/check
@@ -26,6 +26,13 @@ docs: .venv/docs
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
+
+# The tests run its kernels by Triton's interpreter. Its wheel is built by the torch that is here, without its CUDA part,
+# which they do not need; nor do they need the gigabyte that it asks for, so it lies where nothing else sees it.
+.venv/mamba-ssm: .venv/test
+	MAMBA_FORCE_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE $(BIN)/pip install --quiet --upgrade \
+		--no-build-isolation --no-deps --target $@ mamba-ssm==2.3.2.post1
+	@touch $@
 
 .venv/%: .venv/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[$*]'

@@ -55,6 +55,7 @@ def test_a_yaml_file_and_overrides(tmp_path):
         ("tiny", ["blocks=two"], "whole numbers with commas between"),
         ("tiny", ["temporal_width=50"], "a multiple of head_dim=16"),
         ("vda-small-causal", ["d_state=8"], "has no Mamba-2 heads; leave d_state out"),
+        ("tiny", ["scan=fast"], "scan=fast: there are auto, quadratic, chunked"),
         ("tiny", ["preset=huge"], "there are edge, tiny"),
         ("none.yaml", [], "not readable as YAML"),
     ],
