@@ -115,8 +115,12 @@ def test_options_of_the_providers(gpus, build_graph, tmp_path):
         stream = str(session.memory.stream)
     options = gpus.onnxruntime.sessions[-1].options
     assert list(options) == ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
-    where = {"device_id": "1", "has_user_compute_stream": "1", "user_compute_stream": stream}
-    assert options["CUDAExecutionProvider"] == {**where, "use_tf32": "0"}  # exact products of float32
+    where = {"device_id": "1", "user_compute_stream": stream}
+    assert options["CUDAExecutionProvider"] == {
+        **where,
+        "has_user_compute_stream": "1",
+        "use_tf32": "0",  # exact products of float32
+    }
     tensorrt = options["TensorrtExecutionProvider"]
     assert where.items() <= tensorrt.items()
     assert "trt_fp16_enable" not in tensorrt
@@ -128,7 +132,7 @@ def test_types_and_weights_of_a_graph_decide_how_tensorrt_builds_and_where_that_
     for name, dtype in (("one", "float32"), ("two", "float16")):
         with OnnxSession(build_graph(precision={"encoder": dtype}), device="tensorrt"):
             options = gpus.onnxruntime.sessions[-1].options["TensorrtExecutionProvider"]
-        assert options.get("trt_fp16_enable") == (None if name == "one" else "1")
+        assert options.get("trt_fp16_enable") == (None if name == "one" else "True")
         kept.append(options["trt_engine_cache_path"])
     assert len(set(kept)) == 2
 
