@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -125,6 +127,7 @@ def test_options_of_the_providers(gpus, build_graph, tmp_path):
     assert where.items() <= tensorrt.items()
     assert "trt_fp16_enable" not in tensorrt
     assert tensorrt["trt_engine_cache_path"].startswith(f"{tmp_path}/cache/vmdepth/onnxruntime-tensorrt/")
+    assert Path(tensorrt["trt_engine_cache_path"]).is_dir()
 
 
 def test_types_and_weights_of_a_graph_decide_how_tensorrt_builds_and_where_that_is_kept(gpus, build_graph):

@@ -104,6 +104,10 @@ def _tensorrt_options(onnxruntime: ModuleType, gpu: Gpu, path: Path) -> dict[str
         library = "system"
     which = f"{file_hash(path).partition(':')[2][:16]}-{onnxruntime.__version__}-{library}-cuda{gpu.cuda}"
     root = cache_folder("engine of ONNX Runtime") / "onnxruntime-tensorrt"
+    try:
+        (root / which).mkdir(parents=True, exist_ok=True)  # of two folders the provider makes one
+    except OSError as error:
+        raise InputError(f"{root / which}: no engine of ONNX Runtime can be kept there ({error.strerror})") from None
     types = set(StepContract.from_json(read_metadata(path, METADATA_KEY), str(path)).precision.values())
     halves = {"float16": "trt_fp16_enable", "bfloat16": "trt_bf16_enable", "int8": "trt_int8_enable"}
     # From Python its options take "True" and "False", those of CUDA "1" and "0".
