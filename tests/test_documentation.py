@@ -52,7 +52,8 @@ DESCRIBED = [
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 REASON = re.compile(r"#.*?\b((?:needs|takes|installs) .+)")
 COMMAND = re.compile(
-    r"vmdepth[- ](run|info|train-motion|train|precompute|views|masks|eval|export|calibrate|parity|bench)\b([^`#|&;\n]*)"
+    r"vmdepth[- ](run|info|train-motion|train|precompute|views|masks|eval|export|calibrate|parity|bench|verify)\b"
+    r"([^`#|&;\n]*)"
 )
 
 # Minutes otherwise: shown → tried.

@@ -49,6 +49,8 @@ def command(**options: Any) -> int:
 
     settings = VerifySettings(**options)
     seen = verify_machine(settings, tell=_tell, stages=Stages("vmdepth-verify"))
+    for reason in dict.fromkeys(outcome.told for outcome in seen.outcomes if outcome.status == "no device"):
+        click.echo(f"no device: {reason}")
     click.echo(f"{settings.output}, {table_of(settings.output)}: {seen.summary}")
     if seen.bug_report:
         click.echo(f"for a bug report: {seen.bug_report}")
@@ -56,7 +58,8 @@ def command(**options: Any) -> int:
 
 
 def _tell(outcome: Outcome) -> None:
-    click.echo(f"{_SIGNS[outcome.status]:<9}  {outcome.name}: {outcome.told}")
+    told = "" if outcome.status == "no device" else f": {outcome.told}"  # which is the same of all, and comes last
+    click.echo(f"{_SIGNS[outcome.status]:<9}  {outcome.name}{told}")
 
 
 def main() -> NoReturn:

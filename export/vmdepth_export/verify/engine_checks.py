@@ -6,8 +6,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from vmdepth_export.verify.crossing import bytes_per_frame, told_bytes
 from vmdepth_export.verify.onnx_checks import step_times
 from vmdepth_export.verify.outcome import LeftOut, Seen
@@ -60,25 +58,28 @@ def prove(
 
 def graphs_on_and_off(engine: str, count: int) -> Seen:
     """An engine that launches its step as a CUDA graph beside one that launches every kernel."""
+    from vmdepth_export.parity.comparison import compare
     from vmdepth_export.parity.frames import choose_frames
 
     if not Path(engine).is_file():
         raise LeftOut("its engine was not built")
     with closing(_open(engine, graphs=True)) as on, closing(_open(engine, graphs=False)) as off:
         frames = list(choose_frames(None, _COMPARED, on.contract))
-        furthest = _furthest_apart(on, off, frames)
+        report = compare(off, on, frames)
+        furthest = max(report.worst.values())
         crossed = bytes_per_frame(on, frames)
         captured = on.captured
         without, with_graphs = (step_times(session, frames, count) for session in (off, on))
         sensors = read_sensors()
     wrong = []
-    if furthest:
-        wrong.append(f"with CUDA graphs and without an output or a state differs by {furthest:.1e}")
+    if not report.agrees:
+        wrong.append(f"with CUDA graphs and without it disagrees in {', '.join(report.wrong)}, by up to {furthest:.1e}")
     if crossed["states"]:
         wrong.append(f"{crossed['states']:.0f} bytes of states a frame cross between host and device")
     how = {True: "captured", False: "cannot be captured", None: "captured by the library"}[captured]
+    alike = f"{furthest:.1e} apart" if furthest else "bit-equal"
     told = (
-        f"{how}: {with_graphs['p50']:.2f}, {with_graphs['p99']:.2f} ms; without {without['p50']:.2f}, "
+        f"{how}, {alike}: {with_graphs['p50']:.2f}, {with_graphs['p99']:.2f} ms; without {without['p50']:.2f}, "
         f"{without['p99']:.2f} ms; {told_bytes(crossed)}{after(sensors)}"
     )
     figures = {
@@ -103,17 +104,3 @@ def _open(engine: str, *, graphs: bool) -> TensorrtSession:
     from vmdepth_runtime.sessions.tensorrt import TensorrtSession
 
     return TensorrtSession(engine, graphs=graphs)
-
-
-def _furthest_apart(a: TensorrtSession, b: TensorrtSession, frames: list[np.ndarray]) -> float:
-    """Largest difference of any output or state in any frame."""
-    furthest = 0.0
-    a.reset()
-    b.reset()
-    for frame in frames:
-        a.frame[...] = b.frame[...] = frame
-        pairs = [{**one.step(), **one.next_states()} for one in (a, b)]
-        for name, value in pairs[0].items():
-            apart = np.abs(value.astype(np.float64) - pairs[1][name])
-            furthest = max(furthest, float(np.nan_to_num(apart, nan=np.inf).max()))
-    return furthest

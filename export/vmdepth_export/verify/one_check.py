@@ -15,7 +15,7 @@ from typing import Any
 
 from vmdepth_export.verify.outcome import LeftOut, Seen, Status
 from vmdepth_runtime.atomic_files import write_report
-from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.errors import NO_ONNXRUNTIME, InputError, WorkError
 
 _EXTRAS = {"onnx": "calibrate", "ml_dtypes": "calibrate"}  # enough without torch
 
@@ -32,7 +32,7 @@ def result_of(check: Callable[..., Seen], arguments: Mapping[str, Any]) -> dict[
         extra = _EXTRAS.get(missing, "export")
         status, seen = "left out", Seen(f"this needs '{missing}': pip install 'vmdepth[{extra}]'")
     except (InputError, WorkError) as error:
-        status, seen = "fails", Seen(str(error))
+        status, seen = "left out" if str(error) == NO_ONNXRUNTIME else "fails", Seen(str(error))
     except Exception as error:  # of a library: it is what a bug report is about
         status, seen = "fails", Seen(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
     else:

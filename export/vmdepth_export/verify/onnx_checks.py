@@ -50,6 +50,7 @@ def cuda_parity(graph: str, frames: int) -> Seen:
 
 def steps(graph: str, device: str, count: int) -> Seen:
     """That a step graph gives the same again after a reset, how long a step takes, and what crosses to a GPU."""
+    from vmdepth_export.parity.comparison import TOLERANCES, one_frame
     from vmdepth_export.parity.frames import choose_frames
 
     if device == "cuda":
@@ -60,16 +61,18 @@ def steps(graph: str, device: str, count: int) -> Seen:
         times = step_times(session, frames, count)
         where = session.runs_on
         crossed = bytes_per_frame(session, frames) if device != "cpu" else {}
+    apart = one_frame(first, again).largest
+    allowed = TOLERANCES["fp32"].largest or 0.0 if device == "cuda" else 0.0  # a GPU may add up in another order
     wrong, told = "", f"{where}: {times['p50']:.1f} ms, {times['p99']:.1f} ms"
     if crossed:
         told += f"; {told_bytes(crossed)}"
     if not np.isfinite(first).all():
         wrong = "depth is not finite"
-    elif not np.array_equal(first, again):
-        wrong = f"after a reset depth is another, by {np.abs(first - again).max():.1e}"
+    elif apart > allowed:
+        wrong = f"after a reset depth is another, by {apart:.1e} of its range"
     elif crossed.get("states"):
         wrong = f"{crossed['states']:.0f} bytes of states a frame cross between host and device"
-    return Seen(told, wrong, {"step_ms": times, "bytes_per_frame": crossed})
+    return Seen(told, wrong, {"apart": apart, "step_ms": times, "bytes_per_frame": crossed})
 
 
 def step_times(session: StepSession, frames: list[np.ndarray], count: int) -> dict[str, float]:

@@ -47,12 +47,12 @@ def verify_machine(
     """
     _check_settings(settings)
     begun = perf_counter()
-    outcomes = []
     with tempfile.TemporaryDirectory(prefix="vmdepth-verify-") as folder:
         runner = _Runner(
             Path(folder), None if find_gpu() else why_no_gpu(), begun + _QUICK_SECONDS if settings.quick else None
         )
         found = runner.run(_MACHINE)
+        outcomes = [found] if found.status == "fails" else []
         for check in plan(settings, Path(folder), QUICK if settings.quick else Extent()):
             with stages.stage(check.name):
                 outcomes.append(runner.run(check))

@@ -10,7 +10,7 @@ from vmdepth_export.conversion.convert import export
 from vmdepth_export.conversion.settings import ExportSettings
 from vmdepth_export.verify.engine_checks import graphs_on_and_off, prove
 from vmdepth_export.verify.one_check import result_of
-from vmdepth_export.verify.onnx_checks import cuda_parity, steps
+from vmdepth_export.verify.onnx_checks import cuda_parity, providers, steps
 from vmdepth_export.verify.outcome import LeftOut
 from vmdepth_export.verify.stream_checks import memory, whole_run
 from vmdepth_runtime.depth.stream import DepthStream
@@ -94,7 +94,7 @@ def test_cuda_graphs_change_nothing_and_no_state_leaves_the_gpu(engine, stand_in
 
 def test_a_cuda_graph_that_does_something_else_is_seen(engine, monkeypatch):
     monkeypatch.setattr(CudaGraph, "launch", lambda self: True)  # nothing at all
-    assert "with CUDA graphs and without an output or a state differs by" in graphs_on_and_off(engine, 3).wrong
+    assert "with CUDA graphs and without it disagrees in depth" in graphs_on_and_off(engine, 3).wrong
 
 
 def test_states_that_cross_are_seen(engine, monkeypatch):
@@ -130,6 +130,14 @@ def test_on_cuda_a_step_graph_is_compared_with_the_cpu_and_its_states_stay_there
         assert seen.figures["bytes_per_frame"]["states"] == 0
         monkeypatch.setattr(CudaMemory, "upload", lambda *_: None)  # so that no frame arrives
         assert "CUDA and CPU disagree in" in cuda_parity(str(step_graph), 3).wrong
+
+
+def test_without_onnx_runtime_its_checks_are_left_out_with_what_to_install(step_graph, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    for check, given in ((providers, {}), (steps, {"graph": str(step_graph), "device": "cpu", "count": 3})):
+        result = result_of(check, given)
+        assert result["status"] == "left out"
+        assert "vmdepth[cpu]" in result["told"]
 
 
 def test_onnx_runtime_without_cuda_is_left_out(step_graph):

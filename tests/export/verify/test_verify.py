@@ -90,12 +90,22 @@ def test_a_check_that_breaks_leaves_the_others_and_is_told(short, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["seen.json", "seen.md"]
 
 
+def test_a_machine_that_cannot_be_described_is_told_as_well(short, tmp_path, monkeypatch):
+    short()
+    monkeypatch.setattr(run, "_MACHINE", Check("machine", "what this machine is", "", os.abort))
+    seen = verify_machine(VerifySettings(tmp_path / "seen.json"))
+    assert [(outcome.name, outcome.status) for outcome in seen.outcomes] == [("machine", "fails")]
+    assert "an unknown machine, no GPU: machine: ended by SIGABRT" in seen.bug_report
+
+
 @pytest.mark.no_gpu
 def test_without_a_gpu_that_is_said_and_nothing_is_wrong(short, tmp_path, capsys):
-    short("edge fp32 engine against its graph", "edge fp32 engine, CUDA graphs", "edge, CUDA against CPU")
+    names = "edge fp32 engine against its graph", "edge fp32 engine, CUDA graphs", "edge, CUDA against CPU"
+    short(*names)
     assert cli.command.main(["-o", str(tmp_path / "seen.json"), "--quick"], standalone_mode=False) == 0
-    *checks, last = capsys.readouterr().out.splitlines()
-    assert all(line.startswith("no device  edge") and "NVIDIA" in line for line in checks)
+    *checks, reason, last = capsys.readouterr().out.splitlines()
+    assert checks == [f"no device  {name}" for name in names]
+    assert reason.startswith("no device: ") and "NVIDIA" in reason
     assert last.endswith("seen.md: 3 no device")
     assert "no GPU" in (tmp_path / "seen.md").read_text().splitlines()[0]
 
