@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,10 +12,15 @@ from vmdepth.networks.heads.base import NoHead
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_export import engine
+from vmdepth_export.conversion.proven_engine import build_engine
 from vmdepth_export.conversion.proven_graph import export_step_graph
+from vmdepth_export.engine import BuildSettings
+from vmdepth_export.parity.frames import clip_frames
 from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.sessions.engine_sidecar import load_library
 from vmdepth_runtime.sessions.gpu import find_gpu
+from vmdepth_runtime.sessions.load import load_session
+from vmdepth_runtime.sessions.onnx import OnnxSession
 
 SIZE = (42, 56)
 
@@ -134,3 +140,21 @@ def run(capfd):
         return int(end.value.code or 0), told.out + told.err
 
     return call
+
+
+@pytest.fixture
+def assert_engine_steps_as(building, tmp_path):
+    """A step graph's engine does what the graph does in ONNX Runtime, to the bit, states included."""
+
+    def check(graph, frames):
+        path = tmp_path / "checked.engine"
+        assert build_engine(graph, path, BuildSettings("tensorrt"), 2)
+        with OnnxSession(graph, threads=1) as reference, load_session(path) as engine:
+            contract = reference.contract
+            for number, frame in enumerate(clip_frames(frames, contract.height, contract.width, contract.streams)):
+                reference.frame[...] = engine.frame[...] = frame
+                expected = reference.step() | reference.states()
+                for name, array in (engine.step() | engine.states()).items():
+                    np.testing.assert_array_equal(array, expected[name], err_msg=f"{name} of frame {number}")
+
+    return check

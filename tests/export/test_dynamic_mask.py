@@ -65,6 +65,10 @@ def test_the_graph_is_the_network_over_two_hundred_frames(graph, small_views):
     assert max(figures.largest for figures in report.outputs.values()) <= 1e-4
 
 
+def test_an_engine_tells_the_same(graph, assert_engine_steps_as):
+    assert_engine_steps_as(graph, 12)
+
+
 def test_what_it_promises(graph, small_views):
     proto, contract = read_step_graph(graph)
     assert contract.extra_outputs == ("confidence", "pose", "dynamic")

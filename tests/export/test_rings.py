@@ -117,6 +117,11 @@ def test_a_stream_goes_on_from_its_states_and_forgets_on_reset(case):
     np.testing.assert_array_equal(other.step()["depth"], first)
 
 
+def test_an_engine_keeps_its_rings_on_the_gpu_as_they_are_kept_in_host_memory(case, assert_engine_steps_as):
+    model, path, _ = case
+    assert_engine_steps_as(path, model.ring.slots + 6)
+
+
 def test_state_change_is_of_the_newest_entries(case):
     _, path, _ = case
     session = OnnxSession(path)

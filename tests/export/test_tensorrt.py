@@ -58,6 +58,8 @@ def test_the_command_proves_an_engine_and_builds_it_once(output, run):
     assert (contract.parity["frames"], contract.parity["reference"]) == (3, GRAPH.name)
     assert (facts.cuda, facts.capabilities, facts.tf32) == ("13.0", ("8.9",), False)
     assert facts.tensors["frame"] == ["uint8", 1, 192, 272, 3]
+    code, told = run(parity, GRAPH, output, "--frames", 3)
+    assert (code, "agree over 3 frames" in told) == (0, True)
     before = output.stat().st_mtime_ns
     code, told = run(command, *arguments)
     assert (code, output.stat().st_mtime_ns) == (0, before)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,12 @@ def test_the_version_is_known_everywhere():
     assert vmdepth.__version__ == vmdepth_runtime.__version__ == version("vmdepth")
 
 
-@pytest.mark.parametrize("name", ["vmdepth", "vmdepth_runtime", "vmdepth_export", "vmdepth_calibrate"])
+NEEDS_TORCH = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param("vmdepth", marks=NEEDS_TORCH), "vmdepth_runtime", "vmdepth_export", "vmdepth_calibrate"]
+)
 def test_names_that_are_loaded_late_are_seen_by_completion(name):
     package = import_module(name)
     assert set(package.__all__) <= set(dir(package))

@@ -171,7 +171,7 @@ class TensorrtSession(StepSession):
 
     def _context(self, library: ModuleType, turn: int) -> Any:
         engine = self._engine
-        if self._captures_itself:
+        if hasattr(library, "CudaGraphStrategy"):
             strategies = library.CudaGraphStrategy
             settings = engine.create_runtime_config()
             settings.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE if self._wants_graphs else strategies.DISABLED

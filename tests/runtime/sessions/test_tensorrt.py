@@ -44,6 +44,23 @@ def test_an_engine_that_cannot_be_captured_is_launched_by_itself(
         del session
 
 
+def test_the_error_that_a_failed_capture_left_behind_is_not_the_engine_s(
+    engine, assert_steps_as_its_graph, stand_in_gpu, monkeypatch
+):
+    import tensorrt
+
+    execute, results = tensorrt.IExecutionContext.execute_async_v3, [True, False]
+    stand_in_gpu.fail("cuStreamBeginCapture", STREAM_CAPTURE_INVALIDATED)
+
+    def once_told_the_error(context, stream_handle):
+        return (results.pop(0) if results else True) and execute(context, stream_handle)
+
+    monkeypatch.setattr(tensorrt.IExecutionContext, "execute_async_v3", once_told_the_error)
+    with TensorrtSession(engine) as session:
+        assert results == []
+        assert_steps_as_its_graph(session)
+
+
 def test_what_crosses_is_a_frame_and_the_outputs_and_nothing_of_the_states(engine, stand_in_gpu):
     with TensorrtSession(engine) as session:
         frame, outputs = session.frame.nbytes, sum(array.nbytes for array in session.step().values())
