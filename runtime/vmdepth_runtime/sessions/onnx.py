@@ -135,11 +135,13 @@ class OnnxSession(StepSession):
 
     def close(self) -> None:
         with suppress(WorkError), self._current():
+            with suppress(WorkError):
+                self.memory.wait()  # what is still under way, after a step that failed, needs all of it
             self._bindings.clear()
             self._session = None
+        self.memory.close()
         if isinstance(self.memory, CudaMemory):
             self.frame, self._outputs = np.empty(0, np.uint8), {}  # what nobody else holds goes with the GPU
-        self.memory.close()
 
     def _current(self) -> AbstractContextManager[None]:
         """On a GPU: its context is the thread's, where ONNX Runtime puts it anyway, and afterwards what was before."""
