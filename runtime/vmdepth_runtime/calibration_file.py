@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -46,11 +48,22 @@ def read_calibration(path: Path) -> tuple[list[float], tuple[int, int] | None]:
 
 
 def _for_opencv(text: str) -> str:
-    """As OpenCV wants YAML: with a head, and lists indented, which ROS prints flush with their keys."""
-    if text.lstrip().startswith(("%YAML", "{")):
+    """As OpenCV wants YAML: with a head, and lists indented, which ROS prints flush with their keys.
+
+    And JSON: without nulls, at which that of Python 3.10's wheels (4.11) ends.
+    """
+    if text.lstrip().startswith("{"):
+        with suppress(ValueError, RecursionError):  # what is no JSON OpenCV refuses
+            text = json.dumps(json.loads(text, object_pairs_hook=_without_nulls), ensure_ascii=False)
+        return text
+    if text.lstrip().startswith("%YAML"):
         return text
     body = re.sub(r"(?m)^---\s*$", "", text)
     return "%YAML:1.0\n---\n" + re.sub(r"(?m)^- ", "  - ", body)
+
+
+def _without_nulls(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    return {key: value for key, value in pairs if value is not None}
 
 
 def _numbers(storage: cv2.FileStorage) -> list[float] | None:

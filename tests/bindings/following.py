@@ -12,13 +12,26 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
-from uses import NOTHING, Guard, Names, Thing, Things, Use, guards_of
+from uses import NOTHING, Guard, Names, Thing, Things, Use, functions_of, guards_of
 
 # Functions that load a library: "tensorrt" stands for TensorRT-RTX as well, which has other names too.
 LOADERS = {"load_library": "tensorrt", "find_builder": "tensorrt", "load_driver": "cuda.bindings.driver"}
 MODULES = {"tensorrt": "tensorrt", "tensorrt_rtx": "tensorrt", "cuda.bindings.driver": "cuda.bindings.driver"}
 SYMBOLS = ("libcuda.so.1",)  # by ctypes
+# Of functions of ours, what an argument that is a module stands for.
+PARAMETERS = {"library": "tensorrt", "driver": "cuda.bindings.driver"}
 OF_ANYTHING = ("__name__", "__class__", "__file__")
+THROUGH = (
+    "enumerate",
+    "filter",
+    "iter",
+    "list",
+    "next",
+    "reversed",
+    "sorted",
+    "tuple",
+    "zip",
+)  # give what they are given
 OF_CONTAINERS = ("append", "clear", "copy", "extend", "get", "items", "keys", "pop", "values")
 
 
@@ -32,7 +45,7 @@ class Walk:
         self.path, self.scope, self.owner, self.guards = "", "", "", tuple[Guard, ...]()
         self.imported: dict[str, str] = {}  # into this file: name → end of the path of the file it is from
         for path, tree in sources.items():
-            for scope, node in _functions(tree, path):
+            for scope, node in functions_of(tree, path):
                 self.functions.setdefault(node.name, []).append((scope, node))
 
     def file(self, path: str, tree: ast.Module) -> None:
@@ -71,11 +84,15 @@ class Walk:
     # ---- statements
     def _FunctionDef(self, node: ast.FunctionDef) -> None:
         outer, self.scope = self.scope, f"{self.scope}.{node.name}"
+        for argument in node.args.args:
+            if isinstance(argument.annotation, ast.Name) and argument.annotation.id == "ModuleType":
+                library = PARAMETERS.get(argument.arg)
+                self._add((self.scope, argument.arg), frozenset({Thing(library)} if library else ()))
         self.body(node.body)
         self.scope = outer
 
     def _ClassDef(self, node: ast.ClassDef) -> None:
-        bases = frozenset().union(*(self.of(base) for base in node.bases))
+        bases = NOTHING.union(*(self.of(base) for base in node.bases))
         for base in bases:
             self._overrides(node, base)
         self.learn(ast.Name(node.name), bases)
@@ -110,7 +127,7 @@ class Walk:
             self.learn(node.target, self.of(node.value), node.value)
 
     def _For(self, node: ast.For) -> None:
-        self.learn(node.target, self.of(node.iter))
+        self.learn(node.target, self.of(node.iter), node.iter)
         self.body(node.body + node.orelse)
 
     def _Return(self, node: ast.Return) -> None:
@@ -126,10 +143,15 @@ class Walk:
 
     def _at(self, index: int, value: ast.expr | None, things: Things) -> Things:
         """What is at a place of a tuple; what loads a library gives it first."""
+        match value:
+            case ast.Call(func=ast.Name(id="enumerate")) | ast.Call(func=ast.Attribute(attr="items")):
+                return self.of(value) if index else NOTHING
+            case ast.Call(func=ast.Name(id="zip"), args=zipped) if index < len(zipped):
+                return self.of(zipped[index])
         if isinstance(value, ast.Call) and (called := list(self._called(value))):
             if getattr(value.func, "id", "") in LOADERS:
                 return NOTHING if index else things
-            return frozenset().union(*(self.known.get((scope, f"#{index}"), NOTHING) for scope, _ in called))
+            return NOTHING.union(*(self.known.get((scope, f"#{index}"), NOTHING) for scope, _ in called))
         return things
 
     def _If(self, node: ast.If) -> None:
@@ -175,7 +197,7 @@ class Walk:
             case ast.Attribute(value=ast.Name(id="self"), attr=name):
                 return self.known.get((self.owner, f"self.{name}"), NOTHING)
             case ast.Attribute(value=owner, attr=name):
-                return frozenset().union(*(self._attribute(node, thing, name) for thing in self.of(owner)))
+                return NOTHING.union(*(self._attribute(node, thing, name) for thing in self.of(owner)))
             case ast.Call():
                 return self._call(node)
             case ast.IfExp(test=test, body=body, orelse=orelse):
@@ -183,6 +205,9 @@ class Walk:
                 return self.guarded(test, True, body) | self.guarded(test, False, orelse)
             case ast.ListComp() | ast.GeneratorExp() | ast.SetComp() | ast.DictComp():
                 return self._comprehension(node)
+            case ast.Subscript(value=owner, slice=place):
+                self.of(place)
+                return self.of(owner)
             case ast.Lambda(body=body):
                 return self.of(body)
             case ast.NamedExpr(target=target, value=value):
@@ -190,6 +215,9 @@ class Walk:
                 return things
             case ast.Yield(value=value) if value is not None:
                 return self._gives(value)
+            case ast.BoolOp(op=ast.And(), values=[*tests, last]):
+                self._inside(ast.BoolOp(ast.Or(), tests))
+                return self.of(last)
             case ast.Compare() | ast.JoinedStr():
                 self._inside(node)
                 return NOTHING
@@ -204,11 +232,13 @@ class Walk:
 
     def _comprehension(self, node: Any) -> Things:
         for loop in node.generators:
-            self.learn(loop.target, self.of(loop.iter))
+            self.learn(loop.target, self.of(loop.iter), loop.iter)
             for test in loop.ifs:
                 self.of(test)
-        inner = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
-        return frozenset().union(*map(self.of, inner))
+        if isinstance(node, ast.DictComp):
+            self.of(node.key)
+            return self.of(node.value)
+        return self.of(node.elt)
 
     def _named(self, name: str) -> Things:
         scope = self.scope
@@ -228,7 +258,7 @@ class Walk:
         if name not in OF_ANYTHING:
             self.use(node, thing.library, whole, "read")
         if any(form == "value" or "property" in form for form in forms):
-            return frozenset().union(*(self._instance(thing.library, form) for form in forms))
+            return NOTHING.union(*(self._instance(thing.library, form) for form in forms))
         return frozenset({Thing(thing.library, whole)}) if forms else NOTHING
 
     def _call(self, node: ast.Call) -> Things:
@@ -243,6 +273,10 @@ class Walk:
                 for thing in given[0]:
                     self.use(node, thing.library, _inner(thing, name), "optional")
                 return frozenset(Thing(thing.library, _inner(thing, name)) for thing in given[0])
+            case ast.Name(id=name), _ if name in THROUGH:
+                return NOTHING.union(*given)
+            case ast.Attribute(value=container, attr="append"), [_]:
+                self.learn(container, given[0])
         result = self._own_call(node, given, named)
         for thing in self.of(node.func):
             result |= self._foreign_call(node, thing)
@@ -262,7 +296,7 @@ class Walk:
             self.use(node, thing.library, name, "call", count, keywords)
         if is_class:
             return frozenset({Thing(thing.library, thing.name, instance=True)})
-        return frozenset().union(*(self._instance(thing.library, form) for form in forms))
+        return NOTHING.union(*(self._instance(thing.library, form) for form in forms))
 
     def _own_call(self, node: ast.Call, given: list[Things], named: dict[str | None, Things]) -> Things:
         """Tells functions of ours what they are given; returns what they give."""
@@ -271,6 +305,11 @@ class Walk:
             names = [a.arg for a in (*function.args.posonlyargs, *function.args.args) if a.arg not in ("self", "cls")]
             for argument, things in [*zip(names, given, strict=False), *named.items()]:
                 self._add((scope, argument or ""), things) if argument else None
+            if function.args.vararg and len(names) <= len(
+                given
+            ):  # the last one may be a function, and these its arguments
+                for thing in given[len(names) - 1]:
+                    self.use(node, thing.library, thing.name, "call", len(given) - len(names))
             result |= self.known.get((scope, ""), NOTHING)
         return result
 
@@ -307,11 +346,3 @@ class Walk:
 
 def _inner(thing: Thing, name: str) -> str:
     return f"{thing.name}.{name}" if thing.name else name
-
-
-def _functions(node: ast.AST, scope: str) -> Iterator[tuple[str, ast.FunctionDef]]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.FunctionDef):
-            yield f"{scope}.{child.name}", child
-        inner = f"{scope}.{child.name}" if isinstance(child, ast.FunctionDef | ast.ClassDef) else scope
-        yield from _functions(child, inner)

@@ -10,6 +10,7 @@ STAND_INS = Path(__file__).parents[1] / "stand_ins"
 # Classes that TensorRT names otherwise, as nobody makes one by its name.
 REAL_CLASSES = {
     "_Config": "IBuilderConfig",
+    "_Memory": "IHostMemory",
     "_Network": "INetworkDefinition",
     "_ParserError": "ParserError",
     "_Tensor": "ITensor",

@@ -69,14 +69,16 @@ def test_none_is_missed(uses):
     assert missed == []
 
 
-def test_every_function_that_gives_a_library_is_known():
-    loaders = {
-        node.name
-        for file in used_names.product_files()
-        for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.FunctionDef) and node.returns is not None and "ModuleType" in ast.unparse(node.returns)
-    }
-    assert loaders == set(used_names.LOADERS)
+def test_every_way_to_a_library_is_known():
+    """Functions that give one, and arguments that are one; ONNX Runtime is used without a second version in mind."""
+    nodes = [node for file in used_names.product_files() for node in ast.walk(ast.parse(file.read_text()))]
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+    loaders = {f.name for f in functions if f.returns is not None and "ModuleType" in ast.unparse(f.returns)}
+    assert loaders - {"load_onnxruntime"} == set(used_names.LOADERS)
+    arguments = [
+        a for f in functions for a in f.args.args if a.annotation and ast.unparse(a.annotation) == "ModuleType"
+    ]
+    assert {a.arg for a in arguments} - {"onnxruntime"} == set(used_names.PARAMETERS)
 
 
 FAULTY = {
@@ -93,6 +95,9 @@ FAULTY = {
     ),
     "if hasattr(library, 'Nothing'): pass": "Nothing is not there",
     "class Logger(library.ILogger):\n    def log(self, message): pass": "ILogger.log does not take 1 arguments",
+    "def f(what, function, *rest):\n    function(*rest)\nf('', load_driver().cuMemAlloc, 1, 2)": (
+        "cuMemAlloc does not take 2 arguments"
+    ),
     "load_driver().cuMemAlloc(1, 2)": "cuMemAlloc does not take 2 arguments",
     "load_driver().CUDA_MEMCPY2D().height = 1": "CUDA_MEMCPY2D.height is not there",
     "ctypes.CDLL('libcuda.so.1').cuDeviceTotalMemory(1, 2)": "cuDeviceTotalMemory is not there",

@@ -7,10 +7,10 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from following import LOADERS, Walk
+from following import LOADERS, PARAMETERS, Walk
 from uses import Names, Use
 
-__all__ = ["HOUSE", "LOADERS", "find_uses", "product_files"]
+__all__ = ["HOUSE", "LOADERS", "PARAMETERS", "find_uses", "product_files"]
 HOUSE = Path(__file__).parents[2]
 ROOMS = ("vmdepth", "export/vmdepth_export", "calibrate/vmdepth_calibrate", "runtime/vmdepth_runtime")
 

@@ -56,3 +56,12 @@ def guards_of(test: ast.expr, holds: bool) -> Iterator[Guard]:
         case ast.BoolOp(op=ast.And(), values=values) if holds:
             for value in values:
                 yield from guards_of(value, holds)
+
+
+def functions_of(node: ast.AST, scope: str) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Functions in a file or a part of it, each with the scope that names have in it."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef):
+            yield f"{scope}.{child.name}", child
+        inner = f"{scope}.{child.name}" if isinstance(child, ast.FunctionDef | ast.ClassDef) else scope
+        yield from functions_of(child, inner)

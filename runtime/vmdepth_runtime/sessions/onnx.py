@@ -242,7 +242,7 @@ def _refusal(path: Path, reason: str) -> InputError:
             f"{path}: computes in types that ONNX Runtime has no CPU kernels for (bfloat16 or float8); build an "
             f"engine of it with 'vmdepth-export {path} -o model.engine'"
         )
-    if "INVALID_PROTOBUF" in reason or "No graph was found" in reason:
+    if any(sign in reason for sign in ("INVALID_PROTOBUF", "No graph was found", "does not have a graph")):
         return InputError(f"{path}: not an ONNX file, or broken off; {REBUILD}")
     return InputError(f"{path}: ONNX Runtime cannot load it as a step graph ({_plain(reason)}); {REBUILD}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from threading import Thread
 
 import av
@@ -73,7 +74,10 @@ def test_it_is_there_where_people_look():
     assert "predict" in dir(vmdepth)
 
 
-@pytest.mark.parametrize("torch", [True, False])
+NEEDS_TORCH = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
+
+
+@pytest.mark.parametrize("torch", [pytest.param(True, marks=NEEDS_TORCH), False])
 def test_help_shows_it_with_torch_and_without(tmp_path, torch):
     missing = "" if torch else "sys.modules['torch'] = None\n"  # as if it were not installed
     code = f"import pydoc, sys\n{missing}import vmdepth\nprint(pydoc.plain(pydoc.render_doc(vmdepth)))"
