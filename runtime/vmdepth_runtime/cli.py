@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from _thread import get_ident, start_new_thread
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import MISSING, fields
 from difflib import get_close_matches
@@ -96,6 +100,29 @@ def parse_size(size: str | None, option: str = "--size") -> tuple[int, int] | No
     return int(height), int(width)
 
 
+@contextmanager
+def _no_interrupt_is_lost() -> Iterator[None]:
+    """While it is open, Ctrl-C that came where Python drops what is raised comes again: in a finalizer, or in the
+    callback of a weak reference, as when a thread ends."""
+    before, main_thread = sys.unraisablehook, get_ident()
+
+    def again() -> None:
+        time.sleep(0.05)  # what waits for ever is then waiting, and only a signal of the system ends that
+        signal.pthread_kill(main_thread, signal.SIGINT)
+
+    def hook(dropped: sys.UnraisableHookArgs) -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            start_new_thread(again, ())  # of threading's, what ends a thread may hold the locks
+        else:
+            before(dropped)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
 def run_command(command: click.Command, arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a click command, with -h and --version added, and leave the process with vmdepth's exit codes.
 
@@ -107,7 +134,8 @@ def run_command(command: click.Command, arguments: Sequence[str] | None = None) 
     whole.params = [*map(_of_files_here, command.params), _VERSION]
     whole.context_settings = {**command.context_settings, "help_option_names": list(HELP)}
     try:
-        code = whole.main(args=arguments, prog_name=name, standalone_mode=False)
+        with _no_interrupt_is_lost():
+            code = whole.main(args=arguments, prog_name=name, standalone_mode=False)
     except click.exceptions.Exit as end:
         code = end.exit_code
     except click.ClickException as error:

@@ -22,6 +22,7 @@ from vmdepth_runtime import bundled
 from vmdepth_runtime.errors import WorkError
 from vmdepth_runtime.sessions.engine_sidecar import read_sidecar, sidecar_of
 from vmdepth_runtime.sessions.load import load_session
+from vmdepth_runtime.sessions.tensorrt import TensorrtSession
 
 GRAPH = Path(bundled.MODEL)
 
@@ -180,6 +181,10 @@ def test_an_engine_of_tensorrt_rtx_is_captured_by_the_library(rtx, output, stand
     with load_session(GRAPH, device="cpu") as reference, load_session(output) as candidate:
         assert compare(reference, candidate, clip_frames(5, 192, 272, 1)).agrees
         assert {context._strategy for context in candidate._contexts} == {rtx.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE}
+        assert candidate.captured is None  # it does not say
+    with TensorrtSession(output, graphs=False) as session:
+        assert {context._strategy for context in session._contexts} == {rtx.CudaGraphStrategy.DISABLED}
+        assert session.captured is False
     assert stand_in_gpu.count("GRAPHS") == launched
     assert not building.exists()
     assert read_sidecar(output)[1].capabilities == ("8.9",)

@@ -104,3 +104,27 @@ def test_a_missing_library_is_named_with_the_one_extra_that_brings_all(module, w
     *stages, line = done.stderr.splitlines()
     assert all(stage.startswith("vmdepth-export: loads x.safetensors") for stage in stages)
     assert re.fullmatch(r"vmdepth-\w+: this needs '(torch|onnx)': pip install 'vmdepth\[export\]'", line)
+
+
+LOST = """
+import os, signal, sys, time, weakref
+import click
+from vmdepth_runtime.cli import run_command
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+@click.command("vmdepth-wait")
+def command():
+    class Watched: pass
+    watched = Watched()
+    watch = weakref.ref(watched, lambda _: os.kill(os.getpid(), signal.SIGINT) or sum(range(1000)))
+    del watched  # its callback is interrupted, and Python drops what a callback raises
+    time.sleep(30)
+
+run_command(command, [])
+"""
+
+
+def test_an_interrupt_in_a_callback_is_not_lost():
+    done = run("python", "-c", LOST)
+    assert (done.returncode, done.stderr.strip()) == (130, "vmdepth-wait: interrupted")

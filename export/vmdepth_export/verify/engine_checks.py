@@ -50,8 +50,8 @@ def prove(
         raise LeftOut(f"built for {', '.join(facts.capabilities)}, which is not the GPU here")
     parity = contract.parity
     told = (
-        f"depth {parity['depth']:.1e}, mean {parity['depth_mean']:.1e}, states {parity['states']:.1e}, δ1 "
-        f"{parity['delta1']:.4f} ({facts.target} {facts.version})"
+        f"depth {parity['depth_mean']:.1e} in the mean, {parity['depth']:.1e} at most, states "
+        f"{parity['states']:.1e} at most, δ1 {parity['delta1']:.4f} ({facts.target} {facts.version})"
     )
     return Seen(told, figures={**parity, "target": facts.target, "version": facts.version, "tf32": facts.tf32})
 

@@ -110,6 +110,7 @@ def _run_jobs(settings: RunSettings, session: StepSession, jobs: Sequence[Job], 
         if failure is None:
             pipeline.reporter.finish(report)
             failure = _missing_pictures(pipeline)
+    report["interrupted"] = pipeline.interrupt.pressed  # while all was being closed, too
     return report, failure
 
 

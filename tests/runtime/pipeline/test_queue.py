@@ -17,6 +17,7 @@ import pytest
 
 from vmdepth_runtime import InputError, ReadSettings, RunSettings, run
 from vmdepth_runtime.pipeline.jobs import Job
+from vmdepth_runtime.pipeline.reporter import Reporter
 
 MAIN = "from vmdepth_runtime.pipeline.cli import main; main()"
 
@@ -131,6 +132,19 @@ def test_an_interrupt_before_a_source_gives_its_first_frame_names_it(luma_model,
     lines = interrupted(words, (tmp_path / "a.mp4").exists, tmp_path)
     assert lines[-1] == "vmdepth-run: interrupted: 2 of 3 sources not done, from silent.ts on"
     assert json.loads((tmp_path / "r.json").read_text())["interrupted"]
+
+
+def test_an_interrupt_while_a_file_is_being_closed_ends_the_queue(vmdepth_run, videos, monkeypatch):
+    finish = Reporter.finish
+
+    def interrupted(reporter, report):
+        finish(reporter, report)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Reporter, "finish", interrupted)
+    outcome = vmdepth_run("videos", "-o", "{name}.npz", "--report", "r.json")
+    assert outcome.code == 130
+    assert outcome.lines[-1].endswith("sources not done, from videos/b.mp4 on")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -24,7 +24,16 @@ def test_an_engine_steps_as_its_graph_does_through_the_life_of_its_streams(
     with TensorrtSession(engine) as session:
         assert_steps_as_its_graph(session)
         assert session.runs_on == "tensorrt 10.16.1 on Stand-in 0"
+        assert session.captured is True
     assert stand_in_gpu.count("GRAPHS") - launched == 14  # every one of its steps
+
+
+def test_without_graphs_every_step_is_launched_by_itself(engine, assert_steps_as_its_graph, stand_in_gpu):
+    launched = stand_in_gpu.count("GRAPHS")
+    with TensorrtSession(engine, graphs=False) as session:
+        assert_steps_as_its_graph(session)
+        assert session.captured is False
+    assert stand_in_gpu.count("GRAPHS") == launched
 
 
 @pytest.mark.parametrize(
@@ -40,6 +49,7 @@ def test_an_engine_that_cannot_be_captured_is_launched_by_itself(
         launched = stand_in_gpu.count("GRAPHS")
         with TensorrtSession(engine) as session:
             assert_steps_as_its_graph(session)
+            assert session.captured is False
         assert stand_in_gpu.count("GRAPHS") - launched == 7  # the steps of the other turn
         del session
 
