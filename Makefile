@@ -5,7 +5,7 @@ SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet  # the theme 
 
 .PHONY: demo test check docs
 
-demo: .venv/base
+demo: .venv/cpu
 	$(BIN)/vmdepth-run demo -o demo.mp4
 	@echo "Open $(CURDIR)/demo.mp4 in a browser: colour on the left, depth on the right."
 
@@ -26,10 +26,6 @@ docs: .venv/docs
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
-
-.venv/base: .venv/bin/python pyproject.toml
-	$(BIN)/pip install --quiet --editable .
-	@touch $@
 
 .venv/%: .venv/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[$*]'

@@ -52,7 +52,8 @@ DESCRIBED = [
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 REASON = re.compile(r"#.*?\b((?:needs|takes|installs) .+)")
 COMMAND = re.compile(
-    r"vmdepth[- ](run|info|train-motion|train|precompute|views|masks|eval|export|calibrate|parity|bench)\b([^`#|&;\n]*)"
+    r"vmdepth[- ](run|info|train-motion|train|precompute|views|masks|eval|export|calibrate|parity|bench|verify)\b"
+    r"([^`#|&;\n]*)"
 )
 
 # Minutes otherwise: shown → tried.
@@ -130,6 +131,8 @@ def no_engine_here():
     gpu = find_gpu()
     if gpu is None:
         return None
+    if "STAND_IN_GPUS" in os.environ:
+        return f"the engine would be run on {gpu.name}, which TensorRT-RTX itself cannot use"
     import tensorrt_rtx
 
     if f"SM{gpu.capability.replace('.', '')}" not in tensorrt_rtx.ComputeCapability.__members__:

@@ -25,6 +25,7 @@ from vmdepth_runtime.contract import REGIONS, StepContract
 from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sessions.base import StepOutputs
+from vmdepth_runtime.sessions.device import Device
 from vmdepth_runtime.sessions.offline import OfflineSession
 from vmdepth_runtime.sessions.state_buffers import HostMemory, StateBuffers
 
@@ -46,10 +47,10 @@ def open_offline(
         size: height and width that the network sees; None is the official size of official networks, with the shorter
             side at 518, of Depth Anything 3 the longer at 504, and the usual one of others.
         threads: of PyTorch on the CPU; None takes all cores.
-        device: None takes a GPU where there is one.
+        device: "cpu", "cuda" or "cuda:N"; None takes a GPU where there is one.
 
     Raises:
-        InputError: for a file that is no checkpoint, and a size that the network cannot have.
+        InputError: for a file that is no checkpoint, a size that the network cannot have, a device that is not there.
     """
     return OfflineNetwork(path).session(frame_size, size, threads, device)
 
@@ -84,8 +85,24 @@ class OfflineNetwork:
             raise InputError(f"{self.path}: {error}") from None
         if threads is not None:
             torch.set_num_threads(threads)
-        self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model.to(_torch_device(device))
         return TorchOfflineSession(self.path, self.model, frame_size, size, official=self._official)
+
+
+def _torch_device(name: str | None) -> str:
+    """What PyTorch calls a device of `--device`. Raises InputError where it is not there."""
+    count = torch.cuda.device_count()
+    if name is None:
+        return "cuda" if count else "cpu"
+    device = Device.named(name)
+    if device.kind == "cpu":
+        return "cpu"
+    if device.kind == "tensorrt":
+        raise InputError(f"--device {name}: --offline runs in PyTorch; cpu, cuda or cuda:1 and so on")
+    if device.number >= count:
+        found = "no GPU" if not count else f"{count} {'GPU' if count == 1 else 'GPUs'}"
+        raise InputError(f"--device {name}: PyTorch finds {found} here; --device cpu works")
+    return f"cuda:{device.number}"
 
 
 class TorchOfflineSession(OfflineSession):

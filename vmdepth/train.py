@@ -140,8 +140,9 @@ class _Display:
         millions = sum(parameter.numel() for parameter in trainer.model.parameters()) / 1e6
         size = "x".join(map(str, settings.height_width))
         frozen = f", encoder frozen{but}" if trainer.settings.freeze_encoder else ""
+        scan = f", {trainer.scan}" if trainer.scan else ""
         heading = (
-            f"{settings.preset}, {millions:.1f} M parameters{frozen}, on {trainer.processes.device}: steps of "
+            f"{settings.preset}, {millions:.1f} M parameters{frozen}, on {trainer.processes.device}{scan}: steps of "
             f"{settings.batch} clips of {settings.clip_length} frames, {size}"
         )
         self._first = FirstSteps(trainer.processes.device)

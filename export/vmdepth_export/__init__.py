@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from vmdepth_export.info.settings import InfoSettings
     from vmdepth_export.parity.proof import compare_models
     from vmdepth_export.parity.settings import ParitySettings
+    from vmdepth_export.verify.run import verify_machine
+    from vmdepth_export.verify.settings import VerifySettings
 
 # Loaded at first use: `vmdepth-info` works where torch and onnx are not installed.
 _HOME = {
@@ -33,10 +35,12 @@ _HOME = {
     "ExportSettings": "conversion.settings",
     "InfoSettings": "info.settings",
     "ParitySettings": "parity.settings",
+    "VerifySettings": "verify.settings",
     "benchmark": "bench.measure",
     "compare_models": "parity.proof",
     "describe": "info.describe",
     "export": "conversion.convert",
+    "verify_machine": "verify.run",
 }
 
 __all__ = [
@@ -44,10 +48,12 @@ __all__ = [
     "ExportSettings",
     "InfoSettings",
     "ParitySettings",
+    "VerifySettings",
     "benchmark",
     "compare_models",
     "describe",
     "export",
+    "verify_machine",
 ]
 
 

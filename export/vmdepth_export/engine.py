@@ -6,9 +6,12 @@ the GPU that the engine is for. TensorRT-RTX builds ahead of time for chosen com
 
 from __future__ import annotations
 
-from contextlib import suppress
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, current_thread, main_thread
 from types import ModuleType
 from typing import Any
 
@@ -26,7 +29,7 @@ from vmdepth_runtime.sessions.engine_sidecar import (
     least_capability,
     load_library,
 )
-from vmdepth_runtime.sessions.gpu import Gpu, find_gpu
+from vmdepth_runtime.sessions.gpu import Gpu, find_gpu, why_no_gpu
 from vmdepth_runtime.sessions.library_log import collecting_logger, reason
 
 
@@ -64,10 +67,11 @@ def compile_graph(
         refused = [parser.get_error(i).desc() for i in range(parser.num_errors)]
         raise WorkError(f"{source}: {settings.target} does not take this graph: {reason(refused)}")
     config = _config(library, builder, settings, facts)
-    if hasattr(library, "IProgressMonitor"):
-        config.progress_monitor = _monitor(library, moved)
     timings = _Timings(library, config, facts) if settings.target == "tensorrt" else None
-    engine = builder.build_serialized_network(network, config)
+    with _noted_interrupt() as interrupted:
+        if hasattr(library, "IProgressMonitor"):
+            config.progress_monitor = _monitor(library, moved, interrupted)
+        engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise WorkError(f"{source}: {settings.target} built no engine of it: {reason(errors)}")
     if timings is not None:
@@ -83,8 +87,8 @@ def find_builder(target: Target, instead: str = "run this on the device") -> tup
     gpu = find_gpu()
     if target == "tensorrt" and gpu is None:
         raise InputError(
-            f"--target tensorrt: builds only on the GPU that the engine is for, and here is none; {instead}, or build "
-            "ahead of time with '--target tensorrt-rtx'"
+            f"--target tensorrt: builds only on the GPU that the engine is for; {why_no_gpu()}, so here is none; "
+            f"{instead}, or build ahead of time with '--target tensorrt-rtx'"
         )
     return load_library(target), gpu
 
@@ -132,8 +136,35 @@ def _config(library: ModuleType, builder: Any, settings: BuildSettings, facts: E
     return config
 
 
-def _monitor(library: ModuleType, moved: Moved) -> Any:
-    """Tells of the builder's phases, which lie within each other: of the outermost how far it is, and the innermost."""
+@contextmanager
+def _noted_interrupt() -> Iterator[Event]:
+    """Ctrl-C during a build is noted and raised after it: the library's callbacks, where it would arise, swallow it.
+
+    The second one ends the process, as nothing is written yet.
+    """
+    interrupted = Event()
+    if current_thread() is not main_thread():  # which signals do not reach
+        yield interrupted
+        return
+
+    def note(*_: object) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if interrupted.is_set():
+        raise KeyboardInterrupt
+
+
+def _monitor(library: ModuleType, moved: Moved, interrupted: Event) -> Any:
+    """Tells of the builder's phases, which lie within each other: of the outermost how far it is, and the innermost.
+
+    interrupted: once it is set the builder is told to give up.
+    """
 
     class Monitor(library.IProgressMonitor):  # type: ignore[name-defined]  # known only once the library is
         def __init__(self) -> None:
@@ -147,7 +178,7 @@ def _monitor(library: ModuleType, moved: Moved) -> Any:
             self._phases[phase_name] = step + 1, self._phases[phase_name][1]
             outermost, *inner = self._phases.items()
             moved(*outermost[1], ", ".join(f"{name} {done}/{total}" for name, (done, total) in inner[-1:]))
-            return True
+            return not interrupted.is_set()
 
         def phase_finish(self, phase_name: str) -> None:
             del self._phases[phase_name]

@@ -12,7 +12,9 @@ from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_export import engine
 from vmdepth_export.conversion.proven_graph import export_step_graph
+from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.sessions.engine_sidecar import load_library
+from vmdepth_runtime.sessions.gpu import find_gpu
 
 SIZE = (42, 56)
 
@@ -38,6 +40,13 @@ def narrowed():
             yield replace(config, features=config.features // share, out_channels=channels)
 
     return narrow
+
+
+@pytest.fixture(scope="session")
+def elsewhere():
+    """A compute capability that TensorRT-RTX builds for and the GPU here has not: what could run here would be run."""
+    gpu = find_gpu()
+    return "12.0" if gpu and gpu.capability == "8.9" else "8.9"
 
 
 class Watched:
@@ -103,3 +112,25 @@ def step_graph(network, tmp_path_factory):
 def per_frame_network():
     torch.manual_seed(0)
     return VideoDepth(replace(PRESETS["tiny"], head=NoHead())).eval()
+
+
+@pytest.fixture
+def building(stand_in_gpu, tmp_path_factory, monkeypatch):
+    """A GPU and TensorRT, by stand-ins; the folder where the builder's timings are kept."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder / "vmdepth"
+
+
+@pytest.fixture
+def run(capfd):
+    """Run a command as a shell does; its exit code, and what it printed."""
+
+    def call(command, *arguments):
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            run_command(command, [str(argument) for argument in arguments])
+        told = capfd.readouterr()
+        return int(end.value.code or 0), told.out + told.err
+
+    return call

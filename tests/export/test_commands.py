@@ -16,6 +16,7 @@ from vmdepth_export import (
     ExportSettings,
     InfoSettings,
     ParitySettings,
+    VerifySettings,
     benchmark,
     compare_models,
     describe,
@@ -165,6 +166,7 @@ COMMANDS = {
     "bench": (["a.onnx"], BenchSettings(Path("a.onnx")), "measure.benchmark"),
     "parity": (["a.onnx", "b.onnx"], ParitySettings(Path("a.onnx"), Path("b.onnx")), "proof.compare_models"),
     "info": ([], InfoSettings(), "describe.describe"),
+    "verify": ([], VerifySettings(), "run.verify_machine"),
 }
 
 

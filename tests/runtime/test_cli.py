@@ -13,7 +13,7 @@ import pytest
 SCRIPTS = Path(sys.executable).parent
 VERBS = [
     *("run", "info", "train", "train-motion", "precompute", "views", "masks", "eval"),
-    *("export", "calibrate", "parity", "bench"),
+    *("export", "calibrate", "parity", "bench", "verify"),
 ]
 
 

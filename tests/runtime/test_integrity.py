@@ -5,11 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from vmdepth_runtime import bundled
+from vmdepth_runtime.contract import METADATA_KEY
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.integrity import DIGEST_KEY, check_digest, seal
+from vmdepth_runtime.integrity import DIGEST_KEY, check_digest, read_metadata, seal
 from vmdepth_runtime.sessions.onnx import OnnxSession
 
 SEAL = len(seal(b""))
@@ -120,3 +122,10 @@ def test_the_digest_is_metadata_to_onnx_and_outlives_another_save(luma_model, tm
     onnx.save(proto, tmp_path / "changed.onnx")
     with pytest.raises(InputError, match=r"changed\.onnx: is not as it was written \(damaged, or changed since then\)"):
         check_digest(tmp_path / "changed.onnx")
+
+
+def test_metadata_is_read_without_a_library(build_graph):
+    for path in (bundled.MODEL, build_graph()):
+        entries = onnxruntime.InferenceSession(str(path)).get_modelmeta().custom_metadata_map
+        assert read_metadata(path, METADATA_KEY) == entries[METADATA_KEY]
+        assert read_metadata(path, "vmdepth.nothing") is None

@@ -11,6 +11,7 @@ the real one is, as its sources and its 1.31 wheel tell:
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,13 +24,14 @@ import numpy as np
 import onnxruntime as real
 
 _CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
-_STREAM = {"device_id", "has_user_compute_stream", "user_compute_stream"}
-# Names that their parsers know, of those that are of use here (1.31).
+# What their parsers take from Python, of the options that are of use here (tried on those of 1.31.1).
+_NUMBER, _BIT, _BOOL, _PATH = r"\d+", "[01]", "True|False", ".+"
 OPTIONS = {
-    _CUDA: _STREAM | {"use_tf32"},
-    _TENSORRT: _STREAM
-    | {"trt_fp16_enable", "trt_bf16_enable", "trt_int8_enable"}
-    | {"trt_engine_cache_enable", "trt_engine_cache_path", "trt_timing_cache_enable", "trt_timing_cache_path"},
+    _CUDA: {"device_id": _NUMBER, "user_compute_stream": _NUMBER, "has_user_compute_stream": _BIT, "use_tf32": _BIT},
+    _TENSORRT: {"device_id": _NUMBER, "user_compute_stream": _NUMBER}
+    | dict.fromkeys(("trt_fp16_enable", "trt_bf16_enable", "trt_int8_enable"), _BOOL)
+    | dict.fromkeys(("trt_engine_cache_enable", "trt_timing_cache_enable"), _BOOL)
+    | dict.fromkeys(("trt_engine_cache_path", "trt_timing_cache_path"), _PATH),
 }
 
 
@@ -73,8 +75,9 @@ class InferenceSession:
     def __init__(self, path: str, options: Any, providers: Sequence[Any], **more: Any) -> None:
         kept = [entry if isinstance(entry, tuple) else (entry, {}) for entry in providers]
         for name, given in kept:
-            if unknown := given.keys() - OPTIONS.get(name, set()):
-                raise RuntimeError(f'Unknown provider option: "{unknown.pop()}".')
+            for option, value in given.items():
+                if not re.fullmatch(OPTIONS.get(name, {}).get(option, "(?!)"), value):
+                    raise RuntimeError(f'Unknown provider option: "{option}", or not of value "{value}".')
         kept = [(name, given) for name, given in kept if name not in OPTIONS or name in self.module.starts]
         self.options = dict(kept) | {"CPUExecutionProvider": {}}  # which is always there, the last one
         self._providers = list(self.options)

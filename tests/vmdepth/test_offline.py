@@ -162,6 +162,13 @@ def test_what_cannot_be_gone_over_is_one_line(edge, video, tmp_path):
         (["demo"], {}, "--offline: takes a checkpoint (.safetensors, .pth), given with --model; edge.onnx"),
         (["demo", "demo", "--model", edge], {}, "one source at a time"),
         (["demo", "--model", edge, "--backend", "onnxruntime"], {}, "--backend onnxruntime: --offline runs in PyTorch"),
+        (
+            ["demo", "--model", edge, "--device", "tensorrt"],
+            {},
+            "--device tensorrt: --offline runs in PyTorch; cpu, cuda",
+        ),
+        (["demo", "--model", edge, "--device", "cuda:99"], {}, "--device cuda:99: PyTorch finds "),
+        (["demo", "--model", edge, "--device", "gpu"], {}, "--device gpu: no such device; cpu, cuda, cuda:1"),
         (["/dev/stdin", "--model", edge], {"input": Path(video).read_bytes()}, "record it to a file first"),
     ):
         done = vmdepth_run(*words, "-o", out if words[1:2] != ["demo"] else f"{out}{{}}.npz", **options)

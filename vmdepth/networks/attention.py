@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
 from typing import Literal, get_args
 
 import torch
@@ -79,8 +78,6 @@ def attend_in_rows(query: Tensor, key: Tensor, value: Tensor, rows: int | None) 
     return torch.cat([attend(part, key, value) for part in query.split(rows, dim=-2)], dim=-2)
 
 
-@lru_cache(maxsize=32)
 def causal_mask(length: int, device: torch.device) -> Tensor:
     """Additive mask [length, length] float32: 0 where column ≤ row (the past and now), −inf above (the future)."""
-    with torch.inference_mode(False):  # it is kept, and a tensor made in inference mode could not serve training later
-        return torch.full((length, length), float("-inf"), device=device).triu(1)
+    return torch.full((length, length), float("-inf"), device=device).triu(1)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vmdepth.networks.decoder import TAPS
 from vmdepth.networks.heads.base import StateTensors
+from vmdepth.networks.heads.precision import full, in_dtype
 from vmdepth_runtime.contract import DYNAMIC_STATES
 
 FEATURES, STARTED = f"{DYNAMIC_STATES}features", f"{DYNAMIC_STATES}started"
@@ -85,7 +86,7 @@ class MotionHead(nn.Module):
         Returns:
             Logits [B, N, h, w] at the size of the first tap's map; and the states after the last frame.
         """
-        now = self.normalised(self.together([maps[tap] for tap in self.settings.taps]))
+        now = full(self.normalised(self.together([maps[tap] for tap in self.settings.taps])))
         before, after = self.remembered(now, states)
         return self.told(now.flatten(0, 1), before.flatten(0, 1)).unflatten(0, now.shape[:2]), after
 
@@ -123,6 +124,7 @@ class MotionHead(nn.Module):
     def told(self, now: Tensor, before: Tensor) -> Tensor:
         """Logits [n, h, w] of frames [n, C, h, w], as `normalised` gives them, and what was remembered at each."""
         seen = torch.cat([now, now - before, alike(now, before, self.settings.radius)], dim=1)
+        seen = in_dtype(seen, self.conv1.weight.dtype)
         inner = self.conv1(seen) + self.scene(seen.mean(dim=(2, 3), keepdim=True))
         return self.conv2(F.relu(inner))[:, 0]
 

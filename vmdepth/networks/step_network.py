@@ -98,10 +98,12 @@ class StepNetwork(nn.Module, ABC):
         """
 
     def init_states(self, batch: int, height: int, width: int) -> StateTensors:
-        """The states before the first frame: zeros, in the parameters' dtype and on their device."""
+        """The states before the first frame: zeros on the device of the parameters. Rings have their dtype, all else is
+        float32 at least."""
         like = next(self.parameters())
+        wide = torch.promote_types(like.dtype, torch.float32)
         return {
-            name: torch.zeros(shape, dtype=like.dtype, device=like.device)
+            name: torch.zeros(shape, dtype=wide if self.ring_of(name) is None else like.dtype, device=like.device)
             for name, shape in self.state_shapes(batch, height, width).items()
         }
 

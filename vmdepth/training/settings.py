@@ -15,6 +15,7 @@ from vmdepth.losses.affine import Fit
 from vmdepth.networks.encoder import check_size
 from vmdepth.networks.heads.base import HeadSettings
 from vmdepth.networks.heads.kinds import KINDS, head_kind, owner, setting_types
+from vmdepth.networks.heads.scan_forms import ScanForm
 from vmdepth.networks.multiview.presets import CausalViewsConfig
 from vmdepth.networks.presets import PRESETS
 from vmdepth.training.presets import START_PRESETS
@@ -72,6 +73,8 @@ class TrainSettings:
         precision: "fp32" or "bf16" (autocast).
         checkpointing: Recompute the encoder's blocks in the backward pass: less memory, more time.
         compile: With torch.compile.
+        scan: How Mamba heads go over clips: "chunked" by the kernels of mamba-ssm, on CUDA; "quadratic" anywhere;
+            "auto" takes the kernels where they are there.
         seed: Of weights and clips.
         save_every: Steps between two saves.
         picture_every: Steps between two pictures of what it sees, learns and gives.
@@ -114,6 +117,7 @@ class TrainSettings:
     precision: str = "fp32"
     checkpointing: bool = False
     compile: bool = False
+    scan: ScanForm = "auto"
     seed: int = 0
     save_every: int = 250
     picture_every: int = 250
@@ -301,7 +305,7 @@ def _check_size(settings: TrainSettings, network: StudentConfig) -> None:
 
 def _check_values(settings: TrainSettings) -> None:
     """Raise InputError for a setting that is out of its range, whatever the others are."""
-    for key, choices in (("fit", get_args(Fit)), ("precision", ("fp32", "bf16"))):
+    for key, choices in (("fit", get_args(Fit)), ("precision", ("fp32", "bf16")), ("scan", get_args(ScanForm))):
         if getattr(settings, key) not in choices:
             raise InputError(f"{key}={getattr(settings, key)}: there are {', '.join(choices)}")
     for key in _ABOVE_0:
@@ -326,9 +330,7 @@ _ABOVE_0 = (
     "batch",
     "stride",
     "steps",
-    "learning_rate",
-    "encoder_rate",
-    "heads_rate",
+    *(f"{whose}_rate" for whose in ("learning", "encoder", "heads")),
     "gradient_clip",
     "save_every",
     "picture_every",
@@ -341,9 +343,6 @@ _NOT_NEGATIVE = (
     "chunk",
     "p_single_frame",
     "ema",
-    "metric_weight",
-    "gradient_weight",
-    "temporal_weight",
-    "smoothness_weight",
+    *(f"{term}_weight" for term in ("metric", "gradient", "temporal", "smoothness")),
     "validate_every",
 )

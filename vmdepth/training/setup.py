@@ -12,6 +12,8 @@ from torch import nn
 from vmdepth import checkpoint
 from vmdepth.data.mixture import ClipSource, long_enough, parse_mixture
 from vmdepth.networks.encoder_kinds import AnyEncoder
+from vmdepth.networks.heads.mamba_head import MambaSettings
+from vmdepth.networks.heads.scan_forms import chosen_scan, use_scan
 from vmdepth.networks.multiview.any_view import AnyViewDepth
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.multiview.mono_depth import MonoDepth
@@ -223,6 +225,24 @@ def choose_what_learns(student: Student, settings: TrainSettings) -> None:
             part.requires_grad_()
     for part in unasked(student):
         part.requires_grad_(False)
+
+
+def choose_scan(student: Student, settings: TrainSettings, device: torch.device) -> str:
+    """Let Mamba heads go over clips as the settings say.
+
+    Returns what was chosen, in words, where there is a choice: on a CUDA device. Raises InputError for a form that
+    cannot be here, or of heads that are not there.
+    """
+    if not isinstance(student, VideoDepth) or not isinstance(student.config.head, MambaSettings):
+        if settings.scan != "auto":
+            raise InputError(f"preset '{settings.preset}' has no {MambaSettings.title}; leave scan out")
+        return ""
+    try:
+        chosen = chosen_scan(settings.scan, device)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    use_scan(student, chosen.scan)
+    return "" if device.type != "cuda" else f"scan={chosen.name}{f' ({chosen.why})' if chosen.why else ''}"
 
 
 def freeze(encoder: AnyEncoder, blocks: int) -> None:

@@ -18,11 +18,10 @@ from vmdepth.data.batches import BatchPlan, batches
 from vmdepth.data.clips import TrainingClips
 from vmdepth.evaluation.accuracy import Accuracy
 from vmdepth.networks.heads.base import StateTensors
-from vmdepth.training import run_folder
+from vmdepth.training import run_folder, setup
 from vmdepth.training.objective import NAMES, losses
 from vmdepth.training.processes import Processes
 from vmdepth.training.settings import TrainSettings
-from vmdepth.training.setup import choose_what_learns, encoder_stays, first_network, lessons, parameter_groups
 from vmdepth.training.students import inverse_depth
 from vmdepth.training.watch.run_log import RunLog
 from vmdepth.training.watch.validation import Validation
@@ -55,23 +54,24 @@ class Trainer:
         self.processes = Processes(settings.device)
         run_folder.check(folder, settings, resume)
         torch.manual_seed(settings.seed)
-        self.model = first_network(settings)
+        self.model = setup.first_network(settings)
         self.model.name = settings.preset
-        if encoder_stays(settings):
+        self.scan = setup.choose_scan(self.model, settings, self.processes.device)
+        if setup.encoder_stays(settings):
             settings = replace(settings, freeze_encoder=True)
         self.settings = settings
-        learnt_from = lessons(settings, self.processes.device)
+        learnt_from = setup.lessons(settings, self.processes.device)
         self.sources, self.teacher, self.remark = learnt_from.sources, learnt_from.teacher, learnt_from.remark
         self._check_share()
         self.processes.wait()  # all have seen the folder as it was
         if not resume and self.processes.first:
             run_folder.claim(folder, settings)
         self.model.to(self.processes.device).train()
-        choose_what_learns(self.model, settings)
+        setup.choose_what_learns(self.model, settings)
         self.model.encoder.checkpointing = settings.checkpointing
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a sixth faster on a CPU
         self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, settings.weight_decay, settings.heads_rate, settings.encoder_rate),
+            setup.parameter_groups(self.model, settings.weight_decay, settings.heads_rate, settings.encoder_rate),
             lr=settings.learning_rate,
             betas=(0.9, 0.98),
         )

@@ -40,7 +40,7 @@ def environment_facts() -> Facts:
     if jetpack := find_jetpack():
         facts.append(("JetPack", jetpack))
     facts += [(package, _installed(package)) for package in _PACKAGES]
-    facts += _providers(gpus) + _graphics(gpus)
+    facts += provider_facts(gpus) + _graphics(gpus)
     return facts + _tensorrt(gpus[0].capability if gpus else None)
 
 
@@ -77,7 +77,7 @@ def _graphics(gpus: Sequence[Gpu]) -> Facts:
     return [*facts, ("CUDA driver", f"up to CUDA {gpus[0].cuda}")]
 
 
-def _providers(gpus: Sequence[Gpu]) -> Facts:
+def provider_facts(gpus: Sequence[Gpu]) -> Facts:
     """ONNX Runtime, which of its providers really load, as a listed one may lack its libraries, and what is taken."""
     from vmdepth_runtime.sessions.onnx import default_device
     from vmdepth_runtime.sessions.onnx_runtime.build import installed_builds, load_onnxruntime, two_builds

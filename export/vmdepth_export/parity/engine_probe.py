@@ -52,20 +52,31 @@ class EngineProbe:
     def _run(self, device: CudaMemory, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         logger, errors = collecting_logger(self._library)
         runtime = self._library.Runtime(logger)
-        engine = runtime.deserialize_cuda_engine(memoryview(self.plan))
-        context = engine and engine.create_execution_context()
-        found = {}
-        for name, (dtype, *shape) in self.edges.items() if context else ():
-            array = np.ascontiguousarray(inputs[name]) if name in inputs else np.empty(shape, _DTYPES[dtype])
-            address = device.allocate(array.nbytes)
-            context.set_tensor_address(name, address)
-            if name in inputs:
-                device.upload(address, array)
-            else:
-                found[name] = (array, address)
-        if not (context and context.execute_async_v3(device.stream)):
-            raise WorkError(f"an engine that was built to look inside does not run ({reason(errors)})")
-        for array, address in found.values():
-            device.download(array, address)
-        device.wait()
-        return {name: found[name][0] for name in self._tensors}
+        engine = context = None
+        try:
+            engine = runtime.deserialize_cuda_engine(memoryview(self.plan))
+            if engine is not None:
+                context = engine.create_execution_context()
+            if context is None:
+                raise _failure(errors)
+            found = {}
+            for name, (dtype, *shape) in self.edges.items():
+                array = np.ascontiguousarray(inputs[name]) if name in inputs else np.empty(shape, _DTYPES[dtype])
+                address = device.allocate(array.nbytes)
+                context.set_tensor_address(name, address)
+                if name in inputs:
+                    device.upload(address, array)
+                else:
+                    found[name] = (array, address)
+            if not context.execute_async_v3(device.stream):
+                raise _failure(errors)
+            for array, address in found.values():
+                device.download(array, address)
+            device.wait()
+            return {name: found[name][0] for name in self._tensors}
+        finally:
+            context = engine = None  # which go before the GPU does, also where an error keeps this frame
+
+
+def _failure(errors: list[str]) -> WorkError:
+    return WorkError(f"an engine that was built to look inside does not run ({reason(errors)})")

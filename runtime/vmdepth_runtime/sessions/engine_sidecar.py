@@ -17,7 +17,7 @@ from typing import Any, Literal
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.integrity import file_hash
-from vmdepth_runtime.sessions.gpu import Gpu
+from vmdepth_runtime.sessions.gpu import Gpu, why_no_gpu
 
 Target = Literal["tensorrt", "tensorrt-rtx"]
 MODULES: dict[Target, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
@@ -99,7 +99,8 @@ def check_engine(engine: Path, facts: EngineFacts, version: str, gpu: Gpu | None
     if version != facts.version:
         raise InputError(f"{engine}: built with {facts.target} {facts.version}, here is {version}; {rebuild}")
     if gpu is None:
-        raise InputError(f"{engine}: needs an NVIDIA GPU of compute capability {', '.join(facts.capabilities)}")
+        needed = ", ".join(facts.capabilities)
+        raise InputError(f"{engine}: needs an NVIDIA GPU of compute capability {needed}; {why_no_gpu()}")
     if gpu.capability not in facts.capabilities:
         built = ", ".join(facts.capabilities)
         raise InputError(

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sessions.base import StepSession
-from vmdepth_runtime.sessions.device import Device
 from vmdepth_runtime.sessions.given_model import registered
 from vmdepth_runtime.sessions.load import MODEL_ENDINGS
 
@@ -62,8 +61,6 @@ def load_offline_session(
             f"--offline: takes a checkpoint (.safetensors, .pth), given with --model; {path.name} goes frame by frame "
             f"and never sees the future"
         )
-    if device is not None and Device.named(device).kind == "tensorrt":
-        raise InputError(f"--device {device}: --offline runs in PyTorch; cpu, cuda or cuda:1 and so on")
     session = registered("offline", path, frame_size, size, threads, device)
     assert isinstance(session, OfflineSession)
     return session

@@ -21,7 +21,7 @@ from vmdepth_runtime.sessions.cuda_memory import CudaMemory
 from vmdepth_runtime.sessions.device import Device
 from vmdepth_runtime.sessions.gpu import find_gpu
 from vmdepth_runtime.sessions.onnx_runtime.build import load_onnxruntime, quiet, two_builds
-from vmdepth_runtime.sessions.onnx_runtime.providers import CPU, PROVIDERS, Providers, gpu_providers, usable_gpu
+from vmdepth_runtime.sessions.onnx_runtime.providers import CPU, OR_CPU, PROVIDERS, Providers, gpu_providers, usable_gpu
 from vmdepth_runtime.sessions.state_buffers import HostMemory, StateBuffers
 
 if TYPE_CHECKING:
@@ -135,11 +135,13 @@ class OnnxSession(StepSession):
 
     def close(self) -> None:
         with suppress(WorkError), self._current():
+            with suppress(WorkError):
+                self.memory.wait()  # what is still under way, after a step that failed, needs all of it
             self._bindings.clear()
             self._session = None
+        self.memory.close()
         if isinstance(self.memory, CudaMemory):
             self.frame, self._outputs = np.empty(0, np.uint8), {}  # what nobody else holds goes with the GPU
-        self.memory.close()
 
     def _current(self) -> AbstractContextManager[None]:
         """On a GPU: its context is the thread's, where ONNX Runtime puts it anyway, and afterwards what was before."""
@@ -182,7 +184,7 @@ def default_device() -> str:
     """
     has_gpu = find_gpu() is not None
     if has_gpu and (wrong := two_builds()):
-        raise InputError(f"{wrong}; or run on the CPU with '--device cpu'")
+        raise InputError(f"{wrong}; {OR_CPU}")
     return "cuda" if has_gpu and PROVIDERS["cuda"] in load_onnxruntime().get_available_providers() else "cpu"
 
 
@@ -223,12 +225,12 @@ def _load(
     except Exception as error:  # its exception classes share no base but Exception
         reason = str(error).strip() or type(error).__name__
         if device.kind != "cpu" and _OF_THE_DEVICE.search(reason):
-            raise InputError(f"--device {device}: ONNX Runtime cannot use it: {_plain(reason)}") from None
+            raise InputError(f"--device {device}: ONNX Runtime cannot use it ({_plain(reason)}); {OR_CPU}") from None
         raise _refusal(path, reason) from None
     if session.get_providers()[0] != PROVIDERS[device.kind]:  # it goes on without a word where one does not start
         raise InputError(
             f"--device {device}: ONNX Runtime cannot start {PROVIDERS[device.kind]} here ('vmdepth-info' says why); "
-            "run on the CPU with '--device cpu'"
+            f"{OR_CPU}"
         )
     return session
 

@@ -37,17 +37,19 @@ class TensorrtSession(StepSession):
         path: the `.engine` file; its sidecar lies beside it.
         gpu: number of the one it runs on, from 0.
         verify: compare the engine with its digest in the sidecar first.
+        graphs: without them every kernel is launched by itself: slower, and to compare with.
 
     Raises:
         InputError: the engine does not belong to this machine, or to its sidecar.
         WorkError: the GPU or the library fails, so when there is not enough memory.
     """
 
-    def __init__(self, path: str | Path, *, gpu: int = 0, verify: bool = True) -> None:
+    def __init__(self, path: str | Path, *, gpu: int = 0, verify: bool = True, graphs: bool = True) -> None:
         self.path, self._number = Path(path), gpu
         self.contract, facts = read_sidecar(self.path)
         self.backend = f"{facts.target} {facts.version}"
         library = load_library(facts.target)
+        self._wants_graphs, self._captures_itself = graphs, hasattr(library, "CudaGraphStrategy")  # TensorRT-RTX does
         check_engine(self.path, facts, library.__version__, wanted_gpu(gpu) if gpu else find_gpu(), verify=verify)
         self._logger, self._errors = collecting_logger(library)
         self._runtime: Any = None
@@ -86,7 +88,7 @@ class TensorrtSession(StepSession):
         # A context per turn: each keeps its addresses, so that what it launches is the same every time.
         for turn in (0, 1):
             self._contexts.append(self._context(library, turn))
-        if not hasattr(library, "CudaGraphStrategy"):
+        if self._wants_graphs and not self._captures_itself:
             for turn, context in enumerate(self._contexts):
                 self._graphs[turn] = self._captured(context)
             self._states.reset()  # the first runs were over nothing
@@ -96,6 +98,13 @@ class TensorrtSession(StepSession):
     def runs_on(self) -> str:
         gpu = find_gpu(self._number)
         return f"{self.backend} on {gpu.name}" if gpu else self.backend
+
+    @property
+    def captured(self) -> bool | None:
+        """Whether a step is one CUDA graph; None where the library keeps that to itself."""
+        if not self._wants_graphs:
+            return False
+        return None if self._captures_itself else all(self._graphs)
 
     def step(self, idle: Collection[int] = ()) -> StepOutputs:
         memory, turn = self.memory, self._states.turn
@@ -162,9 +171,10 @@ class TensorrtSession(StepSession):
 
     def _context(self, library: ModuleType, turn: int) -> Any:
         engine = self._engine
-        if hasattr(library, "CudaGraphStrategy"):
+        if self._captures_itself:
+            strategies = library.CudaGraphStrategy
             settings = engine.create_runtime_config()
-            settings.cuda_graph_strategy = library.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            settings.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE if self._wants_graphs else strategies.DISABLED
             context = engine.create_execution_context(settings)
         else:
             context = engine.create_execution_context()

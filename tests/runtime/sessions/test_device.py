@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from vmdepth_export.engine import find_builder
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sessions import gpu as gpus
 from vmdepth_runtime.sessions.device import Device
@@ -64,4 +65,10 @@ def test_why_there_is_no_gpu(standing_in, monkeypatch, tmp_path):
     node.touch(mode=0)
     monkeypatch.setattr(gpus, "_DEV", tmp_path)
     monkeypatch.setattr(os, "access", lambda path, mode: path != node)  # root may open everything
-    assert why_no_gpu().startswith(f"no permission to use {node}; add yourself to its group")
+    reason = f"no permission to use {node}; add yourself to its group"
+    assert why_no_gpu().startswith(reason)
+    monkeypatch.setattr(gpus, "find_gpus", tuple)
+    with pytest.raises(InputError, match=f"^GPU 1: {reason}"):
+        wanted_gpu(1)
+    with pytest.raises(InputError, match=f"^--target tensorrt: builds only on the GPU .*; {reason}"):
+        find_builder("tensorrt")

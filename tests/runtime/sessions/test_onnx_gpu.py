@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -27,41 +29,24 @@ def held(gpu):
     return [gpu.count(what) for what in ("ALLOCATED", "CONTEXTS", "PINNED")]
 
 
-def frames(session, count):
-    return np.random.default_rng(0).integers(0, 256, (count, *session.frame.shape), np.uint8)
-
-
-def agree(path, device, count=12):
-    """Steps on the CPU and on a device, streams idle at times, a reset and a return to earlier states in between."""
-    with OnnxSession(path) as cpu, OnnxSession(path, device=device) as gpu:
-        aside = [session.snapshot() for session in (cpu, gpu)]
-        for number, frame in enumerate(frames(cpu, count)):
-            idle = [0] if number % 4 == 3 else []
-            outputs = []
-            for session, snapshot in zip((cpu, gpu), aside, strict=True):
-                if number == 5:
-                    session.reset(session.contract.streams - 1)
-                if number == 7:
-                    session.save(0, snapshot)
-                if number == 9:
-                    session.restore(0, snapshot)
-                session.frame[...] = frame
-                outputs.append({name: array.copy() for name, array in session.step(idle).items()})
-            for first, second in (outputs, (cpu.states(), gpu.states()), (cpu.next_states(), gpu.next_states())):
-                assert first.keys() == second.keys()
-                for name in first:
-                    np.testing.assert_array_equal(second[name], first[name], err_msg=f"{name}, frame {number}")
-
-
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "tensorrt", "tensorrt:1"], ids="on {}".format)
-def test_a_step_graph_gives_on_a_gpu_what_it_gives_on_the_cpu_states_included(gpus, device, build_graph):
+def test_a_step_graph_gives_on_a_gpu_what_it_gives_on_the_cpu_states_included(
+    gpus, device, remembering_graph, assert_steps_as_its_graph
+):
     before = held(gpus)
-    agree(build_graph(streams=2), device)
+    with OnnxSession(remembering_graph, device=device) as session:
+        assert_steps_as_its_graph(session)
+    del session
     assert held(gpus) == before
 
 
 def test_the_bundled_model_on_a_gpu(gpus):
-    agree(bundled.MODEL, "cuda", count=3)
+    with OnnxSession(bundled.MODEL, threads=1) as cpu, OnnxSession(bundled.MODEL, threads=1, device="cuda") as gpu:
+        for frame in np.random.default_rng(0).integers(0, 256, (3, *cpu.frame.shape), np.uint8):
+            for session in (cpu, gpu):
+                session.frame[...] = frame
+            np.testing.assert_array_equal(gpu.step()["depth"], cpu.step()["depth"])
+            np.testing.assert_equal(gpu.states(), cpu.states())
 
 
 def test_nothing_of_the_states_crosses_the_bus(gpus):
@@ -95,7 +80,11 @@ def on_another_stream(monkeypatch, gpus):
 
 def one_turn_for_both(monkeypatch, gpus):
     bind = OnnxSession._bind_inputs
-    monkeypatch.setattr(OnnxSession, "_bind_inputs", lambda self, binding, turn: bind(self, binding, 0))
+
+    def first(self, binding, turn):
+        bind(self, binding, 0 if self._device.kind == "cuda" else turn)
+
+    monkeypatch.setattr(OnnxSession, "_bind_inputs", first)
 
 
 def read_before_the_wait(monkeypatch, gpus):
@@ -103,10 +92,15 @@ def read_before_the_wait(monkeypatch, gpus):
 
 
 @pytest.mark.parametrize("fault", [bound_on_the_host, on_another_stream, one_turn_for_both, read_before_the_wait])
-def test_a_fault_in_the_order_of_things_would_show(gpus, fault, build_graph, monkeypatch):
+def test_a_fault_in_the_order_of_things_would_show(
+    gpus, fault, remembering_graph, assert_steps_as_its_graph, monkeypatch
+):
     fault(monkeypatch, gpus)
-    with pytest.raises(AssertionError, match="Arrays are not equal"):
-        agree(build_graph(), "cuda")
+    with (
+        OnnxSession(remembering_graph, device="cuda") as session,
+        pytest.raises(AssertionError, match="Arrays are not equal"),
+    ):
+        assert_steps_as_its_graph(session)
 
 
 def test_options_of_the_providers(gpus, build_graph, tmp_path):
@@ -115,12 +109,17 @@ def test_options_of_the_providers(gpus, build_graph, tmp_path):
         stream = str(session.memory.stream)
     options = gpus.onnxruntime.sessions[-1].options
     assert list(options) == ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
-    where = {"device_id": "1", "has_user_compute_stream": "1", "user_compute_stream": stream}
-    assert options["CUDAExecutionProvider"] == {**where, "use_tf32": "0"}  # exact products of float32
+    where = {"device_id": "1", "user_compute_stream": stream}
+    assert options["CUDAExecutionProvider"] == {
+        **where,
+        "has_user_compute_stream": "1",
+        "use_tf32": "0",  # exact products of float32
+    }
     tensorrt = options["TensorrtExecutionProvider"]
     assert where.items() <= tensorrt.items()
     assert "trt_fp16_enable" not in tensorrt
     assert tensorrt["trt_engine_cache_path"].startswith(f"{tmp_path}/cache/vmdepth/onnxruntime-tensorrt/")
+    assert Path(tensorrt["trt_engine_cache_path"]).is_dir()
 
 
 def test_types_and_weights_of_a_graph_decide_how_tensorrt_builds_and_where_that_is_kept(gpus, build_graph):
@@ -128,7 +127,7 @@ def test_types_and_weights_of_a_graph_decide_how_tensorrt_builds_and_where_that_
     for name, dtype in (("one", "float32"), ("two", "float16")):
         with OnnxSession(build_graph(precision={"encoder": dtype}), device="tensorrt"):
             options = gpus.onnxruntime.sessions[-1].options["TensorrtExecutionProvider"]
-        assert options.get("trt_fp16_enable") == (None if name == "one" else "1")
+        assert options.get("trt_fp16_enable") == (None if name == "one" else "True")
         kept.append(options["trt_engine_cache_path"])
     assert len(set(kept)) == 2
 

@@ -114,7 +114,7 @@ class _Network:
     @property
     def _edges(self) -> tuple[list[_Tensor], list[_Tensor]]:
         assert self.proto is not None
-        graph = onnx.shape_inference.infer_shapes(self.proto).graph
+        graph = self.proto.graph
         return [_Tensor(value) for value in graph.input], [_Tensor(value) for value in graph.output]
 
     @property
@@ -146,7 +146,7 @@ class OnnxParser:
 
     def parse(self, model: bytes) -> bool:
         try:
-            self._network.proto = onnx.ModelProto.FromString(model)
+            self._network.proto = onnx.shape_inference.infer_shapes(onnx.ModelProto.FromString(model))
             onnx.checker.check_model(self._network.proto)
         except Exception as error:
             self._errors.append(_ParserError(str(error)))
@@ -164,10 +164,10 @@ class _TimingCache:
     """Grows with every build."""
 
     def __init__(self, content: bytes) -> None:
-        self.content = content
+        self.content = content or _TIMED
 
     def serialize(self) -> bytes:
-        return self.content or _TIMED
+        return self.content
 
 
 class _Config:
@@ -191,7 +191,7 @@ class _Config:
 
     def set_timing_cache(self, cache: _TimingCache, ignore_mismatch: bool) -> bool:
         self._cache = weakref.ref(cache)  # "must not be destroyed until after the engine is built"
-        return not cache.content or cache.content.startswith(_TIMED)
+        return cache.content.startswith(_TIMED)
 
     def get_timing_cache(self) -> _TimingCache:
         cache = self._cache and self._cache()
@@ -214,8 +214,8 @@ class Builder:
         if typed is not None and not network._flags >> typed & 1:
             self._logger.log(ILogger.Severity.ERROR, "a network that is not strongly typed has its types chosen")
             return None
-        if config.progress_monitor is not None:
-            _report_to(config.progress_monitor)
+        if config.progress_monitor is not None and not _report_to(config.progress_monitor):
+            return None
         assert network.proto is not None
         if config._cache is not None:
             config.get_timing_cache().content += b"."
@@ -224,16 +224,15 @@ class Builder:
         return _MARK + bytes([tf32]) + network.proto.SerializeToString()
 
 
-def _report_to(monitor: Any) -> None:
-    """Two phases, one within the other."""
+def _report_to(monitor: Any) -> bool:
+    """Two phases, one within the other; whether the build is to go on."""
     monitor.phase_start("Building", None, 2)
     monitor.phase_start("Choosing kernels", "Building", 3)
-    for step in range(3):
-        monitor.step_complete("Choosing kernels", step)
+    goes_on = [monitor.step_complete("Choosing kernels", step) for step in range(3)]
     monitor.phase_finish("Choosing kernels")
-    for step in range(2):
-        monitor.step_complete("Building", step)
+    goes_on += [monitor.step_complete("Building", step) for step in range(2)]
     monitor.phase_finish("Building")
+    return all(goes_on)
 
 
 def _round_products(proto: onnx.ModelProto) -> None:
@@ -247,6 +246,8 @@ def _round_products(proto: onnx.ModelProto) -> None:
 
 
 class Runtime:
+    _engine: type[ICudaEngine]
+
     def __init__(self, logger: ILogger) -> None:
         self._logger = logger
 
@@ -257,7 +258,7 @@ class Runtime:
                 raise ValueError("no engine of the stand-in")
             if _cuda().cuCtxGetDevice(ctypes.byref(device)):
                 raise ValueError("no CUDA context")
-            return ICudaEngine(content[len(_MARK) :], device.value, self._logger)
+            return self._engine(content[len(_MARK) :], device.value, self._logger)
         except (ValueError, MemoryError) as error:
             self._logger.log(ILogger.Severity.ERROR, f"deserialization failed: {error!r}")
             return None
@@ -276,7 +277,7 @@ class ICudaEngine:
         # Every result rounded to the type that the graph gives it, as kernels do.
         computed = emulated(proto).SerializeToString()
         self._session = onnxruntime.InferenceSession(computed, options, providers=["CPUExecutionProvider"])
-        graph = onnx.shape_inference.infer_shapes(proto).graph
+        graph = proto.graph
         self._inputs = [value.name for value in graph.input]
         self._tensors = {
             value.name: (
@@ -320,6 +321,9 @@ class ICudaEngine:
         host = driver.stand_in_host(address)
         size = prod(shape) * np.dtype(dtype).itemsize
         return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(host)).view(dtype).reshape(shape)
+
+
+Runtime._engine = ICudaEngine
 
 
 class IExecutionContext:

@@ -25,7 +25,7 @@ Providers: TypeAlias = list[str | tuple[str, dict[str, str]]]
 
 _TENSORRT_BRINGS = "JetPack, elsewhere 'pip install tensorrt',"
 _GPU_BRINGS = "pip install 'vmdepth[gpu]'"
-_OR_CPU = "or run on the CPU with '--device cpu'"
+OR_CPU = "or run on the CPU with '--device cpu'"
 _FIRST_FOR_CUDA_13 = "1.27"  # of the wheels on PyPI
 
 
@@ -36,17 +36,17 @@ def usable_gpu(onnxruntime: ModuleType, device: Device) -> Gpu:
     """
     option = f"--device {device}"
     if wrong := two_builds():
-        raise InputError(f"{option}: {wrong}; {_OR_CPU}")
+        raise InputError(f"{option}: {wrong}; {OR_CPU}")
     provider = PROVIDERS[device.kind]
     if provider not in onnxruntime.get_available_providers():
         without = "CUDA" if device.kind == "cuda" else "TensorRT"
         raise InputError(
             f"{option}: this ONNX Runtime is built without {without}; install onnxruntime-gpu in place of onnxruntime "
-            f"({INSTEAD}), {_OR_CPU}"
+            f"({INSTEAD}), {OR_CPU}"
         )
     gpu = wanted_gpu(device.number)
     if reason := why_not(onnxruntime, provider, gpu):
-        raise InputError(f"{option}: ONNX Runtime cannot start {provider} here: {reason}; {_OR_CPU}")
+        raise InputError(f"{option}: ONNX Runtime cannot start {provider} here: {reason}; {OR_CPU}")
     return gpu
 
 
@@ -84,9 +84,9 @@ def gpu_providers(onnxruntime: ModuleType, device: Device, gpu: Gpu, path: Path,
     stream: cudaStream_t of that GPU, which all of them compute on. Raises InputError for TensorRT where its engines
     cannot be kept.
     """
-    where = {"device_id": str(device.number), "has_user_compute_stream": "1", "user_compute_stream": str(stream)}
+    where = {"device_id": str(device.number), "user_compute_stream": str(stream)}
     # TF32 has ten bits of mantissa, which do not hold what an fp32 graph promises.
-    cuda = (PROVIDERS["cuda"], {**where, "use_tf32": "0"})
+    cuda = (PROVIDERS["cuda"], {**where, "has_user_compute_stream": "1", "use_tf32": "0"})
     if device.kind == "cuda":
         return [cuda, CPU]
     return [(PROVIDERS["tensorrt"], where | _tensorrt_options(onnxruntime, gpu, path)), cuda, CPU]
@@ -104,12 +104,17 @@ def _tensorrt_options(onnxruntime: ModuleType, gpu: Gpu, path: Path) -> dict[str
         library = "system"
     which = f"{file_hash(path).partition(':')[2][:16]}-{onnxruntime.__version__}-{library}-cuda{gpu.cuda}"
     root = cache_folder("engine of ONNX Runtime") / "onnxruntime-tensorrt"
+    try:
+        (root / which).mkdir(parents=True, exist_ok=True)  # of two folders the provider makes one
+    except OSError as error:
+        raise InputError(f"{root / which}: no engine of ONNX Runtime can be kept there ({error.strerror})") from None
     types = set(StepContract.from_json(read_metadata(path, METADATA_KEY), str(path)).precision.values())
     halves = {"float16": "trt_fp16_enable", "bfloat16": "trt_bf16_enable", "int8": "trt_int8_enable"}
-    return {option: "1" for kind, option in halves.items() if kind in types} | {
-        "trt_engine_cache_enable": "1",
+    # From Python its options take "True" and "False", those of CUDA "1" and "0".
+    return {option: "True" for kind, option in halves.items() if kind in types} | {
+        "trt_engine_cache_enable": "True",
         "trt_engine_cache_path": str(root / which),
-        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_enable": "True",
         "trt_timing_cache_path": str(root),
     }
 

@@ -1,0 +1,52 @@
+"""One check in a process of its own: `python -m vmdepth_export.verify.one_check MODULE:FUNCTION ARGUMENTS RESULT`.
+
+A library that breaks, or leaves the GPU broken behind, ends this process and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from vmdepth_export.verify.outcome import LeftOut, Seen, Status
+from vmdepth_runtime.atomic_files import write_report
+from vmdepth_runtime.errors import NO_ONNXRUNTIME, InputError, WorkError
+
+_EXTRAS = {"onnx": "calibrate", "ml_dtypes": "calibrate"}  # enough without torch
+
+
+def result_of(check: Callable[..., Seen], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """status, told and figures of what a check sees, whatever becomes of it."""
+    status: Status
+    try:
+        seen = check(**arguments)
+    except LeftOut as reason:
+        status, seen = "left out", Seen(str(reason))
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        extra = _EXTRAS.get(missing, "export")
+        status, seen = "left out", Seen(f"this needs '{missing}': pip install 'vmdepth[{extra}]'")
+    except (InputError, WorkError) as error:
+        status, seen = "left out" if str(error) == NO_ONNXRUNTIME else "fails", Seen(str(error))
+    except Exception as error:  # of a library: it is what a bug report is about
+        status, seen = "fails", Seen(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    else:
+        status = "fails" if seen.wrong else "passes"
+        seen = Seen(seen.wrong or seen.told, figures=seen.figures)
+    return {"status": status, **asdict(seen)}
+
+
+def main() -> None:
+    """Write what comes of the check to the file of the last argument."""
+    module, _, name = sys.argv[1].partition(":")
+    check = getattr(import_module(module), name)
+    write_report(result_of(check, json.loads(sys.argv[2])), Path(sys.argv[3]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""`verify_machine`: every check in turn, each on its own, and what all of them saw."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from vmdepth_export.stages import SILENT, Stages
+from vmdepth_export.verify.machine import machine
+from vmdepth_export.verify.outcome import Outcome
+from vmdepth_export.verify.plan import QUICK, Check, Extent, plan
+from vmdepth_export.verify.report import Verification, markdown
+from vmdepth_export.verify.settings import VerifySettings
+from vmdepth_runtime.atomic_files import check_target, write_report, write_whole
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.sessions.gpu import find_gpu, why_no_gpu
+
+_QUICK_SECONDS = 170.0  # from beginning to end
+_LONGEST = 3600.0  # seconds of one check: builders take many minutes on a small board
+_MACHINE = Check("machine", "what this machine is", "", machine)
+
+
+def verify_machine(
+    settings: VerifySettings, *, tell: Callable[[Outcome], None] = lambda outcome: None, stages: Stages = SILENT
+) -> Verification:
+    """Check everything that this machine can show, as `vmdepth-verify` does, and write down what was seen.
+
+    Args:
+        settings: How much is checked, and where it is written.
+        tell: Gets what became of every check, when it is done.
+        stages: Says what is being checked.
+
+    Returns:
+        All that was seen; `agrees` is the verdict.
+
+    Raises:
+        InputError: For an output that cannot be written, and a reference that cannot be made there.
+        WorkError: When the disk does not take the report.
+    """
+    _check_settings(settings)
+    begun = perf_counter()
+    with tempfile.TemporaryDirectory(prefix="vmdepth-verify-") as folder:
+        runner = _Runner(
+            Path(folder), None if find_gpu() else why_no_gpu(), begun + _QUICK_SECONDS if settings.quick else None
+        )
+        found = runner.run(_MACHINE)
+        outcomes = [found] if found.status == "fails" else []
+        for check in plan(settings, Path(folder), QUICK if settings.quick else Extent()):
+            with stages.stage(check.name):
+                outcomes.append(runner.run(check))
+            tell(outcomes[-1])
+    seen = Verification(found.figures.get("facts", []), outcomes, settings.quick, perf_counter() - begun)
+    write_report(seen.to_dict(), settings.output)
+    write_whole(table_of(settings.output), markdown(seen).encode())
+    return seen
+
+
+def table_of(output: Path) -> Path:
+    """Where the table for people lies."""
+    return output.with_suffix(".md")
+
+
+def _check_settings(settings: VerifySettings) -> None:
+    if settings.output.suffix != ".json":
+        raise InputError(f"{settings.output}: the output should end in .json; a table for people goes beside it")
+    for target in (settings.output, table_of(settings.output)):
+        check_target(target)
+    if settings.reference is None:
+        return
+    if settings.reference.suffix != ".onnx":
+        raise InputError(f"--reference {settings.reference}: should be a step graph, and end in .onnx")
+    if not settings.reference.is_file():
+        check_target(settings.reference)
+
+
+@dataclass(frozen=True)
+class _Runner:
+    """Runs checks. folder: for what they leave for each other. no_gpu: why there is none; None where there is one.
+    deadline: by `perf_counter`, when all has to be done; None: no haste."""
+
+    folder: Path
+    no_gpu: str | None
+    deadline: float | None
+
+    def run(self, check: Check) -> Outcome:
+        """One check, in a process of its own."""
+        begun = perf_counter()
+        left = _LONGEST if self.deadline is None else self.deadline - begun
+        if check.device and self.no_gpu:
+            result: dict[str, Any] = {"status": "no device", "told": self.no_gpu}
+        elif left <= 0:
+            result = {
+                "status": "left out",
+                "told": f"{_QUICK_SECONDS:.0f} seconds are over; without --quick it is done",
+            }
+        else:
+            result = self._result(check, left)
+        figures = result.get("figures", {})
+        seconds = round(perf_counter() - begun, 1)
+        return Outcome(check.name, check.what, check.promised, result["status"], result["told"], seconds, figures)
+
+    def _result(self, check: Check, seconds: float) -> dict[str, Any]:
+        written = self.folder / "result.json"
+        written.unlink(missing_ok=True)
+        function = f"{check.look.__module__}:{check.look.__name__}"
+        words = [sys.executable, "-m", "vmdepth_export.verify.one_check", function]
+        words += [json.dumps(check.arguments), str(written)]
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            if self.deadline is not None:
+                return {"status": "left out", "told": f"not done after {_QUICK_SECONDS:.0f} seconds in all"}
+            return {"status": "fails", "told": f"not done after {seconds:.0f} seconds"}
+        if written.is_file():  # a library may still break when its process ends
+            return dict(json.loads(written.read_text()))
+        return {"status": "fails", "told": _broken(done)}
+
+
+def _broken(done: subprocess.CompletedProcess[str]) -> str:
+    """How a process ended that left no result, and its last word."""
+    how = f"ended with exit code {done.returncode}"
+    if done.returncode < 0:
+        how = f"ended by {signal.Signals(-done.returncode).name}"
+    last = (done.stderr.strip().splitlines() or [""])[-1][:300]
+    return f"{how}: {last}" if last else how

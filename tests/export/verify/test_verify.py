@@ -1,0 +1,182 @@
+"""`vmdepth-verify` as a whole: what it checks, that each check stands alone, and what it writes."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import sys
+from importlib import import_module
+
+import pytest
+
+from vmdepth_export import VerifySettings, verify_machine
+from vmdepth_export.graph import read_step_graph
+from vmdepth_export.verify import cli, run
+from vmdepth_export.verify.one_check import result_of
+from vmdepth_export.verify.onnx_checks import steps
+from vmdepth_export.verify.outcome import Outcome
+from vmdepth_export.verify.plan import QUICK, Check, Extent, plan
+from vmdepth_export.verify.reference import make_reference
+from vmdepth_export.verify.report import Verification, markdown
+from vmdepth_runtime import bundled
+from vmdepth_runtime.errors import InputError
+
+STATUSES = ("passes", "fails", "no device", "left out")
+
+
+@pytest.fixture
+def short(monkeypatch, step_graph):
+    """A small model in place of the bundled one, and checks that end at once."""
+    monkeypatch.setattr(bundled, "MODEL", step_graph)
+
+    def choose(*names):
+        def chosen(settings, folder, extent):
+            small = Extent(proof=5, timed=3, held=210, precisions=("fp32",))
+            made = {check.name: check for check in plan(settings, folder, small)}
+            others = {"breaks": Check("breaks", "a process that breaks", "", os.abort)}
+            return [(made | others)[name] for name in names]
+
+        monkeypatch.setattr(run, "plan", chosen)
+
+    return choose
+
+
+@pytest.fixture
+def with_stand_ins(stand_in_gpu, monkeypatch):
+    """Also for processes that are started."""
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(stand_in_gpu.library.parent))
+    monkeypatch.setenv("PYTHONPATH", sys.path[0])  # where the stand-in for TensorRT is
+
+
+def test_every_check_is_found_by_its_name_and_takes_what_it_is_given(tmp_path):
+    for settings, extent in ((VerifySettings(), Extent()), (VerifySettings(quick=True), QUICK)):
+        checks = plan(settings, tmp_path, extent)
+        assert len({check.name for check in checks}) == len(checks)
+        for check in checks:
+            look = getattr(import_module(check.look.__module__), check.look.__name__)
+            inspect.signature(look).bind(**json.loads(json.dumps(check.arguments)))
+
+
+def test_quick_has_the_bundled_model_alone_and_the_whole_a_reference_in_three_precisions(tmp_path):
+    quick = {check.name for check in plan(VerifySettings(quick=True), tmp_path, QUICK)}
+    whole = {check.name for check in plan(VerifySettings(), tmp_path, Extent())}
+    given = {check.name for check in plan(VerifySettings(quick=True, reference=tmp_path), tmp_path, QUICK)}
+    assert quick < whole
+    assert {
+        f"{model} {p} engine against its graph" for model in ("edge", "reference") for p in Extent.precisions
+    } < whole
+    assert not any("reference" in name or "int8" in name for name in quick)
+    assert "reference fp16 engine against its graph" in given
+
+
+def test_a_check_that_breaks_leaves_the_others_and_is_told(short, tmp_path):
+    short("breaks", "edge, steps on CPU")
+    lines = []
+    seen = verify_machine(VerifySettings(tmp_path / "seen.json"), tell=lines.append)
+    assert [outcome.status for outcome in seen.outcomes] == ["fails", "passes"]
+    assert lines == seen.outcomes
+    assert seen.outcomes[0].told.startswith("ended by SIGABRT")
+    assert not seen.agrees
+    assert seen.bug_report.startswith("vmdepth ")
+    assert "breaks: ended by SIGABRT" in seen.bug_report
+    written = json.loads((tmp_path / "seen.json").read_text())
+    assert written == json.loads(json.dumps(seen.to_dict()))
+    assert written["checks"][1]["figures"]["step_ms"]["p50"] > 0
+    assert dict(written["machine"])["vmdepth"] == written["vmdepth"]
+    table = (tmp_path / "seen.md").read_text()
+    assert "| edge in ONNX Runtime on CPU: the same again after a reset; step p50, p99 | bit-equal | " in table
+    assert f"```text\n{seen.bug_report}\n```" in table
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["seen.json", "seen.md"]
+
+
+def test_a_machine_that_cannot_be_described_is_told_as_well(short, tmp_path, monkeypatch):
+    short()
+    monkeypatch.setattr(run, "_MACHINE", Check("machine", "what this machine is", "", os.abort))
+    seen = verify_machine(VerifySettings(tmp_path / "seen.json"))
+    assert [(outcome.name, outcome.status) for outcome in seen.outcomes] == [("machine", "fails")]
+    assert "an unknown machine, no GPU: machine: ended by SIGABRT" in seen.bug_report
+
+
+@pytest.mark.no_gpu
+def test_without_a_gpu_that_is_said_and_nothing_is_wrong(short, tmp_path, capsys):
+    names = "edge fp32 engine against its graph", "edge fp32 engine, CUDA graphs", "edge, CUDA against CPU"
+    short(*names)
+    assert cli.command.main(["-o", str(tmp_path / "seen.json"), "--quick"], standalone_mode=False) == 0
+    *checks, reason, last = capsys.readouterr().out.splitlines()
+    assert checks == [f"no device  {name}" for name in names]
+    assert reason.startswith("no device: ") and "NVIDIA" in reason
+    assert last.endswith("seen.md: 3 no device")
+    assert "no GPU" in (tmp_path / "seen.md").read_text().splitlines()[0]
+
+
+def test_on_a_gpu_an_engine_is_built_proven_and_run_each_in_a_process_of_its_own(short, with_stand_ins, tmp_path):
+    short("edge fp32 engine against its graph", "edge fp32 engine, CUDA graphs")
+    seen = verify_machine(VerifySettings(tmp_path / "seen.json"))
+    proof, graphs = seen.outcomes
+    assert (proof.status, graphs.status) == ("passes", "passes"), seen.bug_report
+    assert proof.figures["target"] == "tensorrt"
+    assert graphs.figures["bytes_per_frame"]["states"] == 0
+    assert markdown(seen).startswith("Stand-in 0, compute capability 8.9, ")
+
+
+def test_what_does_not_fit_into_the_time_of_quick_is_left_out(short, tmp_path, monkeypatch):
+    short("edge, steps on CPU", "edge on the CPU, memory")
+    monkeypatch.setattr(run, "_QUICK_SECONDS", 0.3)  # in which no process can have begun
+    seen = verify_machine(VerifySettings(tmp_path / "seen.json", quick=True))
+    assert [outcome.status for outcome in seen.outcomes] == ["left out", "left out"]
+    assert seen.agrees
+
+
+def test_a_reference_that_is_there_is_taken(step_graph):
+    assert make_reference(str(step_graph)).told == "given: tiny, 42x56"
+
+
+def test_without_torch_it_is_said_how_a_reference_is_made(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    given = {"output": str(tmp_path / "reference.onnx")}
+    result = result_of(make_reference, given)
+    assert result["status"] == "left out"
+    assert "takes 'torch'; make it on a workstation with 'vmdepth-verify --quick --reference" in result["told"]
+    result = result_of(steps, {"graph": given["output"], "device": "cpu", "count": 3})
+    assert (result["status"], result["told"]) == ("left out", "its step graph was not made")
+
+
+@pytest.mark.slow
+def test_the_reference_is_proven_and_the_same_every_time(tmp_path):
+    seen = make_reference(str(tmp_path / "a.onnx"), (56, 84))
+    assert seen.figures["depth"] <= 1e-4
+    assert seen.figures["states"] <= 1e-4
+    make_reference(str(tmp_path / "b.onnx"), (56, 84))
+    first, second = (read_step_graph(tmp_path / name)[1].weights_hash for name in ("a.onnx", "b.onnx"))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"output": "seen.txt"}, "should end in .json"),
+        ({"output": "no/seen.json"}, "is not there; make it first"),
+        ({"output": "seen.json", "reference": "net.pth"}, "should be a step graph"),
+        ({"output": "seen.json", "reference": "no/net.onnx"}, "is not there; make it first"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_is_done(settings, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        verify_machine(VerifySettings(**{name: tmp_path / path for name, path in settings.items()}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_table_holds_what_was_seen_of_every_check():
+    outcomes = [Outcome(f"n{i}", f"w{i} | x", "≤ 1", status, f"t{i}") for i, status in enumerate(STATUSES)]
+    facts = [("board", "Orin"), ("GPU", "Orin, compute capability 8.7"), ("TensorRT", "10.3"), ("JetPack", "6.2")]
+    first, _, *rows = markdown(Verification(facts, outcomes, True, 1.0)).splitlines()[:8]
+    assert first == (
+        "Orin, JetPack 6.2, Orin, compute capability 8.7, TensorRT 10.3; 1 pass, 1 FAIL, 1 no device, 1 left out."
+    )
+    assert rows[2:] == [
+        "| w0 / x | ≤ 1 | t0 | `vmdepth-verify --quick` |",
+        "| w1 / x | ≤ 1 | **fails**: t1 | `vmdepth-verify --quick` |",
+        "| w2 / x | ≤ 1 | no device: t2 | `vmdepth-verify --quick` |",
+        "| w3 / x | ≤ 1 | left out: t3 | `vmdepth-verify --quick` |",
+    ]
