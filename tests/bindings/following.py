@@ -41,6 +41,7 @@ class Walk:
     def __init__(self, names: dict[str, Names], sources: dict[str, ast.Module]) -> None:
         self.names, self.uses = names, list[Use]()
         self.known: dict[tuple[str, str], Things] = {}  # (scope, name) → things; results of functions: (function, "")
+        self.answers: dict[tuple[str, str], ast.expr] = {}  # (class, attribute) → the hasattr whose answer it keeps
         self.functions: dict[str, list[tuple[str, ast.FunctionDef]]] = {}
         self.path, self.scope, self.owner, self.guards = "", "", "", tuple[Guard, ...]()
         self.imported: dict[str, str] = {}  # into this file: name → end of the path of the file it is from
@@ -160,6 +161,9 @@ class Walk:
         self.guarded(node.test, False, node.orelse)
 
     def guarded(self, test: ast.expr, holds: bool, inner: list[ast.stmt] | ast.expr) -> Things:
+        match test:
+            case ast.Attribute(value=ast.Name(id="self"), attr=name):
+                test = self.answers.get((self.owner, name), test)
         outer, self.guards = self.guards, self.guards + tuple(guards_of(test, holds))
         found = self.of(inner) if isinstance(inner, ast.expr) else self.body(inner)
         self.guards = outer
@@ -176,6 +180,8 @@ class Walk:
                 self._add((self.scope, name), things)
             case ast.Attribute(value=ast.Name(id="self"), attr=name):
                 self._add((self.owner, f"self.{name}"), things)
+                if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "hasattr":
+                    self.answers[self.owner, name] = value
             case ast.Attribute(value=owner, attr=name):
                 for thing in self.of(owner):
                     self.use(target, thing.library, _inner(thing, name), "set")
