@@ -8,10 +8,12 @@ import sys
 from contextlib import contextmanager
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from vmdepth import checkpoint
 from vmdepth.networks.presets import PRESETS
+from vmdepth.networks.video_depth import VideoDepth
 from vmdepth_calibrate.quantise import layers, quantise, watched_tensors
 from vmdepth_calibrate.ranges import observe
 from vmdepth_export.conversion import proven_engine
@@ -26,12 +28,31 @@ from vmdepth_runtime.sessions.engine_sidecar import least_capability, read_sidec
 from vmdepth_runtime.sessions.gpu import find_gpu
 
 FLOATS, QUANTISED = ("fp32", "fp16", "bf16"), ("int8", "fp8", "int8 and fp16")
+# In FP8 convolutions of few channels each turn a last digit into percents of the depth (docs/verified.md).
+QUANTISED_CASES = [(name, how) for name in PRESETS for how in QUANTISED if (name, how) != ("edge", "fp8")]
+
+
+def lively(config):
+    """A network whose depth is not nearly flat, of which rounding would be a large share, and that uses its states."""
+    torch.manual_seed(0)
+    model = VideoDepth(config).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            # Blocks and heads that add as much as they are given are ill conditioned.
+            if name.endswith("gamma"):
+                weight.fill_(0.1)
+            elif weight.ndim > 1:
+                share = 0.1 if name.endswith("proj_out.weight") else 1
+                torch.nn.init.normal_(weight, std=share * weight[0].numel() ** -0.5)
+        last = model.decoder.output_conv2 if config.encoder == "mobilenet" else model.decoder.scratch.output_conv2
+        last[2].bias.fill_(1)  # away from where a ReLU would end at 0
+    return model
 
 
 @pytest.fixture(scope="module")
-def saved(narrowed, remembering, tmp_path_factory):
-    """`with saved("large") as (file, size):` its checkpoint with weights to which states matter, and the size of small
-    frames. The large ones are narrower: the giant's weights do not fit into one ONNX file. few: as of `narrowed`."""
+def saved(narrowed, tmp_path_factory):
+    """`with saved("large") as (file, size):` its checkpoint with weights as of `lively`, and the size of small frames.
+    The large ones are narrower: the giant's weights do not fit into one ONNX file. few: as of `narrowed`."""
     folder = tmp_path_factory.mktemp("checkpoints")
 
     @contextmanager
@@ -39,7 +60,7 @@ def saved(narrowed, remembering, tmp_path_factory):
         file = folder / f"{name}-{few}.safetensors"
         with narrowed(name, few=few) as config:
             if not file.exists():
-                checkpoint.save(file, remembering(config), name)
+                checkpoint.save(file, lively(config), name)
             yield file, f"{2 * config.stride}x{3 * config.stride}"
 
     return make
@@ -92,8 +113,7 @@ def test_every_preset_is_in_tensorrt_what_it_is_in_pytorch(name, precision, save
 
 
 @pytest.mark.tensorrt
-@pytest.mark.parametrize("precision", QUANTISED)
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(("name", "precision"), QUANTISED_CASES)
 def test_every_quantised_preset_is_in_tensorrt_what_its_graph_is(name, precision, saved, tmp_path):
     graph, engine = tmp_path / "model.onnx", tmp_path / "model.engine"
     first, _, second = precision.partition(" and ")
