@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from vmdepth_export.verify.crossing import bytes_per_frame, told_bytes
 from vmdepth_export.verify.onnx_checks import step_times
 from vmdepth_export.verify.outcome import LeftOut, Seen
 from vmdepth_export.verify.sensors import after, read_sensors
-from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.errors import InputError, WorkError
 
 if TYPE_CHECKING:
-    from vmdepth_export.verify.precisions import EnginePrecision
     from vmdepth_runtime.sessions.engine_sidecar import Target
     from vmdepth_runtime.sessions.tensorrt import TensorrtSession
 
+EnginePrecision: TypeAlias = Literal["fp32", "fp16", "int8"]
+
+_BAKED = 20  # frames: half precision is slow where it is emulated, and the engine is compared over all frames
 _COMPARED = 60  # frames that steps with and without CUDA graphs are compared over
 
 
@@ -30,7 +34,6 @@ def prove(
     from vmdepth_export.conversion.proven_engine import build_engine
     from vmdepth_export.engine import BuildSettings, choose_capabilities, find_builder
     from vmdepth_export.graph import read_step_graph
-    from vmdepth_export.verify.precisions import in_precision
     from vmdepth_runtime.sessions.cuda_memory import load_driver
     from vmdepth_runtime.sessions.engine_sidecar import read_sidecar
 
@@ -104,3 +107,28 @@ def _open(engine: str, *, graphs: bool) -> TensorrtSession:
     from vmdepth_runtime.sessions.tensorrt import TensorrtSession
 
     return TensorrtSession(engine, graphs=graphs)
+
+
+def in_precision(graph: Path, output: Path, precision: EnginePrecision, calibration: int) -> Path:
+    """A float32 step graph in another precision, proven as the commands prove it; "fp32" is itself.
+
+    output: where it goes. calibration: frames of the bundled clip that INT8 takes its
+    ranges from. Raises WorkError where it disagrees with what it is made from.
+    """
+    if precision == "fp32":
+        return graph
+    if precision == "int8":
+        _quantise(graph, output, calibration)
+        return output
+    from vmdepth_export.conversion.proven_graph import bake_step_graph
+
+    bake_step_graph(graph, output, precision, frames=_BAKED)
+    return output
+
+
+def _quantise(graph: Path, output: Path, frames: int) -> None:
+    """By the command: what calibrates stands above this package, which may not import it."""
+    words = [sys.executable, "-m", "vmdepth_calibrate.cli", graph, "--data", "demo", "--frames", frames, "-o", output]
+    done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise WorkError((done.stderr.strip().splitlines() or ["vmdepth-calibrate failed"])[-1])

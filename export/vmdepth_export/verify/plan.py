@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vmdepth_export.verify.engine_checks import graphs_on_and_off, prove
+from vmdepth_export.verify.engine_checks import EnginePrecision, graphs_on_and_off, prove
 from vmdepth_export.verify.onnx_checks import cuda_parity, providers, steps
 from vmdepth_export.verify.outcome import Seen
-from vmdepth_export.verify.precisions import EnginePrecision
 from vmdepth_export.verify.reference import make_reference
 from vmdepth_export.verify.settings import VerifySettings
 from vmdepth_export.verify.stream_checks import memory, whole_run
