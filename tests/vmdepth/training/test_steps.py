@@ -112,10 +112,9 @@ def test_bf16_keeps_rings_of_attention_in_fp32(tmp_path):
     assert {state.dtype for state in states.values()} == {torch.float32}
 
 
-@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def test_compiled_it_gives_the_same_gradients(trainer, batch, tmp_path, monkeypatch, backend):
-    # The graph is captured as for any back end; "eager" runs it without a C++ compiler.
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+def test_compiled_it_gives_the_same_gradients(trainer, batch, tmp_path, monkeypatch):
+    # The graph is captured as for any back end; this one runs it without a C++ compiler.
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     compiled = awakened(Trainer(replace(SMALL, compile=True), tmp_path / "compiled", resume=False))
     compiled.model.load_state_dict(trainer.model.state_dict())
     terms = trainer.backward(batch)
