@@ -40,6 +40,8 @@ class CudaMemory:
     def __init__(self, device: int = 0) -> None:
         self._driver = driver = load_driver()
         self._buffers: list[Any] = []
+        self._pinned: set[int] = set()  # addresses of the arrays
+        self._awaited: list[NDArray[Any]] = []
         self._open = False
         try:
             self._check("start", driver.cuInit(0))
@@ -86,20 +88,21 @@ class CudaMemory:
             self._driver.cuDevicePrimaryCtxRelease(self._device)
             raise
         block = (ctypes.c_uint8 * size).from_address(address)
-        weakref.finalize(block, _unpin, self._driver, self._device, self._context, address)
+        self._pinned.add(address)
+        weakref.finalize(block, _unpin, self._driver, self._device, self._context, address, self._pinned)
         array = np.ctypeslib.as_array(block).view(dtype).reshape(shape)
         array[...] = 0
         return array
 
     def upload(self, address: int, array: NDArray[Any]) -> None:
-        """Start copying an array to the GPU; an array that is not `pinned` is waited for."""
+        """Start copying an array to the GPU; one that is not `pinned` is kept until `wait`."""
         copy = self._driver.cuMemcpyHtoDAsync
-        self._call("copy", copy, address, array.ctypes.data, array.nbytes, self._stream)
+        self._call("copy", copy, address, self._kept(array), array.nbytes, self._stream)
 
     def download(self, array: NDArray[Any], address: int) -> None:
-        """Start copying from the GPU into an array."""
+        """Start copying from the GPU into an array; one that is not `pinned` is kept until `wait`."""
         copy = self._driver.cuMemcpyDtoHAsync
-        self._call("copy", copy, array.ctypes.data, address, array.nbytes, self._stream)
+        self._call("copy", copy, self._kept(array), address, array.nbytes, self._stream)
 
     def copy(self, target: int, source: int, size: int) -> None:
         """Start copying `size` bytes from one buffer to another."""
@@ -116,6 +119,7 @@ class CudaMemory:
     def wait(self) -> None:
         """Until everything that was started is done."""
         self._call("finish its work", self._driver.cuStreamSynchronize, self._stream)
+        self._awaited.clear()
 
     def close(self) -> None:
         """Free the buffers and let go of the GPU; what fails on the way is of no use to know."""
@@ -129,7 +133,15 @@ class CudaMemory:
                 driver.cuMemFree(buffer)
             driver.cuStreamDestroy(self._stream)
         self._buffers.clear()
+        self._awaited.clear()
         driver.cuDevicePrimaryCtxRelease(self._device)
+
+    def _kept(self, array: NDArray[Any]) -> int:
+        """Address of an array that is there until it is copied."""
+        address = array.ctypes.data
+        if address not in self._pinned:  # of such memory CUDA says that an asynchronous copy "might be synchronous"
+            self._awaited.append(array)
+        return address
 
     def _call(self, what: str, function: Callable[..., tuple[Any, ...]], *arguments: Any) -> Any:
         """What a call of the driver gives, in the GPU's context. Raises WorkError with `what` where it fails."""
@@ -145,7 +157,8 @@ class CudaMemory:
         return values[0] if values else None
 
 
-def _unpin(driver: ModuleType, device: Any, context: Any, address: int) -> None:
+def _unpin(driver: ModuleType, device: Any, context: Any, address: int, pinned: set[int]) -> None:
+    pinned.discard(address)
     if int(driver.cuCtxPushCurrent(context)[0]) == 0:
         driver.cuMemFreeHost(address)
         driver.cuCtxPopCurrent()

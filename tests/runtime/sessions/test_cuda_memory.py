@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -45,19 +46,45 @@ def test_it_copies_as_host_memory_does(memory, place):
     np.testing.assert_array_equal(run(memory), run(HostMemory()))
 
 
-def test_pinned_memory_is_copied_when_its_turn_comes_and_other_memory_at_once(memory):
-    address, plain, pinned = memory.allocate(4), np.ones(1, np.float32), memory.pinned((1,), "float32")
-    found = memory.pinned((2,), "float32")
-    assert found.tolist() == [0, 0]
-    second = memory.allocate(4)
-    memory.upload(address, plain)
-    memory.upload(second, pinned)
-    plain[0], pinned[0] = 2, 3
-    memory.download(found[:1], address)
-    memory.download(found[1:], second)
-    assert found.tolist() == [0, 0]  # nobody has waited yet
+def test_memory_of_the_host_is_copied_when_its_turn_comes(memory):
+    address, pinned = memory.allocate(4), memory.pinned((1,), "float32")
+    for found in (memory.pinned((1,), "float32"), np.zeros(1, np.float32)):
+        pinned[0] = 2
+        memory.upload(address, pinned)
+        pinned[0] = 3
+        memory.download(found, address)
+        assert found.tolist() == [0]  # nobody has waited yet
+        memory.wait()
+        assert found.tolist() == [3]
+
+
+def test_arrays_that_are_not_pinned_are_kept_until_somebody_waits(memory):
+    places = [memory.allocate(4) for _ in range(20)]
+    for number, place in enumerate(places):
+        memory.upload(place, np.full(1, number, np.float32))  # whose memory the next would get
+    found = [np.empty(1, np.float32) for _ in places]
+    for array, place in zip(found, places, strict=True):
+        memory.download(array, place)
+    result, gone = found.pop(), weakref.ref(found[0])
+    del array, found
+    assert gone() is not None
     memory.wait()
-    assert found.tolist() == [1, 3]
+    assert gone() is None
+    assert result.tolist() == [19]
+    for number, place in enumerate(places):
+        found = np.empty(1, np.float32)
+        memory.download(found, place)
+        memory.wait()
+        assert found.tolist() == [number]
+
+
+def test_pinned_arrays_are_not_kept_and_their_addresses_are_forgotten(memory):
+    place, array = memory.allocate(4), memory.pinned((1,), "float32")
+    memory.upload(place, array)
+    assert memory._awaited == []
+    memory.wait()
+    del array
+    assert memory._pinned == set()
 
 
 def test_closing_gives_everything_back_but_arrays_that_somebody_has(stand_in_gpu, leaves_nothing):

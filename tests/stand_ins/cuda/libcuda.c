@@ -3,7 +3,7 @@
  *
  * What it is strict about, since a real GPU punishes it late or not at all:
  * - What is put on a stream runs only when somebody waits for that stream: who reads too early reads what was there.
- * - Pinned memory is read and written at that time, other host memory at once.
+ * - Host memory is read and written at that time, pinned or not: of what is not, hardware may do so (ATS, HMM).
  * - Addresses on the device are of no use to the host: reading one there is a fault of the process.
  * - Calls ask for a current context of the thread, streams for their own; what runs asks for memory that is allocated.
  * - New memory on the device is full of 0xA5, and so is freed memory.
@@ -45,7 +45,6 @@ typedef struct Op {
   Kind kind;
   Ptr to, from;
   size_t width, rows, to_pitch, from_pitch;
-  char *staged; /* what lay in host memory that is not pinned, at the time of the call */
   void (*function)(void *);
   void *with;
   struct Graph *graph;
@@ -251,7 +250,7 @@ static void copy(Op *op) {
     return;
   }
   char *into = (char *)(to ? op->to - DEVICE_SPACE : op->to);
-  char *source = op->staged ? op->staged : (char *)(from ? op->from - DEVICE_SPACE : op->from);
+  char *source = (char *)(from ? op->from - DEVICE_SPACE : op->from);
   for (size_t row = 0; row < op->rows; row++)
     memmove(into + row * op->to_pitch, source + row * op->from_pitch, op->width);
   counts[to && from ? 2 : to ? 0 : 1] += op->width * op->rows;
@@ -274,7 +273,7 @@ static void drain(Stream *stream) {
   while ((op = stream->first)) {
     if (!(stream->first = op->next)) stream->last = &stream->first;
     run(op);
-    free(op->staged), free(op);
+    free(op);
   }
   running = before;
 }
@@ -303,14 +302,11 @@ static R put_copy(Stream *stream, Op op) {
   R r = usable(stream);
   if (r) return r;
   size_t size = op.from_pitch * (op.rows - 1) + op.width;
-  if (op.from < DEVICE_SPACE && !find((char *)op.from, size, 1)) {
-    if (stream->recording) { stream->spoilt = 1; return CAPTURE_UNSUPPORTED; }
-    op.staged = malloc(size);
-    memcpy(op.staged, (void *)op.from, size);
+  if (stream->recording && op.from < DEVICE_SPACE && !find((char *)op.from, size, 1)) {
+    stream->spoilt = 1;
+    return CAPTURE_UNSUPPORTED;
   }
-  if ((r = put(stream, op))) return r;
-  if (op.to < DEVICE_SPACE && !find((char *)op.to, op.to_pitch * (op.rows - 1) + op.width, 1)) drain(stream);
-  return CURRENT->sticky;
+  return put(stream, op);
 }
 static Op flat(Ptr to, Ptr from, size_t size) {
   return (Op){.kind = COPY, .to = to, .from = from, .width = size, .rows = 1, .to_pitch = size, .from_pitch = size};
