@@ -224,7 +224,7 @@ def _load(
             )
     except Exception as error:  # its exception classes share no base but Exception
         reason = str(error).strip() or type(error).__name__
-        if device.kind != "cpu" and _OF_THE_DEVICE.search(reason):
+        if device.kind != "cpu" and _OF_THE_DEVICE.search(reason.replace(str(path), "")):
             raise InputError(f"--device {device}: ONNX Runtime cannot use it ({_plain(reason)}); {OR_CPU}") from None
         raise _refusal(path, reason) from None
     if session.get_providers()[0] != PROVIDERS[device.kind]:  # it goes on without a word where one does not start

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import bundled
+from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.pipeline.run import run
 from vmdepth_runtime.pipeline.settings import RunSettings
 from vmdepth_runtime.sessions.cuda_memory import CudaMemory
@@ -130,6 +131,18 @@ def test_types_and_weights_of_a_graph_decide_how_tensorrt_builds_and_where_that_
         assert options.get("trt_fp16_enable") == (None if name == "one" else "True")
         kept.append(options["trt_engine_cache_path"])
     assert len(set(kept)) == 2
+
+
+@pytest.mark.parametrize("folder", ["cuda", "tensorrt", "providers", "memory"], ids="in {}".format)
+def test_a_file_that_is_no_graph_is_not_the_device_s_fault_whatever_its_name(gpus, folder, tmp_path):
+    path = tmp_path / folder / f"{folder}.onnx"
+    path.parent.mkdir()
+    path.write_bytes(b"something else")
+    before = held(gpus)
+    with pytest.raises(InputError) as refused:
+        OnnxSession(path, device="cuda")
+    assert str(refused.value).startswith(f"{path}: not an ONNX file, or broken off; ")
+    assert held(gpus) == before
 
 
 def test_a_run_on_the_second_gpu(gpus, tmp_path):
