@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError, WorkError
 
+# Of these CUDA says that "the process must be terminated and relaunched", of 710 that the context cannot be used again.
+_SPOILT = frozenset((700, 702, 710, *range(714, 720), 721))
+
 
 def load_driver() -> ModuleType:
     """The driver API of cuda-bindings. Raises InputError, with the install command, where it is missing."""
@@ -48,6 +51,8 @@ class CudaMemory:
             self._device = self._check("be found", driver.cuDeviceGet(device))
             # The context that other CUDA libraries of this process use as well.
             self._context = self._check("be opened", driver.cuDevicePrimaryCtxRetain(self._device))
+        except _NotNow:
+            raise
         except (WorkError, RuntimeError) as error:  # RuntimeError: cuda-bindings finds no driver
             raise InputError(f"GPU {device}: {error}; 'vmdepth-info' says what is there") from None
         try:
@@ -151,10 +156,22 @@ class CudaMemory:
     def _check(self, what: str, result: tuple[Any, ...]) -> Any:
         error, *values = result
         if error != self._driver.CUresult.CUDA_SUCCESS:
-            full = error == self._driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY
-            remedy = "; end what else uses it, or take a smaller model or half precision" if full else ""
-            raise WorkError(f"the GPU cannot {what}: {error.name}{remedy}")
+            raise failure(what, error)
         return values[0] if values else None
+
+
+class _NotNow(WorkError):
+    """Nothing is wrong with the GPU itself."""
+
+
+def failure(what: str, error: Any) -> WorkError:
+    """What to raise where a GPU cannot do `what`. error: CUresult, of which more than its name is told if it helps."""
+    told = f"the GPU cannot {what}: {error.name}"
+    if int(error) == 2:  # CUDA_ERROR_OUT_OF_MEMORY
+        return _NotNow(f"{told}; end what else uses it, or take a smaller model or half precision")
+    if int(error) in _SPOILT:
+        return _NotNow(f"{told}; end this process and start it again")
+    return WorkError(told)
 
 
 def _unpin(driver: ModuleType, device: Any, context: Any, address: int, pinned: set[int]) -> None:

@@ -143,6 +143,20 @@ def test_a_gpu_that_does_not_start_is_one_line_and_leaves_nothing(stand_in_gpu, 
         assert isinstance(refused.value, InputError) == told.startswith("GPU 0")
 
 
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [(2, "end what else uses it, or take a smaller"), (700, "end this process and"), (719, "end this process and")],
+)
+@pytest.mark.parametrize("call", ["cuDevicePrimaryCtxRetain", "cuStreamCreate"])
+def test_memory_that_is_full_and_a_process_that_is_spoilt_are_not_the_gpu_s_fault(
+    stand_in_gpu, leaves_nothing, call, error, remedy
+):
+    with leaves_nothing():
+        stand_in_gpu.fail(call, error)
+        with pytest.raises(WorkError, match=f"^the GPU cannot .*: CUDA_ERROR_\\w+; {remedy}"):
+            CudaMemory()
+
+
 @pytest.mark.parametrize("call", ["cuMemHostAlloc", "cuDevicePrimaryCtxRetain"])
 def test_host_memory_that_cannot_be_pinned_leaves_nothing(stand_in_gpu, leaves_nothing, call):
     with leaves_nothing():

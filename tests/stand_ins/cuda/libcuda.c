@@ -7,8 +7,8 @@
  * - Addresses on the device are of no use to the host: reading one there is a fault of the process.
  * - Calls ask for a current context of the thread, streams for their own; what runs asks for memory that is allocated.
  * - New memory on the device is full of 0xA5, and so is freed memory.
- * - What a GPU was asked to do wrongly spoils its context: every later call says so, until nobody retains it any more.
- *   With the context goes all memory in it.
+ * - What a GPU was asked to do wrongly spoils its context for the process: every later call says so, also after
+ *   everybody here let go of it, as the CUDA runtime of some library keeps it. With the last hold goes all memory in it.
  * It takes one thread at a time.
  *
  * Environment, read by every cuInit: STAND_IN_GPUS (how many; none), STAND_IN_CAPABILITY ("8.9"), STAND_IN_CUDA (the
@@ -20,6 +20,7 @@
  *   stand_in_count(what)        0 bytes to devices, 1 bytes to the host, 2 bytes within devices, 3 host functions run,
  *                               4 graphs launched, 5 bytes that are allocated now, 6 allocations made, 7 contexts retained,
  *                               8 bytes of host memory that are pinned now
+ *   stand_in_new_process()      as if this were one: no context is spoilt any more
  *   stand_in_fail(name, after, code)  the call of that name gives `code` once, after `after` calls that work
  */
 #define _GNU_SOURCE
@@ -86,6 +87,7 @@ void stand_in_fail(const char *name, int after, int code) {
   fail_after = after, fail_code = code;
 }
 void stand_in_illegal(void) { running->sticky = ILLEGAL_ADDRESS; }
+void stand_in_new_process(void) { for (int i = 0; i < GPUS; i++) contexts[i].sticky = OK; }
 long stand_in_count(int what) { return counts[what]; }
 
 static Block *find(char *at, size_t size, int pinned) {
@@ -192,7 +194,6 @@ R cuDevicePrimaryCtxRelease_v2(int device) {
     next = b->next;
     if (b->owner == device) release(b->host, b->device < 0);
   }
-  contexts[device].sticky = OK;
   return OK;
 }
 R cuCtxPushCurrent_v2(Context *context) {
