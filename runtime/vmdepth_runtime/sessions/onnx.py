@@ -85,7 +85,7 @@ class OnnxSession(StepSession):
                 self._session = _load(onnxruntime, self.path, options, providers, self._device)
                 self._prepare(self._session)
         except BaseException as error:
-            self.close()
+            self._give_up(error)
             if isinstance(error, WorkError):
                 raise WorkError(f"{self.path}: {error}") from None
             raise
@@ -144,7 +144,6 @@ class OnnxSession(StepSession):
             self.frame, self._outputs = np.empty(0, np.uint8), {}  # what nobody else holds goes with the GPU
 
     def _current(self) -> AbstractContextManager[None]:
-        """On a GPU: its context is the thread's, where ONNX Runtime puts it anyway, and afterwards what was before."""
         return self.memory.current() if isinstance(self.memory, CudaMemory) else nullcontext()
 
     def _run(self, turn: int) -> None:
