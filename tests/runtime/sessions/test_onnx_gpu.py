@@ -158,6 +158,13 @@ def test_what_fails_while_a_session_is_made_takes_all_of_it_off_the_gpu(gpus, le
         del refused
 
 
+def test_of_what_is_no_step_graph_no_folder_is_made(gpus, tmp_path):
+    (tmp_path / "x.onnx").write_bytes(b"something else")
+    with pytest.raises(InputError, match=r"^\S+x\.onnx: "):
+        OnnxSession(tmp_path / "x.onnx", device="tensorrt")
+    assert not list(tmp_path.rglob("onnxruntime-tensorrt"))
+
+
 def test_a_run_on_the_second_gpu(gpus, tmp_path):
     report = run(RunSettings(("demo",), (str(tmp_path / "d.npz"),), device="cuda:1", read=ReadSettings(frames=3)))
     assert report["backend"] == "onnxruntime, CUDA"
