@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from math import prod
 from types import ModuleType
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import onnxruntime as real
@@ -170,5 +169,9 @@ def stand_in(cuda: str = "12.8", starts: Sequence[str] = (_CUDA, _TENSORRT)) -> 
         InferenceSession=type("InferenceSession", (InferenceSession,), {"module": module}),
         get_available_providers=lambda: [_TENSORRT, _CUDA, "CPUExecutionProvider"],
     )
-    with mock.patch.dict(sys.modules, {"onnxruntime": module}):
+    before = sys.modules["onnxruntime"]
+    sys.modules["onnxruntime"] = module
+    try:
         yield module
+    finally:  # of this one alone: what else was imported meanwhile may not bear to be imported again, as onnx
+        sys.modules["onnxruntime"] = before
