@@ -22,7 +22,7 @@ from vmdepth_runtime.sessions.device import Device
 from vmdepth_runtime.sessions.gpu import find_gpu
 from vmdepth_runtime.sessions.onnx_runtime.build import load_onnxruntime, quiet, two_builds
 from vmdepth_runtime.sessions.onnx_runtime.providers import CPU, OR_CPU, PROVIDERS, Providers, gpu_providers, usable_gpu
-from vmdepth_runtime.sessions.state_buffers import HostMemory, StateBuffers
+from vmdepth_runtime.sessions.state_buffers import HostMemory, Snapshot, StateBuffers
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, IOBinding, SessionOptions
@@ -132,6 +132,10 @@ class OnnxSession(StepSession):
         except WorkError as error:
             raise WorkError(f"{self.path}: {error}") from None
         return self._outputs
+
+    def restore(self, stream: int, snapshot: Snapshot, *, of_the_scene: bool = False) -> None:
+        super().restore(stream, snapshot, of_the_scene=of_the_scene)
+        self.memory.wait()  # what a node on the CPU reads is copied as it is bound, and nobody promises: in order
 
     def close(self) -> None:
         with suppress(WorkError), self._current():

@@ -62,6 +62,16 @@ def test_nothing_of_the_states_crosses_the_bus(gpus):
         assert to_host == sum(array.nbytes for array in outputs.values())
 
 
+def test_saved_states_are_there_before_they_are_bound(gpus, remembering_graph):
+    with OnnxSession(remembering_graph, device="cuda") as session:
+        session.step()
+        within, saved = gpus.count("BYTES_WITHIN"), session.snapshot()
+        session.save(0, saved)
+        assert gpus.count("BYTES_WITHIN") == within
+        session.restore(0, saved)
+        assert gpus.count("BYTES_WITHIN") > within
+
+
 def bound_on_the_host(monkeypatch, gpus):
     """As on the CPU, where a binding reads what lies there when it runs; on a GPU it is copied when it is bound."""
     prepare = OnnxSession._prepare

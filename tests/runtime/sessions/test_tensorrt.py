@@ -97,6 +97,16 @@ def test_arrays_that_were_handed_out_stay_readable_and_all_else_goes(engine, lea
         assert pinned - stand_in_gpu.count("PINNED") == seen.nbytes
 
 
+def test_going_back_to_saved_states_waits_for_nothing(engine, stand_in_gpu):
+    with TensorrtSession(engine) as session:
+        saved = session.snapshot()
+        stand_in_gpu.fail("cuStreamSynchronize", LAUNCH_FAILED)
+        session.save(0, saved)
+        session.restore(0, saved)
+        with pytest.raises(WorkError, match="the GPU cannot finish its work"):
+            session.step()
+
+
 def test_an_engine_on_another_gpu_whatever_is_current(
     standing_in, engine_of, remembering_graph, assert_steps_as_its_graph
 ):
