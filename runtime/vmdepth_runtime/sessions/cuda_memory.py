@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,15 @@ from vmdepth_runtime.errors import InputError, WorkError
 
 # Of these CUDA says that "the process must be terminated and relaunched", of 710 that the context cannot be used again.
 _SPOILT = frozenset((700, 702, 710, *range(714, 720), 721))
+
+
+class _Innermost(threading.local):
+    """Whose block of `current` a thread is in."""
+
+    memory: CudaMemory | None = None
+
+
+_innermost = _Innermost()
 
 
 def load_driver() -> ModuleType:
@@ -45,6 +55,7 @@ class CudaMemory:
         self._buffers: list[Any] = []
         self._pinned: set[int] = set()  # addresses of the arrays
         self._awaited: list[NDArray[Any]] = []
+        self._row_copies: dict[tuple[int, ...], Any] = {}
         self._open = False
         try:
             self._check("start", driver.cuInit(0))
@@ -69,11 +80,13 @@ class CudaMemory:
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """A block in which the GPU's context is the thread's current one, as libraries need that work on the GPU."""
+        """A block in which the GPU's context is the thread's, as libraries need that work on it; they leave it so."""
         self._check("be used", self._driver.cuCtxPushCurrent(self._context))
+        outer, _innermost.memory = _innermost.memory, self
         try:
             yield
         finally:
+            _innermost.memory = outer
             self._driver.cuCtxPopCurrent()
 
     def allocate(self, size: int) -> int:
@@ -115,10 +128,13 @@ class CudaMemory:
 
     def copy_rows(self, target: int, pitch: int, source: int, width: int, rows: int) -> None:
         """Start copying `rows` pieces of `width` bytes, which follow each other, to places `pitch` bytes apart."""
-        copy = self._driver.CUDA_MEMCPY2D()
-        copy.srcMemoryType = copy.dstMemoryType = self._driver.CUmemorytype.CU_MEMORYTYPE_DEVICE
-        copy.srcDevice, copy.dstDevice = source, target
-        copy.srcPitch, copy.dstPitch, copy.WidthInBytes, copy.Height = width, pitch, width, rows
+        places = target, pitch, source, width, rows
+        copy = self._row_copies.get(places)
+        if copy is None:  # the same few, over and over
+            copy = self._row_copies[places] = self._driver.CUDA_MEMCPY2D()
+            copy.srcMemoryType = copy.dstMemoryType = self._driver.CUmemorytype.CU_MEMORYTYPE_DEVICE
+            copy.srcDevice, copy.dstDevice = source, target
+            copy.srcPitch, copy.dstPitch, copy.WidthInBytes, copy.Height = width, pitch, width, rows
         self._call("copy", self._driver.cuMemcpy2DAsync, copy, self._stream)
 
     def wait(self) -> None:
@@ -150,6 +166,8 @@ class CudaMemory:
 
     def _call(self, what: str, function: Callable[..., tuple[Any, ...]], *arguments: Any) -> Any:
         """What a call of the driver gives, in the GPU's context. Raises WorkError with `what` where it fails."""
+        if _innermost.memory is self:
+            return self._check(what, function(*arguments))
         with self.current():
             return self._check(what, function(*arguments))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import weakref
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -58,24 +59,27 @@ def test_memory_of_the_host_is_copied_when_its_turn_comes(memory):
         assert found.tolist() == [3]
 
 
-def test_arrays_that_are_not_pinned_are_kept_until_somebody_waits(memory):
+def test_arrays_that_are_not_pinned_are_read_whole_though_nobody_else_has_them(memory):
     places = [memory.allocate(4) for _ in range(20)]
     for number, place in enumerate(places):
         memory.upload(place, np.full(1, number, np.float32))  # whose memory the next would get
-    found = [np.empty(1, np.float32) for _ in places]
-    for array, place in zip(found, places, strict=True):
-        memory.download(array, place)
-    result, gone = found.pop(), weakref.ref(found[0])
-    del array, found
-    assert gone() is not None
     memory.wait()
-    assert gone() is None
-    assert result.tolist() == [19]
+    found = np.empty(20, np.float32)
     for number, place in enumerate(places):
-        found = np.empty(1, np.float32)
-        memory.download(found, place)
-        memory.wait()
-        assert found.tolist() == [number]
+        memory.download(found[number:][:1], place)
+    memory.wait()
+    assert found.tolist() == list(range(20))
+
+
+@pytest.mark.parametrize("call", [CudaMemory.upload, lambda memory, place, array: memory.download(array, place)])
+def test_arrays_that_are_not_pinned_are_kept_until_somebody_waits(memory, call):
+    array = np.zeros(1, np.float32)
+    there = weakref.ref(array)
+    call(memory, memory.allocate(4), array)
+    del array
+    assert there() is not None
+    memory.wait()
+    assert there() is None
 
 
 def test_pinned_arrays_are_not_kept_and_their_addresses_are_forgotten(memory):
@@ -117,6 +121,42 @@ def test_what_was_current_is_again(standing_in):
             second.upload(second.allocate(4), np.zeros(4, np.uint8))
         assert _current() is None
         second.close()
+
+
+def test_blocks_of_two_gpus_within_each_other(standing_in):
+    with standing_in(gpus="2"):
+        first, second = CudaMemory(0), CudaMemory(1)
+        places = [(memory, memory.allocate(4)) for memory in (first, second)]
+        with first.current(), second.current(), suppress(ZeroDivisionError), first.current():
+            for memory, address in places:
+                memory.upload(address, np.full(1, memory is first, np.float32))
+            raise ZeroDivisionError
+        for memory, address in places:
+            found = np.zeros(1, np.float32)
+            memory.download(found, address)
+            memory.wait()
+            assert found.tolist() == [memory is first]
+            memory.close()
+        assert _current() is None
+
+
+def test_within_a_block_the_context_is_not_set_again(memory, stand_in_gpu):
+    address = memory.allocate(4)
+    with memory.current():
+        stand_in_gpu.fail("cuCtxPushCurrent", UNKNOWN)
+        memory.copy(address, address, 4)
+        memory.wait()
+    with pytest.raises(WorkError, match="the GPU cannot be used"):
+        memory.wait()
+
+
+def test_a_copy_of_rows_is_described_once(memory):
+    here, there = memory.allocate(40), memory.allocate(40)
+    for _ in range(2):
+        for slot in range(3):
+            memory.copy_rows(there + slot, 10, here, 4, 3)
+    memory.wait()
+    assert len(memory._row_copies) == 3
 
 
 def _current():
