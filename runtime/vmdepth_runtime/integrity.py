@@ -57,20 +57,24 @@ def check_digest(path: Path) -> bool:
 
 
 def read_metadata(path: Path, key: str) -> str | None:
-    """The value of an entry of a serialised ONNX model's metadata; None where it has none of that name.
+    """The value of an entry of a serialised ONNX model's metadata; None where it has none of that name, or only a part.
 
-    Protobuf: the key, then byte 0x12 and how long the value is, as a varint. Raises what `Path.read_bytes` does.
+    Protobuf: the key, then byte 0x12 and how long the value is, as a varint. Raises InputError when it cannot be read.
     """
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     at = content.rfind(bytes([0x0A, len(key)]) + key.encode() + bytes([0x12]))
     if at < 0:
         return None
-    at, size, shift = at + len(key) + 3, 0, 0
-    while True:
-        size |= (content[at] & 0x7F) << shift
-        at, shift, more = at + 1, shift + 7, content[at] & 0x80
-        if not more:
-            return content[at : at + size].decode(errors="replace")
+    at, size = at + len(key) + 3, 0
+    for digit, byte in enumerate(content[at : at + 10]):
+        size |= (byte & 0x7F) << 7 * digit
+        if byte < 0x80:
+            value = content[at + digit + 1 :][:size]
+            return value.decode(errors="replace") if len(value) == size else None
+    return None
 
 
 def file_hash(path: Path) -> str:

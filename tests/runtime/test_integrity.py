@@ -129,3 +129,16 @@ def test_metadata_is_read_without_a_library(build_graph):
         entries = onnxruntime.InferenceSession(str(path)).get_modelmeta().custom_metadata_map
         assert read_metadata(path, METADATA_KEY) == entries[METADATA_KEY]
         assert read_metadata(path, "vmdepth.nothing") is None
+
+
+def test_metadata_of_a_file_that_is_cut_off_or_cannot_be_read(build_graph, tmp_path):
+    content = build_graph().read_bytes()
+    key, path = METADATA_KEY.encode() + b"\x12", tmp_path / "short.onnx"
+    start = content.index(key) + len(key)
+    for kept in (0, 1, 2, 100):
+        path.write_bytes(content[: start + kept])
+        assert read_metadata(path, METADATA_KEY) is None
+    path.write_bytes(content[:start] + b"\xff" * 20)
+    assert read_metadata(path, METADATA_KEY) is None
+    with pytest.raises(InputError, match=rf"^{tmp_path}: cannot be read \(Is a directory\)$"):
+        read_metadata(tmp_path, METADATA_KEY)

@@ -71,4 +71,5 @@ def standing_in(library: Path, **settings: str) -> Iterator[StandInGpu]:
             yield gpu
     finally:
         sys.modules.pop("tensorrt", None)
+        gpu._driver.stand_in_new_process()
         gpu._driver.cuInit(0)  # which finds none in the environment as it was

@@ -5,6 +5,7 @@ device memory by the addresses that were bound, and is waited for, as ONNX Runti
 the real one is, as its sources and its 1.31 wheel tell:
 - an option that a provider does not know, and a GPU that is not there, is refused;
 - an input that is bound on the CPU is copied to the device when it is *bound*, and never again;
+- a session on a GPU has memory there, which it gives back in the context that is the thread's, and so while that is;
 - a provider that cannot start is left out without a word (`starts`).
 """
 
@@ -18,7 +19,6 @@ from contextlib import contextmanager
 from math import prod
 from types import ModuleType
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import onnxruntime as real
@@ -39,8 +39,22 @@ def _driver() -> ctypes.CDLL:
     driver = ctypes.CDLL("libcuda.so.1")
     driver.stand_in_host.restype = ctypes.c_void_p
     driver.stand_in_host.argtypes = driver.stand_in_device_of.argtypes = [ctypes.c_uint64]
+    driver.cuMemFree_v2.argtypes = [ctypes.c_uint64]
     driver.stand_in_stream_device.argtypes = driver.cuStreamSynchronize.argtypes = [ctypes.c_void_p]
     return driver
+
+
+class _Memory:
+    """Of a session. Raises RuntimeError where that cannot be had."""
+
+    def __init__(self) -> None:
+        self._address = ctypes.c_uint64()
+        if _driver().cuMemAlloc_v2(ctypes.byref(self._address), ctypes.c_size_t(1000)):
+            raise RuntimeError("CUDA failure 2: out of memory ; GPU=0")
+
+    def __del__(self) -> None:
+        if self._address.value:
+            _driver().cuMemFree_v2(self._address)  # which fails, and loses it, where no context is current
 
 
 class IOBinding:
@@ -81,11 +95,12 @@ class InferenceSession:
         kept = [(name, given) for name, given in kept if name not in OPTIONS or name in self.module.starts]
         self.options = dict(kept) | {"CPUExecutionProvider": {}}  # which is always there, the last one
         self._providers = list(self.options)
+        self._memory = _Memory() if self._providers[0] in OPTIONS else None
         self._session = real.InferenceSession(path, options, providers=["CPUExecutionProvider"], **more)
         self._device = int(self.options[self._providers[0]].get("device_id", 0))
         if self.stream and _driver().stand_in_stream_device(self.stream) != self._device:
             raise RuntimeError("CUDA failure 400: invalid resource handle ; GPU=0")
-        self.module.sessions.append(self)
+        self.module.options.append(self.options)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)  # what a file says of itself
@@ -141,7 +156,7 @@ def _array(shape: tuple[int, ...], dtype: np.dtype, address: int) -> np.ndarray:
 def stand_in(cuda: str = "12.8", starts: Sequence[str] = (_CUDA, _TENSORRT)) -> Iterator[ModuleType]:
     """While it lasts `import onnxruntime` gives a GPU build. cuda: that it is built for. starts: providers that can.
 
-    The module has `sessions`, which were made, and `fails`: reasons for which the next runs fail.
+    The module has `options`, those of the sessions that were made, and `fails`: reasons for which the next runs fail.
     """
     module = ModuleType("onnxruntime")
     module.__dict__.update({name: value for name, value in vars(real).items() if name != "preload_dlls"})
@@ -149,10 +164,14 @@ def stand_in(cuda: str = "12.8", starts: Sequence[str] = (_CUDA, _TENSORRT)) -> 
         __file__=__file__,  # beside which no library of a provider lies
         cuda_version=cuda,
         starts=starts,
-        sessions=[],
+        options=[],
         fails=[],
         InferenceSession=type("InferenceSession", (InferenceSession,), {"module": module}),
         get_available_providers=lambda: [_TENSORRT, _CUDA, "CPUExecutionProvider"],
     )
-    with mock.patch.dict(sys.modules, {"onnxruntime": module}):
+    before = sys.modules["onnxruntime"]
+    sys.modules["onnxruntime"] = module
+    try:
         yield module
+    finally:  # of this one alone: what else was imported meanwhile may not bear to be imported again, as onnx
+        sys.modules["onnxruntime"] = before

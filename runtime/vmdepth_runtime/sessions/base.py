@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.contract import StepContract
+from vmdepth_runtime.errors import WorkError
 from vmdepth_runtime.sessions.state_buffers import Memory, Snapshot, StateBuffers
 
 StepOutputs: TypeAlias = dict[str, NDArray[Any]]
@@ -84,6 +87,19 @@ class StepSession(ABC):
     def next_states(self) -> dict[str, NDArray[Any]]:
         """Copies of what the last step gave out as `next.<name>`, by name: recurrent states, of rings the one entry."""
         return self._states.read_next()
+
+    def _give_up(self, error: BaseException) -> None:
+        """Close what could not be made. error: says why; its frames may hold what goes before the GPU does."""
+        with suppress(WorkError), self._current():
+            seen: BaseException | None = error
+            while seen is not None:
+                clear_frames(seen.__traceback__)
+                seen = seen.__cause__ or seen.__context__
+        self.close()
+
+    def _current(self) -> AbstractContextManager[None]:
+        """On a GPU: its context is the thread's, where libraries put it or want it, and afterwards what was before."""
+        return nullcontext()
 
     def __enter__(self) -> StepSession:
         return self

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from vmdepth_runtime.errors import WorkError
-from vmdepth_runtime.sessions.cuda_memory import load_driver
+from vmdepth_runtime.sessions.cuda_memory import failure, load_driver
 
 
 class CudaGraph:
@@ -26,7 +25,7 @@ class CudaGraph:
         """Enqueue everything. Raises WorkError where CUDA cannot."""
         error = self._driver.cuGraphLaunch(self._graph, self._stream)[0]
         if int(error) != 0:  # CUDA_SUCCESS
-            raise WorkError(f"the GPU cannot launch what was recorded for it: {error.name}")
+            raise failure("launch what was recorded for it", error)
 
     def close(self) -> None:
         """Let go of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError, WorkError
+
+# Of these CUDA says that "the process must be terminated and relaunched", of 710 that the context cannot be used again.
+_SPOILT = frozenset((700, 702, 710, *range(714, 720), 721))
+
+
+class _Innermost(threading.local):
+    """Whose block of `current` a thread is in."""
+
+    memory: CudaMemory | None = None
+
+
+_innermost = _Innermost()
 
 
 def load_driver() -> ModuleType:
@@ -40,12 +53,17 @@ class CudaMemory:
     def __init__(self, device: int = 0) -> None:
         self._driver = driver = load_driver()
         self._buffers: list[Any] = []
+        self._pinned: set[int] = set()  # addresses of the arrays
+        self._awaited: list[NDArray[Any]] = []
+        self._row_copies: dict[tuple[int, ...], Any] = {}
         self._open = False
         try:
             self._check("start", driver.cuInit(0))
             self._device = self._check("be found", driver.cuDeviceGet(device))
             # The context that other CUDA libraries of this process use as well.
             self._context = self._check("be opened", driver.cuDevicePrimaryCtxRetain(self._device))
+        except _NotNow:
+            raise
         except (WorkError, RuntimeError) as error:  # RuntimeError: cuda-bindings finds no driver
             raise InputError(f"GPU {device}: {error}; 'vmdepth-info' says what is there") from None
         try:
@@ -62,11 +80,13 @@ class CudaMemory:
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """A block in which the GPU's context is the thread's current one, as libraries need that work on the GPU."""
+        """A block in which the GPU's context is the thread's, as libraries need that work on it; they leave it so."""
         self._check("be used", self._driver.cuCtxPushCurrent(self._context))
+        outer, _innermost.memory = _innermost.memory, self
         try:
             yield
         finally:
+            _innermost.memory = outer
             self._driver.cuCtxPopCurrent()
 
     def allocate(self, size: int) -> int:
@@ -86,20 +106,21 @@ class CudaMemory:
             self._driver.cuDevicePrimaryCtxRelease(self._device)
             raise
         block = (ctypes.c_uint8 * size).from_address(address)
-        weakref.finalize(block, _unpin, self._driver, self._device, self._context, address)
+        self._pinned.add(address)
+        weakref.finalize(block, _unpin, self._driver, self._device, self._context, address, self._pinned)
         array = np.ctypeslib.as_array(block).view(dtype).reshape(shape)
         array[...] = 0
         return array
 
     def upload(self, address: int, array: NDArray[Any]) -> None:
-        """Start copying an array to the GPU; an array that is not `pinned` is waited for."""
+        """Start copying an array to the GPU; one that is not `pinned` is kept until `wait`."""
         copy = self._driver.cuMemcpyHtoDAsync
-        self._call("copy", copy, address, array.ctypes.data, array.nbytes, self._stream)
+        self._call("copy", copy, address, self._kept(array), array.nbytes, self._stream)
 
     def download(self, array: NDArray[Any], address: int) -> None:
-        """Start copying from the GPU into an array."""
+        """Start copying from the GPU into an array; one that is not `pinned` is kept until `wait`."""
         copy = self._driver.cuMemcpyDtoHAsync
-        self._call("copy", copy, array.ctypes.data, address, array.nbytes, self._stream)
+        self._call("copy", copy, self._kept(array), address, array.nbytes, self._stream)
 
     def copy(self, target: int, source: int, size: int) -> None:
         """Start copying `size` bytes from one buffer to another."""
@@ -107,15 +128,19 @@ class CudaMemory:
 
     def copy_rows(self, target: int, pitch: int, source: int, width: int, rows: int) -> None:
         """Start copying `rows` pieces of `width` bytes, which follow each other, to places `pitch` bytes apart."""
-        copy = self._driver.CUDA_MEMCPY2D()
-        copy.srcMemoryType = copy.dstMemoryType = self._driver.CUmemorytype.CU_MEMORYTYPE_DEVICE
-        copy.srcDevice, copy.dstDevice = source, target
-        copy.srcPitch, copy.dstPitch, copy.WidthInBytes, copy.Height = width, pitch, width, rows
+        places = target, pitch, source, width, rows
+        copy = self._row_copies.get(places)
+        if copy is None:  # the same few, over and over
+            copy = self._row_copies[places] = self._driver.CUDA_MEMCPY2D()
+            copy.srcMemoryType = copy.dstMemoryType = self._driver.CUmemorytype.CU_MEMORYTYPE_DEVICE
+            copy.srcDevice, copy.dstDevice = source, target
+            copy.srcPitch, copy.dstPitch, copy.WidthInBytes, copy.Height = width, pitch, width, rows
         self._call("copy", self._driver.cuMemcpy2DAsync, copy, self._stream)
 
     def wait(self) -> None:
         """Until everything that was started is done."""
         self._call("finish its work", self._driver.cuStreamSynchronize, self._stream)
+        self._awaited.clear()
 
     def close(self) -> None:
         """Free the buffers and let go of the GPU; what fails on the way is of no use to know."""
@@ -129,23 +154,46 @@ class CudaMemory:
                 driver.cuMemFree(buffer)
             driver.cuStreamDestroy(self._stream)
         self._buffers.clear()
+        self._awaited.clear()
         driver.cuDevicePrimaryCtxRelease(self._device)
+
+    def _kept(self, array: NDArray[Any]) -> int:
+        """Address of an array that is there until it is copied."""
+        address = array.ctypes.data
+        if address not in self._pinned:  # of such memory CUDA says that an asynchronous copy "might be synchronous"
+            self._awaited.append(array)
+        return address
 
     def _call(self, what: str, function: Callable[..., tuple[Any, ...]], *arguments: Any) -> Any:
         """What a call of the driver gives, in the GPU's context. Raises WorkError with `what` where it fails."""
+        if _innermost.memory is self:
+            return self._check(what, function(*arguments))
         with self.current():
             return self._check(what, function(*arguments))
 
     def _check(self, what: str, result: tuple[Any, ...]) -> Any:
         error, *values = result
         if error != self._driver.CUresult.CUDA_SUCCESS:
-            full = error == self._driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY
-            remedy = "; end what else uses it, or take a smaller model or half precision" if full else ""
-            raise WorkError(f"the GPU cannot {what}: {error.name}{remedy}")
+            raise failure(what, error)
         return values[0] if values else None
 
 
-def _unpin(driver: ModuleType, device: Any, context: Any, address: int) -> None:
+class _NotNow(WorkError):
+    """Nothing is wrong with the GPU itself."""
+
+
+def failure(what: str, error: Any) -> WorkError:
+    """What to raise where a GPU cannot do `what`. error: CUresult, of which more than its name is told if it helps."""
+    told = f"the GPU cannot {what}: {error.name}"
+    if int(error) == 2:  # CUDA_ERROR_OUT_OF_MEMORY
+        return _NotNow(f"{told}; end what else uses it, or take a smaller model or half precision")
+    if int(error) in _SPOILT:
+        return _NotNow(f"{told}; end this process and start it again")
+    return WorkError(told)
+
+
+def _unpin(driver: ModuleType, device: Any, context: Any, address: int, pinned: set[int]) -> None:
+    pinned.discard(address)
     if int(driver.cuCtxPushCurrent(context)[0]) == 0:
         driver.cuMemFreeHost(address)
         driver.cuCtxPopCurrent()

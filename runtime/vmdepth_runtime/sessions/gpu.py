@@ -11,7 +11,13 @@ from vmdepth_runtime.errors import InputError
 
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR of the CUDA driver API
 _DEV = Path("/dev")
-_NODES = ("nvidia[0-9]*", "nvidiactl", "nvidia-uvm", "nvmap", "nvhost-*gpu", "nvgpu/*/*")  # the last three: Jetson
+# Those that CUDA opens, on a Jetson from "nvmap" on. Beside them lie others, for profilers and debuggers, which users
+# may not open and need not.
+_NODES = (
+    *("nvidia[0-9]*", "nvidiactl", "nvidia-uvm"),
+    *("nvmap", "nvhost-gpu", "nvhost-ctrl-gpu", "nvhost-as-gpu"),
+    *("nvgpu/igpu0/ctrl", "nvgpu/igpu0/as", "nvgpu/igpu0/channel"),
+)
 
 
 @dataclass(frozen=True)

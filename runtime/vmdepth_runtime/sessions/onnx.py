@@ -22,7 +22,7 @@ from vmdepth_runtime.sessions.device import Device
 from vmdepth_runtime.sessions.gpu import find_gpu
 from vmdepth_runtime.sessions.onnx_runtime.build import load_onnxruntime, quiet, two_builds
 from vmdepth_runtime.sessions.onnx_runtime.providers import CPU, OR_CPU, PROVIDERS, Providers, gpu_providers, usable_gpu
-from vmdepth_runtime.sessions.state_buffers import HostMemory, StateBuffers
+from vmdepth_runtime.sessions.state_buffers import HostMemory, Snapshot, StateBuffers
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, IOBinding, SessionOptions
@@ -85,7 +85,7 @@ class OnnxSession(StepSession):
                 self._session = _load(onnxruntime, self.path, options, providers, self._device)
                 self._prepare(self._session)
         except BaseException as error:
-            self.close()
+            self._give_up(error)
             if isinstance(error, WorkError):
                 raise WorkError(f"{self.path}: {error}") from None
             raise
@@ -133,6 +133,10 @@ class OnnxSession(StepSession):
             raise WorkError(f"{self.path}: {error}") from None
         return self._outputs
 
+    def restore(self, stream: int, snapshot: Snapshot, *, of_the_scene: bool = False) -> None:
+        super().restore(stream, snapshot, of_the_scene=of_the_scene)
+        self.memory.wait()  # what a node on the CPU reads is copied as it is bound, and nobody promises: in order
+
     def close(self) -> None:
         with suppress(WorkError), self._current():
             with suppress(WorkError):
@@ -144,7 +148,6 @@ class OnnxSession(StepSession):
             self.frame, self._outputs = np.empty(0, np.uint8), {}  # what nobody else holds goes with the GPU
 
     def _current(self) -> AbstractContextManager[None]:
-        """On a GPU: its context is the thread's, where ONNX Runtime puts it anyway, and afterwards what was before."""
         return self.memory.current() if isinstance(self.memory, CudaMemory) else nullcontext()
 
     def _run(self, turn: int) -> None:
@@ -224,7 +227,7 @@ def _load(
             )
     except Exception as error:  # its exception classes share no base but Exception
         reason = str(error).strip() or type(error).__name__
-        if device.kind != "cpu" and _OF_THE_DEVICE.search(reason):
+        if device.kind != "cpu" and _OF_THE_DEVICE.search(reason.replace(str(path), "")):
             raise InputError(f"--device {device}: ONNX Runtime cannot use it ({_plain(reason)}); {OR_CPU}") from None
         raise _refusal(path, reason) from None
     if session.get_providers()[0] != PROVIDERS[device.kind]:  # it goes on without a word where one does not start

@@ -153,7 +153,6 @@ class StateBuffers:
             size = _bytes(spec, spec.shape[1:])
             self._memory.copy(self.inputs[self.turn][spec.name] + stream * size, snapshot.addresses[spec.name], size)
         self._frames[stream] = snapshot.frame
-        self._memory.wait()  # a library that steps on a stream of its own must find it done
 
     def read(self) -> dict[str, NDArray[Any]]:
         """Copies of what the next step will read, by name, in the contract's shapes and dtypes."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from traceback import clear_frames
 from types import ModuleType
 from typing import Any
 
@@ -58,12 +57,10 @@ class TensorrtSession(StepSession):
         self._graphs: list[CudaGraph | None] = [None, None]
         self.memory: CudaMemory = CudaMemory(gpu)
         try:
-            with self.memory.current():
+            with self._current():
                 self._load(library, facts)
         except BaseException as error:
-            with suppress(WorkError), self.memory.current():
-                clear_frames(error.__traceback__)  # which may hold a context, and that goes before the GPU does
-            self.close()
+            self._give_up(error)
             if isinstance(error, WorkError):
                 raise WorkError(f"{self.path}: {error}") from None
             raise
@@ -110,7 +107,7 @@ class TensorrtSession(StepSession):
         memory, turn = self.memory, self._states.turn
         graph = self._graphs[turn]
         try:
-            with memory.current():
+            with self._current():
                 memory.upload(self._addresses[FRAME], self.frame)
                 if graph is None:
                     self._enqueue(self._contexts[turn])
@@ -125,8 +122,8 @@ class TensorrtSession(StepSession):
         return self._outputs
 
     def close(self) -> None:
-        if self._engine is not None:
-            with suppress(WorkError), self.memory.current():
+        if self._runtime is not None:
+            with suppress(WorkError), self._current():
                 with suppress(WorkError):
                     self.memory.wait()  # what is still under way needs all of it
                 for graph in filter(None, self._graphs):
@@ -136,6 +133,9 @@ class TensorrtSession(StepSession):
                 self._engine = self._runtime = None
             self.frame, self._outputs = np.empty(0, np.uint8), {}  # what nobody else holds goes with it
         self.memory.close()
+
+    def _current(self) -> AbstractContextManager[None]:
+        return self.memory.current()
 
     def _checked_shapes(self, expected: Mapping[str, TensorSpec]) -> dict[str, tuple[int, ...]]:
         """Of all that goes in and comes out. Raises InputError where that is not what the sidecar says."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import weakref
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -45,19 +47,48 @@ def test_it_copies_as_host_memory_does(memory, place):
     np.testing.assert_array_equal(run(memory), run(HostMemory()))
 
 
-def test_pinned_memory_is_copied_when_its_turn_comes_and_other_memory_at_once(memory):
-    address, plain, pinned = memory.allocate(4), np.ones(1, np.float32), memory.pinned((1,), "float32")
-    found = memory.pinned((2,), "float32")
-    assert found.tolist() == [0, 0]
-    second = memory.allocate(4)
-    memory.upload(address, plain)
-    memory.upload(second, pinned)
-    plain[0], pinned[0] = 2, 3
-    memory.download(found[:1], address)
-    memory.download(found[1:], second)
-    assert found.tolist() == [0, 0]  # nobody has waited yet
+def test_memory_of_the_host_is_copied_when_its_turn_comes(memory):
+    address, pinned = memory.allocate(4), memory.pinned((1,), "float32")
+    for found in (memory.pinned((1,), "float32"), np.zeros(1, np.float32)):
+        pinned[0] = 2
+        memory.upload(address, pinned)
+        pinned[0] = 3
+        memory.download(found, address)
+        assert found.tolist() == [0]  # nobody has waited yet
+        memory.wait()
+        assert found.tolist() == [3]
+
+
+def test_arrays_that_are_not_pinned_are_read_whole_though_nobody_else_has_them(memory):
+    places = [memory.allocate(4) for _ in range(20)]
+    for number, place in enumerate(places):
+        memory.upload(place, np.full(1, number, np.float32))  # whose memory the next would get
     memory.wait()
-    assert found.tolist() == [1, 3]
+    found = np.empty(20, np.float32)
+    for number, place in enumerate(places):
+        memory.download(found[number:][:1], place)
+    memory.wait()
+    assert found.tolist() == list(range(20))
+
+
+@pytest.mark.parametrize("call", [CudaMemory.upload, lambda memory, place, array: memory.download(array, place)])
+def test_arrays_that_are_not_pinned_are_kept_until_somebody_waits(memory, call):
+    array = np.zeros(1, np.float32)
+    there = weakref.ref(array)
+    call(memory, memory.allocate(4), array)
+    del array
+    assert there() is not None
+    memory.wait()
+    assert there() is None
+
+
+def test_pinned_arrays_are_not_kept_and_their_addresses_are_forgotten(memory):
+    place, array = memory.allocate(4), memory.pinned((1,), "float32")
+    memory.upload(place, array)
+    assert memory._awaited == []
+    memory.wait()
+    del array
+    assert memory._pinned == set()
 
 
 def test_closing_gives_everything_back_but_arrays_that_somebody_has(stand_in_gpu, leaves_nothing):
@@ -92,6 +123,42 @@ def test_what_was_current_is_again(standing_in):
         second.close()
 
 
+def test_blocks_of_two_gpus_within_each_other(standing_in):
+    with standing_in(gpus="2"):
+        first, second = CudaMemory(0), CudaMemory(1)
+        places = [(memory, memory.allocate(4)) for memory in (first, second)]
+        with first.current(), second.current(), suppress(ZeroDivisionError), first.current():
+            for memory, address in places:
+                memory.upload(address, np.full(1, memory is first, np.float32))
+            raise ZeroDivisionError
+        for memory, address in places:
+            found = np.zeros(1, np.float32)
+            memory.download(found, address)
+            memory.wait()
+            assert found.tolist() == [memory is first]
+            memory.close()
+        assert _current() is None
+
+
+def test_within_a_block_the_context_is_not_set_again(memory, stand_in_gpu):
+    address = memory.allocate(4)
+    with memory.current():
+        stand_in_gpu.fail("cuCtxPushCurrent", UNKNOWN)
+        memory.copy(address, address, 4)
+        memory.wait()
+    with pytest.raises(WorkError, match="the GPU cannot be used"):
+        memory.wait()
+
+
+def test_a_copy_of_rows_is_described_once(memory):
+    here, there = memory.allocate(40), memory.allocate(40)
+    for _ in range(2):
+        for slot in range(3):
+            memory.copy_rows(there + slot, 10, here, 4, 3)
+    memory.wait()
+    assert len(memory._row_copies) == 3
+
+
 def _current():
     context = ctypes.c_void_p()
     assert ctypes.CDLL("libcuda.so.1").cuCtxGetCurrent(ctypes.byref(context)) == 0
@@ -114,6 +181,20 @@ def test_a_gpu_that_does_not_start_is_one_line_and_leaves_nothing(stand_in_gpu, 
         with pytest.raises((InputError, WorkError), match=f"^{told}: CUDA_ERROR_UNKNOWN") as refused:
             CudaMemory()
         assert isinstance(refused.value, InputError) == told.startswith("GPU 0")
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [(2, "end what else uses it, or take a smaller"), (700, "end this process and"), (719, "end this process and")],
+)
+@pytest.mark.parametrize("call", ["cuDevicePrimaryCtxRetain", "cuStreamCreate"])
+def test_memory_that_is_full_and_a_process_that_is_spoilt_are_not_the_gpu_s_fault(
+    stand_in_gpu, leaves_nothing, call, error, remedy
+):
+    with leaves_nothing():
+        stand_in_gpu.fail(call, error)
+        with pytest.raises(WorkError, match=f"^the GPU cannot .*: CUDA_ERROR_\\w+; {remedy}"):
+            CudaMemory()
 
 
 @pytest.mark.parametrize("call", ["cuMemHostAlloc", "cuDevicePrimaryCtxRetain"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -61,10 +62,19 @@ def test_an_engine_asks_for_a_gpu(tmp_path):
 def test_why_there_is_no_gpu(standing_in, monkeypatch, tmp_path):
     with standing_in(gpus="0"):
         assert why_no_gpu() == "NVIDIA's driver finds none (CUDA_ERROR_NO_DEVICE); 'nvidia-smi' says more"
+    node = tmp_path / "nvgpu/igpu0/channel"
+    for name in ("nvhost-dbg-gpu", "nvhost-prof-gpu", "nvidia-modeset", "nvgpu/igpu0/dbg", "nvgpu/igpu0/prof", node):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch(mode=0)
+    monkeypatch.setattr(gpus, "_DEV", tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: not Path(path).is_relative_to(tmp_path))  # root may open all
+    reason = f"no permission to use {node}; add yourself to its group"
+    assert why_no_gpu().startswith(reason)
+    node.unlink()
+    with standing_in(gpus="0"):
+        assert why_no_gpu().startswith("NVIDIA's driver finds none")
     node = tmp_path / "nvidia0"
     node.touch(mode=0)
-    monkeypatch.setattr(gpus, "_DEV", tmp_path)
-    monkeypatch.setattr(os, "access", lambda path, mode: path != node)  # root may open everything
     reason = f"no permission to use {node}; add yourself to its group"
     assert why_no_gpu().startswith(reason)
     monkeypatch.setattr(gpus, "find_gpus", tuple)

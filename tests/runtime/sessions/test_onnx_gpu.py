@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import bundled
+from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.pipeline.run import run
 from vmdepth_runtime.pipeline.settings import RunSettings
+from vmdepth_runtime.sessions import onnx
 from vmdepth_runtime.sessions.cuda_memory import CudaMemory
 from vmdepth_runtime.sessions.load import load_session
 from vmdepth_runtime.sessions.onnx import OnnxSession
@@ -60,6 +62,16 @@ def test_nothing_of_the_states_crosses_the_bus(gpus):
         assert to_host == sum(array.nbytes for array in outputs.values())
 
 
+def test_saved_states_are_there_before_they_are_bound(gpus, remembering_graph):
+    with OnnxSession(remembering_graph, device="cuda") as session:
+        session.step()
+        within, saved = gpus.count("BYTES_WITHIN"), session.snapshot()
+        session.save(0, saved)
+        assert gpus.count("BYTES_WITHIN") == within
+        session.restore(0, saved)
+        assert gpus.count("BYTES_WITHIN") > within
+
+
 def bound_on_the_host(monkeypatch, gpus):
     """As on the CPU, where a binding reads what lies there when it runs; on a GPU it is copied when it is bound."""
     prepare = OnnxSession._prepare
@@ -107,7 +119,7 @@ def test_options_of_the_providers(gpus, build_graph, tmp_path):
     path = build_graph()
     with OnnxSession(path, device="tensorrt:1") as session:
         stream = str(session.memory.stream)
-    options = gpus.onnxruntime.sessions[-1].options
+    options = gpus.onnxruntime.options[-1]
     assert list(options) == ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
     where = {"device_id": "1", "user_compute_stream": stream}
     assert options["CUDAExecutionProvider"] == {
@@ -126,10 +138,41 @@ def test_types_and_weights_of_a_graph_decide_how_tensorrt_builds_and_where_that_
     kept = []
     for name, dtype in (("one", "float32"), ("two", "float16")):
         with OnnxSession(build_graph(precision={"encoder": dtype}), device="tensorrt"):
-            options = gpus.onnxruntime.sessions[-1].options["TensorrtExecutionProvider"]
+            options = gpus.onnxruntime.options[-1]["TensorrtExecutionProvider"]
         assert options.get("trt_fp16_enable") == (None if name == "one" else "True")
         kept.append(options["trt_engine_cache_path"])
     assert len(set(kept)) == 2
+
+
+@pytest.mark.parametrize("folder", ["cuda", "tensorrt", "providers", "memory"], ids="in {}".format)
+def test_a_file_that_is_no_graph_is_not_the_device_s_fault_whatever_its_name(gpus, folder, tmp_path, leaves_nothing):
+    path = tmp_path / folder / f"{folder}.onnx"
+    path.parent.mkdir()
+    path.write_bytes(b"something else")
+    with leaves_nothing():
+        with pytest.raises(InputError) as refused:
+            OnnxSession(path, device="cuda")
+        assert str(refused.value).startswith(f"{path}: not an ONNX file, or broken off; ")
+        del refused
+
+
+@pytest.mark.parametrize("place", ["_checked_shapes", "StateBuffers"])
+def test_what_fails_while_a_session_is_made_takes_all_of_it_off_the_gpu(gpus, leaves_nothing, monkeypatch, place):
+    def refuse(*_):
+        raise InputError("not this one")
+
+    monkeypatch.setattr(onnx, place, refuse)
+    with leaves_nothing():
+        with pytest.raises(InputError, match="not this one") as refused:
+            OnnxSession(bundled.MODEL, device="cuda")
+        del refused
+
+
+def test_of_what_is_no_step_graph_no_folder_is_made(gpus, tmp_path):
+    (tmp_path / "x.onnx").write_bytes(b"something else")
+    with pytest.raises(InputError, match=r"^\S+x\.onnx: "):
+        OnnxSession(tmp_path / "x.onnx", device="tensorrt")
+    assert not list(tmp_path.rglob("onnxruntime-tensorrt"))
 
 
 def test_a_run_on_the_second_gpu(gpus, tmp_path):

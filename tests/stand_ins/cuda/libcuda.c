@@ -3,12 +3,12 @@
  *
  * What it is strict about, since a real GPU punishes it late or not at all:
  * - What is put on a stream runs only when somebody waits for that stream: who reads too early reads what was there.
- * - Pinned memory is read and written at that time, other host memory at once.
+ * - Host memory is read and written at that time, pinned or not: of what is not, hardware may do so (ATS, HMM).
  * - Addresses on the device are of no use to the host: reading one there is a fault of the process.
  * - Calls ask for a current context of the thread, streams for their own; what runs asks for memory that is allocated.
  * - New memory on the device is full of 0xA5, and so is freed memory.
- * - What a GPU was asked to do wrongly spoils its context: every later call says so, until nobody retains it any more.
- *   With the context goes all memory in it.
+ * - What a GPU was asked to do wrongly spoils its context for the process: every later call says so, also after
+ *   everybody here let go of it, as the CUDA runtime of some library keeps it. With the last hold goes all memory in it.
  * It takes one thread at a time.
  *
  * Environment, read by every cuInit: STAND_IN_GPUS (how many; none), STAND_IN_CAPABILITY ("8.9"), STAND_IN_CUDA (the
@@ -20,6 +20,7 @@
  *   stand_in_count(what)        0 bytes to devices, 1 bytes to the host, 2 bytes within devices, 3 host functions run,
  *                               4 graphs launched, 5 bytes that are allocated now, 6 allocations made, 7 contexts retained,
  *                               8 bytes of host memory that are pinned now
+ *   stand_in_new_process()      as if this were one: no context is spoilt any more
  *   stand_in_fail(name, after, code)  the call of that name gives `code` once, after `after` calls that work
  */
 #define _GNU_SOURCE
@@ -45,7 +46,6 @@ typedef struct Op {
   Kind kind;
   Ptr to, from;
   size_t width, rows, to_pitch, from_pitch;
-  char *staged; /* what lay in host memory that is not pinned, at the time of the call */
   void (*function)(void *);
   void *with;
   struct Graph *graph;
@@ -87,6 +87,7 @@ void stand_in_fail(const char *name, int after, int code) {
   fail_after = after, fail_code = code;
 }
 void stand_in_illegal(void) { running->sticky = ILLEGAL_ADDRESS; }
+void stand_in_new_process(void) { for (int i = 0; i < GPUS; i++) contexts[i].sticky = OK; }
 long stand_in_count(int what) { return counts[what]; }
 
 static Block *find(char *at, size_t size, int pinned) {
@@ -193,7 +194,6 @@ R cuDevicePrimaryCtxRelease_v2(int device) {
     next = b->next;
     if (b->owner == device) release(b->host, b->device < 0);
   }
-  contexts[device].sticky = OK;
   return OK;
 }
 R cuCtxPushCurrent_v2(Context *context) {
@@ -251,7 +251,7 @@ static void copy(Op *op) {
     return;
   }
   char *into = (char *)(to ? op->to - DEVICE_SPACE : op->to);
-  char *source = op->staged ? op->staged : (char *)(from ? op->from - DEVICE_SPACE : op->from);
+  char *source = (char *)(from ? op->from - DEVICE_SPACE : op->from);
   for (size_t row = 0; row < op->rows; row++)
     memmove(into + row * op->to_pitch, source + row * op->from_pitch, op->width);
   counts[to && from ? 2 : to ? 0 : 1] += op->width * op->rows;
@@ -274,7 +274,7 @@ static void drain(Stream *stream) {
   while ((op = stream->first)) {
     if (!(stream->first = op->next)) stream->last = &stream->first;
     run(op);
-    free(op->staged), free(op);
+    free(op);
   }
   running = before;
 }
@@ -303,14 +303,11 @@ static R put_copy(Stream *stream, Op op) {
   R r = usable(stream);
   if (r) return r;
   size_t size = op.from_pitch * (op.rows - 1) + op.width;
-  if (op.from < DEVICE_SPACE && !find((char *)op.from, size, 1)) {
-    if (stream->recording) { stream->spoilt = 1; return CAPTURE_UNSUPPORTED; }
-    op.staged = malloc(size);
-    memcpy(op.staged, (void *)op.from, size);
+  if (stream->recording && op.from < DEVICE_SPACE && !find((char *)op.from, size, 1)) {
+    stream->spoilt = 1;
+    return CAPTURE_UNSUPPORTED;
   }
-  if ((r = put(stream, op))) return r;
-  if (op.to < DEVICE_SPACE && !find((char *)op.to, op.to_pitch * (op.rows - 1) + op.width, 1)) drain(stream);
-  return CURRENT->sticky;
+  return put(stream, op);
 }
 static Op flat(Ptr to, Ptr from, size_t size) {
   return (Op){.kind = COPY, .to = to, .from = from, .width = size, .rows = 1, .to_pitch = size, .from_pitch = size};

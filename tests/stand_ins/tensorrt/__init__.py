@@ -3,7 +3,7 @@
 It lives on the stand-in for the CUDA driver (`tests/stand_ins/cuda`): a step is put on the caller's stream like a
 kernel would be, reads and writes device memory by the addresses it was given, and runs only when that stream is waited
 for. It is strict where TensorRT is: an address that is missing, or on another device than the engine, fails the step;
-engines and contexts have memory on the device, so they come and go while its CUDA context is the thread's current one.
+runtimes, engines and contexts have memory on the device, so they come and go while its CUDA context is the thread's.
 
 Tests that stand for other versions set `__version__` and take names away.
 """
@@ -27,7 +27,7 @@ from vmdepth_export.parity.emulation import emulated
 __version__ = "10.16.1"
 _MARK = b"stand-in engine "
 _TIMED = b"stand-in timings "
-_KERNELS = 1000  # bytes that an engine, and each of its contexts, has on the device
+_KERNELS = 1000  # bytes that a runtime, an engine, and each of its contexts, has on the device
 
 
 def _cuda() -> ctypes.CDLL:
@@ -250,10 +250,12 @@ class Runtime:
 
     def __init__(self, logger: ILogger) -> None:
         self._logger = logger
+        self._memory: _Memory | None = None
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
         content, device = bytes(serialized_engine), ctypes.c_int()
         try:
+            self._memory = self._memory or _Memory(_KERNELS)
             if not content.startswith(_MARK):
                 raise ValueError("no engine of the stand-in")
             if _cuda().cuCtxGetDevice(ctypes.byref(device)):

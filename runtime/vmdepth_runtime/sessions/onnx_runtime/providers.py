@@ -98,6 +98,7 @@ def _tensorrt_options(onnxruntime: ModuleType, gpu: Gpu, path: Path) -> dict[str
     The provider knows kept engines by the graph's name and nodes, not by its weights or the version of TensorRT: so
     every file has a folder of its own for each of them.
     """
+    types = set(StepContract.from_json(read_metadata(path, METADATA_KEY), str(path)).precision.values())
     try:
         library = importlib.import_module("tensorrt").__version__
     except ImportError:
@@ -108,7 +109,6 @@ def _tensorrt_options(onnxruntime: ModuleType, gpu: Gpu, path: Path) -> dict[str
         (root / which).mkdir(parents=True, exist_ok=True)  # of two folders the provider makes one
     except OSError as error:
         raise InputError(f"{root / which}: no engine of ONNX Runtime can be kept there ({error.strerror})") from None
-    types = set(StepContract.from_json(read_metadata(path, METADATA_KEY), str(path)).precision.values())
     halves = {"float16": "trt_fp16_enable", "bfloat16": "trt_bf16_enable", "int8": "trt_int8_enable"}
     # From Python its options take "True" and "False", those of CUDA "1" and "0".
     return {option: "True" for kind, option in halves.items() if kind in types} | {
