@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,11 +55,13 @@ class Extent:
 QUICK = Extent(proof=60, timed=100, held=600, precisions=("fp32", "fp16"))
 
 
-def plan(settings: VerifySettings, folder: Path, extent: Extent) -> list[Check]:
-    """The checks, what matters most first. folder: for what they make for each other."""
+def plan(settings: VerifySettings, folder: Path, extent: Extent, facts: Sequence[Sequence[str]] = ()) -> list[Check]:
+    """The checks, what matters most first. folder: for what they make for each other. facts: what the machine is, which
+    is asked once; none where it was not told."""
     models = {BUNDLED: bundled.MODEL}
     what = "ONNX Runtime: what is installed, and which providers load"
-    checks = [Check("ONNX Runtime", what, "CUDA's, where there is a GPU", providers)]
+    given: dict[str, Any] = {"facts": [list(fact) for fact in facts]}
+    checks = [Check("ONNX Runtime", what, "CUDA's, where it is built in and a GPU is there", providers, given)]
     if not settings.quick or settings.reference:
         models[REFERENCE] = settings.reference or folder / f"{REFERENCE}.onnx"
         what = "reference, Video Depth Anything small of seeded weights: its step graph against PyTorch"

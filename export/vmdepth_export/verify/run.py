@@ -52,12 +52,15 @@ def verify_machine(
             Path(folder), None if find_gpu() else why_no_gpu(), begun + _QUICK_SECONDS if settings.quick else None
         )
         found = runner.run(_MACHINE)
-        outcomes = [found] if found.status == "fails" else []
-        for check in plan(settings, Path(folder), QUICK if settings.quick else Extent()):
+        facts = found.figures.get("facts", [])
+        outcomes = [] if found.status == "passes" else [found]
+        for outcome in outcomes:
+            tell(outcome)
+        for check in plan(settings, Path(folder), QUICK if settings.quick else Extent(), facts):
             with stages.stage(check.name):
                 outcomes.append(runner.run(check))
             tell(outcomes[-1])
-    seen = Verification(found.figures.get("facts", []), outcomes, settings.quick, perf_counter() - begun)
+    seen = Verification(facts, outcomes, settings.quick, perf_counter() - begun)
     write_report(seen.to_dict(), settings.output)
     write_whole(table_of(settings.output), markdown(seen).encode())
     return seen

@@ -8,6 +8,7 @@ import pytest
 
 from vmdepth_export.conversion.convert import export
 from vmdepth_export.conversion.settings import ExportSettings
+from vmdepth_export.info.environment import environment_facts
 from vmdepth_export.verify.engine_checks import graphs_on_and_off, prove
 from vmdepth_export.verify.one_check import result_of
 from vmdepth_export.verify.onnx_checks import cuda_parity, providers, steps
@@ -134,10 +135,22 @@ def test_on_cuda_a_step_graph_is_compared_with_the_cpu_and_its_states_stay_there
 
 def test_without_onnx_runtime_its_checks_are_left_out_with_what_to_install(step_graph, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    for check, given in ((providers, {}), (steps, {"graph": str(step_graph), "device": "cpu", "count": 3})):
+    for check, given in ((providers, {"facts": []}), (steps, {"graph": str(step_graph), "device": "cpu", "count": 3})):
         result = result_of(check, given)
         assert result["status"] == "left out"
         assert "vmdepth[cpu]" in result["told"]
+
+
+def test_providers_are_judged_by_what_the_machine_is(stand_in_gpu, stand_in_onnxruntime):
+    with stand_in_onnxruntime():
+        assert not providers(environment_facts()).wrong
+    with stand_in_onnxruntime(starts=[]):
+        assert providers(environment_facts()).wrong.startswith("CUDAExecutionProvider: listed, but does not load")
+    seen = providers(environment_facts())  # of a build for the CPU, beside a GPU
+    assert not seen.wrong
+    assert "built without CUDA" in seen.told
+    with pytest.raises(LeftOut, match="see 'machine'"):
+        providers([("Python", "3.12")])
 
 
 def test_onnx_runtime_without_cuda_is_left_out(step_graph):

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from importlib import import_module
+from importlib.metadata import version
 
 import pytest
 
@@ -31,9 +32,9 @@ def short(monkeypatch, step_graph):
     monkeypatch.setattr(bundled, "MODEL", step_graph)
 
     def choose(*names):
-        def chosen(settings, folder, extent):
+        def chosen(settings, folder, extent, facts):
             small = Extent(proof=5, timed=3, held=210, precisions=("fp32",))
-            made = {check.name: check for check in plan(settings, folder, small)}
+            made = {check.name: check for check in plan(settings, folder, small, facts)}
             others = {"breaks": Check("breaks", "a process that breaks", "", os.abort)}
             return [(made | others)[name] for name in names]
 
@@ -98,6 +99,32 @@ def test_a_machine_that_cannot_be_described_is_told_as_well(short, tmp_path, mon
     assert "an unknown machine, no GPU: machine: ended by SIGABRT" in seen.bug_report
 
 
+def test_what_a_machine_is_that_takes_too_long_is_left_out_and_told(short, tmp_path, monkeypatch):
+    short("ONNX Runtime")
+    monkeypatch.setattr(run, "_QUICK_SECONDS", 0.0)
+    lines = []
+    seen = verify_machine(VerifySettings(tmp_path / "seen.json", quick=True), tell=lines.append)
+    assert [(outcome.name, outcome.status) for outcome in seen.outcomes] == [
+        ("machine", "left out"),
+        ("ONNX Runtime", "left out"),
+    ]
+    assert lines == seen.outcomes
+    assert json.loads((tmp_path / "seen.json").read_text())["checks"][0]["name"] == "machine"
+
+
+def test_the_machine_is_asked_once(short, tmp_path):
+    """What its providers are is taken from there: trying them takes long where they build engines."""
+    short("ONNX Runtime")
+    seen = verify_machine(VerifySettings(tmp_path / "seen.json"))
+    (outcome,) = seen.outcomes
+    assert outcome.status == "passes"
+    first = next(number for number, (name, _) in enumerate(seen.facts) if name == "ONNX Runtime")
+    told = outcome.figures["providers"]
+    assert told[0].startswith(version("onnxruntime"))
+    assert told[-1].startswith("step graphs run on ")
+    assert told == [value for _, value in seen.facts[first : first + len(told)]]
+
+
 @pytest.mark.no_gpu
 def test_without_a_gpu_that_is_said_and_nothing_is_wrong(short, tmp_path, capsys):
     names = "edge fp32 engine against its graph", "edge fp32 engine, CUDA graphs", "edge, CUDA against CPU"
@@ -124,7 +151,7 @@ def test_what_does_not_fit_into_the_time_of_quick_is_left_out(short, tmp_path, m
     short("edge, steps on CPU", "edge on the CPU, memory")
     monkeypatch.setattr(run, "_QUICK_SECONDS", 0.3)  # in which no process can have begun
     seen = verify_machine(VerifySettings(tmp_path / "seen.json", quick=True))
-    assert [outcome.status for outcome in seen.outcomes] == ["left out", "left out"]
+    assert [outcome.status for outcome in seen.outcomes] == ["left out"] * 3  # what the machine is, first
     assert seen.agrees
 
 
