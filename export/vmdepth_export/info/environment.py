@@ -27,9 +27,10 @@ _PACKAGES = (
     "mamba-ssm",
     "cuda-bindings",
 )
-# A graph of one node, o = Relu(i) of a float, with which a provider is tried: TensorRT builds a whole engine as a session
-# of it begins. Held as it is, since onnx may not be here: helper.make_model(helper.make_graph([helper.make_node("Relu",
-# ["i"], ["o"])], "g", [i], [o]), opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString().
+# A graph of one node with which a provider is tried: TensorRT's builds a whole engine as a session begins. Held as it
+# is, since onnx may not be here. With its helper, and i and o as make_tensor_value_info(name, TensorProto.FLOAT, [1]):
+# make_model(make_graph([make_node("Relu", ["i"], ["o"])], "g", [i], [o]), opset_imports=[make_opsetid("", 17)],
+# ir_version=8).SerializeToString().
 _PROBE = (
     b'\x08\x08:3\n\x0c\n\x01i\x12\x01o"\x04Relu\x12\x01g'
     b"Z\x0f\n\x01i\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01b\x0f\n\x01o\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01"

@@ -15,7 +15,8 @@ from typing import Any
 
 from vmdepth_export.verify.outcome import LeftOut, Seen, Status
 from vmdepth_runtime.atomic_files import write_report
-from vmdepth_runtime.errors import NO_ONNXRUNTIME, InputError, WorkError
+from vmdepth_runtime.cli import LEFT_OUT
+from vmdepth_runtime.errors import InputError, MissingLibrary, WorkError
 
 _EXTRAS = {"onnx": "calibrate", "ml_dtypes": "calibrate"}  # enough without torch
 
@@ -25,14 +26,17 @@ def result_of(check: Callable[..., Seen], arguments: Mapping[str, Any]) -> dict[
     status: Status
     try:
         seen = check(**arguments)
-    except LeftOut as reason:
+    except (LeftOut, MissingLibrary) as reason:
         status, seen = "left out", Seen(str(reason))
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        extra = _EXTRAS.get(missing, "export")
-        status, seen = "left out", Seen(f"this needs '{missing}': pip install 'vmdepth[{extra}]'")
+        if missing in LEFT_OUT:
+            extra = _EXTRAS.get(missing, "export")
+            status, seen = "left out", Seen(f"this needs '{missing}': pip install 'vmdepth[{extra}]'")
+        else:  # of ours, or of the base install
+            status, seen = "fails", Seen(f"{type(error).__name__}: {error}")
     except (InputError, WorkError) as error:
-        status, seen = "left out" if str(error) == NO_ONNXRUNTIME else "fails", Seen(str(error))
+        status, seen = "fails", Seen(str(error))
     except Exception as error:  # of a library: it is what a bug report is about
         status, seen = "fails", Seen(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
     else:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import subprocess
 import sys
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
+from time import sleep
 
+import psutil
 import pytest
 
 from vmdepth_export import VerifySettings, verify_machine
@@ -147,6 +152,24 @@ def test_on_a_gpu_an_engine_is_built_proven_and_run_each_in_a_process_of_its_own
     assert markdown(seen).startswith("Stand-in 0, compute capability 8.9, ")
 
 
+def test_what_a_check_started_ends_with_it(tmp_path):
+    """As vmdepth-calibrate, when the time of its check is over."""
+    started = tmp_path / "started"
+    code = "import subprocess, sys; from pathlib import Path; child = subprocess.Popen(['sleep', '600']); "
+    code += f"Path({str(started)!r}).write_text(str(child.pid)); child.wait()"
+    with pytest.raises(subprocess.TimeoutExpired):
+        run._ended([sys.executable, "-c", code], 5.0)
+    number = int(started.read_text())
+    with suppress(psutil.NoSuchProcess):
+        child = psutil.Process(number)
+        for _ in range(100):  # a moment until it is gone, or waits for whoever takes its exit code
+            if child.status() == psutil.STATUS_ZOMBIE:
+                return
+            sleep(0.1)
+        child.kill()
+        pytest.fail("it goes on")
+
+
 def test_what_does_not_fit_into_the_time_of_quick_is_left_out(short, tmp_path, monkeypatch):
     short("edge, steps on CPU", "edge on the CPU, memory")
     monkeypatch.setattr(run, "_QUICK_SECONDS", 0.3)  # in which no process can have begun
@@ -192,6 +215,20 @@ def test_bad_settings_are_refused_before_anything_is_done(settings, message, tmp
     with pytest.raises(InputError, match=message):
         verify_machine(VerifySettings(**{name: tmp_path / path for name, path in settings.items()}))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_neighbour_of_the_output_is_written_over_only_where_it_is_a_table_of_ours(short, tmp_path):
+    short()
+    settings, table = VerifySettings(tmp_path / "seen.json"), tmp_path / "seen.md"
+    for other in ("# Notes", "", "\n\n\n", (Path(__file__).parents[3] / "docs/verify.md").read_text()):
+        table.write_text(other)
+        with pytest.raises(InputError, match="no table of vmdepth-verify"):
+            verify_machine(settings)
+        assert table.read_text() == other
+        assert not settings.output.exists()
+    table.write_text(markdown(Verification([], [], True, 1.0)))
+    verify_machine(settings)
+    assert "no GPU" in table.read_text() or "Stand-in" in table.read_text()
 
 
 def test_the_table_holds_what_was_seen_of_every_check():
