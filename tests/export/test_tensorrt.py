@@ -228,7 +228,7 @@ def test_what_goes_wrong_with_a_file_in_a_proof_is_told_of_that_file_and_leaves_
     assert names(output) == []
 
 
-@pytest.mark.parametrize("target", ["tensorrt", "tensorrt-rtx"])
+@pytest.mark.parametrize("target", ["tensorrt", "tensorrt-rtx"], ids="for {}".format)
 def test_without_cuda_bindings_nothing_is_built_that_could_not_be_proven(target, rtx, output, monkeypatch):
     monkeypatch.setitem(sys.modules, "cuda.bindings.driver", None)
     monkeypatch.setattr(proven_engine, "compile_graph", lambda *_: pytest.fail("it was built"))

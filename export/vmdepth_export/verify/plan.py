@@ -16,6 +16,7 @@ from vmdepth_export.verify.stream_checks import GPU_MIB, memory, whole_run
 from vmdepth_runtime import bundled
 
 BUNDLED, REFERENCE = "edge", "reference"
+_BYTES = "bytes a frame in copies of vmdepth's own"
 _LIMITS: dict[EnginePrecision, str] = {"fp32": "≤ 1e-4", "fp16": "mean ≤ 5e-3", "int8": "mean ≤ 3e-2"}
 
 
@@ -87,7 +88,7 @@ def _steps(name: str, graph: Path, where: str, extent: Extent) -> Check:
     """Of a step graph in ONNX Runtime. where: "CPU" or "CUDA"."""
     given = {"graph": str(graph), "device": where.lower(), "count": extent.timed}
     what = f"{name} in ONNX Runtime on {where}: the same again after a reset; step p50, p99"
-    what += "; bytes a frame" if where == "CUDA" else ""
+    what += f"; {_BYTES}" if where == "CUDA" else ""
     promised = "≤ 1e-4; none of states" if where == "CUDA" else "bit-equal"
     return Check(f"{name}, steps on {where}", what, promised, steps, given, where == "CUDA")
 
@@ -107,7 +108,7 @@ def _of_engine(
     }
     short = f"{name} {precision} engine"
     proof = f"{name}, {precision} engine against its step graph, {extent.proof} frames, states included"
-    graphs = f"{name}, {precision} engine with CUDA graphs and without: difference; step p50, p99; bytes a frame"
+    graphs = f"{name}, {precision} engine with CUDA graphs and without: difference; step p50, p99; {_BYTES}"
     timed = {"engine": engine, "count": extent.timed}
     return [
         Check(f"{short} against its graph", proof, _LIMITS[precision], prove, built, True),

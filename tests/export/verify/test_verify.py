@@ -72,6 +72,8 @@ def test_quick_has_the_bundled_model_alone_and_the_whole_a_reference_in_three_pr
     assert {
         f"{model} {p} engine against its graph" for model in ("edge", "reference") for p in Extent.precisions
     } < whole
+    graphs = [check for check in plan(VerifySettings(), tmp_path, Extent()) if "none of states" in check.promised]
+    assert graphs and all("bytes a frame in copies of vmdepth's own" in check.what for check in graphs)
     assert not any("reference" in name or "int8" in name for name in quick)
     assert "reference fp16 engine against its graph" in given
 
