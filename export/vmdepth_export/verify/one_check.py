@@ -5,9 +5,12 @@ A library that breaks, or leaves the GPU broken behind, ends this process and no
 
 from __future__ import annotations
 
+import ctypes
 import json
+import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +21,7 @@ from vmdepth_runtime.atomic_files import write_report
 from vmdepth_runtime.cli import LEFT_OUT
 from vmdepth_runtime.errors import InputError, MissingLibrary, WorkError
 
+_END_WITH_PARENT = 1  # PR_SET_PDEATHSIG: a closed terminal reaches only the session that it belongs to
 _EXTRAS = {"onnx": "calibrate", "ml_dtypes": "calibrate"}  # enough without torch
 
 
@@ -46,7 +50,9 @@ def result_of(check: Callable[..., Seen], arguments: Mapping[str, Any]) -> dict[
 
 
 def main() -> None:
-    """Write what comes of the check to the file of the last argument."""
+    """Write what comes of the check to the file of the last argument; where whoever asked is gone, end."""
+    with suppress(OSError, AttributeError):  # Linux has it
+        ctypes.CDLL(None).prctl(_END_WITH_PARENT, signal.SIGKILL)
     module, _, name = sys.argv[1].partition(":")
     check = getattr(import_module(module), name)
     write_report(result_of(check, json.loads(sys.argv[2])), Path(sys.argv[3]))

@@ -161,14 +161,31 @@ def test_what_a_check_started_ends_with_it(tmp_path):
     code += f"Path({str(started)!r}).write_text(str(child.pid)); child.wait()"
     with pytest.raises(subprocess.TimeoutExpired):
         run._ended([sys.executable, "-c", code], 5.0)
-    number = int(started.read_text())
+    ends(int(started.read_text()))
+
+
+def test_a_check_ends_with_the_command_whatever_ends_that(tmp_path):
+    """As where a terminal is closed."""
+    started = tmp_path / "started"
+    sleeps = ["sh", "-c", f"echo $PPID > {started}.part; mv {started}.part {started}; exec sleep 5"]
+    words = ["vmdepth_export.verify.one_check", "subprocess:call", json.dumps({"args": sleeps}), str(tmp_path / "seen")]
+    code = f"import sys; from vmdepth_export.verify import run; run._ended([sys.executable, '-m', *{words!r}], 600)"
+    with subprocess.Popen([sys.executable, "-c", code]) as command:
+        while not started.exists() and command.poll() is None:
+            sleep(0.1)
+        command.kill()
+    ends(int(started.read_text()))
+
+
+def ends(number):
+    """Asserts that a process does: a moment until it is gone, or waits for whoever takes its exit code."""
     with suppress(psutil.NoSuchProcess):
-        child = psutil.Process(number)
-        for _ in range(100):  # a moment until it is gone, or waits for whoever takes its exit code
-            if child.status() == psutil.STATUS_ZOMBIE:
+        process = psutil.Process(number)
+        for _ in range(30):
+            if process.status() == psutil.STATUS_ZOMBIE:
                 return
             sleep(0.1)
-        child.kill()
+        process.kill()
         pytest.fail("it goes on")
 
 
