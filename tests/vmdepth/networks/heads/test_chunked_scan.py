@@ -21,7 +21,7 @@ CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 FOLDER = Path(sys.prefix) / "mamba-ssm"  # where make test puts it
 KERNELS = pytest.mark.skipif(
     not find_spec("triton") or not (find_spec("mamba_ssm") or FOLDER.is_dir()),
-    reason="needs mamba-ssm and Triton; make test installs them",
+    reason="needs mamba-ssm and Triton; 'make .venv/mamba-ssm' installs both, or see docs/training.md",
 )
 
 
