@@ -39,17 +39,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if "slow" in item.keywords:
+        if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(0))
             if not config.getoption("--slow"):
                 item.add_marker(pytest.mark.skip(reason="takes minutes; run with --slow"))
-        if "gpu" in item.keywords and not _has_gpu():
+        if item.get_closest_marker("gpu") and not _has_gpu():
             item.add_marker(pytest.mark.skip(reason="PyTorch finds no CUDA device here"))
-        if "tensorrt" in item.keywords and (lacking := _lacking_for_engines()):
+        if item.get_closest_marker("tensorrt") and (lacking := _lacking_for_engines()):
             item.add_marker(pytest.mark.skip(reason=lacking))
-        if "no_gpu" in item.keywords and (gpu := find_gpu()) is not None:
+        if item.get_closest_marker("no_gpu") and (gpu := find_gpu()) is not None:
             item.add_marker(pytest.mark.skip(reason=f"states what happens without a GPU, and here is {gpu.name}"))
-        if "tensorrt_rtx" in item.keywords and not find_spec("tensorrt_rtx"):
+        if item.get_closest_marker("tensorrt_rtx") and not find_spec("tensorrt_rtx"):
             item.add_marker(pytest.mark.skip(reason="tensorrt_rtx is not installed"))
 
 

@@ -18,7 +18,7 @@ from vmdepth_runtime.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from vmdepth.training.settings import TrainSettings
+    from vmdepth.training.settings.train_settings import TrainSettings
     from vmdepth.training.trainer import Progress, Trainer
 
 _LONG = 24 * 3600  # seconds; who is told that it takes days may want something shorter
@@ -29,7 +29,7 @@ class _TrainCommand(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         try:
-            from vmdepth.training.settings_help import help_tables
+            from vmdepth.training.settings.help_tables import help_tables
         except ModuleNotFoundError:
             formatter.write_paragraph()
             formatter.write_text("Presets and settings are shown once pip install 'vmdepth[train]' has brought torch.")
@@ -89,9 +89,9 @@ def _settings_and_folder(
     warn: Callable[[str], None],
 ) -> tuple[TrainSettings, Path]:
     """What to train, and where. Raises InputError for what cannot be."""
-    from vmdepth.training.presets import START_PRESETS
     from vmdepth.training.run_folder import settings_before
-    from vmdepth.training.settings import given_values, in_form, settings_of
+    from vmdepth.training.settings.parsing import given_values, in_form, settings_of
+    from vmdepth.training.settings.presets import START_PRESETS
 
     named = start and start not in START_PRESETS and "=" not in start and not Path(start).is_file()
     if resume and named:

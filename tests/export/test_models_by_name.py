@@ -19,7 +19,7 @@ from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.hub import local_file
 from vmdepth.official.hub.models import MODELS
-from vmdepth.training.settings import TrainSettings
+from vmdepth.training.settings.train_settings import TrainSettings
 from vmdepth.training.setup import first_network
 from vmdepth_calibrate import CalibrationSettings, calibrate
 from vmdepth_export.conversion import kept_graph

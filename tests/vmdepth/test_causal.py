@@ -17,7 +17,7 @@ from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.train import command as train
-from vmdepth.training.settings import in_form, settings_of
+from vmdepth.training.settings.parsing import in_form, settings_of
 from vmdepth_runtime.errors import InputError
 
 SMALL = ["size=28x42", "clip_length=2", "batch=1", "steps=1", "warmup=1", "validate_every=0", "device=cpu"]

@@ -10,7 +10,7 @@ from vmdepth.losses.affine import affine_invariant_loss, affine_normalise, metri
 from vmdepth.losses.gradient import multi_scale_gradient_loss
 from vmdepth.losses.states import state_smoothness_loss
 from vmdepth.losses.temporal import temporal_gradient_loss
-from vmdepth.training.settings import TrainSettings
+from vmdepth.training.settings.train_settings import TrainSettings
 
 NAMES = ("depth", "metric", "gradient", "temporal", "smoothness")
 

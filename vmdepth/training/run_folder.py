@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vmdepth import checkpoint
 from vmdepth.evaluation.accuracy import Accuracy
 from vmdepth.training.rounding import rounded
-from vmdepth.training.settings import TrainSettings
+from vmdepth.training.settings.train_settings import TrainSettings
 from vmdepth.training.students import Student
 from vmdepth_runtime.atomic_files import part_name
 from vmdepth_runtime.errors import InputError

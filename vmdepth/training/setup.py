@@ -23,7 +23,7 @@ from vmdepth.networks.one_view_encoder import lent_by
 from vmdepth.networks.presets import PRESETS, NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.hub import local_file
-from vmdepth.training.settings import TrainSettings
+from vmdepth.training.settings.train_settings import TrainSettings
 from vmdepth.training.students import Student, over_time, unasked
 from vmdepth.training.teacher_depth import LabelledVideo, is_precomputed, read_index
 from vmdepth.training.teachers import Teacher

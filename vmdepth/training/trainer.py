@@ -21,7 +21,7 @@ from vmdepth.networks.heads.base import StateTensors
 from vmdepth.training import run_folder, setup
 from vmdepth.training.objective import NAMES, losses
 from vmdepth.training.processes import Processes
-from vmdepth.training.settings import TrainSettings
+from vmdepth.training.settings.train_settings import TrainSettings
 from vmdepth.training.students import inverse_depth
 from vmdepth.training.watch.run_log import RunLog
 from vmdepth.training.watch.validation import Validation

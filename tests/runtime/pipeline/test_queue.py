@@ -106,11 +106,14 @@ def interrupted(words, when, folder):
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + MAIN
     command = [sys.executable, "-c", code, *map(str, words), "-o", "{name}.mp4", "--report", "r.json"]
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 60
-        while not when() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=60)[1]
+        try:
+            deadline = time.monotonic() + 60
+            while not when() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()  # or leaving the block would wait for one that does not end
         assert process.returncode == 130, said
     return said.splitlines()
 

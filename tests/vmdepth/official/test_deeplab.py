@@ -7,7 +7,7 @@ import torch
 
 from vmdepth.networks.mobilenet import MobileNet
 from vmdepth.official.deeplab import encoder_weights
-from vmdepth.training.settings import parse_settings
+from vmdepth.training.settings.parsing import parse_settings
 from vmdepth.training.setup import first_network
 from vmdepth_runtime.errors import InputError
 

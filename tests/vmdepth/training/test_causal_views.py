@@ -21,7 +21,8 @@ from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.offline import open_offline
 from vmdepth.train import command as train_command
-from vmdepth.training.settings import TrainSettings, in_form, parse_settings
+from vmdepth.training.settings.parsing import in_form, parse_settings
+from vmdepth.training.settings.train_settings import TrainSettings
 from vmdepth.training.setup import choose_what_learns, encoder_stays, first_network, parameter_groups
 from vmdepth.training.students import STUDENTS
 from vmdepth.training.teachers import Teacher

@@ -17,7 +17,8 @@ from vmdepth.networks.one_view_encoder import MONO_NAME, OneViewEncoder, lent_by
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.step_graph import StepGraph
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.training.settings import TrainSettings, parse_settings
+from vmdepth.training.settings.parsing import parse_settings
+from vmdepth.training.settings.train_settings import TrainSettings
 from vmdepth.training.setup import encoder_stays, first_network, freeze
 from vmdepth.training.trainer import Trainer
 from vmdepth_export.conversion.proven_graph import export_step_graph

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from vmdepth import checkpoint
 from vmdepth.train import command
-from vmdepth.training.settings import parse_settings
+from vmdepth.training.settings.parsing import parse_settings
 
 SETTINGS = [
     "size=28x42",

@@ -8,7 +8,7 @@ import torch
 from vmdepth.networks.heads import chunked_scan
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.training.settings import TrainSettings
+from vmdepth.training.settings.train_settings import TrainSettings
 from vmdepth.training.setup import choose_scan
 from vmdepth.training.trainer import Trainer
 from vmdepth_runtime.errors import InputError

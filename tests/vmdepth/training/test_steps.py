@@ -12,7 +12,7 @@ import torch
 
 from vmdepth import checkpoint
 from vmdepth.training.objective import NAMES, losses
-from vmdepth.training.settings import TrainSettings
+from vmdepth.training.settings.train_settings import TrainSettings
 from vmdepth.training.trainer import Trainer
 from vmdepth_runtime.errors import InputError, WorkError
 

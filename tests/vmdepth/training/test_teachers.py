@@ -19,7 +19,7 @@ from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.precompute import precompute, write_depth
 from vmdepth.training.precompute_settings import PrecomputeSettings
-from vmdepth.training.settings import TrainSettings
+from vmdepth.training.settings.train_settings import TrainSettings
 from vmdepth.training.setup import lessons
 from vmdepth.training.teacher_depth import SPAN, LabelledVideo, read_index
 from vmdepth.training.teachers import Teacher

@@ -22,7 +22,7 @@ from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.heads.mamba_head import MambaSettings
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.training.settings import TrainSettings
+from vmdepth.training.settings.train_settings import TrainSettings
 from vmdepth.training.setup import parameter_groups
 from vmdepth.training.trainer import Trainer, train
 from vmdepth_runtime.errors import InputError, WorkError

@@ -79,8 +79,13 @@ def chunked(
             even = torch.full_like(out_of, 1 / out_of.shape[-1])
             means.append(scan(values, steps, a, into, even, initial_states=before, **rates))
     if watch is not None:
-        watch(torch.cat(means))
-    return torch.cat(outputs), torch.cat(states)
+        watch(_joined(means))
+    return _joined(outputs), _joined(states)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """All sequences; of one slice, which is usual, the tensor itself and no copy."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _slices(chunk: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:

@@ -21,7 +21,7 @@ CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 FOLDER = Path(sys.prefix) / "mamba-ssm"  # where make test puts it
 KERNELS = pytest.mark.skipif(
     not find_spec("triton") or not (find_spec("mamba_ssm") or FOLDER.is_dir()),
-    reason="needs mamba-ssm and Triton; make test installs them",
+    reason="needs mamba-ssm and Triton; 'make .venv/mamba-ssm' installs both, or see docs/training.md",
 )
 
 
@@ -68,6 +68,22 @@ def test_no_call_gets_more_sequences_than_the_kernels_count(frames, chunk, seque
     states = torch.empty(sequences, *state, device="meta")
     parts = list(chunked_scan._slices(chunk, x, x[..., 0], states))
     assert [[len(part) for part in same] for same in zip(*parts, strict=True)] == [expected] * 3
+
+
+def test_what_one_call_gives_is_handed_on_without_a_copy(monkeypatch):
+    given, told = [], []
+
+    def scan(x, *_, initial_states, return_final_states=False, **more):
+        given.append((x.clone(), initial_states.clone()) if return_final_states else x.clone())
+        return given[-1]
+
+    monkeypatch.setattr(chunked_scan, "kernels", lambda: scan)
+    x, into, state = torch.zeros(3, 5, 2, 8), torch.zeros(3, 5, 4), torch.zeros(3, 2, 8, 4)
+    outputs, after = chunked(x, x[..., 0], into, into, state, *torch.zeros(3, 2), told.append)
+    (y, states), means = given
+    assert outputs is y
+    assert after is states
+    assert told == [means]
 
 
 def test_without_cuda_auto_is_quadratic_and_the_kernels_are_refused():

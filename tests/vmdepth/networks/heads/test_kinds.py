@@ -14,7 +14,7 @@ from vmdepth.networks.heads.kinds import KINDS, head_from_dict, head_kind, setti
 from vmdepth.networks.heads.mamba_head import CYCLE, MambaSettings
 from vmdepth.networks.presets import PRESETS, VDA_TAPS, NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.training.settings import TrainSettings
+from vmdepth.training.settings.train_settings import TrainSettings
 from vmdepth_runtime.contract import Ring
 from vmdepth_runtime.errors import InputError
 

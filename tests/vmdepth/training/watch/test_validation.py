@@ -9,7 +9,7 @@ import vmdepth
 from vmdepth import checkpoint
 from vmdepth.data.rendering.synthetic import render_clips
 from vmdepth.evaluation.accuracy import accuracy
-from vmdepth.training.settings import TrainSettings
+from vmdepth.training.settings.train_settings import TrainSettings
 from vmdepth.training.trainer import Trainer
 from vmdepth.training.watch.validation import CLIPS, FRAMES, Validation
 

@@ -8,9 +8,10 @@ from click.testing import CliRunner
 from vmdepth.networks.heads.kinds import KINDS
 from vmdepth.networks.presets import PRESETS
 from vmdepth.train import command
-from vmdepth.training.presets import START_PRESETS
-from vmdepth.training.settings import TrainSettings, parse_settings
-from vmdepth.training.settings_help import field_texts, help_tables
+from vmdepth.training.settings.help_tables import field_texts, help_tables
+from vmdepth.training.settings.parsing import parse_settings
+from vmdepth.training.settings.presets import START_PRESETS
+from vmdepth.training.settings.train_settings import TrainSettings
 
 
 def test_every_setting_is_shown_with_its_default_and_its_meaning():

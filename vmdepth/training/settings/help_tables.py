@@ -9,8 +9,8 @@ from dataclasses import fields
 from typing import Any
 
 from vmdepth.networks.heads.kinds import KINDS
-from vmdepth.training.presets import START_PRESETS
-from vmdepth.training.settings import TrainSettings
+from vmdepth.training.settings.presets import START_PRESETS
+from vmdepth.training.settings.train_settings import TrainSettings
 
 
 def help_tables() -> Iterator[tuple[str, list[tuple[str, str]]]]:

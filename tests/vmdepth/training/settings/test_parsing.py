@@ -3,7 +3,8 @@
 import pytest
 
 from vmdepth.networks.heads.mamba_head import MambaSettings
-from vmdepth.training.settings import TrainSettings, parse_settings
+from vmdepth.training.settings.parsing import parse_settings
+from vmdepth.training.settings.train_settings import TrainSettings
 from vmdepth_runtime.errors import InputError
 
 
