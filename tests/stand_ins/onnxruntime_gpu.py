@@ -95,7 +95,8 @@ class InferenceSession:
         kept = [(name, given) for name, given in kept if name not in OPTIONS or name in self.module.starts]
         self.options = dict(kept) | {"CPUExecutionProvider": {}}  # which is always there, the last one
         self._providers = list(self.options)
-        self._memory = _Memory() if self._providers[0] in OPTIONS else None
+        # One that is given no stream opens the GPU by itself, and lets go of it likewise.
+        self._memory = _Memory() if self.stream else None
         self._session = real.InferenceSession(path, options, providers=["CPUExecutionProvider"], **more)
         self._device = int(self.options[self._providers[0]].get("device_id", 0))
         if self.stream and _driver().stand_in_stream_device(self.stream) != self._device:

@@ -189,7 +189,7 @@ def test_memory_that_grows_is_seen(step_graph, engine, monkeypatch):
     kept, call = [], DepthStream.__call__
 
     def keeping(self, image):
-        kept.append(b"x" * 2**22)
+        kept.append(b"x" * 2**24)
         return call(self, image)
 
     monkeypatch.setattr(DepthStream, "__call__", keeping)
