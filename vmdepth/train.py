@@ -123,6 +123,7 @@ class _Display:
 
     def begin(self, trainer: Trainer) -> None:
         """Say what is trained and which videos are left out, and start the line where the run stands."""
+        from vmdepth.training.setup import doubt_of_compiling
         from vmdepth.training.watch.forecast import FirstSteps
         from vmdepth_runtime.progress import ProgressLine
 
@@ -133,6 +134,8 @@ class _Display:
                 say(self._console, f"{source.name}: {source.skipped} videos {shorter} skipped")
         if trainer.remark:
             say(self._console, trainer.remark)
+        if doubt := doubt_of_compiling(settings, trainer.processes.device):
+            say(self._console, doubt)
         partly = any(parameter.requires_grad for parameter in trainer.model.encoder.parameters())
         but = " but for its blocks over views" if partly else ""
         if trainer.settings.freeze_encoder and settings.freeze_encoder is None:

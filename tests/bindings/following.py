@@ -21,17 +21,8 @@ SYMBOLS = ("libcuda.so.1",)  # by ctypes
 # Of functions of ours, what an argument that is a module stands for.
 PARAMETERS = {"library": "tensorrt", "driver": "cuda.bindings.driver"}
 OF_ANYTHING = ("__name__", "__class__", "__file__")
-THROUGH = (
-    "enumerate",
-    "filter",
-    "iter",
-    "list",
-    "next",
-    "reversed",
-    "sorted",
-    "tuple",
-    "zip",
-)  # give what they are given
+# Give what they are given.
+THROUGH = ("enumerate", "filter", "iter", "list", "next", "reversed", "sorted", "tuple", "zip")
 OF_CONTAINERS = ("append", "clear", "copy", "extend", "get", "items", "keys", "pop", "values")
 
 
@@ -311,9 +302,8 @@ class Walk:
             names = [a.arg for a in (*function.args.posonlyargs, *function.args.args) if a.arg not in ("self", "cls")]
             for argument, things in [*zip(names, given, strict=False), *named.items()]:
                 self._add((scope, argument or ""), things) if argument else None
-            if function.args.vararg and len(names) <= len(
-                given
-            ):  # the last one may be a function, and these its arguments
+            # The last one may be a function, and these its arguments.
+            if function.args.vararg and len(names) <= len(given):
                 for thing in given[len(names) - 1]:
                     self.use(node, thing.library, thing.name, "call", len(given) - len(names))
             result |= self.known.get((scope, ""), NOTHING)

@@ -23,8 +23,8 @@ def stand_in_classes() -> dict[str, dict[str, list[str] | None]]:
 
     What lies on an object without being a method is the stand-in's own matter.
     """
-    tree = ast.parse((STAND_INS / "tensorrt/__init__.py").read_text())
-    return dict(_class(node) for node in tree.body if isinstance(node, ast.ClassDef))
+    trees = [ast.parse(file.read_text()) for file in sorted((STAND_INS / "tensorrt").glob("*.py"))]
+    return dict(_class(node) for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
 
 
 def _class(node: ast.ClassDef) -> tuple[str, dict[str, list[str] | None]]:

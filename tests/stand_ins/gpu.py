@@ -67,9 +67,15 @@ def standing_in(library: Path, **settings: str) -> Iterator[StandInGpu]:
     gpu = StandInGpu(library)
     try:
         with mock.patch.dict("os.environ", environment), mock.patch.object(sys, "path", [str(HERE), *sys.path]):
-            sys.modules.pop("tensorrt", None)
+            _forget_tensorrt()
             yield gpu
     finally:
-        sys.modules.pop("tensorrt", None)
+        _forget_tensorrt()
         gpu._driver.stand_in_new_process()
         gpu._driver.cuInit(0)  # which finds none in the environment as it was
+
+
+def _forget_tensorrt() -> None:
+    """The next import is from the path as it is then, and knows nothing of what a test made of the one before."""
+    for name in ("tensorrt", *(f"tensorrt.{path.stem}" for path in (HERE / "tensorrt").glob("*.py"))):
+        sys.modules.pop(name, None)

@@ -11,6 +11,7 @@ from torch import nn
 
 from vmdepth import checkpoint
 from vmdepth.data.mixture import ClipSource, long_enough, parse_mixture
+from vmdepth.networks.encoder import ENCODERS
 from vmdepth.networks.encoder_kinds import AnyEncoder
 from vmdepth.networks.heads.mamba_head import MambaSettings
 from vmdepth.networks.heads.scan_forms import chosen_scan, use_scan
@@ -243,6 +244,13 @@ def choose_scan(student: Student, settings: TrainSettings, device: torch.device)
         raise InputError(str(error)) from None
     use_scan(student, chosen.scan)
     return "" if device.type != "cuda" else f"scan={chosen.name}{f' ({chosen.why})' if chosen.why else ''}"
+
+
+def doubt_of_compiling(settings: TrainSettings, device: torch.device) -> str:
+    """One line for `compile=true` where gradients came out wrong: of ViT encoders, by Inductor on a CPU. Or ""."""
+    if not settings.compile or device.type != "cpu" or settings.network.encoder not in ENCODERS:
+        return ""
+    return "compile=true: on a CPU it gave gradients of 0 to a ViT encoder; leave it out (docs/support.md)"
 
 
 def freeze(encoder: AnyEncoder, blocks: int) -> None:

@@ -116,10 +116,9 @@ def _trouble(onnxruntime: ModuleType, provider: str, gpus: Sequence[Gpu]) -> str
         if reason:
             return reason
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        with quiet(onnxruntime):
+        with quiet(onnxruntime, options):
             session = onnxruntime.InferenceSession(_PROBE, options, providers=[provider], enable_fallback=0)
     except Exception as error:  # its exception classes share no base but Exception
         return " ".join(str(error).split())[:200]

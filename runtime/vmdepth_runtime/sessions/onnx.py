@@ -221,7 +221,7 @@ def _load(
     onnxruntime: ModuleType, path: Path, options: SessionOptions, providers: Providers, device: Device
 ) -> InferenceSession:
     try:
-        with quiet(onnxruntime) if device.kind != "cpu" else nullcontext():
+        with quiet(onnxruntime, options) if device.kind != "cpu" else nullcontext():
             session = onnxruntime.InferenceSession(
                 str(path), options, providers=providers, disabled_optimizers=_DISABLED, enable_fallback=0
             )

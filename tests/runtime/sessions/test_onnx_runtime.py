@@ -112,6 +112,16 @@ def test_a_provider_that_does_not_start(standing_in, stand_in_onnxruntime):
         assert held(gpu) == before
 
 
+def test_of_the_severity_of_the_process_only_a_session_on_a_gpu_makes_use(stand_in_gpu, stand_in_onnxruntime):
+    with stand_in_onnxruntime() as onnxruntime:
+        onnxruntime.set_default_logger_severity = (asked := []).append
+        for device, severities in (("cpu", []), ("cuda", [4, 2])):
+            with OnnxSession(bundled.MODEL, threads=1, device=device) as session:
+                assert asked == severities
+                quietly = session._session.get_session_options().log_severity_level
+        assert quietly == 4
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="has no libraries of ELF")
 @pytest.mark.parametrize(
     ("device", "library", "remedy"),

@@ -13,6 +13,7 @@ import torch
 from vmdepth import checkpoint
 from vmdepth.training.objective import NAMES, losses
 from vmdepth.training.settings.train_settings import TrainSettings
+from vmdepth.training.setup import doubt_of_compiling
 from vmdepth.training.trainer import Trainer
 from vmdepth_runtime.errors import InputError, WorkError
 
@@ -122,6 +123,15 @@ def test_compiled_it_gives_the_same_gradients(trainer, batch, tmp_path, monkeypa
     assert terms[NAMES.index("smoothness")] > 0
     for name, gradient in gradients(trainer).items():
         torch.testing.assert_close(gradients(compiled)[name], gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_where_compiling_gave_wrong_gradients_the_run_says_so():
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    for preset in ("tiny", "vda-small-causal", "da3-small-causal"):
+        settings = TrainSettings(preset=preset, compile=True)
+        assert "leave it out" in doubt_of_compiling(settings, cpu)
+        assert doubt_of_compiling(settings, cuda) == doubt_of_compiling(TrainSettings(preset=preset), cpu) == ""
+    assert doubt_of_compiling(TrainSettings(preset="edge", compile=True), cpu) == ""
 
 
 def test_single_pictures_take_the_place_of_clips_as_often_as_asked(tmp_path):

@@ -9,8 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from vmdepth_runtime.errors import NO_ONNXRUNTIME, InputError, MissingLibrary
+
+if TYPE_CHECKING:
+    from onnxruntime import SessionOptions
 
 INSTEAD = "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'vmdepth[gpu]'"
 
@@ -49,8 +53,15 @@ def two_builds() -> str | None:
 
 
 @contextmanager
-def quiet(onnxruntime: ModuleType) -> Iterator[None]:
-    """Keeps what ONNX Runtime says of devices off the screen: the one line says it."""
+def quiet(onnxruntime: ModuleType, options: SessionOptions) -> Iterator[None]:
+    """Keeps what ONNX Runtime says of devices off the screen while a session with such options is made: the one line
+    says it.
+
+    What the session says goes by its options. That the library of a provider does not load, the logger of the whole
+    process says, whatever these are: its severity is raised meanwhile. ONNX Runtime does not tell what it was before,
+    so it is 2 after it, the default; an application that wants another sets it again.
+    """
+    options.log_severity_level = 4
     onnxruntime.set_default_logger_severity(4)
     try:
         yield

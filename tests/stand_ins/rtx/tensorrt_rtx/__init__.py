@@ -11,6 +11,7 @@ import tensorrt
 from tensorrt import *  # noqa: F403
 from tensorrt import IExecutionContext
 from tensorrt import Runtime as _Runtime
+from tensorrt.building import _Config as _TensorRTConfig
 
 __version__ = "1.7.1"
 
@@ -27,7 +28,7 @@ class _RuntimeConfig:
     cuda_graph_strategy = CudaGraphStrategy.DISABLED
 
 
-class _Config(tensorrt._Config):
+class _Config(_TensorRTConfig):
     num_compute_capabilities = 0
 
     def __init__(self) -> None:
