@@ -23,6 +23,7 @@ from vmdepth_runtime.atomic_files import write_whole
 from vmdepth_runtime.cache_folder import cache_folder
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.sessions.cuda_memory import load_driver
 from vmdepth_runtime.sessions.engine_sidecar import (
     EngineFacts,
     Target,
@@ -90,7 +91,10 @@ def find_builder(target: Target, instead: str = "run this on the device") -> tup
             f"--target tensorrt: builds only on the GPU that the engine is for; {why_no_gpu()}, so here is none; "
             f"{instead}, or build ahead of time with '--target tensorrt-rtx'"
         )
-    return load_library(target), gpu
+    library = load_library(target)
+    if target == "tensorrt":
+        load_driver()  # such an engine is for this GPU, and gets its name when it has run here
+    return library, gpu
 
 
 def choose_capabilities(

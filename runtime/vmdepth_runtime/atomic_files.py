@@ -43,11 +43,19 @@ def being_written(path: Path, part: Path) -> Iterator[None]:
     """A block that writes `part` and renames it to `path`. Raises WorkError when the disk does not take it; the part
     goes away, whatever happens."""
     try:
+        with writing(path):
+            yield
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A block that writes what will be `path`, and nothing else. Raises WorkError when the disk does not take it."""
+    try:
         yield
     except OSError as error:
         raise WorkError(f"{path}: cannot be written ({error.strerror or error}); is the disk full?") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:

@@ -24,8 +24,8 @@ HELP = ("-h", "--help")
 
 # What the base install leaves out. One extra brings all of it, so that nobody is sent to install twice; calibration
 # alone is for boards, too, which have no torch.
-_LEFT_OUT = {"torch", "einops", "safetensors", "yaml", "tensorboard", "matplotlib", "tflite"}
-_LEFT_OUT |= {"onnx", "onnxscript", "ml_dtypes"}
+LEFT_OUT = {"torch", "einops", "safetensors", "yaml", "tensorboard", "matplotlib", "tflite"}
+LEFT_OUT |= {"onnx", "onnxscript", "ml_dtypes"}
 _EXTRA = "export"
 _EXTRA_OF = {("vmdepth-calibrate", "onnx"): "calibrate", ("vmdepth-calibrate", "ml_dtypes"): "calibrate"}
 _EXTRA_OF |= {("vmdepth-masks", "torch"): "export,dynamics"}
@@ -148,7 +148,7 @@ def run_command(command: click.Command, arguments: Sequence[str] | None = None) 
         missing = (error.name or "").partition(".")[0]
         if missing == "onnxruntime":
             _leave(name, NO_ONNXRUNTIME, 2)
-        if missing not in _LEFT_OUT:
+        if missing not in LEFT_OUT:
             raise
         extra = _EXTRA_OF.get((name, missing), _EXTRA)
         _leave(name, f"this needs '{missing}': pip install 'vmdepth[{extra}]'", 2)

@@ -1,8 +1,12 @@
-"""The two ways a vmdepth command ends badly."""
+"""The two ways a vmdepth command ends badly, and of the first the one that an install mends."""
 
 
 class InputError(Exception):
     """Bad usage or bad input (exit code 2). One line: what is wrong, with which file, what to do next."""
+
+
+class MissingLibrary(InputError):
+    """The work takes a library that the base install leaves out, and that is not here."""
 
 
 class WorkError(Exception):

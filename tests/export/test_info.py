@@ -57,6 +57,19 @@ def test_gpus_and_the_build_that_uses_them(standing_in, stand_in_onnxruntime):
     assert told_of(facts, "CUDA driver") == ["up to CUDA 13.0"]
 
 
+def test_a_provider_is_tried_with_one_node_and_not_with_a_network(standing_in, stand_in_onnxruntime, monkeypatch):
+    """TensorRT's builds an engine as a session begins: minutes for a network on a board."""
+    import onnx
+
+    monkeypatch.setattr(bundled, "MODEL", None)
+    with standing_in(), stand_in_onnxruntime():
+        told = told_of(environment.environment_facts(), "ONNX Runtime")
+    assert told[1:4] == [f"{name}ExecutionProvider: loads" for name in ("Tensorrt", "CUDA", "CPU")]
+    probe = onnx.load_from_string(environment._PROBE)
+    onnx.checker.check_model(probe, full_check=True)
+    assert [node.op_type for node in probe.graph.node] == ["Relu"]
+
+
 def test_what_keeps_a_build_from_a_gpu(standing_in, stand_in_onnxruntime, monkeypatch):
     with standing_in(cuda="12080"), stand_in_onnxruntime(cuda="13.0"):
         told = " ".join(told_of(environment.environment_facts(), "ONNX Runtime"))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from vmdepth_export import engine as engine_module
+from vmdepth_export.conversion import proven_engine
 from vmdepth_export.conversion.cli import command
 from vmdepth_export.conversion.proven_engine import build_engine
 from vmdepth_export.engine import BuildSettings
@@ -19,7 +20,7 @@ from vmdepth_export.parity.cli import command as parity
 from vmdepth_export.parity.comparison import compare
 from vmdepth_export.parity.frames import clip_frames
 from vmdepth_runtime import bundled
-from vmdepth_runtime.errors import WorkError
+from vmdepth_runtime.errors import MissingLibrary, WorkError
 from vmdepth_runtime.sessions.engine_sidecar import read_sidecar, sidecar_of
 from vmdepth_runtime.sessions.load import load_session
 from vmdepth_runtime.sessions.tensorrt import TensorrtSession
@@ -215,6 +216,25 @@ def test_a_disk_that_is_full_is_one_line_and_leaves_what_was_there(output, run, 
     assert told.splitlines()[-1] == f"vmdepth-export: {output}: cannot be written (File too large); is the disk full?"
     assert names(output) == ["edge.engine", "edge.engine.json"]
     assert (output.read_bytes(), sidecar_of(output).read_bytes()) == before
+
+
+def test_what_goes_wrong_with_a_file_in_a_proof_is_told_of_that_file_and_leaves_nothing(output, monkeypatch):
+    def lost(*_):
+        raise FileNotFoundError(2, "No such file or directory", "clip.mp4")
+
+    monkeypatch.setattr(proven_engine, "_prove", lost)
+    with pytest.raises(FileNotFoundError, match=r"clip\.mp4"):
+        build(output)
+    assert names(output) == []
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "tensorrt-rtx"], ids="for {}".format)
+def test_without_cuda_bindings_nothing_is_built_that_could_not_be_proven(target, rtx, output, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cuda.bindings.driver", None)
+    monkeypatch.setattr(proven_engine, "compile_graph", lambda *_: pytest.fail("it was built"))
+    with pytest.raises(MissingLibrary, match="pip install cuda-bindings"):
+        build_engine(GRAPH, output, BuildSettings(target))
+    assert names(output) == []
 
 
 def test_a_builder_that_gives_up_says_why(output, run, monkeypatch):

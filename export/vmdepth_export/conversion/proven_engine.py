@@ -15,9 +15,10 @@ from vmdepth_export.parity.frames import choose_frames, until
 from vmdepth_export.parity.opening import open_pair
 from vmdepth_export.parity.settings import PARITY_FRAMES
 from vmdepth_export.stages import SILENT, Stages
-from vmdepth_runtime.atomic_files import being_written, part_name
+from vmdepth_runtime.atomic_files import part_name, writing
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.integrity import file_hash
+from vmdepth_runtime.sessions.cuda_memory import load_driver
 from vmdepth_runtime.sessions.engine_sidecar import EngineFacts, read_sidecar, sidecar_of, to_sidecar
 from vmdepth_runtime.sessions.gpu import find_gpu
 from vmdepth_runtime.sessions.known_faults import known_bad
@@ -98,20 +99,28 @@ def build_engine(
     runs_here = gpu is not None and gpu.capability in capabilities
     if _is_current(output, facts, proven=runs_here):
         return False
+    if runs_here:
+        load_driver()  # which the proof takes: not missed only after minutes of building
     with stages.stage(f"builds {output.name} with {settings.target}") as moved:
         engine, tensors = compile_graph(library, proto, source, settings, facts, moved)
     part = part_name(output).with_suffix(".engine")
-    with being_written(output, part), being_written(output, sidecar_of(part)):
-        part.write_bytes(memoryview(engine))
-        facts = replace(facts, engine_hash=file_hash(part), tensors=tensors)
-        # What the graph was found to be, its engine has yet to prove.
-        sidecar_of(part).write_text(to_sidecar(replace(contract, parity={}), facts))
+    try:
+        with writing(output):
+            part.write_bytes(memoryview(engine))
+            facts = replace(facts, engine_hash=file_hash(part), tensors=tensors)
+            # What the graph was found to be, its engine has yet to prove.
+            sidecar_of(part).write_text(to_sidecar(replace(contract, parity={}), facts))
         if runs_here:
             proven = replace(contract, parity=_prove(source, part, frames, stages))
-            sidecar_of(part).write_text(to_sidecar(proven, facts))
-        # The engine first: one without its sidecar is refused, and so is one beside the sidecar of another.
-        part.replace(output)
-        sidecar_of(part).replace(sidecar_of(output))
+            with writing(output):
+                sidecar_of(part).write_text(to_sidecar(proven, facts))
+        with writing(output):
+            # The engine first: one without its sidecar is refused, and so is one beside the sidecar of another.
+            part.replace(output)
+            sidecar_of(part).replace(sidecar_of(output))
+    finally:
+        for left in (part, sidecar_of(part)):
+            left.unlink(missing_ok=True)
     return True
 
 

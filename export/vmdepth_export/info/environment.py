@@ -27,6 +27,15 @@ _PACKAGES = (
     "mamba-ssm",
     "cuda-bindings",
 )
+# A graph of one node with which a provider is tried: TensorRT's builds a whole engine as a session begins. Held as it
+# is, since onnx may not be here. With its helper, and i and o as make_tensor_value_info(name, TensorProto.FLOAT, [1]):
+# make_model(make_graph([make_node("Relu", ["i"], ["o"])], "g", [i], [o]), opset_imports=[make_opsetid("", 17)],
+# ir_version=8).SerializeToString().
+_PROBE = (
+    b'\x08\x08:3\n\x0c\n\x01i\x12\x01o"\x04Relu\x12\x01g'
+    b"Z\x0f\n\x01i\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01b\x0f\n\x01o\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01"
+    b"B\x04\n\x00\x10\x11"
+)
 _L4T = Path("/etc/nv_tegra_release")
 _JETPACKS = {"36.3": "6.0", "36.4": "6.1 or 6.2", "38.2": "7.0", "38.4": "7.1"}  # Linux for Tegra → JetPack
 
@@ -98,8 +107,7 @@ def provider_facts(gpus: Sequence[Gpu]) -> Facts:
 
 
 def _trouble(onnxruntime: ModuleType, provider: str, gpus: Sequence[Gpu]) -> str | None:
-    """Why a provider does not load; None where it does, which is tried with a session."""
-    from vmdepth_runtime import bundled
+    """Why a provider does not load; None where it does, which is tried with a session of one node."""
     from vmdepth_runtime.sessions.onnx_runtime.build import quiet
     from vmdepth_runtime.sessions.onnx_runtime.providers import PROVIDERS, why_not
 
@@ -112,7 +120,7 @@ def _trouble(onnxruntime: ModuleType, provider: str, gpus: Sequence[Gpu]) -> str
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         with quiet(onnxruntime):
-            session = onnxruntime.InferenceSession(str(bundled.MODEL), options, providers=[provider], enable_fallback=0)
+            session = onnxruntime.InferenceSession(_PROBE, options, providers=[provider], enable_fallback=0)
     except Exception as error:  # its exception classes share no base but Exception
         return " ".join(str(error).split())[:200]
     return None if provider in session.get_providers() else "it gives no reason"

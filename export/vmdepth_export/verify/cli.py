@@ -22,7 +22,7 @@ _SIGNS = {"passes": "passes", "fails": "FAILS", "no device": "no device", "left 
     "--output",
     show_default=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="All that was seen, as JSON; a table of it goes beside it, as .md.",
+    help="All that was seen, as JSON; a table of it goes beside it, as .md, over one of an earlier time at most.",
 )
 @click.option("--quick", is_flag=True, help="The bundled model alone, in fp32 and fp16; three minutes at most.")
 @click.option(

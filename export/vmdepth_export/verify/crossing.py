@@ -19,7 +19,7 @@ def bytes_per_frame(session: StepSession, frames: Sequence[NDArray[np.uint8]]) -
     """Bytes that a step of a session on a GPU copies: "in", "out", and of both those of "states", which are neither the
     frame nor an output.
 
-    What a library copies by itself is not seen. frames: uint8 [B, H, W, 3] each.
+    Our own copies are counted; what a library copies by itself within a step is not seen. frames: uint8 [B, H, W, 3].
     """
     with _counting(session.memory) as crossed:
         for frame in frames[:_COUNTED]:

@@ -29,19 +29,18 @@ def prove(
 ) -> Seen:
     """Build an engine of a step graph in a precision, as `vmdepth-export` does, which compares the two.
 
-    Raises LeftOut where what builds or runs it is not there, or does not know this GPU; WorkError where they disagree.
+    Raises LeftOut or MissingLibrary where what builds or runs it is not there, LeftOut where that does not know this
+    GPU; WorkError where they disagree.
     """
     from vmdepth_export.conversion.proven_engine import build_engine
     from vmdepth_export.engine import BuildSettings, choose_capabilities, find_builder
     from vmdepth_export.graph import read_step_graph
-    from vmdepth_runtime.sessions.cuda_memory import load_driver
     from vmdepth_runtime.sessions.engine_sidecar import read_sidecar
 
     if not Path(graph).is_file():
         raise LeftOut("its step graph was not made")
     output, settings = Path(engine), BuildSettings(target or installed_target())
     try:
-        load_driver()
         library, gpu = find_builder(settings.target)
         choose_capabilities(library, settings, read_step_graph(Path(graph))[1], gpu)
     except InputError as error:

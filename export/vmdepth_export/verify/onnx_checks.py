@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 
@@ -17,22 +18,39 @@ from vmdepth_runtime.sessions.onnx_runtime.providers import PROVIDERS
 _REPEATED = 5  # frames that have to be the same again after a reset
 _WARM_UP = 3
 _CUDA = PROVIDERS["cuda"]
+_WITHOUT_CUDA = "this ONNX Runtime is built without CUDA; onnxruntime-gpu in its place has it"
 
 
-def providers() -> Seen:
-    """Which of ONNX Runtime's providers are listed, and which load; where there is a GPU, that of CUDA has to."""
-    from vmdepth_export.info.environment import provider_facts
+def providers(facts: Sequence[Sequence[str]]) -> Seen:
+    """Which of ONNX Runtime's providers are listed, and which load, as the facts of the machine have it.
+
+    CUDA's has to load where it is built in and a GPU is there; where a GPU is there and it is not built in, that is
+    said. Raises LeftOut without ONNX Runtime, and where there are no facts.
+    """
     from vmdepth_runtime.sessions.onnx_runtime.build import load_onnxruntime, two_builds
 
     try:
         load_onnxruntime()
     except InputError as error:
         raise LeftOut(str(error)) from None
-    gpus = find_gpus()
-    told = [value for _, value in provider_facts(gpus)]
-    broken = [line for line in told if gpus and line.startswith(_CUDA) and "does not load" in line]
+    told = _under("ONNX Runtime", facts)
+    if not told:
+        raise LeftOut("what this machine is could not be told, see 'machine'")
+    gpus, built_in = find_gpus(), [line for line in told if line.startswith(_CUDA)]
+    broken = [line for line in built_in if gpus and "does not load" in line]
     broken += [wrong] if (wrong := two_builds()) else []
+    told += [_WITHOUT_CUDA] if gpus and not built_in else []
     return Seen("; ".join(told), "; ".join(broken), {"providers": told})
+
+
+def _under(wanted: str, facts: Sequence[Sequence[str]]) -> list[str]:
+    """What facts say under a name; an empty one goes on with that before."""
+    found, current = [], ""
+    for name, value in facts:
+        current = name or current
+        if current == wanted:
+            found.append(value)
+    return found
 
 
 def cuda_parity(graph: str, frames: int) -> Seen:
@@ -99,7 +117,7 @@ def _check_built_with_cuda() -> None:
     from vmdepth_runtime.sessions.onnx_runtime.build import load_onnxruntime
 
     if _CUDA not in load_onnxruntime().get_available_providers():
-        raise LeftOut("this ONNX Runtime is built without CUDA; onnxruntime-gpu in its place has it")
+        raise LeftOut(_WITHOUT_CUDA)
 
 
 def _depths(session: StepSession, frames: list[np.ndarray]) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any
 from vmdepth_export.verify.outcome import Outcome
 
 _NAMED = ("board", "JetPack", "power mode", "GPU", "CUDA driver", "TensorRT", "TensorRT-RTX", "ONNX Runtime", "Python")
+_HEAD = "| what | promised | measured | by |"
 _NOT_HERE = ("not installed", "none that can be used")
 
 
@@ -78,7 +79,7 @@ class Verification:
 def markdown(seen: Verification) -> str:
     """The table, in the form of docs/verified.md: what can be put there as it is."""
     command = "vmdepth-verify --quick" if seen.quick else "vmdepth-verify"
-    lines = [f"{_machine(seen.facts)}; {seen.summary}.", "", "| what | promised | measured | by |", "|---|---|---|---|"]
+    lines = [f"{_machine(seen.facts)}; {seen.summary}.", "", _HEAD, "|---|---|---|---|"]
     for outcome in seen.outcomes:
         told = {"passes": outcome.told, "fails": f"**fails**: {outcome.told}"}.get(
             outcome.status, f"{outcome.status}: {outcome.told}"
@@ -88,6 +89,12 @@ def markdown(seen: Verification) -> str:
     if seen.bug_report:
         lines += ["", "For a bug report:", "", "```text", seen.bug_report, "```"]
     return "\n".join(lines) + "\n"
+
+
+def is_table(text: str) -> bool:
+    """Whether a file begins as `markdown` does."""
+    lines = text.splitlines()[:3]
+    return len(lines) == 3 and bool(lines[0]) and lines[1:] == ["", _HEAD]
 
 
 def _machine(facts: Sequence[Sequence[str]]) -> str:

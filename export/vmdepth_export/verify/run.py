@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -17,7 +19,7 @@ from vmdepth_export.stages import SILENT, Stages
 from vmdepth_export.verify.machine import machine
 from vmdepth_export.verify.outcome import Outcome
 from vmdepth_export.verify.plan import QUICK, Check, Extent, plan
-from vmdepth_export.verify.report import Verification, markdown
+from vmdepth_export.verify.report import Verification, is_table, markdown
 from vmdepth_export.verify.settings import VerifySettings
 from vmdepth_runtime.atomic_files import check_target, write_report, write_whole
 from vmdepth_runtime.errors import InputError
@@ -52,12 +54,15 @@ def verify_machine(
             Path(folder), None if find_gpu() else why_no_gpu(), begun + _QUICK_SECONDS if settings.quick else None
         )
         found = runner.run(_MACHINE)
-        outcomes = [found] if found.status == "fails" else []
-        for check in plan(settings, Path(folder), QUICK if settings.quick else Extent()):
+        facts = found.figures.get("facts", [])
+        outcomes = [] if found.status == "passes" else [found]
+        for outcome in outcomes:
+            tell(outcome)
+        for check in plan(settings, Path(folder), QUICK if settings.quick else Extent(), facts):
             with stages.stage(check.name):
                 outcomes.append(runner.run(check))
             tell(outcomes[-1])
-    seen = Verification(found.figures.get("facts", []), outcomes, settings.quick, perf_counter() - begun)
+    seen = Verification(facts, outcomes, settings.quick, perf_counter() - begun)
     write_report(seen.to_dict(), settings.output)
     write_whole(table_of(settings.output), markdown(seen).encode())
     return seen
@@ -73,6 +78,9 @@ def _check_settings(settings: VerifySettings) -> None:
         raise InputError(f"{settings.output}: the output should end in .json; a table for people goes beside it")
     for target in (settings.output, table_of(settings.output)):
         check_target(target)
+    table = table_of(settings.output)
+    if table.exists() and not is_table(table.read_text(errors="replace")):
+        raise InputError(f"{table}: is there and no table of vmdepth-verify, whose own would go there; name another -o")
     if settings.reference is None:
         return
     if settings.reference.suffix != ".onnx":
@@ -114,7 +122,7 @@ class _Runner:
         words = [sys.executable, "-m", "vmdepth_export.verify.one_check", function]
         words += [json.dumps(check.arguments), str(written)]
         try:
-            done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False, timeout=seconds)
+            done = _ended(words, seconds)
         except subprocess.TimeoutExpired:
             if self.deadline is not None:
                 return {"status": "left out", "told": f"not done after {_QUICK_SECONDS:.0f} seconds in all"}
@@ -122,6 +130,21 @@ class _Runner:
         if written.is_file():  # a library may still break when its process ends
             return dict(json.loads(written.read_text()))
         return {"status": "fails", "told": _broken(done)}
+
+
+def _ended(words: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    """A process that has ended. Where it does not in time, and on Ctrl-C, what it started itself ends with it."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        words, stdout=pipe, stderr=pipe, text=True, errors="replace", start_new_session=True
+    ) as process:
+        try:
+            told, errors = process.communicate(timeout=seconds)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(words, process.returncode, told, errors)
 
 
 def _broken(done: subprocess.CompletedProcess[str]) -> str:

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.errors import InputError, MissingLibrary, WorkError
 
 
 def load_driver() -> ModuleType:
-    """The driver API of cuda-bindings. Raises InputError, with the install command, where it is missing."""
+    """The driver API of cuda-bindings. Raises MissingLibrary, with the install command, where it is missing."""
     try:
         import cuda.bindings.driver as driver
     except ImportError as error:
-        raise InputError(
+        raise MissingLibrary(
             f"a GPU is used through cuda-bindings, which cannot be imported ({error}): pip install cuda-bindings"
         ) from None
     return driver

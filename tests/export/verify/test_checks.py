@@ -8,6 +8,7 @@ import pytest
 
 from vmdepth_export.conversion.convert import export
 from vmdepth_export.conversion.settings import ExportSettings
+from vmdepth_export.info.environment import environment_facts
 from vmdepth_export.verify.engine_checks import graphs_on_and_off, prove
 from vmdepth_export.verify.one_check import result_of
 from vmdepth_export.verify.onnx_checks import cuda_parity, providers, steps
@@ -18,6 +19,7 @@ from vmdepth_runtime.sessions.cuda_graph import CudaGraph
 from vmdepth_runtime.sessions.cuda_memory import CudaMemory
 from vmdepth_runtime.sessions.load import load_session
 from vmdepth_runtime.sessions.state_buffers import StateBuffers
+from vmdepth_runtime.sessions.tensorrt import TensorrtSession
 
 
 @pytest.fixture(scope="module")
@@ -134,10 +136,35 @@ def test_on_cuda_a_step_graph_is_compared_with_the_cpu_and_its_states_stay_there
 
 def test_without_onnx_runtime_its_checks_are_left_out_with_what_to_install(step_graph, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    for check, given in ((providers, {}), (steps, {"graph": str(step_graph), "device": "cpu", "count": 3})):
+    for check, given in ((providers, {"facts": []}), (steps, {"graph": str(step_graph), "device": "cpu", "count": 3})):
         result = result_of(check, given)
         assert result["status"] == "left out"
         assert "vmdepth[cpu]" in result["told"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "status"),
+    [("torch.nn", "left out"), ("onnx", "left out"), ("vmdepth_runtime.gone", "fails"), ("numpy.gone", "fails")],
+)
+def test_what_an_extra_brings_is_left_out_and_a_module_of_ours_that_is_missing_fails(missing, status):
+    def check():
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+    result = result_of(check, {})
+    assert result["status"] == status
+    assert missing.partition(".")[0] in result["told"]
+
+
+def test_providers_are_judged_by_what_the_machine_is(stand_in_gpu, stand_in_onnxruntime):
+    with stand_in_onnxruntime():
+        assert not providers(environment_facts()).wrong
+    with stand_in_onnxruntime(starts=[]):
+        assert providers(environment_facts()).wrong.startswith("CUDAExecutionProvider: listed, but does not load")
+    seen = providers(environment_facts())  # of a build for the CPU, beside a GPU
+    assert not seen.wrong
+    assert "built without CUDA" in seen.told
+    with pytest.raises(LeftOut, match="see 'machine'"):
+        providers([("Python", "3.12")])
 
 
 def test_onnx_runtime_without_cuda_is_left_out(step_graph):
@@ -167,3 +194,15 @@ def test_memory_that_grows_is_seen(step_graph, engine, monkeypatch):
 
     monkeypatch.setattr(DepthStream, "__call__", keeping)
     assert "memory grew by" in memory(str(step_graph), 60).wrong
+
+
+def test_memory_of_the_gpu_that_goes_is_seen(engine, monkeypatch):
+    monkeypatch.setattr("vmdepth_export.verify.stream_checks._SETTLED", 5)
+    step = TensorrtSession.step
+
+    def keeping(self, *given):
+        self.memory.allocate(2**22)
+        return step(self, *given)
+
+    monkeypatch.setattr(TensorrtSession, "step", keeping)
+    assert "MiB of the GPU are gone" in memory(engine, 30).wrong

@@ -5,9 +5,15 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import subprocess
 import sys
+from contextlib import suppress
 from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from time import sleep
 
+import psutil
 import pytest
 
 from vmdepth_export import VerifySettings, verify_machine
@@ -31,9 +37,9 @@ def short(monkeypatch, step_graph):
     monkeypatch.setattr(bundled, "MODEL", step_graph)
 
     def choose(*names):
-        def chosen(settings, folder, extent):
+        def chosen(settings, folder, extent, facts):
             small = Extent(proof=5, timed=3, held=210, precisions=("fp32",))
-            made = {check.name: check for check in plan(settings, folder, small)}
+            made = {check.name: check for check in plan(settings, folder, small, facts)}
             others = {"breaks": Check("breaks", "a process that breaks", "", os.abort)}
             return [(made | others)[name] for name in names]
 
@@ -66,6 +72,8 @@ def test_quick_has_the_bundled_model_alone_and_the_whole_a_reference_in_three_pr
     assert {
         f"{model} {p} engine against its graph" for model in ("edge", "reference") for p in Extent.precisions
     } < whole
+    graphs = [check for check in plan(VerifySettings(), tmp_path, Extent()) if "none of states" in check.promised]
+    assert graphs and all("bytes a frame in copies of vmdepth's own" in check.what for check in graphs)
     assert not any("reference" in name or "int8" in name for name in quick)
     assert "reference fp16 engine against its graph" in given
 
@@ -98,6 +106,32 @@ def test_a_machine_that_cannot_be_described_is_told_as_well(short, tmp_path, mon
     assert "an unknown machine, no GPU: machine: ended by SIGABRT" in seen.bug_report
 
 
+def test_what_a_machine_is_that_takes_too_long_is_left_out_and_told(short, tmp_path, monkeypatch):
+    short("ONNX Runtime")
+    monkeypatch.setattr(run, "_QUICK_SECONDS", 0.0)
+    lines = []
+    seen = verify_machine(VerifySettings(tmp_path / "seen.json", quick=True), tell=lines.append)
+    assert [(outcome.name, outcome.status) for outcome in seen.outcomes] == [
+        ("machine", "left out"),
+        ("ONNX Runtime", "left out"),
+    ]
+    assert lines == seen.outcomes
+    assert json.loads((tmp_path / "seen.json").read_text())["checks"][0]["name"] == "machine"
+
+
+def test_the_machine_is_asked_once(short, tmp_path):
+    """What its providers are is taken from there: trying them takes long where they build engines."""
+    short("ONNX Runtime")
+    seen = verify_machine(VerifySettings(tmp_path / "seen.json"))
+    (outcome,) = seen.outcomes
+    assert outcome.status == "passes"
+    first = next(number for number, (name, _) in enumerate(seen.facts) if name == "ONNX Runtime")
+    told = outcome.figures["providers"]
+    assert told[0].startswith(version("onnxruntime"))
+    assert told[-1].startswith("step graphs run on ")
+    assert told == [value for _, value in seen.facts[first : first + len(told)]]
+
+
 @pytest.mark.no_gpu
 def test_without_a_gpu_that_is_said_and_nothing_is_wrong(short, tmp_path, capsys):
     names = "edge fp32 engine against its graph", "edge fp32 engine, CUDA graphs", "edge, CUDA against CPU"
@@ -120,11 +154,46 @@ def test_on_a_gpu_an_engine_is_built_proven_and_run_each_in_a_process_of_its_own
     assert markdown(seen).startswith("Stand-in 0, compute capability 8.9, ")
 
 
+def test_what_a_check_started_ends_with_it(tmp_path):
+    """As vmdepth-calibrate, when the time of its check is over."""
+    started = tmp_path / "started"
+    code = "import subprocess, sys; from pathlib import Path; child = subprocess.Popen(['sleep', '600']); "
+    code += f"Path({str(started)!r}).write_text(str(child.pid)); child.wait()"
+    with pytest.raises(subprocess.TimeoutExpired):
+        run._ended([sys.executable, "-c", code], 5.0)
+    ends(int(started.read_text()))
+
+
+def test_a_check_ends_with_the_command_whatever_ends_that(tmp_path):
+    """As where a terminal is closed."""
+    started = tmp_path / "started"
+    sleeps = ["sh", "-c", f"echo $PPID > {started}.part; mv {started}.part {started}; exec sleep 5"]
+    words = ["vmdepth_export.verify.one_check", "subprocess:call", json.dumps({"args": sleeps}), str(tmp_path / "seen")]
+    code = f"import sys; from vmdepth_export.verify import run; run._ended([sys.executable, '-m', *{words!r}], 600)"
+    with subprocess.Popen([sys.executable, "-c", code]) as command:
+        while not started.exists() and command.poll() is None:
+            sleep(0.1)
+        command.kill()
+    ends(int(started.read_text()))
+
+
+def ends(number):
+    """Asserts that a process does: a moment until it is gone, or waits for whoever takes its exit code."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(number)
+        for _ in range(30):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return
+            sleep(0.1)
+        process.kill()
+        pytest.fail("it goes on")
+
+
 def test_what_does_not_fit_into_the_time_of_quick_is_left_out(short, tmp_path, monkeypatch):
     short("edge, steps on CPU", "edge on the CPU, memory")
     monkeypatch.setattr(run, "_QUICK_SECONDS", 0.3)  # in which no process can have begun
     seen = verify_machine(VerifySettings(tmp_path / "seen.json", quick=True))
-    assert [outcome.status for outcome in seen.outcomes] == ["left out", "left out"]
+    assert [outcome.status for outcome in seen.outcomes] == ["left out"] * 3  # what the machine is, first
     assert seen.agrees
 
 
@@ -165,6 +234,20 @@ def test_bad_settings_are_refused_before_anything_is_done(settings, message, tmp
     with pytest.raises(InputError, match=message):
         verify_machine(VerifySettings(**{name: tmp_path / path for name, path in settings.items()}))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_neighbour_of_the_output_is_written_over_only_where_it_is_a_table_of_ours(short, tmp_path):
+    short()
+    settings, table = VerifySettings(tmp_path / "seen.json"), tmp_path / "seen.md"
+    for other in ("# Notes", "", "\n\n\n", (Path(__file__).parents[3] / "docs/verify.md").read_text()):
+        table.write_text(other)
+        with pytest.raises(InputError, match="no table of vmdepth-verify"):
+            verify_machine(settings)
+        assert table.read_text() == other
+        assert not settings.output.exists()
+    table.write_text(markdown(Verification([], [], True, 1.0)))
+    verify_machine(settings)
+    assert "no GPU" in table.read_text() or "Stand-in" in table.read_text()
 
 
 def test_the_table_holds_what_was_seen_of_every_check():

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
-from vmdepth_runtime.errors import NO_ONNXRUNTIME, InputError
+from vmdepth_runtime.errors import NO_ONNXRUNTIME, InputError, MissingLibrary
 
 INSTEAD = "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'vmdepth[gpu]'"
 
@@ -22,7 +22,7 @@ def load_onnxruntime() -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != "onnxruntime":
             raise
-        raise InputError(NO_ONNXRUNTIME) from None
+        raise MissingLibrary(NO_ONNXRUNTIME) from None
     except ImportError as error:
         raise InputError(f"ONNX Runtime cannot be imported ({error}); {INSTEAD}, or 'vmdepth[cpu]'") from None
     if not hasattr(onnxruntime, "InferenceSession"):  # where both were, uninstalling one leaves a folder of remains
