@@ -28,7 +28,10 @@ def _check_target(path: Path, source: Path | None) -> None:
         raise InputError(f"{path}: the folder {path.parent} is not there; make it first")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: the folder {path.parent} cannot be written to; choose another one")
-    part_name(path).exists()  # raises where the name is too long
+    part = part_name(path)
+    if not part.exists():  # raises where the name is too long
+        part.touch()  # and this where a folder takes no files whoever asks, as those of /proc
+        part.unlink()
     if source is not None and path.exists() and source.exists() and path.samefile(source):
         raise InputError(f"{path}: is the source itself; choose another output")
 

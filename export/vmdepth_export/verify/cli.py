@@ -29,8 +29,9 @@ _SIGNS = {"passes": "passes", "fails": "FAILS", "no device": "no device", "left 
     "--reference",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="GRAPH",
-    help="Step graph of the reference network: used where it is there, else made there, which takes torch.",
+    help="Step graph of the reference network.  [default: made for the time of the checks, where torch is]",
 )
+@click.option("--make-reference", is_flag=True, help="Make the graph of --reference and keep it, which takes torch.")
 @click.option(
     "--target",
     type=click.Choice(["tensorrt", "tensorrt-rtx"]),
@@ -42,18 +43,25 @@ def command(**options: Any) -> int:
     runs, memory, and what crosses between host and device.
 
     Each check stands alone: one that fails leaves the others. What cannot be seen here is said. Exit code 1 where
-    something is wrong; the line for a bug report comes last.
+    something is wrong, or nothing could be checked; the line for a bug report comes last. Ctrl-C and SIGTERM keep what
+    was seen.
     """
     from vmdepth_export.stages import Stages
     from vmdepth_export.verify.run import table_of, verify_machine
+    from vmdepth_runtime.pipeline.interrupt import sigterm_as_ctrl_c
 
     settings = VerifySettings(**options)
-    seen = verify_machine(settings, tell=_tell, stages=Stages("vmdepth-verify"))
-    for reason in dict.fromkeys(outcome.told for outcome in seen.outcomes if outcome.status == "no device"):
+    with sigterm_as_ctrl_c():
+        seen = verify_machine(settings, tell=_tell, stages=Stages("vmdepth-verify"))
+    for reason in seen.reasons("no device"):
         click.echo(f"no device: {reason}")
     click.echo(f"{settings.output}, {table_of(settings.output)}: {seen.summary}")
     if seen.bug_report:
         click.echo(f"for a bug report: {seen.bug_report}")
+    if seen.nothing_checked:
+        click.echo(seen.nothing_checked)
+    if seen.interrupted:
+        raise KeyboardInterrupt
     return 0 if seen.agrees else 1
 
 

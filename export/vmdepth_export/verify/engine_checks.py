@@ -81,8 +81,8 @@ def graphs_on_and_off(engine: str, count: int) -> Seen:
     how = {True: "captured", False: "cannot be captured", None: "captured by the library"}[captured]
     alike = f"{furthest:.1e} apart" if furthest else "bit-equal"
     told = (
-        f"{how}, {alike}: {with_graphs['p50']:.2f}, {with_graphs['p99']:.2f} ms; without {without['p50']:.2f}, "
-        f"{without['p99']:.2f} ms; {told_bytes(crossed)}{after(sensors)}"
+        f"{how}, {alike}: p50 {with_graphs['p50']:.2f} ms, p99 {with_graphs['p99']:.2f} ms; without "
+        f"p50 {without['p50']:.2f} ms, p99 {without['p99']:.2f} ms; {told_bytes(crossed)}{after(sensors)}"
     )
     figures = {
         "captured": captured,

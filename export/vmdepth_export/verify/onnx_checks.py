@@ -81,7 +81,7 @@ def steps(graph: str, device: str, count: int) -> Seen:
         crossed = bytes_per_frame(session, frames) if device != "cpu" else {}
     apart = one_frame(first, again).largest
     allowed = TOLERANCES["fp32"].largest or 0.0 if device == "cuda" else 0.0  # a GPU may add up in another order
-    wrong, told = "", f"{where}: {times['p50']:.1f} ms, {times['p99']:.1f} ms"
+    wrong, told = "", f"{where}: p50 {times['p50']:.1f} ms, p99 {times['p99']:.1f} ms"
     if crossed:
         told += f"; {told_bytes(crossed)}"
     if not np.isfinite(first).all():

@@ -29,7 +29,7 @@ def make_reference(output: str, size: tuple[int, int] = _SIZE) -> Seen:
     except ModuleNotFoundError as error:
         raise LeftOut(
             f"making it takes '{error.name}'; make it on a workstation with 'vmdepth-verify --quick --reference "
-            "reference.onnx', and give it here as --reference"
+            "reference.onnx --make-reference', and give it here as --reference"
         ) from None
     report = export_step_graph(network, path, *size)
     told = f"depth {report.depth.largest:.1e}, states {report.states:.1e} over {report.frames} frames"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
-from vmdepth_export.verify.outcome import Outcome
+from vmdepth_export.verify.outcome import Outcome, Status
 
 _NAMED = ("board", "JetPack", "power mode", "GPU", "CUDA driver", "TensorRT", "TensorRT-RTX", "ONNX Runtime", "Python")
 _HEAD = "| what | promised | measured | by |"
@@ -24,12 +25,16 @@ class Verification:
         outcomes: of every check, in their order.
         quick: whether it was looked at for a short time only.
         seconds: that it took.
+        interrupted: whether it was before all was done.
+        date: and time of its end, with the offset from UTC.
     """
 
     facts: Sequence[Sequence[str]]
     outcomes: Sequence[Outcome]
     quick: bool
     seconds: float
+    interrupted: bool = False
+    date: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"))
 
     @property
     def failures(self) -> list[Outcome]:
@@ -37,13 +42,28 @@ class Verification:
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing that could be checked is wrong."""
-        return not self.failures
+        """Whether something could be checked, nothing of it is wrong, and all was looked at."""
+        return not self.failures and not self.interrupted and self._passed
+
+    @property
+    def _passed(self) -> bool:
+        return any(outcome.status == "passes" for outcome in self.outcomes)
+
+    @property
+    def nothing_checked(self) -> str:
+        """Why nothing could be checked, and what to install; empty where something was."""
+        if self._passed or self.failures or self.interrupted:
+            return ""
+        return f"nothing could be checked: {'; '.join(self.reasons('left out') or self.reasons('no device'))}"
+
+    def reasons(self, status: Status) -> list[str]:
+        """What is told of the checks that ended so, each once."""
+        return list(dict.fromkeys(outcome.told for outcome in self.outcomes if outcome.status == status))
 
     @property
     def bug_report(self) -> str:
         """The line to put into a bug report: what failed, and on what; empty where nothing did."""
-        if self.agrees:
+        if not self.failures:
             return ""
         failed = "; ".join(f"{outcome.name}: {outcome.told}" for outcome in self.failures)
         return f"vmdepth {version('vmdepth')}, {_machine(self.facts)}: {failed}"
@@ -67,11 +87,14 @@ class Verification:
         """All of it, as JSON can hold it."""
         return {
             "vmdepth": version("vmdepth"),
+            "date": self.date,
             "agrees": self.agrees,
+            "interrupted": self.interrupted,
             "quick": self.quick,
             "seconds": round(self.seconds, 1),
-            "machine": [list(fact) for fact in self.facts],
+            "machine": _by_name(self.facts),
             "checks": [asdict(outcome) for outcome in self.outcomes],
+            "nothing_checked": self.nothing_checked,
             "bug_report": self.bug_report,
         }
 
@@ -79,13 +102,21 @@ class Verification:
 def markdown(seen: Verification) -> str:
     """The table, in the form of docs/verified.md: what can be put there as it is."""
     command = "vmdepth-verify --quick" if seen.quick else "vmdepth-verify"
-    lines = [f"{_machine(seen.facts)}; {seen.summary}.", "", _HEAD, "|---|---|---|---|"]
+    when = f"vmdepth {version('vmdepth')}, {seen.date.partition('T')[0]}"
+    lines = [f"{when}, {_machine(seen.facts)}; {seen.summary}.", "", _HEAD, "|---|---|---|---|"]
     for outcome in seen.outcomes:
-        told = {"passes": outcome.told, "fails": f"**fails**: {outcome.told}"}.get(
-            outcome.status, f"{outcome.status}: {outcome.told}"
-        )
+        told = {
+            "passes": outcome.told,
+            "fails": f"**fails**: {outcome.told}",
+            "no device": "no device",  # the reason is the same of all, and stands below
+            "left out": f"left out: {outcome.told}",
+        }[outcome.status]
         cells = (outcome.what, outcome.promised, told, f"`{command}`")
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+    for reason in seen.reasons("no device"):
+        lines += ["", f"No device: {reason}"]
+    if seen.nothing_checked:
+        lines += ["", f"**{seen.nothing_checked}**"]
     if seen.bug_report:
         lines += ["", "For a bug report:", "", "```text", seen.bug_report, "```"]
     return "\n".join(lines) + "\n"
@@ -101,6 +132,21 @@ def _machine(facts: Sequence[Sequence[str]]) -> str:
     """What decides how things run, in a line."""
     known = {name: value for name, value in facts if name}
     named = [name for name in _NAMED if name in known and not known[name].startswith(_NOT_HERE)]
-    own_words = ("board", "GPU")
-    told = [known[name] if name in own_words else f"{name} {known[name]}" for name in named]
+    told = [_told(name, known[name]) for name in named]
     return ", ".join(told if "GPU" in named else [known.get("CPU", "an unknown machine"), "no GPU", *told])
+
+
+def _told(name: str, value: str) -> str:
+    if name == "ONNX Runtime" and not value[:1].isdigit():  # why it does not load, which the checks tell
+        return "no ONNX Runtime"
+    return value if name in ("board", "GPU") else f"{name} {value}"
+
+
+def _by_name(facts: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Facts whose values go on under an empty name, joined."""
+    values: dict[str, list[str]] = {}
+    current = ""
+    for name, value in facts:
+        current = name or current
+        values.setdefault(current, []).append(value)
+    return {name: "; ".join(told) for name, told in values.items()}

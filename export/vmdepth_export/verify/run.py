@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,10 +41,11 @@ def verify_machine(
         stages: Says what is being checked.
 
     Returns:
-        All that was seen; `agrees` is the verdict.
+        All that was seen; `agrees` is the verdict. On KeyboardInterrupt what was seen until then: `interrupted` is set,
+        and the other checks are left out.
 
     Raises:
-        InputError: For an output that cannot be written, and a reference that cannot be made there.
+        InputError: For an output that cannot be written, and a reference that is not there or cannot be made there.
         WorkError: When the disk does not take the report.
     """
     _check_settings(settings)
@@ -53,19 +54,37 @@ def verify_machine(
         runner = _Runner(
             Path(folder), None if find_gpu() else why_no_gpu(), begun + _QUICK_SECONDS if settings.quick else None
         )
-        found = runner.run(_MACHINE)
-        facts = found.figures.get("facts", [])
-        outcomes = [] if found.status == "passes" else [found]
-        for outcome in outcomes:
-            tell(outcome)
-        for check in plan(settings, Path(folder), QUICK if settings.quick else Extent(), facts):
-            with stages.stage(check.name):
-                outcomes.append(runner.run(check))
-            tell(outcomes[-1])
-    seen = Verification(facts, outcomes, settings.quick, perf_counter() - begun)
+        facts: list[list[str]] = []
+        outcomes: list[Outcome] = []
+        interrupted = False
+        try:
+            found = runner.run(_MACHINE)
+            facts += found.figures.get("facts", [])
+            outcomes += [] if found.status == "passes" else [found]
+            for outcome in outcomes:
+                tell(outcome)
+            for check in _planned(settings, folder, facts):
+                with stages.stage(check.name):
+                    outcomes.append(runner.run(check))
+                tell(outcomes[-1])
+        except KeyboardInterrupt:
+            interrupted = True
+            outcomes += _interrupted(_planned(settings, folder, facts), outcomes)
+    seen = Verification(facts, outcomes, settings.quick, perf_counter() - begun, interrupted)
     write_report(seen.to_dict(), settings.output)
     write_whole(table_of(settings.output), markdown(seen).encode())
     return seen
+
+
+def _planned(settings: VerifySettings, folder: str, facts: Sequence[Sequence[str]]) -> list[Check]:
+    return plan(settings, Path(folder), QUICK if settings.quick else Extent(), facts)
+
+
+def _interrupted(checks: Sequence[Check], done: Sequence[Outcome]) -> list[Outcome]:
+    """What becomes of the checks that are not done."""
+    names = {outcome.name for outcome in done}
+    undone = [check for check in checks if check.name not in names]
+    return [Outcome(check.name, check.what, check.promised, "left out", "interrupted") for check in undone]
 
 
 def table_of(output: Path) -> Path:
@@ -82,11 +101,17 @@ def _check_settings(settings: VerifySettings) -> None:
     if table.exists() and not is_table(table.read_text(errors="replace")):
         raise InputError(f"{table}: is there and no table of vmdepth-verify, whose own would go there; name another -o")
     if settings.reference is None:
+        if settings.make_reference:
+            raise InputError("--make-reference: name the graph that is to be made with --reference")
         return
     if settings.reference.suffix != ".onnx":
         raise InputError(f"--reference {settings.reference}: should be a step graph, and end in .onnx")
-    if not settings.reference.is_file():
-        check_target(settings.reference)
+    if settings.reference.is_file():
+        return
+    if not settings.make_reference:
+        how = "'vmdepth-verify --quick --make-reference --reference GRAPH' makes it, where torch is"
+        raise InputError(f"--reference {settings.reference}: is not there; {how}")
+    check_target(settings.reference)
 
 
 @dataclass(frozen=True)
@@ -122,7 +147,7 @@ class _Runner:
         words = [sys.executable, "-m", "vmdepth_export.verify.one_check", function]
         words += [json.dumps(check.arguments), str(written)]
         try:
-            done = _ended(words, seconds)
+            done = _ended(words, seconds, self.folder)
         except subprocess.TimeoutExpired:
             if self.deadline is not None:
                 return {"status": "left out", "told": f"not done after {_QUICK_SECONDS:.0f} seconds in all"}
@@ -132,11 +157,15 @@ class _Runner:
         return {"status": "fails", "told": _broken(done)}
 
 
-def _ended(words: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
-    """A process that has ended. Where it does not in time, and on Ctrl-C, what it started itself ends with it."""
+def _ended(words: list[str], seconds: float, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """A process that has ended. Where it does not in time, and on Ctrl-C, what it started itself ends with it.
+
+    folder: for its temporary files, which it then leaves behind; None: where all have theirs.
+    """
     pipe = subprocess.PIPE
+    own = {**os.environ, "TMPDIR": str(folder)} if folder else None
     with subprocess.Popen(
-        words, stdout=pipe, stderr=pipe, text=True, errors="replace", start_new_session=True
+        words, stdout=pipe, stderr=pipe, text=True, errors="replace", start_new_session=True, env=own
     ) as process:
         try:
             told, errors = process.communicate(timeout=seconds)

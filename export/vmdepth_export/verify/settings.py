@@ -17,13 +17,14 @@ class VerifySettings:
     Attributes:
         output: Where all that was seen goes, as JSON; a table of it for people goes beside it, as Markdown.
         quick: The bundled model alone, in fp32 and fp16, over fewer frames, and no more than three minutes.
-        reference: Step graph of the larger network, in float32: used where it is there, else made there, which takes
-            torch; so a workstation makes what a board without torch needs. None: made for the time of the checks, where
-            torch is.
+        reference: Step graph of the larger network, in float32. None: made for the time of the checks, where torch is.
+        make_reference: Make `reference` where it is not there yet, which takes torch; so a workstation makes what a
+            board without torch needs.
         target: What builds engines; None is TensorRT where it is installed, else TensorRT-RTX.
     """
 
     output: Path = Path("verify.json")
     quick: bool = False
     reference: Path | None = None
+    make_reference: bool = False
     target: Target | None = None

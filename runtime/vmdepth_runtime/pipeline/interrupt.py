@@ -49,8 +49,16 @@ class Interruptible:
 
 @contextmanager
 def sigterm_as_ctrl_c() -> Iterator[None]:
-    """While this context is open, SIGTERM raises KeyboardInterrupt, too."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """While this context is open, the first SIGTERM raises KeyboardInterrupt, too; `timeout` sends two at once."""
+    came = False
+
+    def once(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        again, came = came, True
+        if not again:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, once)
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -84,6 +85,7 @@ def test_cuda_graphs_change_nothing_and_no_state_leaves_the_gpu(engine, stand_in
     seen = graphs_on_and_off(engine, 5)
     assert not seen.wrong
     assert seen.figures["captured"] is True
+    assert len(re.findall(r"p50 [\d.]+ ms, p99 [\d.]+ ms", seen.told)) == 2
     assert seen.figures["apart"] == 0
     assert seen.figures["step_ms"].keys() == {"graphs", "kernels"}
     crossed = seen.figures["bytes_per_frame"]
@@ -115,7 +117,9 @@ def test_states_that_cross_are_seen(engine, monkeypatch):
 
 
 def test_steps_are_the_same_again_after_a_reset_and_a_reset_that_forgets_one_state_is_seen(step_graph, monkeypatch):
-    assert not steps(str(step_graph), "cpu", 3).wrong
+    right = steps(str(step_graph), "cpu", 3)
+    assert not right.wrong
+    assert re.search(r": p50 [\d.]+ ms, p99 [\d.]+ ms$", right.told)
     monkeypatch.setattr(StateBuffers, "reset", lambda self, stream=None: None)
     assert "after a reset depth is another" in steps(str(step_graph), "cpu", 3).wrong
 

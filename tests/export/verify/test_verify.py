@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -26,7 +27,7 @@ from vmdepth_export.verify.plan import QUICK, Check, Extent, plan
 from vmdepth_export.verify.reference import make_reference
 from vmdepth_export.verify.report import Verification, markdown
 from vmdepth_runtime import bundled
-from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.errors import NO_ONNXRUNTIME, InputError
 
 STATUSES = ("passes", "fails", "no device", "left out")
 
@@ -91,7 +92,9 @@ def test_a_check_that_breaks_leaves_the_others_and_is_told(short, tmp_path):
     written = json.loads((tmp_path / "seen.json").read_text())
     assert written == json.loads(json.dumps(seen.to_dict()))
     assert written["checks"][1]["figures"]["step_ms"]["p50"] > 0
-    assert dict(written["machine"])["vmdepth"] == written["vmdepth"]
+    assert written["machine"]["vmdepth"] == written["vmdepth"]
+    assert "" not in written["machine"]
+    assert "; step graphs run on " in written["machine"]["ONNX Runtime"]
     table = (tmp_path / "seen.md").read_text()
     assert "| edge in ONNX Runtime on CPU: the same again after a reset; step p50, p99 | bit-equal | " in table
     assert f"```text\n{seen.bug_report}\n```" in table
@@ -135,13 +138,66 @@ def test_the_machine_is_asked_once(short, tmp_path):
 @pytest.mark.no_gpu
 def test_without_a_gpu_that_is_said_and_nothing_is_wrong(short, tmp_path, capsys):
     names = "edge fp32 engine against its graph", "edge fp32 engine, CUDA graphs", "edge, CUDA against CPU"
-    short(*names)
+    short("ONNX Runtime", *names)
     assert cli.command.main(["-o", str(tmp_path / "seen.json"), "--quick"], standalone_mode=False) == 0
-    *checks, reason, last = capsys.readouterr().out.splitlines()
+    _, *checks, reason, last = capsys.readouterr().out.splitlines()
     assert checks == [f"no device  {name}" for name in names]
     assert reason.startswith("no device: ") and "NVIDIA" in reason
-    assert last.endswith("seen.md: 3 no device")
-    assert "no GPU" in (tmp_path / "seen.md").read_text().splitlines()[0]
+    assert last.endswith("seen.md: 1 pass, 3 no device")
+    table = (tmp_path / "seen.md").read_text()
+    assert "no GPU" in table.splitlines()[0]
+    assert table.count("NVIDIA's driver") == 1
+
+
+@pytest.mark.no_gpu
+def test_where_nothing_could_be_checked_nothing_agrees(short, tmp_path, capsys):
+    short("edge, CUDA against CPU")
+    assert cli.command.main(["-o", str(tmp_path / "seen.json"), "--quick"], standalone_mode=False) == 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith("nothing could be checked: ")
+    assert not json.loads((tmp_path / "seen.json").read_text())["agrees"]
+
+
+def test_without_onnx_runtime_what_to_install_is_said_and_no_error_is_a_name():
+    facts = [("CPU", "Fast, 2 cores"), ("ONNX Runtime", NO_ONNXRUNTIME), ("Python", "3.12")]
+    outcomes = [Outcome("a", "a", "", "no device", "no GPU"), Outcome("b", "b", "", "left out", NO_ONNXRUNTIME)]
+    seen = Verification(facts, [*outcomes, outcomes[1]], True, 1.0)
+    assert seen.nothing_checked == f"nothing could be checked: {NO_ONNXRUNTIME}"
+    assert not seen.agrees
+    table = markdown(seen)
+    assert "Fast, 2 cores, no GPU, no ONNX Runtime, Python 3.12; " in table.splitlines()[0]
+    assert f"**{seen.nothing_checked}**" in table
+
+
+def test_sigterm_ends_what_is_under_way_and_keeps_what_was_seen(tmp_path):
+    """Twice, as `timeout` sends it."""
+    started, temporary = tmp_path / "started", tmp_path / "temporary"
+    temporary.mkdir()
+    sleeps = ["sh", "-c", f"touch $TMPDIR/own; echo $$ > {started}.part; mv {started}.part {started}; exec sleep 60"]
+    code = f"""if True:
+        import subprocess
+        from vmdepth_export.verify import cli, machine, plan, run
+        checks = [plan.Check("first", "first", "", machine.machine)]
+        checks += [plan.Check(name, name, "", subprocess.call, {{"args": {sleeps!r}}}) for name in ("second", "third")]
+        run.plan = lambda *_: checks
+        cli.main()
+        """
+    words = [sys.executable, "-c", code, "-o", str(tmp_path / "seen.json")]
+    own = {**os.environ, "TMPDIR": str(temporary)}
+    with subprocess.Popen(words, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as command:
+        while not started.exists() and command.poll() is None:
+            sleep(0.05)
+        for _ in range(2):
+            command.send_signal(signal.SIGTERM)
+        out, errors = command.communicate(timeout=60)
+    assert command.returncode == 130, errors
+    assert out.endswith("seen.md: 1 pass, 2 left out\n")
+    assert errors.endswith("vmdepth-verify: interrupted\n")
+    ends(int(started.read_text()))
+    assert list(temporary.iterdir()) == []
+    written = json.loads((tmp_path / "seen.json").read_text())
+    assert written["interrupted"] and not written["agrees"]
+    assert [check["told"] for check in written["checks"][1:]] == ["interrupted", "interrupted"]
+    assert "| second |  | left out: interrupted |" in (tmp_path / "seen.md").read_text()
 
 
 def test_on_a_gpu_an_engine_is_built_proven_and_run_each_in_a_process_of_its_own(short, with_stand_ins, tmp_path):
@@ -151,7 +207,7 @@ def test_on_a_gpu_an_engine_is_built_proven_and_run_each_in_a_process_of_its_own
     assert (proof.status, graphs.status) == ("passes", "passes"), seen.bug_report
     assert proof.figures["target"] == "tensorrt"
     assert graphs.figures["bytes_per_frame"]["states"] == 0
-    assert markdown(seen).startswith("Stand-in 0, compute capability 8.9, ")
+    assert ", Stand-in 0, compute capability 8.9, " in markdown(seen).splitlines()[0]
 
 
 def test_what_a_check_started_ends_with_it(tmp_path):
@@ -191,10 +247,11 @@ def ends(number):
 
 def test_what_does_not_fit_into_the_time_of_quick_is_left_out(short, tmp_path, monkeypatch):
     short("edge, steps on CPU", "edge on the CPU, memory")
-    monkeypatch.setattr(run, "_QUICK_SECONDS", 0.3)  # in which no process can have begun
+    monkeypatch.setattr(run, "_QUICK_SECONDS", 0.1)  # in which no process can have begun
     seen = verify_machine(VerifySettings(tmp_path / "seen.json", quick=True))
     assert [outcome.status for outcome in seen.outcomes] == ["left out"] * 3  # what the machine is, first
-    assert seen.agrees
+    assert not seen.failures
+    assert not seen.bug_report
 
 
 def test_a_reference_that_is_there_is_taken(step_graph):
@@ -227,12 +284,19 @@ def test_the_reference_is_proven_and_the_same_every_time(tmp_path):
         ({"output": "seen.txt"}, "should end in .json"),
         ({"output": "no/seen.json"}, "is not there; make it first"),
         ({"output": "seen.json", "reference": "net.pth"}, "should be a step graph"),
-        ({"output": "seen.json", "reference": "no/net.onnx"}, "is not there; make it first"),
+        ({"output": "/proc/seen.json"}, "no file can be there|cannot be written to"),
+        (
+            {"output": "seen.json", "reference": "net.onnx"},
+            "is not there; .* --make-reference --reference GRAPH' makes",
+        ),
+        ({"output": "seen.json", "make_reference": True}, "name the graph"),
+        ({"output": "seen.json", "reference": "no/net.onnx", "make_reference": True}, "is not there; make it first"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_done(settings, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        verify_machine(VerifySettings(**{name: tmp_path / path for name, path in settings.items()}))
+        made = {name: tmp_path / path if isinstance(path, str) else path for name, path in settings.items()}
+        verify_machine(VerifySettings(**made))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -253,13 +317,16 @@ def test_a_neighbour_of_the_output_is_written_over_only_where_it_is_a_table_of_o
 def test_the_table_holds_what_was_seen_of_every_check():
     outcomes = [Outcome(f"n{i}", f"w{i} | x", "≤ 1", status, f"t{i}") for i, status in enumerate(STATUSES)]
     facts = [("board", "Orin"), ("GPU", "Orin, compute capability 8.7"), ("TensorRT", "10.3"), ("JetPack", "6.2")]
-    first, _, *rows = markdown(Verification(facts, outcomes, True, 1.0)).splitlines()[:8]
+    seen = Verification(facts, outcomes, True, 1.0, date="2026-01-02T03:04:05+01:00")
+    assert seen.to_dict()["date"] == seen.date
+    first, _, *rows = markdown(seen).splitlines()[:8]
     assert first == (
-        "Orin, JetPack 6.2, Orin, compute capability 8.7, TensorRT 10.3; 1 pass, 1 FAIL, 1 no device, 1 left out."
+        f"vmdepth {version('vmdepth')}, 2026-01-02, Orin, JetPack 6.2, Orin, compute capability 8.7, TensorRT 10.3; "
+        "1 pass, 1 FAIL, 1 no device, 1 left out."
     )
     assert rows[2:] == [
         "| w0 / x | ≤ 1 | t0 | `vmdepth-verify --quick` |",
         "| w1 / x | ≤ 1 | **fails**: t1 | `vmdepth-verify --quick` |",
-        "| w2 / x | ≤ 1 | no device: t2 | `vmdepth-verify --quick` |",
+        "| w2 / x | ≤ 1 | no device | `vmdepth-verify --quick` |",
         "| w3 / x | ≤ 1 | left out: t3 | `vmdepth-verify --quick` |",
     ]

@@ -85,6 +85,11 @@ def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
         check_output(str(tmp_path / "out.mp4"))
 
 
+def test_a_folder_that_takes_no_file_whoever_asks_is_refused():
+    with pytest.raises(InputError, match=r"no file can be there|cannot be written to"):
+        check_output("/proc/out.mp4")
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
