@@ -151,7 +151,9 @@ def run_command(command: click.Command, arguments: Sequence[str] | None = None) 
         if missing not in LEFT_OUT:
             raise
         extra = _EXTRA_OF.get((name, missing), _EXTRA)
-        _leave(name, f"this needs '{missing}': pip install 'vmdepth[{extra}]'", 2)
+        # A board that makes engines of graphs has no torch, and needs none.
+        board = "; on a board 'vmdepth[calibrate]'" if (missing, extra) == ("onnx", "export") else ""
+        _leave(name, f"this needs '{missing}': pip install 'vmdepth[{extra}]'{board}", 2)
     except (KeyboardInterrupt, click.Abort):
         _leave(name, "interrupted", 130)
     sys.exit(code if isinstance(code, int) else 0)

@@ -27,6 +27,7 @@ def predict(  # type: ignore[overload-overlap]  # a path that is a str can be go
     resize: Resize = "area",
     fov: float | None = None,
     intrinsics: Intrinsics | None = None,
+    device: str | None = None,
 ) -> Prediction: ...
 @overload
 def predict(
@@ -37,6 +38,7 @@ def predict(
     resize: Resize = "area",
     fov: float | None = None,
     intrinsics: Intrinsics | None = None,
+    device: str | None = None,
 ) -> list[Prediction]: ...
 def predict(
     pictures: Picture | Iterable[Picture],
@@ -46,6 +48,7 @@ def predict(
     resize: Resize = "area",
     fov: float | None = None,
     intrinsics: Intrinsics | None = None,
+    device: str | None = None,
 ) -> Prediction | list[Prediction]:
     """Depth of a picture, or of several that have nothing to do with each other.
 
@@ -74,13 +77,14 @@ def predict(
         fov: degrees that pictures are wide: for metres of a model that needs the focal length
             (`contract.metric_focal`; without it a warning says what is assumed), and for points of the prediction.
         intrinsics: fx, fy, cx, cy in pixels of the pictures, or a calibration file, in place of `fov`.
+        device: what computes, as `DepthStream` takes it: "cpu", "cuda:1"; None takes the first GPU where it can.
 
     Returns:
         The depth, with ways to look at it and to save it; of several pictures a list, in their order.
 
     Raises:
-        InputError: a file that is missing or no picture, a model that cannot be used, or a camera that does not fit a
-            picture.
+        InputError: a file that is missing or no picture, a model or a device that cannot be used, or a camera that
+            does not fit a picture.
         TypeError: what is no picture.
         ValueError: an array of another shape, or floats beyond 0 and 1.
     """
@@ -88,9 +92,9 @@ def predict(
     # A model that was made again under the same name is another one.
     made = path.stat().st_mtime_ns if path.is_file() else 0
     with _ONE_AT_A_TIME:
-        return _open(path, made, resize).predict(pictures, order=order, fov=fov, intrinsics=intrinsics)
+        return _open(path, made, resize, device).predict(pictures, order=order, fov=fov, intrinsics=intrinsics)
 
 
 @lru_cache(maxsize=1)
-def _open(path: Path, made: int, resize: Resize) -> DepthStream:
-    return DepthStream(path, resize=resize, keyframes=False)
+def _open(path: Path, made: int, resize: Resize, device: str | None) -> DepthStream:
+    return DepthStream(path, resize=resize, keyframes=False, device=device)

@@ -129,3 +129,10 @@ def test_an_engine_is_not_compared_where_that_is_not_wanted(engine):
 def test_types_ask_for_capabilities(engine):
     contract, _ = read_sidecar(engine)
     assert least_capability(replace(contract, precision={"encoder": "float8", "heads": "float32"})) == 8.9
+
+
+def test_a_sidecar_of_another_vmdepth_says_how_the_engine_is_built_again(engine):
+    contract, facts = read_sidecar(engine)
+    sidecar_of(engine).write_text(to_sidecar(replace(contract, version=999), facts))
+    with pytest.raises(InputError, match=r"for contract version 999.*'vmdepth-export model\.onnx -o .*model\.engine'"):
+        read_sidecar(engine)
