@@ -75,7 +75,7 @@ class EngineProbe:
             device.wait()
             return {name: found[name][0] for name in self._tensors}
         finally:
-            context = engine = None  # which go before the GPU does, also where an error keeps this frame
+            context = engine = runtime = None  # which go before the GPU does, also where an error keeps this frame
 
 
 def _failure(errors: list[str]) -> WorkError:
