@@ -84,7 +84,7 @@ def read_sidecar(engine: Path) -> tuple[StepContract, EngineFacts]:
         raise InputError(f"{path}: the engine's sidecar is missing; {rebuild}") from None
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
         raise InputError(f"{path}: not the sidecar of an engine, or damaged; {rebuild}") from None
-    return StepContract.from_json(json.dumps(raw), str(path)), facts
+    return StepContract.from_json(json.dumps(raw), str(path), rebuild), facts
 
 
 def check_engine(engine: Path, facts: EngineFacts, version: str, gpu: Gpu | None, *, verify: bool = True) -> None:
