@@ -19,7 +19,7 @@ from vmdepth.networks.heads.scan_forms import ScanForm
 from vmdepth.networks.multiview.presets import CausalViewsConfig
 from vmdepth.networks.presets import PRESETS
 from vmdepth.training.presets import START_PRESETS
-from vmdepth.training.students import STUDENTS, StudentConfig
+from vmdepth.training.students import STUDENTS, StudentConfig, heads_told
 from vmdepth_runtime.errors import InputError
 
 
@@ -271,7 +271,9 @@ def _network(settings: TrainSettings) -> StudentConfig:
         kind = settings.head_before
         for key in settings.head_settings:
             if key not in (f.name for f in fields(kind)):
-                raise InputError(f"preset '{settings.preset}' has no {owner(key).title}; leave {key} out")
+                raise InputError(
+                    f"{heads_told(settings.preset, settings.head)} has no {owner(key).title}; leave {key} out"
+                )
         return settings.network
     except ValueError as error:
         raise InputError(str(error)) from None
