@@ -56,6 +56,11 @@ def defaults_of(*settings: type) -> dict[str, Any]:
     return {"default_map": values}
 
 
+def device_option(what: str, default: str) -> Callable[[Any], Any]:
+    """`--device`, for a click command. what: is on it; default: where that is otherwise, for its help."""
+    return click.option("--device", metavar="cpu|cuda[:N]|tensorrt[:N]", help=f"What {what}.  [default: {default}]")
+
+
 def _print_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
     if asked:
         click.echo(f"vmdepth {version('vmdepth')}")
