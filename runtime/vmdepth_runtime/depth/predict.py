@@ -24,6 +24,7 @@ def predict(  # type: ignore[overload-overlap]  # a path that is a str can be go
     *,
     order: Order = "rgb",
     model: str | Path | None = None,
+    device: str | None = None,
     resize: Resize = "area",
     fov: float | None = None,
     intrinsics: Intrinsics | None = None,
@@ -34,6 +35,7 @@ def predict(
     *,
     order: Order = "rgb",
     model: str | Path | None = None,
+    device: str | None = None,
     resize: Resize = "area",
     fov: float | None = None,
     intrinsics: Intrinsics | None = None,
@@ -43,6 +45,7 @@ def predict(
     *,
     order: Order = "rgb",
     model: str | Path | None = None,
+    device: str | None = None,
     resize: Resize = "area",
     fov: float | None = None,
     intrinsics: Intrinsics | None = None,
@@ -69,6 +72,7 @@ def predict(
         order: of the channels of arrays: "rgb", or "bgr" as OpenCV reads them.
         model: a step graph or an engine, made with `vmdepth-export`, or a checkpoint, of which a step graph is made
             once and kept; or the name of one, as "depth-anything/DA3-SMALL"; None takes the bundled one.
+        device: "cpu", "cuda" or "cuda:N", of a step graph also "tensorrt[:N]"; None takes the first GPU where it can.
         resize: how a picture becomes the model's size, one of `vmdepth_runtime.contract.RESIZES`; "cubic" is how Depth
             Anything does it.
         fov: degrees that pictures are wide: for metres of a model that needs the focal length
@@ -88,9 +92,9 @@ def predict(
     # A model that was made again under the same name is another one.
     made = path.stat().st_mtime_ns if path.is_file() else 0
     with _ONE_AT_A_TIME:
-        return _open(path, made, resize).predict(pictures, order=order, fov=fov, intrinsics=intrinsics)
+        return _open(path, made, resize, device).predict(pictures, order=order, fov=fov, intrinsics=intrinsics)
 
 
 @lru_cache(maxsize=1)
-def _open(path: Path, made: int, resize: Resize) -> DepthStream:
-    return DepthStream(path, resize=resize, keyframes=False)
+def _open(path: Path, made: int, resize: Resize, device: str | None) -> DepthStream:
+    return DepthStream(path, device=device, resize=resize, keyframes=False)
