@@ -2,6 +2,8 @@
 
 import ast
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,18 @@ def test_the_image_is_given_all_that_an_installation_needs():
     assert kept >= {"vmdepth" if folder == "." else folder for folder in folders}
     assert kept >= {"pyproject.toml", "deploy", PROJECT["project"]["readme"], *PROJECT["project"]["license-files"]}
     assert all((HOUSE / name).exists() for name in kept)
+
+
+def test_a_check_without_a_python_3_10_says_so(tmp_path):
+    for name in ("bash", "dirname", "find", "tail"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    alone = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
+    done = subprocess.run(["bash", JETSON / "check"], env=alone, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "deploy/jetson/check: no Python 3.10 here: give one as PYTHON310\n"
+
+
+def test_an_installation_without_arguments_says_its_usage():
+    done = subprocess.run([JETSON / "install"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "usage: deploy/jetson/install VENV [CUDA-BINDINGS [PACKAGE...]]\n"

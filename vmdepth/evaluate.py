@@ -9,7 +9,7 @@ import click
 
 from vmdepth.causal import causal_option
 from vmdepth.evaluation.settings import CLIPS, FRAMES, EvalSettings
-from vmdepth_runtime.cli import defaults_of, run_command
+from vmdepth_runtime.cli import defaults_of, device_option, run_command
 
 _HELP = f"""Accuracy, consistency over time and growth of the states of MODEL (.safetensors, .pth or .onnx, or a name
 on Hugging Face), streamed frame by frame.
@@ -39,6 +39,7 @@ in inverse depth, once per clip or folder; beside that scale and shift for every
     help="Prepare pictures as Depth Anything V2 does, of Depth Anything 3, too: shorter side to 518, cubic.",
 )
 @causal_option("of checkpoints", "as trained; of official files, streaming")
+@device_option("step graphs and engines run on", "cuda where there is one")
 def command(**options: Any) -> None:
     from rich.console import Console
 

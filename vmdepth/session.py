@@ -90,16 +90,17 @@ def open_session(
     *,
     causal: bool | None = None,
     warn: Callable[[str], None] = lambda line: None,
+    device: str | None = None,
 ) -> StepSession:
     """A checkpoint, a step graph or an engine, ready to step.
 
     A checkpoint takes size, streams, form of attention over time and whether it tells what moves from `like`, else
     `size` (or its usual one), one stream and its own form. causal: the form that it has to have; warn: gets a line
-    where it has no other.
+    where it has no other. device: that a step graph or an engine runs on.
     Raises InputError, naming the file, when it is neither, cannot step or cannot have the form.
     """
     if path.suffix in MODEL_ENDINGS:
-        return load_session(path)
+        return load_session(path, device=device)
     if path.suffix not in CHECKPOINT_ENDINGS:
         raise no_model(path)
     model = load_asked(load_stepping, path, causal, warn)

@@ -22,13 +22,13 @@ from vmdepth_runtime.errors import NO_ONNXRUNTIME, InputError, WorkError
 
 HELP = ("-h", "--help")
 
-# What the base install leaves out. One extra brings all of it, so that nobody is sent to install twice; calibration
-# alone is for boards, too, which have no torch.
+# What the base install leaves out. One extra brings all of it, so that nobody is sent to install twice; but boards,
+# which have no torch, are not sent for it by what needs none.
 LEFT_OUT = {"torch", "einops", "safetensors", "yaml", "tensorboard", "matplotlib", "tflite"}
 LEFT_OUT |= {"onnx", "onnxscript", "ml_dtypes"}
-_EXTRA = "export"
-_EXTRA_OF = {("vmdepth-calibrate", "onnx"): "calibrate", ("vmdepth-calibrate", "ml_dtypes"): "calibrate"}
-_EXTRA_OF |= {("vmdepth-masks", "torch"): "export,dynamics"}
+_OF_GRAPHS = ("onnx", "ml_dtypes")  # what is done with graphs and engines takes no more
+_NEVER_TORCH = ("vmdepth-calibrate",)
+_NO_TORCH_FOR_GRAPHS = ("vmdepth-export", "vmdepth-parity", "vmdepth-bench")
 
 
 class LateHelpOption(click.Option):
@@ -54,6 +54,11 @@ def defaults_of(*settings: type) -> dict[str, Any]:
     """
     values = {field.name: field.default for kind in settings for field in fields(kind) if field.default is not MISSING}
     return {"default_map": values}
+
+
+def device_option(what: str, default: str) -> Callable[[Any], Any]:
+    """`--device`, for a click command. what: is on it; default: where that is otherwise, for its help."""
+    return click.option("--device", metavar="cpu|cuda[:N]|tensorrt[:N]", help=f"What {what}.  [default: {default}]")
 
 
 def _print_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
@@ -150,13 +155,23 @@ def run_command(command: click.Command, arguments: Sequence[str] | None = None) 
             _leave(name, NO_ONNXRUNTIME, 2)
         if missing not in LEFT_OUT:
             raise
-        extra = _EXTRA_OF.get((name, missing), _EXTRA)
-        # A board that makes engines of graphs has no torch, and needs none.
-        board = "; on a board 'vmdepth[calibrate]'" if (missing, extra) == ("onnx", "export") else ""
-        _leave(name, f"this needs '{missing}': pip install 'vmdepth[{extra}]'{board}", 2)
+        _leave(name, f"this needs '{missing}': pip install 'vmdepth[{_extra_of(missing, whole, arguments)}]'", 2)
     except (KeyboardInterrupt, click.Abort):
         _leave(name, "interrupted", 130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _extra_of(missing: str, command: click.Command, arguments: Sequence[str] | None) -> str:
+    """The extra that brings what is missing, and all else that a command needs for these arguments, which it takes."""
+    if (command.name, missing) == ("vmdepth-masks", "torch"):
+        return "export,dynamics"
+    if missing not in _OF_GRAPHS or command.name not in (*_NEVER_TORCH, *_NO_TORCH_FOR_GRAPHS):
+        return "export"
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    given = command.make_context(command.name, words, resilient_parsing=True).params
+    models = [Path(given[one.name or ""]) for one in command.params if isinstance(one, click.Argument)]
+    graphs = all(model.suffix in (".onnx", ".engine") for model in models)
+    return "calibrate" if graphs or command.name in _NEVER_TORCH else "export"
 
 
 def _of_files_here(parameter: click.Parameter) -> click.Parameter:

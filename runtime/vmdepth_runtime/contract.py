@@ -215,27 +215,27 @@ class StepContract:
         return json.dumps({key: value for key, value in raw.items() if key not in absent}, sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str | None, file: str, remedy: str = REBUILD) -> StepContract:
+    def from_json(cls, text: str | None, file: str, rebuild: str = REBUILD) -> StepContract:
         """Read a graph's metadata.
 
         Args:
             text: the JSON object; None where there is none.
             file: that it is from, for errors.
-            remedy: what to do about one that is not as it should be, for errors.
+            rebuild: what they say is to be done.
 
         Raises:
             InputError: it is missing, broken or of another version; names the file.
         """
         if not text:
-            raise InputError(f"{file}: not a vmdepth step graph (no '{METADATA_KEY}' metadata); {remedy}")
+            raise InputError(f"{file}: not a vmdepth step graph (no '{METADATA_KEY}' metadata); {rebuild}")
         try:
             raw = json.loads(text)
             version = raw["version"]
         except (ValueError, TypeError, KeyError):
-            raise InputError(f"{file}: its '{METADATA_KEY}' metadata is not readable; {remedy}") from None
+            raise InputError(f"{file}: its '{METADATA_KEY}' metadata is not readable; {rebuild}") from None
         if version != CONTRACT_VERSION:
             raise InputError(
-                f"{file}: made for contract version {version}, this runtime speaks {CONTRACT_VERSION}; {remedy}"
+                f"{file}: made for contract version {version}, this runtime speaks {CONTRACT_VERSION}; {rebuild}"
             )
         try:
             raw.pop("depth_unit", None)
@@ -244,7 +244,9 @@ class StepContract:
             contract = cls(states=states, keyframes=keyframes, extra_outputs=extra, **raw)
             contract._check()
         except (TypeError, LookupError, ValueError, AttributeError) as error:
-            raise InputError(f"{file}: its '{METADATA_KEY}' metadata breaks the contract ({error}); {remedy}") from None
+            raise InputError(
+                f"{file}: its '{METADATA_KEY}' metadata breaks the contract ({error}); {rebuild}"
+            ) from None
         return contract
 
     def _check(self) -> None:

@@ -22,7 +22,9 @@ from vmdepth_export import (
     describe,
     export,
 )
+from vmdepth_export.conversion.proven_engine import build_engine
 from vmdepth_export.conversion.settings import ATTENTION, LONGEST_WINDOW, PRECISION, STREAMS
+from vmdepth_export.engine import BuildSettings
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sessions.onnx import OnnxSession
 
@@ -138,6 +140,31 @@ def test_bench_from_settings_reports_rates_and_shares(saved, tmp_path, capfd):
     assert figures["step_shares"]["other"] < 0.2  # nearly every operation is known by its module
     assert figures["run_shares"].keys() == {"read", "step", "anchor", "write"}
     assert 0 < figures["run_shares"]["step"] <= 1
+
+
+def test_a_graph_is_timed_without_torch(step_graph, tmp_path):
+    code = "import sys; sys.modules['torch'] = None; from vmdepth_export.bench import cli, measure; "
+    code += "measure.ROUNDS = 1; cli.main()"
+    report = tmp_path / "bench.json"
+    words = [sys.executable, "-c", code, step_graph, "--frames", "5", "--device", "cpu", "--report", report]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "× ONNX step" in done.stdout
+    assert json.loads(report.read_text())["frames_per_second"].keys() == {"ONNX step", "vmdepth-run"}
+
+
+def test_an_engine_is_timed_on_the_gpu_that_is_named(building, step_graph, tmp_path, capsys, monkeypatch):
+    from vmdepth_export.bench.cli import _print
+
+    monkeypatch.setattr("vmdepth_export.bench.measure.ROUNDS", 1)
+    engine = tmp_path / "net.engine"
+    assert build_engine(step_graph, engine, BuildSettings("tensorrt"), 2)
+    figures = benchmark(BenchSettings(engine, frames=5, device="cuda:0"))
+    assert figures["frames_per_second"].keys() == {"engine step", "vmdepth-run"}
+    _print(figures)
+    assert "× engine step" in capsys.readouterr().out
+    with pytest.raises(InputError, match="GPU 3: is not here"):
+        benchmark(BenchSettings(engine, frames=5, device="cuda:3"))
 
 
 def test_bench_prints_one_table_whose_ratios_are_those_of_its_figures(capsys):

@@ -106,6 +106,24 @@ def test_a_missing_library_is_named_with_the_one_extra_that_brings_all(module, w
     assert re.fullmatch(r"vmdepth-\w+: this needs '(torch|onnx)': pip install 'vmdepth\[export\]'", line)
 
 
+@pytest.mark.parametrize(
+    ("module", "words", "extra"),
+    [
+        ("vmdepth_export.conversion.cli", ["vmdepth-export", "x.onnx", "-o", "x.engine"], "calibrate"),
+        ("vmdepth_export.parity.cli", ["vmdepth-parity", "x.onnx", "x.engine", "--frames", "3"], "calibrate"),
+        ("vmdepth_export.parity.cli", ["vmdepth-parity", "x.safetensors", "x.engine"], "export"),
+    ],
+)
+def test_boards_are_not_sent_for_torch_where_graphs_need_none(module, words, extra, tmp_path):
+    for name in ("x.onnx", "x.engine", "x.safetensors"):
+        (tmp_path / name).write_bytes(b"")
+    code = f"import sys; sys.modules['torch'] = sys.modules['onnx'] = None; sys.argv = {words}; "
+    code += f"from {module} import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == f"{words[0]}: this needs 'onnx': pip install 'vmdepth[{extra}]'\n"
+
+
 LOST = """
 import os, signal, sys, time, weakref
 import click

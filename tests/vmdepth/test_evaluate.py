@@ -235,6 +235,15 @@ def test_a_model_of_several_streams_is_refused(monkeypatch):
         open_models([Path("two.onnx")], None)
 
 
+def test_a_graph_is_opened_on_the_device_that_is_named(monkeypatch):
+    asked = []
+    monkeypatch.setattr("vmdepth.session.load_session", lambda path, device: asked.append(device) or OnnxSession(path))
+    open_models([bundled.MODEL], None, device="cuda:1")
+    assert asked == ["cuda:1"]
+    with pytest.raises(InputError, match="--device cuda: is for step graphs and engines"):
+        open_models([Path("a.safetensors")], None, device="cuda")
+
+
 def test_a_model_against_itself_is_the_same_twice():
     (first, second), _ = open_models([bundled.MODEL, bundled.MODEL], None)
     size = _size(first)

@@ -31,6 +31,7 @@ from vmdepth_runtime.atomic_files import check_target, write_report
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.progress import ProgressLine
+from vmdepth_runtime.sessions.load import check_device
 
 OFFICIAL_PICTURE = (480, 640)  # height and width, as of the indoor benchmarks that depth networks are compared on
 
@@ -95,6 +96,7 @@ def open_models(
     size: tuple[int, int] | None,
     causal: bool | None = None,
     warn: Callable[[str], None] = lambda line: None,
+    device: str | None = None,
 ) -> tuple[list[Model], tuple[int, int]]:
     """Models in the order of the paths, and height and width of the first.
 
@@ -104,16 +106,18 @@ def open_models(
             it takes this, or that of a step graph it is compared with where its stride allows, or its usual one.
         causal: form of attention over time of checkpoints; None is their own.
         warn: gets a line where that changes nothing.
+        device: that step graphs and engines run on.
 
     Raises:
         InputError: naming the file, for a model that cannot be opened, takes several streams, or is of another size.
     """
     paths = [local_file(path) for path in paths]
+    check_device(device, paths)
     opened: dict[int, tuple[Model, tuple[int, int]]] = {}
     common = size
     # Step graphs first: they say the size.
     for number, path in sorted(enumerate(paths), key=lambda one: one[1].suffix != ".onnx"):
-        model, has = _open_model(path, common, causal, warn)
+        model, has = _open_model(path, common, causal, warn, device)
         if size is not None and has != size:
             raise InputError(
                 f"{path}: made for {has[0]}x{has[1]}, official preparation gives {size[0]}x{size[1]}; export it again "
@@ -125,7 +129,11 @@ def open_models(
 
 
 def _open_model(
-    path: Path, size: tuple[int, int] | None, causal: bool | None, warn: Callable[[str], None]
+    path: Path,
+    size: tuple[int, int] | None,
+    causal: bool | None,
+    warn: Callable[[str], None],
+    device: str | None,
 ) -> tuple[Model, tuple[int, int]]:
     """A model, and its height and width: `size` where it has none of its own."""
     if path.suffix in CHECKPOINT_ENDINGS:
@@ -139,7 +147,7 @@ def _open_model(
         model = stepping(network)
         assert model is not None
         return Streamed(TorchSession(model, *size)), size
-    session = open_session(path)
+    session = open_session(path, device=device)
     contract = session.contract
     if contract.streams != 1:
         raise InputError(f"{path}: takes {contract.streams} streams at once; export it again with --streams 1")
@@ -151,9 +159,9 @@ def _open(settings: EvalSettings, data: Data, warn: Callable[[str], None]) -> tu
     paths = list(settings.models.values())
     check_asked(settings.causal, paths)
     if not settings.official:
-        return open_models(paths, None, settings.causal, warn)
+        return open_models(paths, None, settings.causal, warn, settings.device)
     if isinstance(data, HeldOut):
-        return open_models(paths, network_size(*OFFICIAL_PICTURE), settings.causal, warn)
+        return open_models(paths, network_size(*OFFICIAL_PICTURE), settings.causal, warn, settings.device)
     if isinstance(data, Taught):
         shapes = {video.size for video in data.videos}
     else:
@@ -162,7 +170,7 @@ def _open(settings: EvalSettings, data: Data, warn: Callable[[str], None]) -> tu
         raise InputError(
             f"{settings.data}: has pictures of several sizes, official preparation one for each; give one folder"
         )
-    return open_models(paths, network_size(*shapes.pop()), settings.causal, warn)
+    return open_models(paths, network_size(*shapes.pop()), settings.causal, warn, settings.device)
 
 
 def _sequences(

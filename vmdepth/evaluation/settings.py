@@ -19,6 +19,7 @@ class EvalSettings:
     report, plots, sheet, video: what to write beside the figures: JSON, a folder of curves, a contact sheet (.png), a
     film of the first sequence (.mp4). official: prepare pictures as Depth Anything V2 does, whatever the
     model. causal: form of attention over time of checkpoints, the past alone or the whole clip; None is their own.
+    device: that step graphs and engines run on, as `Device.named` reads it; None takes the first GPU where it can.
     """
 
     model: Path
@@ -31,6 +32,7 @@ class EvalSettings:
     video: Path | None = None
     official: bool = False
     causal: bool | None = None
+    device: str | None = None
 
     @property
     def models(self) -> dict[str, Path]:

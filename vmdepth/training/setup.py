@@ -25,7 +25,7 @@ from vmdepth.networks.presets import PRESETS, NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.hub import local_file
 from vmdepth.training.settings.train_settings import TrainSettings
-from vmdepth.training.students import Student, over_time, unasked
+from vmdepth.training.students import Student, heads_told, over_time, unasked
 from vmdepth.training.teacher_depth import LabelledVideo, is_precomputed, read_index
 from vmdepth.training.teachers import Teacher
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS
@@ -236,7 +236,9 @@ def choose_scan(student: Student, settings: TrainSettings, device: torch.device)
     """
     if not isinstance(student, VideoDepth) or not isinstance(student.config.head, MambaSettings):
         if settings.scan != "auto":
-            raise InputError(f"preset '{settings.preset}' has no {MambaSettings.title}; leave scan out")
+            raise InputError(
+                f"{heads_told(settings.preset, settings.head)} has no {MambaSettings.title}; leave scan out"
+            )
         return ""
     try:
         chosen = chosen_scan(settings.scan, device)

@@ -19,6 +19,11 @@ StudentConfig: TypeAlias = NetworkConfig | CausalViewsConfig
 STUDENTS: dict[str, StudentConfig] = {**PRESETS, **CAUSAL_VIEW_PRESETS}
 
 
+def heads_told(preset: str, head: str) -> str:
+    """Whose heads they are, as they were asked for: "head=none", "preset 'tiny'"."""
+    return f"head={head}" if head else f"preset '{preset}'"
+
+
 def inverse_depth(said: Tensor | Views) -> Tensor:
     """What a student said of a clip as losses compare it: [B, N, 1, H, W], larger is nearer, up to scale."""
     return 1 / said.depth.float().unsqueeze(2) if isinstance(said, Views) else said.float()

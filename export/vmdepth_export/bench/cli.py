@@ -11,7 +11,7 @@ import click
 from vmdepth.causal import causal_option
 from vmdepth_export.bench.settings import BenchSettings
 from vmdepth_export.stages import Stages
-from vmdepth_runtime.cli import defaults_of, parse_size, run_command
+from vmdepth_runtime.cli import defaults_of, device_option, parse_size, run_command
 
 
 @click.command("vmdepth-bench", context_settings=defaults_of(BenchSettings))
@@ -24,12 +24,13 @@ from vmdepth_runtime.cli import defaults_of, parse_size, run_command
     type=click.Path(path_type=Path),
     help="Also time this step graph or engine, in the same run; may be given several times.",
 )
+@device_option("step graphs, engines and vmdepth-run are on", "cpu for the ONNX step, else cuda where there is one")
 @causal_option("of a checkpoint", "as trained; of official files, streaming")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures as JSON.")
 def command(size: str | None, **options: Any) -> None:
     """Frames per second of MODEL (a file, or a name on Hugging Face) on this machine: PyTorch step (checkpoints), ONNX
-    step, and the whole vmdepth-run over the bundled clip, an mp4 written. All take turns; each figure is the median
-    over the rounds."""
+    or engine step, and the whole vmdepth-run over the bundled clip, an mp4 written. All take turns; each figure is the
+    median over the rounds."""
     from vmdepth_export.bench.measure import benchmark
 
     settings = BenchSettings(**options, size=parse_size(size))
@@ -41,18 +42,19 @@ def _print(figures: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from vmdepth_export.bench.measure import ONNX_STEP
+    from vmdepth_export.bench.measure import ENGINE_STEP, ONNX_STEP
 
     height, width = figures["size"]
     rates = figures["frames_per_second"]
-    columns = [Column(name, justify="right") for name in ("frames/s", "ms a frame", "× ONNX step")]
+    base = ONNX_STEP if ONNX_STEP in rates else ENGINE_STEP
+    columns = [Column(name, justify="right") for name in ("frames/s", "ms a frame", f"× {base}")]
     table = Table(f"{figures['model']}, {height}x{width}", *columns)
     for name, rate in rates.items():
-        table.add_row(name, f"{rate:.1f}", f"{1e3 / rate:.1f}", f"{rate / rates[ONNX_STEP]:.2f}")
+        table.add_row(name, f"{rate:.1f}", f"{1e3 / rate:.1f}", f"{rate / rates[base]:.2f}")
     console = Console()
     console.print(table)
-    lines = [
-        f"time of an ONNX step: {_told(figures['step_shares'])}",
+    lines = [f"time of an ONNX step: {_told(figures['step_shares'])}"] if figures["step_shares"] else []
+    lines += [
         f"time of vmdepth-run, overlapping: {_told(figures['run_shares'])}",
         f"states: {figures['state_bytes'] / 1e6:.1f} MB",
     ]

@@ -21,19 +21,28 @@ from vmdepth_export.stages import SILENT, Stages
 from vmdepth_runtime.atomic_files import check_target, write_report
 from vmdepth_runtime.contract import FRAME, state_input
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.sessions.device import Device
+from vmdepth_runtime.sessions.load import MODEL_ENDINGS, load_session
+from vmdepth_runtime.sessions.onnx import OnnxSession
+from vmdepth_runtime.sessions.state_buffers import HostMemory
 
 if TYPE_CHECKING:
     from vmdepth.session import TorchSession
     from vmdepth_runtime.sessions.base import StepSession
 
 PARTS = ("encoder", "heads", "decoder")
-ONNX_STEP = "ONNX step"  # what all else is compared with
+ONNX_STEP, ENGINE_STEP = "ONNX step", "engine step"  # what all else is compared with
 WHOLE_RUN = "vmdepth-run"
 ROUNDS = 5  # in each of which everything has its turn, so that a busy machine slows all alike
 
 
 def rates(
-    sessions: dict[str, StepSession], model: Path, folder: Path, frames: int, stages: Stages
+    sessions: dict[str, StepSession],
+    model: Path,
+    folder: Path,
+    frames: int,
+    stages: Stages,
+    device: str | None = None,
 ) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Frames per second of each session, stepping over noise, and of the whole `vmdepth-run`; medians over rounds.
 
@@ -53,19 +62,19 @@ def rates(
                 found[name].append(steps / (perf_counter() - start))
             moved(number, ROUNDS)
             if number:
-                reports.append(_whole_run(model, folder))
+                reports.append(_whole_run(model, folder, device))
                 found[WHOLE_RUN].append(reports[-1]["fps"])
     medians = {name: float(np.median(of_rounds[-ROUNDS:])) for name, of_rounds in found.items()}
     return medians, reports
 
 
-def _whole_run(model: Path, folder: Path) -> dict[str, Any]:
+def _whole_run(model: Path, folder: Path, device: str | None) -> dict[str, Any]:
     """The report of a `vmdepth-run` over the bundled clip, mp4 written."""
     from vmdepth_runtime.pipeline.run import run
     from vmdepth_runtime.pipeline.settings import RunSettings
 
     with redirect_stderr(io.StringIO()):  # what it says is for who wants the video
-        return run(RunSettings(("demo",), (str(folder / "bench.mp4"),), model, anchored=False))
+        return run(RunSettings(("demo",), (str(folder / "bench.mp4"),), model, device=device, anchored=False))
 
 
 def part_shares(model: Path, frames: int) -> dict[str, float]:
@@ -75,8 +84,6 @@ def part_shares(model: Path, frames: int) -> dict[str, float]:
     """
     import onnx
     import onnxruntime
-
-    from vmdepth_runtime.sessions.onnx import OnnxSession
 
     with tempfile.TemporaryDirectory() as folder, OnnxSession(model) as session:
         feeds = {FRAME: session.frame, **{state_input(name): value for name, value in session.states().items()}}
@@ -112,7 +119,7 @@ def benchmark(
 
     Returns:
         The figures as `--report` writes them: frames_per_second of each session and of the whole vmdepth-run,
-        step_shares and run_shares (0..1), state_bytes, temporal_heads_ms.
+        step_shares (of a step graph on the CPU) and run_shares (0..1), state_bytes, temporal_heads_ms.
 
     Raises:
         InputError: For a model that cannot be read, and one that takes several streams.
@@ -132,16 +139,12 @@ def _measure(settings: BenchSettings, stages: Stages, warn: Callable[[str], None
         if not file.is_file():
             raise InputError(f"{file}: no such file; name a checkpoint, a step graph or an engine")
     check_asked(settings.causal, [model])
-    with stages.stage(f"loads {model.name}"):  # and PyTorch, which takes longer
-        from vmdepth.networks.multiview.causal_views import CausalViews
-        from vmdepth.networks.video_depth import VideoDepth
-        from vmdepth.session import TorchSession, open_session
-        from vmdepth_export.bench.heads import head_times
-        from vmdepth_export.bench.views import AnewSession
-        from vmdepth_runtime.sessions.load import load_session
-        from vmdepth_runtime.sessions.onnx import OnnxSession
-
-        session = open_session(model, size=settings.size, causal=settings.causal, warn=warn)
+    device = settings.device
+    if device is not None:
+        Device.named(device)
+    with stages.stage(f"loads {model.name}"):
+        network = None if model.suffix in MODEL_ENDINGS else _open_checkpoint(model, settings, warn)
+        session = network or load_session(model, device=device or _usual_device(model))
     contract = session.contract
     if contract.streams != 1:
         raise InputError(f"{model}: takes {contract.streams} streams at once; bench one exported with --streams 1")
@@ -149,21 +152,20 @@ def _measure(settings: BenchSettings, stages: Stages, warn: Callable[[str], None
         folder = Path(folder_name)
         sessions: dict[str, StepSession] = {}
         graph = model
-        if isinstance(session, TorchSession):
+        if network is not None:
             graph = folder / "step.onnx"
             with stages.stage(f"traces the step at {contract.height}x{contract.width}"):
-                _export(session, graph)
-            sessions["PyTorch step"] = session
-            if isinstance(session.model, CausalViews):
-                sessions[f"all {session.model.window + 1} frames anew"] = AnewSession(session.model, contract)
-        sessions[ONNX_STEP] = OnnxSession(graph)
-        sessions |= {other.name: load_session(other) for other in against}
-        per_second, runs = rates(sessions, graph, folder, frames, stages)
-        heads = {}
+                _export(network, graph)
+            sessions["PyTorch step"] = network
+            sessions |= _anew(network)
+            session = load_session(graph, device=device or _usual_device(graph))
+        sessions[ENGINE_STEP if graph.suffix == ".engine" else ONNX_STEP] = session
+        sessions |= {other.name: load_session(other, device=device) for other in against}
+        per_second, runs = rates(sessions, graph, folder, frames, stages, device)
         with stages.stage("looks into the step"):
-            if isinstance(session, TorchSession) and isinstance(session.model, VideoDepth) and session.model.ring:
-                heads = head_times(session.model, contract.height, contract.width, frames)
-            shares = part_shares(graph, frames)
+            heads = {} if network is None else _heads(network, frames)
+            on_cpu = isinstance(session, OnnxSession) and isinstance(session.memory, HostMemory)
+            shares = part_shares(graph, frames) if on_cpu else {}
         return {
             "model": contract.model,
             "size": [contract.height, contract.width],
@@ -173,6 +175,39 @@ def _measure(settings: BenchSettings, stages: Stages, warn: Callable[[str], None
             "state_bytes": contract.state_bytes,
             "temporal_heads_ms": heads,
         }
+
+
+def _open_checkpoint(model: Path, settings: BenchSettings, warn: Callable[[str], None]) -> TorchSession:
+    from vmdepth.session import TorchSession, open_session  # PyTorch, which graphs and engines do without
+
+    session = open_session(model, size=settings.size, causal=settings.causal, warn=warn)
+    assert isinstance(session, TorchSession)
+    return session
+
+
+def _usual_device(path: Path) -> str | None:
+    """Where a step is timed unless the settings say: a graph on the CPU, whose parts can be told."""
+    return None if path.suffix == ".engine" else "cpu"
+
+
+def _anew(session: TorchSession) -> dict[str, StepSession]:
+    """What a network of views is compared with besides; nothing for all others."""
+    from vmdepth.networks.multiview.causal_views import CausalViews
+    from vmdepth_export.bench.views import AnewSession
+
+    if not isinstance(session.model, CausalViews):
+        return {}
+    return {f"all {session.model.window + 1} frames anew": AnewSession(session.model, session.contract)}
+
+
+def _heads(session: TorchSession, frames: int) -> dict[str, float]:
+    """`head_times` of a network with rings, none of all others."""
+    from vmdepth.networks.video_depth import VideoDepth
+    from vmdepth_export.bench.heads import head_times
+
+    if not isinstance(session.model, VideoDepth) or not session.model.ring:
+        return {}
+    return head_times(session.model, session.contract.height, session.contract.width, frames)
 
 
 def _export(session: TorchSession, graph: Path) -> None:

@@ -9,7 +9,7 @@ import click
 
 from vmdepth.causal import causal_option
 from vmdepth_export.parity.settings import ParitySettings
-from vmdepth_runtime.cli import defaults_of, run_command
+from vmdepth_runtime.cli import defaults_of, device_option, run_command
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,6 +29,7 @@ _COLUMNS = ("largest", "mean", "p99", "cosine", "growth")
     "--picture", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the error over frames, PNG."
 )
 @causal_option("of checkpoints", "as trained; of official files, streaming")
+@device_option("CANDIDATE runs on, a step graph as it is", "cpu for a step graph, cuda for an engine")
 @click.option("--bisect", is_flag=True, help="If they disagree, name the first tensor that does, in graph order.")
 def command(**options: Any) -> int:
     """Prove that CANDIDATE computes what REFERENCE does.

@@ -24,16 +24,23 @@ _EMULATED = {"float16", "bfloat16", "float8"}
 
 @contextmanager
 def open_pair(
-    reference: Path, candidate: Path, causal: bool | None = None, warn: Callable[[str], None] = lambda line: None
+    reference: Path,
+    candidate: Path,
+    causal: bool | None = None,
+    warn: Callable[[str], None] = lambda line: None,
+    device: str | None = None,
 ) -> Iterator[tuple[StepSession, StepSession]]:
     """Both models of a comparison, ready to step.
 
     Checkpoints have no size of their own: they take that of the step graph or engine they are compared with. causal,
-    warn: as `vmdepth.session.open_session` takes them. Raises InputError for a file that is none of these.
+    warn: as `vmdepth.session.open_session` takes them. device: that the candidate runs on, a step graph as it is.
+    Raises InputError for a file that is none of these.
     """
     with ExitStack() as opened:
         if candidate.suffix in MODEL_ENDINGS:
-            second = opened.enter_context(open_model(candidate))
+            second = opened.enter_context(
+                open_model(candidate) if device is None else load_session(candidate, device=device)
+            )
             first = opened.enter_context(open_model(reference, second.contract, causal, warn))
         else:
             first = opened.enter_context(open_model(reference, None, causal, warn))

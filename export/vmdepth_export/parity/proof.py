@@ -14,6 +14,7 @@ from vmdepth_export.parity.picture import draw
 from vmdepth_export.parity.settings import ParitySettings
 from vmdepth_runtime.atomic_files import check_target, write_report
 from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.sessions.load import check_device
 
 
 def compare_models(settings: ParitySettings, *, warn: Callable[[str], None] = lambda line: None) -> ParityReport:
@@ -37,7 +38,8 @@ def compare_models(settings: ParitySettings, *, warn: Callable[[str], None] = la
         raise InputError(f"{settings.picture}: unknown picture ending '{settings.picture.suffix}'; use .png")
     models = local_file(settings.reference), local_file(settings.candidate)
     check_asked(settings.causal, models)
-    with open_pair(*models, settings.causal, warn) as (reference, candidate):
+    check_device(settings.device, models[1:])
+    with open_pair(*models, settings.causal, warn, settings.device) as (reference, candidate):
         frames = choose_frames(settings.source, settings.frames, candidate.contract)
         try:
             result = compare(reference, candidate, frames)

@@ -21,6 +21,8 @@ class ParitySettings:
         report: Where all figures go, as JSON.
         picture: Where the error over frames is drawn, as PNG.
         causal: Form of attention over time of checkpoints: the past alone, or their own; the whole clip has no step.
+        device: What a candidate that is a step graph or an engine runs on, as `Device.named` reads it. None is the CPU
+            for a graph, one in half precision with every result rounded; the first GPU for an engine.
         bisect: Whether to name the first tensor that differs, if they disagree.
     """
 
@@ -31,4 +33,5 @@ class ParitySettings:
     report: Path | None = None
     picture: Path | None = None
     causal: bool | None = None
+    device: str | None = None
     bisect: bool = False

@@ -24,10 +24,10 @@ def predict(  # type: ignore[overload-overlap]  # a path that is a str can be go
     *,
     order: Order = "rgb",
     model: str | Path | None = None,
+    device: str | None = None,
     resize: Resize = "area",
     fov: float | None = None,
     intrinsics: Intrinsics | None = None,
-    device: str | None = None,
 ) -> Prediction: ...
 @overload
 def predict(
@@ -35,20 +35,20 @@ def predict(
     *,
     order: Order = "rgb",
     model: str | Path | None = None,
+    device: str | None = None,
     resize: Resize = "area",
     fov: float | None = None,
     intrinsics: Intrinsics | None = None,
-    device: str | None = None,
 ) -> list[Prediction]: ...
 def predict(
     pictures: Picture | Iterable[Picture],
     *,
     order: Order = "rgb",
     model: str | Path | None = None,
+    device: str | None = None,
     resize: Resize = "area",
     fov: float | None = None,
     intrinsics: Intrinsics | None = None,
-    device: str | None = None,
 ) -> Prediction | list[Prediction]:
     """Depth of a picture, or of several that have nothing to do with each other.
 
@@ -72,19 +72,19 @@ def predict(
         order: of the channels of arrays: "rgb", or "bgr" as OpenCV reads them.
         model: a step graph or an engine, made with `vmdepth-export`, or a checkpoint, of which a step graph is made
             once and kept; or the name of one, as "depth-anything/DA3-SMALL"; None takes the bundled one.
+        device: "cpu", "cuda" or "cuda:N", of a step graph also "tensorrt[:N]"; None takes the first GPU where it can.
         resize: how a picture becomes the model's size, one of `vmdepth_runtime.contract.RESIZES`; "cubic" is how Depth
             Anything does it.
         fov: degrees that pictures are wide: for metres of a model that needs the focal length
             (`contract.metric_focal`; without it a warning says what is assumed), and for points of the prediction.
         intrinsics: fx, fy, cx, cy in pixels of the pictures, or a calibration file, in place of `fov`.
-        device: what computes, as `DepthStream` takes it: "cpu", "cuda:1"; None takes the first GPU where it can.
 
     Returns:
         The depth, with ways to look at it and to save it; of several pictures a list, in their order.
 
     Raises:
-        InputError: a file that is missing or no picture, a model or a device that cannot be used, or a camera that
-            does not fit a picture.
+        InputError: a file that is missing or no picture, a model that cannot be used, or a camera that does not fit a
+            picture.
         TypeError: what is no picture.
         ValueError: an array of another shape, or floats beyond 0 and 1.
     """
@@ -97,4 +97,4 @@ def predict(
 
 @lru_cache(maxsize=1)
 def _open(path: Path, made: int, resize: Resize, device: str | None) -> DepthStream:
-    return DepthStream(path, resize=resize, keyframes=False, device=device)
+    return DepthStream(path, device=device, resize=resize, keyframes=False)

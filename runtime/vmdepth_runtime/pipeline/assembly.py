@@ -32,6 +32,8 @@ from vmdepth_runtime.pipeline.writer import Writer
 from vmdepth_runtime.sessions.base import StepSession
 from vmdepth_runtime.sessions.given_model import open_model
 from vmdepth_runtime.sessions.offline import OfflineSession, load_offline_session
+from vmdepth_runtime.sessions.onnx import OnnxSession
+from vmdepth_runtime.sessions.onnx_runtime.build import two_builds
 from vmdepth_runtime.sinks.base import SinkFacts
 from vmdepth_runtime.sinks.open import foretell, needs_range, open_picture_sink, open_sink
 from vmdepth_runtime.sources.base import Source
@@ -96,6 +98,8 @@ def open_session(settings: RunSettings, jobs: Sequence[Job], stack: ExitStack) -
     lens = _lens(settings, session.contract)
     if lens is not None and lens.assumed:
         say(assumption(session.contract))
+    if settings.device is None and isinstance(session, OnnxSession) and (wrong := two_builds()):
+        say(f"warning: {wrong}")
     return session
 
 

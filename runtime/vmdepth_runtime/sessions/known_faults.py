@@ -27,7 +27,7 @@ class KnownFault:
 
 
 _WRONG = "reported to build engines of this family of networks that run and are wrong"
-_LATER = "take 10.16 or later"
+_LATER = "take 10.16 or later (for Jetsons it comes with JetPack 7.2)"
 
 KNOWN_FAULTS = (
     KnownFault((10, 3), (10, 5), None, f"{_WRONG} (JetPack 6.1 and 6.2 ship 10.3)", _LATER),

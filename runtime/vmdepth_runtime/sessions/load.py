@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from vmdepth_runtime.errors import InputError
@@ -36,3 +37,14 @@ def load_session(
             f"--device {device}: {path} is an engine, which runs on a GPU: --device cuda, or cuda:1 and so on"
         )
     return TensorrtSession(path, gpu=chosen.number, verify=verify)
+
+
+def check_device(device: str | None, models: Iterable[Path]) -> None:
+    """Raise InputError for a device that is none, and for one where no model is a graph or an engine: PyTorch steps on
+    the CPU. None is as good as no device."""
+    if device is None:
+        return
+    Device.named(device)
+    paths = list(models)
+    if all(path.suffix not in MODEL_ENDINGS for path in paths):
+        raise InputError(f"--device {device}: is for step graphs and engines; {paths[0]} is neither, leave it out")

@@ -32,6 +32,14 @@ def output(building, tmp_path):
     return tmp_path / "out" / "edge.engine"
 
 
+def test_the_candidate_runs_on_the_gpu_that_is_named(output, run):
+    assert build_engine(GRAPH, output, BuildSettings("tensorrt"), 2)
+    code, told = run(parity, GRAPH, output, "--frames", "2", "--device", "cuda:0")
+    assert code == 0, told
+    code, told = run(parity, GRAPH, output, "--frames", "2", "--device", "cuda:3")
+    assert (code, told.count("GPU 3: is not here")) == (2, 1)
+
+
 def wrong(monkeypatch, node, *, seen_only_whole=False):
     """From here on TensorRT builds engines in which one product is 5 % off; seen_only_whole: unless it has to give
     inner tensors out."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vmdepth_export.engine import find_builder
+from vmdepth_runtime import predict
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sessions import gpu as gpus
 from vmdepth_runtime.sessions.device import Device
 from vmdepth_runtime.sessions.given_model import open_model
 from vmdepth_runtime.sessions.gpu import find_gpu, find_gpus, wanted_gpu, why_no_gpu
-from vmdepth_runtime.sessions.load import load_session
+from vmdepth_runtime.sessions.load import check_device, load_session
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,21 @@ def test_an_engine_asks_for_a_gpu(tmp_path):
     for device in ("cpu", "tensorrt:1"):
         with pytest.raises(InputError, match=rf"--device {device}: .*model\.engine is an engine, which runs on a GPU"):
             load_session(tmp_path / "model.engine", device=device)
+
+
+def test_a_device_is_for_graphs_and_engines():
+    checkpoint, graph = Path("a.safetensors"), Path("a.onnx")
+    check_device(None, [checkpoint])
+    check_device("cuda:1", [checkpoint, graph])
+    with pytest.raises(InputError, match=r"^--device cuda: is for step graphs and engines; a\.safetensors is neither"):
+        check_device("cuda", [checkpoint])
+    with pytest.raises(InputError, match=r"^--device gpu: no such device"):
+        check_device("gpu", [graph])
+
+
+def test_a_picture_asks_for_the_device_that_it_is_told():
+    with pytest.raises(InputError, match=r"^--device gpu: no such device"):
+        predict(np.zeros((48, 64, 3), np.uint8), device="gpu")
 
 
 def test_why_there_is_no_gpu(standing_in, monkeypatch, tmp_path):

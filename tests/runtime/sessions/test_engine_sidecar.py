@@ -101,6 +101,13 @@ def test_a_sidecar_whose_words_changed(engine, old, new):
         read_sidecar(engine)
 
 
+def test_a_contract_that_an_engine_breaks_is_mended_by_building_it_again(engine):
+    contract, facts = read_sidecar(engine)
+    sidecar_of(engine).write_text(to_sidecar(replace(contract, resize="crop"), facts))
+    with pytest.raises(InputError, match=r"breaks the contract .*; build it again with 'vmdepth-export model.onnx -o"):
+        read_sidecar(engine)
+
+
 def test_any_byte_of_a_sidecar_that_is_lost(engine):
     sidecar = sidecar_of(engine)
     content = sidecar.read_bytes()

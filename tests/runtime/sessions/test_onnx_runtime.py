@@ -9,11 +9,13 @@ from types import ModuleType
 
 import pytest
 
-from vmdepth_runtime import DepthStream, bundled
+from vmdepth_runtime import DepthStream, RunSettings, bundled, run
 from vmdepth_runtime.errors import NO_ONNXRUNTIME, InputError, WorkError
+from vmdepth_runtime.sessions import onnx
 from vmdepth_runtime.sessions.load import load_session
 from vmdepth_runtime.sessions.onnx import OnnxSession
 from vmdepth_runtime.sessions.onnx_runtime import build
+from vmdepth_runtime.sources.settings import ReadSettings
 
 
 @pytest.fixture
@@ -82,6 +84,15 @@ def test_both_builds_where_a_gpu_would_be_used(two_installed, standing_in, stand
         load_session(bundled.MODEL, device="cpu").close()
     with standing_in(gpus="0"):
         load_session(bundled.MODEL).close()
+
+
+def test_both_builds_are_told_where_nothing_takes_a_gpu(two_installed, monkeypatch, capfd, tmp_path):
+    monkeypatch.setattr(onnx, "find_gpu", lambda: None)
+    run(RunSettings(("demo",), (str(tmp_path / "d.npz"),), read=ReadSettings(frames=1)))
+    told = capfd.readouterr().err
+    assert told.count("warning: onnxruntime 1.32.0 and onnxruntime-gpu 1.31.1 are both installed, and write") == 1
+    run(RunSettings(("demo",), (str(tmp_path / "e.npz"),), device="cpu", read=ReadSettings(frames=1)))
+    assert "both installed" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from vmdepth_runtime.errors import InputError
         ),
         (
             TrainSettings(preset="edge", head="none", scan="quadratic"),
-            "preset 'edge' has no Mamba-2 heads; leave scan out",
+            "^head=none has no Mamba-2 heads; leave scan out",
         ),
         (TrainSettings(preset="da3-small-causal", scan="chunked"), "has no Mamba-2 heads; leave scan out"),
     ],

@@ -14,7 +14,7 @@ from vmdepth.networks.heads.kinds import owner
 from vmdepth.networks.heads.scan_forms import ScanForm
 from vmdepth.networks.multiview.presets import CausalViewsConfig
 from vmdepth.training.settings.train_settings import TrainSettings
-from vmdepth.training.students import STUDENTS, StudentConfig
+from vmdepth.training.students import STUDENTS, StudentConfig, heads_told
 from vmdepth_runtime.errors import InputError
 
 _SEEDS = 10**10  # each has 10^8 numbers for its clips, below 2^63
@@ -72,7 +72,9 @@ def _network(settings: TrainSettings) -> StudentConfig:
         kind = settings.head_before
         for key in settings.head_settings:
             if key not in (f.name for f in fields(kind)):
-                raise InputError(f"preset '{settings.preset}' has no {owner(key).title}; leave {key} out")
+                raise InputError(
+                    f"{heads_told(settings.preset, settings.head)} has no {owner(key).title}; leave {key} out"
+                )
         return settings.network
     except ValueError as error:
         raise InputError(str(error)) from None
