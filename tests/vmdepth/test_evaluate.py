@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import av
 import cv2
@@ -226,22 +225,6 @@ def test_checkpoints_take_the_size_of_the_graph_they_are_compared_with_where_the
     assert sizes(untrained, bundled.MODEL) == [(196, 252), (192, 272)]
     (alone,), _ = open_models([untrained], network_size(*OFFICIAL_PICTURE))
     assert _size(alone) == (518, 686)
-
-
-def test_a_model_of_several_streams_is_refused(monkeypatch):
-    two = TorchSession(still_model(), 28, 42, streams=2)
-    monkeypatch.setattr("vmdepth.evaluation.evaluator.open_session", lambda path: two)
-    with pytest.raises(InputError, match=r"two\.onnx: takes 2 streams at once; export it again with --streams 1"):
-        open_models([Path("two.onnx")], None)
-
-
-def test_a_graph_is_opened_on_the_device_that_is_named(monkeypatch):
-    asked = []
-    monkeypatch.setattr("vmdepth.session.load_session", lambda path, device: asked.append(device) or OnnxSession(path))
-    open_models([bundled.MODEL], None, device="cuda:1")
-    assert asked == ["cuda:1"]
-    with pytest.raises(InputError, match="--device cuda: is for step graphs and engines"):
-        open_models([Path("a.safetensors")], None, device="cuda")
 
 
 def test_a_model_against_itself_is_the_same_twice():

@@ -50,13 +50,6 @@ def test_depth_comes_at_the_pictures_size_from_initial_states(luma_model, image)
     assert not np.shares_memory(again.depth, prediction.depth)
 
 
-def test_the_device_is_the_callers(luma_model, image):
-    free = predict(image, model=luma_model)
-    np.testing.assert_array_equal(predict(image, model=luma_model, device="cpu").depth, free.depth)
-    with pytest.raises(InputError, match="--device gpu: no such device"):
-        predict(image, model=luma_model, device="gpu")
-
-
 def test_without_a_model_it_is_the_bundled_one_and_without_torch(start_bare, make, tmp_path):
     make.image(tmp_path / "photo.png", make.noise(1)[0])
     code = """

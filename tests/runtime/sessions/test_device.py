@@ -72,8 +72,10 @@ def test_a_device_is_for_graphs_and_engines():
 
 
 def test_a_picture_asks_for_the_device_that_it_is_told():
+    picture = np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3)
+    np.testing.assert_array_equal(predict(picture, device="cpu").depth, predict(picture).depth)
     with pytest.raises(InputError, match=r"^--device gpu: no such device"):
-        predict(np.zeros((48, 64, 3), np.uint8), device="gpu")
+        predict(picture, device="gpu")
 
 
 def test_why_there_is_no_gpu(standing_in, monkeypatch, tmp_path):
