@@ -137,7 +137,8 @@ def test_bench_from_settings_reports_rates_and_shares(saved, tmp_path, capfd):
     assert figures["frames_per_second"].keys() == {"PyTorch step", "ONNX step", "vmdepth-run"}
     assert figures["step_shares"].keys() == {"encoder", "heads", "decoder", "other"}
     assert sum(figures["step_shares"].values()) == pytest.approx(1)
-    assert figures["step_shares"]["other"] < 0.2  # nearly every operation is known by its module
+    # Operations are known by their modules: were their names lost, all would be other.
+    assert figures["step_shares"]["other"] < figures["step_shares"]["encoder"]
     assert figures["run_shares"].keys() == {"read", "step", "anchor", "write"}
     assert 0 < figures["run_shares"]["step"] <= 1
 

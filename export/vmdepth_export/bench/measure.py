@@ -80,7 +80,8 @@ def _whole_run(model: Path, folder: Path, device: str | None) -> dict[str, Any]:
 def part_shares(model: Path, frames: int) -> dict[str, float]:
     """Share (0..1) of a step's time in each part, by ONNX Runtime's own profile; "other" is what belongs to none.
 
-    That is the input's normalisation, the descriptor and `state_change`.
+    That is the input's normalisation, the descriptor and `state_change`. Each operation counts with its median over
+    the frames: one that the system interrupts once would count many times over.
     """
     import onnx
     import onnxruntime
@@ -97,12 +98,14 @@ def part_shares(model: Path, frames: int) -> dict[str, float]:
         events = json.loads(Path(profiled.end_profiling()).read_text())
     # An optimised node keeps, at its front, the name of a node it replaces or of the tensor it makes.
     maker = {name: node.name for node in onnx.load(model).graph.node for name in node.output}
-    spent: dict[str, float] = defaultdict(float)
+    durations: dict[str, list[float]] = defaultdict(list)
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            name = event["name"].removesuffix("_kernel_time").removesuffix("_nchwc")
-            part = next((p for p in PARTS if maker.get(name, name).startswith(p)), "other")
-            spent[part] += event["dur"]
+            durations[event["name"].removesuffix("_kernel_time").removesuffix("_nchwc")].append(event["dur"])
+    spent: dict[str, float] = defaultdict(float)
+    for name, of_frames in durations.items():
+        part = next((p for p in PARTS if maker.get(name, name).startswith(p)), "other")
+        spent[part] += len(of_frames) * float(np.median(of_frames))
     total = sum(spent.values())
     return {part: spent[part] / total for part in (*PARTS, "other")}
 

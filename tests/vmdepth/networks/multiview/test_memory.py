@@ -93,9 +93,11 @@ network = AnyViewDepth(small) if name == "any-view" else MonoDepth(MonoConfig("s
 clip = torch.rand(1, int(views), 3, int(height), int(width))
 with torch.inference_mode():
     network(torch.rand(1, 1, 3, 28, 28))  # what libraries load at the first call is no activation
-before = resident("VmRSS:")
+open("/proc/self/clear_refs", "w").write("5")  # the peak counts from here on
+before = resident("RssAnon:")
 result = network.eval()(clip, memory_budget=int(budget))
-print(resident("VmHWM:") - before)
+# Pages of the libraries' files come and go as the system pleases: they are taken off the peak.
+print(resident("VmHWM:") - resident("RssFile:") - before)
 numpy.save(out, result.depth.detach().numpy())
 """
 
