@@ -52,34 +52,42 @@ def pyramid(maps: Tensor) -> list[Tensor]:
     return levels
 
 
-def camera(now: Sequence[Tensor], then: Sequence[Tensor], depth: Sequence[Tensor]) -> Tensor:
+def bases(depth: Tensor) -> list[Tensor]:
+    """x, y, d and 1 of every place [n, 4, h · w] at every size, of relative inverse depth [n, 1, h, w] of mean 1.
+
+    d is without its mean, which 1 is for.
+    """
+    return [_basis(level) for level in pyramid(depth - 1)]
+
+
+def camera(now: Sequence[Tensor], then: Sequence[Tensor], basis: Sequence[Tensor]) -> Tensor:
     """M and t [n, 3, 4], in the order of x, y, d, 1, that bring places of `now` to where they are in `then`.
 
-    now, then: pyramids of brightness, 0..4, a little blurred. depth: of relative inverse depth of a mean of about 1.
+    now, then: pyramids of brightness, 0..4, a little blurred. basis: of `now`'s places, as `bases` gives it.
     """
     stays = torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]], device=now[0].device)
     fitted = stays.expand(len(now[0]), 3, 4)
     for level, steps in _CAMERA:
-        basis, picture = _basis(depth[level]), now[level]
-        places, z = _places(fitted, basis)
+        picture = now[level]
+        places, z = _places(fitted, basis[level])
         for step in range(steps):
             brought, inside = _sampled(then[level], places.unflatten(2, picture.shape[-2:]))
             off, weight = _weighed(picture - brought, inside)
             if step == 0:
-                slopes = _slopes((picture + brought) / 2, places, z, basis)
+                slopes = _slopes((picture + brought) / 2, places, z, basis[level])
                 inverse = _inverse(slopes, weight)
             change = (inverse @ ((slopes * weight) @ off.transpose(1, 2))).clamp(-_FARTHEST, _FARTHEST)
             fitted = fitted + F.pad(change, (0, 0, 0, 1)).view(-1, 3, 4)
-            places, z = _places(fitted, basis)
+            places, z = _places(fitted, basis[level])
     return fitted
 
 
-def left(now: Sequence[Tensor], then: Sequence[Tensor], depth: Sequence[Tensor], fitted: Tensor) -> Left:
-    """What is left at every place of the finest level beside the camera's motion `fitted`, pyramids as of `camera`."""
+def left(now: Sequence[Tensor], then: Sequence[Tensor], basis: Sequence[Tensor], fitted: Tensor) -> Left:
+    """What is left at every place of the finest level beside the camera's motion `fitted`, given as to `camera`."""
     flow = torch.zeros_like(now[_LEFT[0][0]]).expand(-1, 2, -1, -1)
     for level, steps in _LEFT:
         picture, pixel = now[level], 2 / now[level].shape[-1]
-        by_camera, z = _places(fitted, _basis(depth[level]))
+        by_camera, z = _places(fitted, basis[level])
         base = by_camera.unflatten(2, picture.shape[-2:])
         flow = resized(flow, picture)
         for step in range(steps):
@@ -126,7 +134,7 @@ def blurred(maps: Tensor) -> Tensor:
 
 
 def halved(maps: Tensor) -> Tensor:
-    """Means of two by two places [n, C, h, w]; of an odd number of them as many as half of it, rounded up."""
+    """Maps [n, C, h, w] at half their size, rounded up: means of two by two places where it is even."""
     rows, columns = maps.shape[-2:]
     return F.interpolate(maps, (-(-rows // 2), -(-columns // 2)), mode="bilinear", align_corners=False)
 
@@ -163,11 +171,10 @@ def _inverse(slopes: Tensor, weight: Tensor) -> Tensor:
 
 
 def _basis(depth: Tensor) -> Tensor:
-    """x, y, d and 1 of every place of a depth map [n, 1, h, w]: [n, 4, h · w]. d has no mean, which 1 is for."""
     rows, columns = depth.shape[-2:]
     x = ((torch.arange(columns, device=depth.device) + 0.5) * 2 / columns - 1).expand(rows, -1).flatten()
     y = ((torch.arange(rows, device=depth.device) + 0.5) * 2 - rows).div(columns)[:, None].expand(-1, columns).flatten()
-    flat, still = depth.flatten(2) - 1, torch.stack([x, y])[None].expand(len(depth), -1, -1)
+    flat, still = depth.flatten(2), torch.stack([x, y])[None].expand(len(depth), -1, -1)
     return torch.cat([still, flat, torch.ones_like(flat)], dim=1)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vmdepth.networks.decoder import TAPS
 from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.heads.precision import full, in_dtype
-from vmdepth.networks.motion.camera_motion import blurred, camera, halved, left, pyramid, resized
+from vmdepth.networks.motion.camera_motion import bases, blurred, camera, halved, left, pyramid, resized
 from vmdepth_runtime.contract import DYNAMIC_STATES
 
 FRAMES, STARTED = f"{DYNAMIC_STATES}frames", f"{DYNAMIC_STATES}started"
@@ -139,10 +139,10 @@ def _geometry(now: Tensor, then: Tensor, depth: Tensor) -> Tensor:
 
     now, then: grey [n, 1, h, w], 0..4, a little blurred. depth: [n, 1, H, W]. Returns [n, 11, h/2, w/2].
     """
-    depth = resized(halved(depth), now)
+    depth = halved(depth)
     depth = depth / depth.mean(dim=(2, 3), keepdim=True).clamp_min(1e-6)
-    news, olds, depths = pyramid(now), pyramid(then), pyramid(depth)
-    found = left(news, olds, depths, camera(news, olds, depths))
+    news, olds, basis = pyramid(now), pyramid(then), bases(depth)
+    found = left(news, olds, basis, camera(news, olds, basis))
     swing = _length(found.parallax)
     way = found.parallax / (swing + _SLOW)
     along = (found.flow * way).sum(dim=1, keepdim=True)

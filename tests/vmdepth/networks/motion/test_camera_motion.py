@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vmdepth.data.rendering.synthetic import render_clips
-from vmdepth.networks.motion.camera_motion import blurred, camera, halved, inverted, left, pyramid, resized
+from vmdepth.networks.motion.camera_motion import bases, blurred, camera, halved, inverted, left, pyramid, resized
 
 
 def test_systems_are_inverted():
@@ -29,8 +29,8 @@ def test_what_moves_is_left_over(seed):
     clip = render_clips([seed], 5, 192, 272)
     grey = blurred(halved(clip.rgb[0].mean(dim=1, keepdim=True))) * 4
     inverse = halved(1 / clip.depth[0, 4:])
-    now, then, depth = pyramid(grey[4:]), pyramid(grey[:1]), pyramid(inverse / inverse.mean())
-    found = left(now, then, depth, camera(now, then, depth))
+    now, then, basis = pyramid(grey[4:]), pyramid(grey[:1]), bases(inverse / inverse.mean())
+    found = left(now, then, basis, camera(now, then, basis))
     length = found.flow.norm(dim=1, keepdim=True) * found.inside
     moves = resized(clip.moving[0, 4:].float(), length) > 0.5
     assert length[moves].median() > 2 * length[~moves].median()

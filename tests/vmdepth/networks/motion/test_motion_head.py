@@ -1,9 +1,7 @@
-"""The motion head says the same of a clip, frame by frame, in a checkpoint and in a graph, and changes no depth."""
+"""The motion head says the same of a clip, frame by frame and in a checkpoint, and changes no depth."""
 
 from dataclasses import replace
 
-import numpy as np
-import onnxruntime
 import pytest
 import torch
 
@@ -16,10 +14,6 @@ from vmdepth.networks.heads.base import NoHead
 from vmdepth.networks.motion.motion_head import FRAMES, STARTED, MotionSettings, Seen
 from vmdepth.networks.presets import PRESETS, NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.session import TorchSession
-from vmdepth_export.parity.frames import clip_frames
-from vmdepth_export.step_graph import to_onnx
-from vmdepth_runtime.contract import FRAME, state_input
 from vmdepth_runtime.errors import InputError
 
 HEADS = {"mamba": PRESETS["edge"].head, "attention": AttentionSettings("causal", 4), "none": NoHead()}
@@ -142,21 +136,3 @@ def test_a_checkpoint_keeps_it(tmp_path, clip):
 def test_settings_that_cannot_be(values, name):
     with pytest.raises(ValueError, match=name):
         MotionSettings(**values)
-
-
-def test_the_step_graph_and_the_session_say_the_same():
-    network = _network()
-    session = TorchSession(network, *SIZE)
-    assert session.contract.extra_outputs == ("dynamic",)
-    proto = to_onnx(network, *SIZE, 1, "explicit")
-    graph = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    names = [output.name for output in graph.get_outputs()]
-    states = {state_input(n): np.zeros(s, np.float32) for n, s in network.state_shapes(1, *SIZE).items()}
-    for number, frame in enumerate(clip_frames(8, *SIZE, 1)):
-        session.frame[:] = frame
-        expected = session.step()
-        got = dict(zip(names, graph.run(None, {FRAME: frame, **states}), strict=True))
-        assert np.abs(got["dynamic"] - expected["dynamic"]).max() < 1e-4
-        assert got["dynamic"].any() == (number > 0)
-        states = {name: got[name.replace("state.", "next.", 1)] for name in states}
-    assert {n.name.partition(".")[0].partition("/")[0] for n in proto.graph.node if "dynamic" in n.name} == {"dynamic"}
