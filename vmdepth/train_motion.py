@@ -14,7 +14,9 @@ from vmdepth_runtime.cli import defaults_of, run_command
 @click.command("vmdepth-train-motion", context_settings=defaults_of(MotionTrainSettings))
 @click.argument("network", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Checkpoint to write.")
-@click.option("--clips", type=int, show_default=True, help="Rendered ones to learn from; their maps stay in memory.")
+@click.option(
+    "--clips", type=int, show_default=True, help="Rendered ones to learn from; what is seen of them stays in memory."
+)
 @click.option("--clip-length", type=int, show_default=True, help="Frames of each.")
 @click.option("--size", metavar="HxW", help="Of the clips, pixels; without it the network's usual one.")
 @click.option("--textures", type=click.Path(path_type=Path), help="Folder of photographs for surfaces of their worlds.")

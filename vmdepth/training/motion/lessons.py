@@ -1,6 +1,6 @@
 """What a motion head learns from: what it sees of rendered clips with the network, which stays as it is, and truth.
 
-As nothing below the head learns, every clip is rendered and seen once, and the head goes over its maps many times.
+As nothing below the head learns, every clip is rendered and seen once, and the head goes over that many times.
 """
 
 from __future__ import annotations

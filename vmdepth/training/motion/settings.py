@@ -13,7 +13,7 @@ class MotionTrainSettings:
     Attributes:
         network: checkpoint of vmdepth-train that gets the head; all else in it stays as it is.
         out: checkpoint to write.
-        clips: rendered ones to learn from. Their maps stay in memory: of `edge` 1.9 MB each.
+        clips: rendered ones to learn from. What is seen of them stays in memory: of `edge` 2.5 MB each.
         clip_length: frames of each.
         size: HxW of the clips, pixels; None is the network's usual one.
         textures: folder of photographs, which half of the clips have on their surfaces.

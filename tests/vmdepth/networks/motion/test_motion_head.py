@@ -11,6 +11,7 @@ from vmdepth.data.rendering.synthetic import render_clips
 from vmdepth.model_files import has_motion_head
 from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.heads.base import NoHead
+from vmdepth.networks.motion.camera_motion import halved
 from vmdepth.networks.motion.motion_head import FRAMES, STARTED, MotionSettings, Seen
 from vmdepth.networks.presets import PRESETS, NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
@@ -90,6 +91,14 @@ def test_it_looks_back_to_the_first_frame_and_then_over_the_gap(clip):
     assert [bool(share > 1e-3) for share in unmoved] == [False, False, True, True, False, False]
     assert after[STARTED] == 1 and after[FRAMES].shape == start[FRAMES].shape
     assert torch.equal(after[FRAMES][:, 0], after[FRAMES][:, 1])  # the last two frames are the same
+
+
+def test_depth_in_metres_is_looked_at_as_inverse_depth(clip):
+    config = replace(PRESETS["edge"], motion=MOTION, output="sigmoid", depth="metric", max_depth=20.0)
+    network = VideoDepth(config).eval().requires_grad_(False)
+    inverse = halved(halved(1 / network(clip[:1, :2])[0][0]))[:, 0]
+    expected = torch.log1p(20 * inverse / inverse.mean((1, 2), keepdim=True))
+    assert torch.allclose(network.seen_of_motion(clip[:1, :2]).geometry[:, 6], expected, atol=1e-3)
 
 
 def test_what_it_looks_at_can_be_mirrored():
