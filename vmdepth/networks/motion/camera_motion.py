@@ -20,6 +20,7 @@ from torch import Tensor
 
 _CAMERA = (2, 3), (1, 2), (0, 3)  # level (0 is the finest), and steps there
 _LEFT = (2, 3), (1, 2), (0, 2)
+_FEWEST = 100  # places of a level that tell a camera's eleven numbers
 _PARAMETERS = 11  # of 3×4, the last of which is 1
 _DAMPING, _FLOOR = 1e-3, 1e-3  # of a parameter's own curvature, and of their mean
 _FARTHEST = 0.25  # that a step changes any of the numbers: pictures of nothing alike lead nowhere
@@ -69,6 +70,8 @@ def camera(now: Sequence[Tensor], then: Sequence[Tensor], basis: Sequence[Tensor
     fitted = stays.expand(len(now[0]), 3, 4)
     for level, steps in _CAMERA:
         picture = now[level]
+        if basis[level].shape[2] < _FEWEST:
+            continue
         places, z = _places(fitted, basis[level])
         for step in range(steps):
             brought, inside = _sampled(then[level], places.unflatten(2, picture.shape[-2:]))

@@ -34,3 +34,8 @@ def test_what_moves_is_left_over(seed):
     length = found.flow.norm(dim=1, keepdim=True) * found.inside
     moves = resized(clip.moving[0, 4:].float(), length) > 0.5
     assert length[moves].median() > 2 * length[~moves].median()
+
+
+def test_pictures_too_small_to_tell_a_camera_leave_it_where_it_was():
+    now, then, basis = (make(torch.rand(1, 1, 6, 9)) for make in (pyramid, pyramid, bases))
+    assert torch.equal(camera(now, then, basis)[0], torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]))
