@@ -1,4 +1,4 @@
-"""The motion head in a step graph: the same numbers, in float32 whatever the precision of the rest."""
+"""The motion head in a step graph: the same numbers, in float32 whatever the precision of the rest, and engines."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from vmdepth.networks.motion.motion_head import MotionSettings
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import TorchSession
-from vmdepth_export.graph import MOVES, element_types
+from vmdepth_export.graph import MOVES, element_types, save_step_graph, with_contract
 from vmdepth_export.parity.frames import clip_frames
 from vmdepth_export.precision import bake
 from vmdepth_export.step_graph import to_onnx
@@ -65,3 +65,15 @@ def test_it_stays_float32(session, graph, precision):
     made = {types[name] for node in computing for name in node.output}
     assert TensorProto.FLOAT in made and not made & {TensorProto.FLOAT16, TensorProto.BFLOAT16}
     assert onnx.checker.check_model(half, full_check=True) is None
+
+
+@pytest.mark.tensorrt_rtx
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_tensorrt_rtx_builds_it(session, graph, precision, elsewhere, tmp_path):
+    from vmdepth_export.conversion.proven_engine import build_engine
+    from vmdepth_export.engine import BuildSettings
+
+    path, engine = tmp_path / "moving.onnx", tmp_path / "moving.engine"
+    save_step_graph(with_contract(*bake(graph, session.contract, precision)), path)
+    assert build_engine(path, engine, BuildSettings("tensorrt-rtx", (elsewhere,)))

@@ -98,12 +98,12 @@ def left(now: Sequence[Tensor], then: Sequence[Tensor], basis: Sequence[Tensor],
             if step == 0:
                 slopes = _gradients((picture + brought) / 2) * pixel
                 squares = torch.cat([slopes * slopes, slopes[:, :1] * slopes[:, 1:]], dim=1)
-                xx, yy, xy = _smoothed(squares, _WINDOW).split(1, 1)
+                xx, yy, xy = _windowed(squares).split(1, 1)
                 more = _STILL + 0.02 * (xx + yy)
                 xx, yy = xx + more, yy + more
                 determinant = xx * yy - xy * xy
                 ends, across = torch.cat([yy, xx], dim=1) / determinant, xy / determinant
-            pull = _smoothed(slopes * ((picture - brought) * inside), _WINDOW)
+            pull = _windowed(slopes * ((picture - brought) * inside))
             change = ends * pull - across * pull.flip(1)
             flow = blurred(flow + change.clamp(-2, 2) * pixel)
     brought, inside = _sampled(then[0], base + flow)
@@ -133,7 +133,7 @@ def inverted(matrix: Tensor) -> Tensor:
 
 def blurred(maps: Tensor) -> Tensor:
     """Means [n, C, h, w] of three by three places, edges repeated."""
-    return _smoothed(maps, _BLUR)
+    return _smoothed(F.pad(maps, (1,) * 4, mode="replicate"), _BLUR)
 
 
 def halved(maps: Tensor) -> Tensor:
@@ -198,12 +198,18 @@ def _sampled(picture: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     return F.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=False), inside
 
 
-def _smoothed(maps: Tensor, taps: Sequence[float]) -> Tensor:
-    """Maps [n, C, h, w] weighed by taps down and across, edges repeated."""
-    channels, around = maps.shape[1], len(taps) // 2
+def _windowed(maps: Tensor) -> Tensor:
+    """Sums [n, C, h, w] over windows, of what lies in the picture. (Edges repeated so far out build no engine of
+    TensorRT-RTX 1.7.)"""
+    return _smoothed(maps, _WINDOW, len(_WINDOW) // 2)
+
+
+def _smoothed(maps: Tensor, taps: Sequence[float], around: int = 0) -> Tensor:
+    """Maps [n, C, h, w] weighed by taps down and across, with so many zeros around them."""
+    channels = maps.shape[1]
     kernel = (torch.tensor(taps, device=maps.device) / sum(taps)).expand(channels, 1, 1, -1)
-    padded = F.pad(maps, (around,) * 4, mode="replicate")
-    return F.conv2d(F.conv2d(padded, kernel.transpose(2, 3), groups=channels), kernel, groups=channels)
+    down = F.conv2d(maps, kernel.transpose(2, 3), padding=(around, 0), groups=channels)
+    return F.conv2d(down, kernel, padding=(0, around), groups=channels)
 
 
 def _gradients(picture: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class MotionTrainSettings:
     tap: str = "path_3"
     width: int = 32
     gap: int = 4
-    steps: int = 800
+    steps: int = 1000
     batch: int = 8
     frames: int = 3
     learning_rate: float = 3e-3
