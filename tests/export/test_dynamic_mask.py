@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from vmdepth.checkpoint import load_stepping, save, telling_what_moves, weights_hash
 from vmdepth.networks.heads.base import NoHead
-from vmdepth.networks.motion_head import MotionSettings
+from vmdepth.networks.motion.motion_head import MotionSettings
 from vmdepth.networks.moving.moving_network import MovingNetwork
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.presets import PRESETS, NetworkConfig

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vmdepth import checkpoint
-from vmdepth.networks.motion_head import MotionSettings
+from vmdepth.networks.motion.motion_head import MotionSettings
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import TorchSession

@@ -12,7 +12,7 @@ from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.heads.base import HeadSettings
 from vmdepth.networks.heads.kinds import head_from_dict, setting_types
 from vmdepth.networks.heads.mamba_head import MambaSettings
-from vmdepth.networks.motion_head import MotionSettings
+from vmdepth.networks.motion.motion_head import MotionSettings
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,10 @@ class NetworkConfig:
         values |= {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
         values["head"] = head_from_dict(raw)
         if raw.get("motion") is not None:
-            motion = raw["motion"]
-            values["motion"] = MotionSettings(**{**motion, "taps": tuple(motion["taps"])})
+            odd = raw["motion"].keys() ^ {f.name for f in fields(MotionSettings)}
+            if odd:
+                raise ValueError(f"missing or unknown setting of the motion head '{min(odd)}'")
+            values["motion"] = MotionSettings(**raw["motion"])
         return cls(**values)
 
 

@@ -19,11 +19,12 @@ from vmdepth.networks.heads.base import (
     next_counter,
     remember,
 )
-from vmdepth.networks.motion_head import MotionHead, at_frame_size
+from vmdepth.networks.motion.motion_head import MotionHead, Seen
 from vmdepth.networks.observer import Observer
 from vmdepth.networks.presets import NetworkConfig
 from vmdepth.networks.step_network import StepNetwork
 from vmdepth_runtime.contract import Ring
+from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 from vmdepth_runtime.outputs import DYNAMIC
 
 
@@ -50,9 +51,7 @@ class VideoDepth(StepNetwork):
         self.heads = nn.ModuleDict(config.head.build({tap: self.decoder.tap_channels(tap) for tap in config.taps}))
         self.dynamic: MotionHead | None = None
         if config.motion is not None:
-            self.dynamic = MotionHead(
-                {tap: self.decoder.tap_channels(tap) for tap in config.motion.taps}, config.motion
-            )
+            self.dynamic = MotionHead(self.decoder.tap_channels(config.motion.tap), config.motion)
             self.extra_outputs = (DYNAMIC,)
         self.ring = config.head.ring if self.heads else None
         self.cycle = config.head.cycle if self.heads else None
@@ -70,8 +69,7 @@ class VideoDepth(StepNetwork):
             rows_columns = self.decoder.tap_size(tap, height, width)
             shapes |= {f"{tap}.{name}": shape for name, shape in head.state_shapes(batch, *rows_columns).items()}
         if self.dynamic is not None:
-            rows_columns = self.decoder.tap_size(self.dynamic.settings.taps[0], height, width)
-            shapes |= self.dynamic.state_shapes(batch, *rows_columns)
+            shapes |= self.dynamic.state_shapes(batch, height, width)
         return shapes
 
     def forward(
@@ -98,38 +96,43 @@ class VideoDepth(StepNetwork):
         """`forward` with what moves besides: `dynamic` [B, N, H, W], 0..1, after the depth, 0 in a video's first frame;
         None without the head."""
         states = self.checked(states, len(clip), clip)
-        depth, seen, new_states = self._over_clip(clip, states, watch, observe)
-        return depth, self._moving(seen, _size(clip), states, new_states), new_states
+        depth, shown, new_states = self._over_clip(clip, states, watch, observe)
+        return depth, self._moving(clip, depth, shown, states, new_states), new_states
 
-    def maps_of_motion(self, clip: Tensor) -> dict[str, Tensor]:
-        """What the motion head sees of a clip [B, N, 3, H, W], all states at their start: tap → [B, N, C, h, w]."""
-        return self._over_clip(clip, self.checked(None, len(clip), clip))[1]
+    def seen_of_motion(self, clip: Tensor) -> Seen:
+        """What the motion head, which it has to have, looks at of a clip [B, N, 3, H, W], all states at their start."""
+        assert self.dynamic is not None
+        states = self.checked(None, len(clip), clip)
+        depth, shown, _ = self._over_clip(clip, states)
+        return self.dynamic.seen(clip, self._inverse(depth), shown[self.dynamic.settings.tap], states)[0]
 
     def _over_clip(
         self, clip: Tensor, states: StateTensors, watch: StateWatch | None = None, observe: Observer | None = None
     ) -> tuple[Tensor, dict[str, Tensor], StateTensors]:
-        """Depth [B, N, 1, H, W] of a clip, what the motion head sees of it, and the states without that head's."""
+        """Depth [B, N, 1, H, W] of a clip, the map [B, N, C, h, w] by its tap that the motion head sees, where there is
+        one, and the states without that head's."""
         batch, length = clip.shape[:2]
         new_states: StateTensors = {}
         if self.cycle:
             new_states["counter"] = states["counter"]
             for _ in range(length):
                 new_states["counter"] = next_counter(new_states["counter"], self.cycle)
-        seen: dict[str, Tensor] = {}
+        shown: dict[str, Tensor] = {}
 
         def temporal(name: str, image: Tensor) -> Tensor:
             images = self._through_head(name, image.unflatten(0, (batch, length)), states, new_states, watch)
-            self._show(name, images, seen)
+            self._show(name, images, shown)
             return images.flatten(0, 1)
 
         depth = self._decode(self.encode(clip.flatten(0, 1), observe), _size(clip), temporal)
-        return depth.unflatten(0, (batch, length)), seen, new_states
+        return depth.unflatten(0, (batch, length)), shown, new_states
 
     def step(self, frame: Tensor, states: StateTensors | None = None) -> tuple[Tensor, StateTensors]:
         """frame [B, 3, H, W] → depth [B, 1, H, W] and the states after it. None starts from zeros."""
         self.check_steps()
         states = self.checked(states, len(frame), frame)
-        depth, _, after = self.decode_step(self.encode(frame), _size(frame), states)
+        depth, shown, after = self.decode_step(self.encode(frame), _size(frame), states)
+        self._moving(frame[:, None], depth[:, None], shown, states, after)
         rings = {name: entry for name, entry in after.items() if self.ring_of(name) is not None}
         return depth, {**after, **(remember(states, rings, states["counter"], self.ring) if rings else {})}
 
@@ -188,9 +191,10 @@ class VideoDepth(StepNetwork):
     ) -> tuple[dict[str, Tensor], StateTensors]:
         """As of any `StepNetwork`; the descriptor is the mean of the encoder's last map."""
         maps = self.encode(frame, observe)
-        depth, dynamic, after = self.decode_step(maps, _size(frame), states)
+        depth, shown, after = self.decode_step(maps, _size(frame), states)
         outputs = {"depth": depth[:, 0], "descriptor": F.normalize(self.encoder.describe(maps), dim=-1)}
-        return outputs if dynamic is None else {**outputs, DYNAMIC: dynamic}, after
+        dynamic = self._moving(frame[:, None], depth[:, None], shown, states, after)
+        return outputs if dynamic is None else {**outputs, DYNAMIC: dynamic[:, 0]}, after
 
     def encode(self, images: Tensor, observe: Observer | None = None) -> list[Tensor]:
         """images [n, 3, H, W] in 0..1 → the encoder's maps: of a ViT four [n, (H/stride)·(W/stride), width].
@@ -201,38 +205,41 @@ class VideoDepth(StepNetwork):
 
     def decode_step(
         self, maps: list[Tensor], size: tuple[int, int], states: StateTensors
-    ) -> tuple[Tensor, Tensor | None, StateTensors]:
-        """The half of `step` after the encoder, but of rings only the new entries, and with `dynamic` [B, H, W] of a
-        network that has it. size: height, width of the frame."""
+    ) -> tuple[Tensor, dict[str, Tensor], StateTensors]:
+        """Of `step`, what is between the encoder and the motion head, with a frame's maps in place of a clip's; of
+        rings only the new entries. Returns what `_over_clip` does. size: height, width of the frame."""
         new_states: StateTensors = {}
         if self.cycle:
             new_states["counter"] = next_counter(states["counter"], self.cycle)
-        seen: dict[str, Tensor] = {}
+        shown: dict[str, Tensor] = {}
 
         def temporal(name: str, image: Tensor) -> Tensor:
             image = self._through_head(name, image, states, new_states)
-            self._show(name, image[:, None], seen)
+            self._show(name, image[:, None], shown)
             return image
 
-        depth = self._decode(maps, size, temporal)
-        dynamic = self._moving(seen, size, states, new_states)
-        return depth, None if dynamic is None else dynamic[:, 0], new_states
+        return self._decode(maps, size, temporal), shown, new_states
 
-    def _show(self, tap: str, images: Tensor, seen: dict[str, Tensor]) -> None:
-        """Keep a map [B, N, C, h, w] that the motion head sees."""
-        if self.dynamic is not None and tap in self.dynamic.settings.taps:
-            seen[tap] = images
+    def _show(self, tap: str, images: Tensor, shown: dict[str, Tensor]) -> None:
+        """Keep the map [B, N, C, h, w] that the motion head sees."""
+        if self.dynamic is not None and tap == self.dynamic.settings.tap:
+            shown[tap] = images
 
     def _moving(
-        self, seen: dict[str, Tensor], size: tuple[int, int], states: StateTensors, new_states: StateTensors
+        self, frames: Tensor, depth: Tensor, shown: dict[str, Tensor], states: StateTensors, new_states: StateTensors
     ) -> Tensor | None:
         """`dynamic` [B, N, H, W] of a network that has it; the head's states go into `new_states`."""
         if self.dynamic is None:
             return None
-        logits, after = self.dynamic(seen, states)
+        dynamic, after = self.dynamic(frames, self._inverse(depth), shown[self.dynamic.settings.tap], states)
         new_states.update(after)
-        tells = self.dynamic.tells(states, logits.shape[1])
-        return at_frame_size(logits.flatten(0, 1), tells.flatten(), size).unflatten(0, logits.shape[:2])
+        return dynamic
+
+    def _inverse(self, depth: Tensor) -> Tensor:
+        """Depth of any kind as inverse depth up to a factor."""
+        if DEPTH_KINDS[self.depth_kind].inverse:
+            return depth
+        return self.config.max_depth / depth.clamp_min(0.01 * self.config.max_depth)
 
     def _decode(self, maps: list[Tensor], size: tuple[int, int], tap: Tap) -> Tensor:
         depth = self.decoder(maps, size, tap)

@@ -54,7 +54,7 @@ _NOISE = 1e-6  # of the range: growth below it is none
 _CARRIED = 32  # frames: recurrent states have been carried on for long enough
 _OUTPUTS = {output.name for output in OUTPUTS + EXTRA_OUTPUTS}  # all else that is measured are states
 _PASSING = tuple(output.name for output in OUTPUTS + EXTRA_OUTPUTS if not output.accumulates)
-_FADING = state_input(DYNAMIC_STATES)  # what `dynamic` is made of is averages, in which errors fade with the frames
+_FADING = state_input(DYNAMIC_STATES)  # what `dynamic` is made of: averages and pictures, in which errors fade
 _PIXELS = 64  # depth is compared by δ1 on a grid of so many rows and columns
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from vmdepth.data.rgbd import rendered_rgbd_frames
 from vmdepth.dynamics.scoring import attention_methods, compare, streaming, true_clip
-from vmdepth.networks.motion_head import MotionSettings
+from vmdepth.networks.motion.motion_head import MotionSettings
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.depth_anything_3 import DEPTH_ANYTHING_3

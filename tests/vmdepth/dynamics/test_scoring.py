@@ -15,7 +15,7 @@ from vmdepth.dynamics.scoring import (
     streaming,
     true_clip,
 )
-from vmdepth.networks.motion_head import MotionSettings
+from vmdepth.networks.motion.motion_head import MotionSettings
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 

@@ -12,7 +12,7 @@ from vmdepth.evaluation.figures import evaluate_sequences
 from vmdepth.evaluation.masks import Overlap, added, overlap, scored
 from vmdepth.evaluation.recording import Streamed
 from vmdepth.evaluation.sequences import RenderedClip
-from vmdepth.networks.motion_head import MotionSettings
+from vmdepth.networks.motion.motion_head import MotionSettings
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import TorchSession

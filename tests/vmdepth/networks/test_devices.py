@@ -9,7 +9,7 @@ import torch
 from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.heads.base import NoHead
 from vmdepth.networks.heads.mamba_head import MambaSettings
-from vmdepth.networks.motion_head import MotionSettings
+from vmdepth.networks.motion.motion_head import MotionSettings
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vmdepth.networks.heads.mamba_head import MambaSettings
-from vmdepth.networks.motion_head import MotionSettings
+from vmdepth.networks.motion.motion_head import MotionSettings
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 

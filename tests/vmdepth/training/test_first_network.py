@@ -9,7 +9,7 @@ import torch
 import vmdepth
 from vmdepth import checkpoint
 from vmdepth.networks.heads.base import NoHead
-from vmdepth.networks.motion_head import MotionSettings
+from vmdepth.networks.motion.motion_head import MotionSettings
 from vmdepth.networks.multiview.mono_depth import MonoDepth
 from vmdepth.networks.multiview.presets import MONO
 from vmdepth.networks.observer import Observer

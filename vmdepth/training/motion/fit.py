@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +13,7 @@ from torch import Tensor
 from vmdepth import checkpoint
 from vmdepth.data.rendering.photographs import find_photographs
 from vmdepth.networks.encoder import check_size
-from vmdepth.networks.motion_head import MotionHead, MotionSettings
+from vmdepth.networks.motion.motion_head import MotionHead, MotionSettings, Seen
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.motion.lessons import MotionLessons, motion_lessons, worlds
 from vmdepth.training.motion.settings import MotionTrainSettings
@@ -62,11 +61,11 @@ def fit_head(
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _share_of_rate(step, settings.steps)
         seen = [
-            _frames_of(head, lessons, int(clip), settings.frames, generator)
+            _frames_of(lessons, int(clip), settings.frames, generator)
             for clip in torch.randint(len(lessons), (settings.batch,), generator=generator)
         ]
-        now, before, moves = (torch.cat(parts) for parts in zip(*seen, strict=True))
-        loss = motion_loss(head.told(now, before), moves)
+        geometry, appearance, moves = (torch.cat(parts) for parts in zip(*seen, strict=True))
+        loss = motion_loss(head.told(Seen(geometry, appearance)), moves)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
@@ -120,7 +119,7 @@ def _with_head(settings: MotionTrainSettings) -> tuple[VideoDepth, tuple[int, in
     if not isinstance(given, VideoDepth) or not given.can_step:
         raise InputError(f"{settings.network}: is no network of videos that steps, which a motion head goes with")
     try:
-        motion = MotionSettings(tuple(settings.taps.split(",")), settings.width, settings.forgetting, settings.radius)
+        motion = MotionSettings(settings.tap, settings.width, settings.gap)
         size = _size(settings.size) if settings.size else given.usual_size
         check_size(*size, given.stride)
     except ValueError as error:
@@ -139,20 +138,18 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _frames_of(
-    head: MotionHead, lessons: MotionLessons, clip: int, count: int, generator: torch.Generator
+    lessons: MotionLessons, clip: int, count: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Some random frames of a clip: maps, what was remembered at each, and what moves. Half of them mirrored.
+    """Some random frames of a clip: both maps of what the head sees, and what moves. Half of them mirrored.
 
     Not the first: nothing is told of it, and it could teach but what moving things look like.
     """
-    maps = head.normalised(lessons.maps[clip : clip + 1].float())
-    start: dict[str, Any] = {name: torch.zeros(shape) for name, shape in head.state_shapes(1, *maps.shape[-2:]).items()}
-    before, _ = head.remembered(maps, start)
-    chosen = 1 + torch.randperm(maps.shape[1] - 1, generator=generator)[:count]
-    parts = maps[0, chosen], before[0, chosen], lessons.moves[clip, chosen].float()
+    chosen = 1 + torch.randperm(lessons.moves.shape[1] - 1, generator=generator)[:count]
+    seen = Seen(*(maps[clip, chosen].float() for maps in lessons.seen))
+    moves = lessons.moves[clip, chosen].float()
     if torch.rand(1, generator=generator) < 0.5:
-        return parts
-    return parts[0].flip(-1), parts[1].flip(-1), parts[2].flip(-1)
+        return *seen, moves
+    return *seen.mirrored(), moves.flip(-1)
 
 
 def _share_of_rate(step: int, steps: int) -> float:

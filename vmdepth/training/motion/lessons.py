@@ -1,6 +1,6 @@
-"""What a motion head learns from: maps of the network, which stays as it is, over rendered clips, and what moves there.
+"""What a motion head learns from: what it sees of rendered clips with the network, which stays as it is, and truth.
 
-As nothing below the head learns, every clip is rendered and seen once, and the head goes over its maps many times.
+As nothing below the head learns, every clip is rendered and seen once, and the head goes over that many times.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vmdepth.data.batches import HELD_OUT_SEEDS
 from vmdepth.data.rendering.synthetic import render_clips
-from vmdepth.networks.motion_head import MotionHead
+from vmdepth.networks.motion.motion_head import Seen
 from vmdepth.networks.video_depth import VideoDepth
 
 _STILL_WORLDS = 8  # of the worlds in which next to nothing moves one in so many is learnt from; they are two of three
@@ -25,20 +25,20 @@ _MOVES = 0.004  # share of its pixels
 
 @dataclass(frozen=True)
 class MotionLessons:
-    """maps: float16 [clips, N, C, h, w], those at the head's taps together, not normalised. moves: float16 [clips, N,
-    h, w], the share of every place's pixels that show something that moves by itself."""
+    """seen: what the head looks at, float16 [clips, N, C, h, w] both. moves: float16 [clips, N, h, w], the share of
+    every place's pixels that show something that moves by itself."""
 
-    maps: Tensor
+    seen: Seen
     moves: Tensor
 
     def __len__(self) -> int:
-        return len(self.maps)
+        return len(self.moves)
 
     def spread(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of every channel, [C, 1, 1], of a hundred clips."""
-        some = self.maps[:: max(1, len(self) // 100)].float()
-        places = (0, 1, 3, 4)
-        return some.mean(places)[:, None, None], some.std(places)[:, None, None]
+        """Mean and standard deviation of every channel of both maps in a row, [C, 1, 1], of a hundred clips."""
+        some = [maps[:: max(1, len(self) // 100), 1:].transpose(1, 2).flatten(3).float() for maps in self.seen]
+        means, spreads = ([function(maps, (0, 2, 3)) for maps in some] for function in (torch.mean, torch.std))
+        return torch.cat(means)[:, None, None], torch.cat(spreads)[:, None, None]
 
 
 def worlds(seed: int, count: int) -> Iterator[int]:
@@ -71,18 +71,18 @@ def motion_lessons(
         photos: folder of photographs that every second clip has on its surfaces.
         moved: told after every clip how many are done.
     """
-    head = network.dynamic
-    assert head is not None
-    maps, moves = [], []
+    clips = []
     for number, seed in enumerate(seeds):
         clip = render_clips([seed], frames, *size, photos=photos if number % 2 else None)
-        maps.append(_raw(head, network.maps_of_motion(clip.rgb)).half())
-        rows, columns = maps[-1].shape[-2:]
-        moves.append(F.adaptive_avg_pool2d(clip.moving[0].float(), (rows, columns))[:, 0].half())
+        clips.append(_lesson(network, clip.rgb, clip.moving[0].float()))
         moved(number + 1)
-    return MotionLessons(torch.stack(maps), torch.stack(moves))
+    geometry, appearance, moves = (torch.stack(parts) for parts in zip(*clips, strict=True))
+    return MotionLessons(Seen(geometry, appearance), moves)
 
 
-def _raw(head: MotionHead, maps: dict[str, Tensor]) -> Tensor:
-    """The maps [1, N, C, h, w] at the taps as one [N, C, h, w]."""
-    return head.together([maps[tap] for tap in head.settings.taps])[0]
+def _lesson(network: VideoDepth, rgb: Tensor, moving: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of a clip [1, N, 3, H, W] and what moves there [N, 1, H, W], all that `MotionLessons` has."""
+    geometry, appearance = network.seen_of_motion(rgb)
+    rows, columns = geometry.shape[-2:]
+    moves = F.adaptive_avg_pool2d(moving, (rows, columns))[:, 0]
+    return geometry.half(), appearance.half(), moves.half()

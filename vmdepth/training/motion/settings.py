@@ -13,11 +13,11 @@ class MotionTrainSettings:
     Attributes:
         network: checkpoint of vmdepth-train that gets the head; all else in it stays as it is.
         out: checkpoint to write.
-        clips: rendered ones to learn from. Their maps stay in memory: of `edge` 1.9 MB each.
+        clips: rendered ones to learn from. What is seen of them stays in memory: of `edge` 2.5 MB each.
         clip_length: frames of each.
         size: HxW of the clips, pixels; None is the network's usual one.
         textures: folder of photographs, which half of the clips have on their surfaces.
-        taps, width, forgetting, radius: of the head, see `MotionSettings`.
+        tap, width, gap: of the head, see `MotionSettings`.
         steps: updates of its weights.
         batch: clips in each, of which `frames` random frames count.
         frames: of a clip in a step.
@@ -32,12 +32,11 @@ class MotionTrainSettings:
     clip_length: int = 16
     size: str | None = None
     textures: Path | None = None
-    taps: str = "path_3,layer_1"
-    width: int = 64
-    forgetting: float = 0.8
-    radius: int = 2
-    steps: int = 3000
-    batch: int = 10
+    tap: str = "path_3"
+    width: int = 32
+    gap: int = 4
+    steps: int = 1000
+    batch: int = 8
     frames: int = 3
     learning_rate: float = 3e-3
     weight_decay: float = 0.03

@@ -8,7 +8,7 @@ import pytest
 
 from vmdepth.checkpoint import save
 from vmdepth.dynamics.command.settings import MasksSettings
-from vmdepth.networks.motion_head import MotionSettings
+from vmdepth.networks.motion.motion_head import MotionSettings
 from vmdepth.networks.multiview.causal_views import CausalViews
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth

@@ -9,7 +9,7 @@ import torch
 import vmdepth
 from vmdepth.checkpoint import save
 from vmdepth.data.batches import HELD_OUT_SEEDS
-from vmdepth.networks.motion_head import FEATURES, STARTED, MotionHead, MotionSettings
+from vmdepth.networks.motion.motion_head import MotionHead, MotionSettings, Seen
 from vmdepth.networks.presets import PRESETS
 from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.training.motion.fit import fit_head, motion_loss, train_motion
@@ -20,22 +20,22 @@ from vmdepth_runtime.errors import InputError
 SETTINGS = MotionTrainSettings(Path("a"), Path("b"), steps=60, batch=4, frames=2, learning_rate=1e-2)
 
 
-def test_a_head_learns_what_changes_where_all_else_changes_alike():
+def test_a_head_learns_what_is_left_over_where_all_else_changes_alike():
     torch.manual_seed(0)
-    maps = torch.randn(8, 5, 4, 8, 8) * 0.1 + torch.randn(8, 5, 4, 1, 1)
+    geometry = torch.randn(8, 5, 11, 8, 8) * 0.1 + torch.randn(8, 5, 11, 1, 1)
     moves = torch.zeros(8, 5, 8, 8)
     moves[:, :, 2:5, 3:6] = 1
-    maps[:, :, 0, 2:5, 3:6] += 3 * torch.randn(8, 5, 1, 1)
-    head = MotionHead({"path_3": 4}, MotionSettings(("path_3",), width=8, forgetting=0.0, radius=0))
-    lessons, losses = MotionLessons(maps.half(), moves.half()), []
+    geometry[:, :, 2, 2:5, 3:6] += 3
+    seen, head = Seen(geometry, torch.randn(8, 5, 4, 4, 4)), MotionHead(4, MotionSettings(width=8))
+    lessons, losses = MotionLessons(Seen(*(maps.half() for maps in seen)), moves.half()), []
     fit_head(head, lessons, replace(SETTINGS, learning_rate=0.03), lambda step, loss: losses.append(loss))
-    start = {FEATURES: torch.zeros(8, 4, 8, 8), STARTED: torch.zeros(8)}
-    said = head({"path_3": maps}, start)[0][:, 1:] > 0
-    both, either = (said & (moves[:, 1:] > 0)).sum(), (said | (moves[:, 1:] > 0)).sum()
+    row = Seen(*(maps[:, 1:].flatten(0, 1) for maps in seen))
+    said, moves = head.told(row) > 0, moves[:, 1:].flatten(0, 1)
+    both, either = (said & (moves > 0)).sum(), (said | (moves > 0)).sum()
     assert len(losses) == 60 and losses[-1] < losses[0] and both / either > 2 * moves.mean()
     assert not any(parameter.requires_grad for parameter in head.parameters())
-    spread = head.normalised(maps).std((0, 1, 3, 4))
-    assert torch.allclose(spread, torch.ones(4), atol=0.05)
+    spread = head.together(row).std((0, 2, 3))
+    assert torch.allclose(spread[:11], torch.ones(11), atol=0.05)
 
 
 def test_the_loss_asks_for_overlap():
@@ -78,7 +78,7 @@ def test_the_command_gives_a_network_that_tells_and_keeps_its_depth(tmp_path):
         ({"learning_rate": float("nan")}, "--learning-rate nan: must be above 0"),
         ({"weight_decay": -1.0}, "--weight-decay -1.0: must not be negative"),
         ({"seed": -1}, "--seed -1: must be from 0"),
-        ({"taps": "path_9"}, "path_9"),
+        ({"tap": "path_9"}, "path_9"),
         ({"size": "33x48"}, "16"),
         ({"size": "wide"}, "HxW"),
         ({"out": Path("nowhere/out.safetensors")}, "nowhere"),

@@ -1,28 +1,25 @@
-"""The motion head says the same of a clip, frame by frame, in a checkpoint and in a graph, and changes no depth."""
+"""The motion head says the same of a clip, frame by frame and in a checkpoint, and changes no depth."""
 
 from dataclasses import replace
 
-import numpy as np
-import onnxruntime
 import pytest
 import torch
 
 import vmdepth
 from vmdepth.checkpoint import save, write_tensors
+from vmdepth.data.rendering.synthetic import render_clips
 from vmdepth.model_files import has_motion_head
 from vmdepth.networks.heads.attention_head import AttentionSettings
 from vmdepth.networks.heads.base import NoHead
-from vmdepth.networks.motion_head import FEATURES, STARTED, MotionSettings, alike
+from vmdepth.networks.motion.camera_motion import halved
+from vmdepth.networks.motion.motion_head import FRAMES, STARTED, MotionSettings, Seen
 from vmdepth.networks.presets import PRESETS, NetworkConfig
 from vmdepth.networks.video_depth import VideoDepth
-from vmdepth.session import TorchSession
-from vmdepth_export.step_graph import to_onnx
-from vmdepth_runtime.contract import FRAME, state_input
 from vmdepth_runtime.errors import InputError
 
 HEADS = {"mamba": PRESETS["edge"].head, "attention": AttentionSettings("causal", 4), "none": NoHead()}
-MOTION = MotionSettings(("path_3", "layer_1"), width=8, forgetting=0.5, radius=1)
-SIZE = 32, 48
+MOTION = MotionSettings("path_3", width=8, gap=2)
+SIZE = 96, 144
 
 
 def _network(head="mamba", motion=MOTION, seed=0):
@@ -36,7 +33,7 @@ def _network(head="mamba", motion=MOTION, seed=0):
 
 @pytest.fixture(scope="module")
 def clip():
-    return torch.rand(2, 6, 3, *SIZE, generator=torch.Generator().manual_seed(1))
+    return render_clips([5, 21], 6, *SIZE).rgb
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -52,7 +49,7 @@ def test_clip_and_steps_say_the_same(head, clip):
         assert torch.allclose(said["dynamic"], dynamic[:, number], atol=1e-5)
         assert torch.allclose(stepped, depth[:, number], atol=1e-5)
     assert states.keys() == after.keys()
-    assert all(torch.allclose(states[name], after[name], atol=1e-4) for name in (FEATURES, STARTED))
+    assert all(torch.allclose(states[name], after[name], atol=1e-4) for name in (FRAMES, STARTED))
 
 
 def test_a_clip_in_pieces_is_the_clip(clip):
@@ -83,23 +80,36 @@ def test_depth_is_that_of_the_network_without_it(clip):
     assert network.extra_outputs == ("dynamic",)
 
 
-def test_with_the_first_frame_nothing_has_changed_yet():
-    """Then the remembered maps fade by the factor that is set."""
+def test_it_looks_back_to_the_first_frame_and_then_over_the_gap(clip):
+    """So of a picture that stays nothing is left over, and of one that has jumped something, for as many frames."""
     head = _network().dynamic
-    maps = torch.rand(1, 3, head.channels, 4, 6)
-    before, after = head.remembered(maps, {FEATURES: torch.zeros_like(maps[:, 0]), STARTED: torch.zeros(1)})
-    assert torch.equal(before[:, 0], maps[:, 0]) and torch.equal(before[:, 1], maps[:, 0])
-    assert torch.allclose(before[:, 2], 0.5 * maps[:, 0] + 0.5 * maps[:, 1])
-    assert torch.allclose(after[FEATURES], 0.5 * before[:, 2] + 0.5 * maps[:, 2])
-    assert after[STARTED] == 1
+    frames = clip[:1, [0, 0, 1, 1, 1, 1]]
+    depth, appearance = torch.ones(1, 6, 1, *SIZE), torch.zeros(1, 6, 48, 12, 18)
+    start = {FRAMES: torch.zeros(1, 2, 48, 72), STARTED: torch.zeros(1)}
+    seen, after = head.seen(frames, depth[:, :6], appearance, start)
+    unmoved = seen.geometry[:, 9].mean(dim=(1, 2))
+    assert [bool(share > 1e-3) for share in unmoved] == [False, False, True, True, False, False]
+    assert after[STARTED] == 1 and after[FRAMES].shape == start[FRAMES].shape
+    assert torch.equal(after[FRAMES][:, 0], after[FRAMES][:, 1])  # the last two frames are the same
 
 
-def test_likeness_finds_where_a_place_was():
-    before = torch.randn(1, 12, 7, 9, generator=torch.Generator().manual_seed(0))
-    now = before.roll((1, -1), dims=(2, 3))  # what is here now was one row higher and one column to the right
-    found = alike(now, before, 1)[0, :, 2:-2, 2:-2]
-    assert (found.argmax(dim=0) == 0 * 3 + 2).all()
-    assert torch.allclose(found[2], torch.ones(3, 5), atol=1e-4)
+def test_depth_in_metres_is_looked_at_as_inverse_depth(clip):
+    config = replace(PRESETS["edge"], motion=MOTION, output="sigmoid", depth="metric", max_depth=20.0)
+    network = VideoDepth(config).eval().requires_grad_(False)
+    inverse = halved(halved(1 / network(clip[:1, :2])[0][0]))[:, 0]
+    expected = torch.log1p(20 * inverse / inverse.mean((1, 2), keepdim=True))
+    assert torch.allclose(network.seen_of_motion(clip[:1, :2]).geometry[:, 6], expected, atol=1e-3)
+
+
+def test_what_it_looks_at_can_be_mirrored():
+    clip = render_clips([5], 3, 96, 136).rgb[0]
+    head = _network().dynamic
+    depth, appearance = torch.ones(2, 3, 1, 96, 136), torch.zeros(2, 3, 48, 4, 6)
+    start = {FRAMES: torch.zeros(2, 2, 48, 68), STARTED: torch.zeros(2)}
+    seen, _ = head.seen(torch.stack([clip, clip.flip(-1)]), depth, appearance, start)
+    mirrored = Seen(*seen).mirrored().geometry
+    assert seen.geometry[1:3, :2].abs().mean() > 0.05
+    assert (mirrored[4:] - seen.geometry[1:3]).abs().mean() < 0.01
 
 
 def test_a_checkpoint_says_whether_it_has_one(tmp_path):
@@ -122,7 +132,7 @@ def test_a_checkpoint_keeps_it(tmp_path, clip):
     write_tensors(
         tmp_path / "broken.safetensors",
         network.state_dict(),
-        {"name": "x", "network": {**network.config.to_dict(), "motion": {"taps": ["path_9"]}}},
+        {"name": "x", "network": {**network.config.to_dict(), "motion": {"tap": "path_9", "width": 8, "gap": 2}}},
     )
     with pytest.raises(InputError, match="path_9"):
         vmdepth.load(tmp_path / "broken.safetensors")
@@ -130,27 +140,8 @@ def test_a_checkpoint_keeps_it(tmp_path, clip):
 
 @pytest.mark.parametrize(
     ("values", "name"),
-    [({"taps": ()}, "taps"), ({"width": 0}, "width"), ({"forgetting": 1.0}, "forgetting"), ({"radius": -1}, "radius")],
+    [({"tap": "path_9"}, "path_9"), ({"width": 0}, "width"), ({"gap": 0}, "gap")],
 )
 def test_settings_that_cannot_be(values, name):
     with pytest.raises(ValueError, match=name):
         MotionSettings(**values)
-
-
-def test_the_step_graph_and_the_session_say_the_same():
-    network = _network()
-    session = TorchSession(network, *SIZE)
-    assert session.contract.extra_outputs == ("dynamic",)
-    proto = to_onnx(network, *SIZE, 1, "explicit")
-    graph = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
-    names = [output.name for output in graph.get_outputs()]
-    states = {state_input(n): np.zeros(s, np.float32) for n, s in network.state_shapes(1, *SIZE).items()}
-    frames = np.random.default_rng(0).integers(0, 256, (8, 1, *SIZE, 3), np.uint8)
-    for number, frame in enumerate(frames):
-        session.frame[:] = frame
-        expected = session.step()
-        got = dict(zip(names, graph.run(None, {FRAME: frame, **states}), strict=True))
-        assert np.abs(got["dynamic"] - expected["dynamic"]).max() < 1e-4
-        assert got["dynamic"].any() == (number > 0)
-        states = {name: got[name.replace("state.", "next.", 1)] for name in states}
-    assert {n.name.partition(".")[0].partition("/")[0] for n in proto.graph.node if "dynamic" in n.name} == {"dynamic"}
