@@ -16,7 +16,8 @@ from vmdepth.evaluation.array_file import ArrayFile
 from vmdepth.evaluation.consistency import warp_error
 from vmdepth.evaluation.masks import Overlap, overlap
 from vmdepth.evaluation.truth import MEASURED, Truth
-from vmdepth_runtime.camera import Lens, PinholeCamera
+from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.camera.pinhole import PinholeCamera
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.metres import metric_scale
 from vmdepth_runtime.depth.resize import DepthResizer, resize_frame

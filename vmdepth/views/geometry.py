@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.camera import PinholeCamera
+from vmdepth_runtime.camera.pinhole import PinholeCamera
 
 Floats = NDArray[np.float64]
 

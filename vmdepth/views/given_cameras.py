@@ -12,7 +12,7 @@ import numpy as np
 
 from vmdepth.views.camera_files import CameraOf
 from vmdepth.views.geometry import Floats, inverse, matrix_of, nearest_rotation, rotation_of
-from vmdepth_runtime.camera import ASPECT_TOLERANCE, Lens
+from vmdepth_runtime.camera.lens import ASPECT_TOLERANCE, Lens
 from vmdepth_runtime.errors import InputError
 
 _NO_ROTATION = 1e-2  # what is farther from a rotation is something else

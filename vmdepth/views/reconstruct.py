@@ -16,7 +16,7 @@ from vmdepth.views.settings import ViewsSettings
 from vmdepth.views.windows import Chain, Seam, spans
 from vmdepth.views.writing import write_all
 from vmdepth_runtime.atomic_files import whole_folder
-from vmdepth_runtime.camera import Lens
+from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.encoding import pictures
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.progress import ProgressLine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from vmdepth_runtime.camera import Intrinsics
+from vmdepth_runtime.camera.lens import Intrinsics
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.palettes import PALETTE
 from vmdepth_runtime.sources.settings import ReadSettings

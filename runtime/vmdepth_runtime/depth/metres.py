@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vmdepth_runtime.camera import ASSUMED_FOV, Lens
+from vmdepth_runtime.camera.lens import ASSUMED_FOV, Lens
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.sessions.base import StepOutputs
 

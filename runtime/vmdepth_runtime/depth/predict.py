@@ -9,7 +9,7 @@ from threading import Lock
 from typing import overload
 
 from vmdepth_runtime import bundled
-from vmdepth_runtime.camera import Intrinsics
+from vmdepth_runtime.camera.lens import Intrinsics
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.picture_input import Order, Picture
 from vmdepth_runtime.depth.prediction import Prediction

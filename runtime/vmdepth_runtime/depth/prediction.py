@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.atomic_files import check_target, write_whole
-from vmdepth_runtime.camera import Intrinsics, Lens, PinholeCamera
+from vmdepth_runtime.camera.lens import Intrinsics, Lens
+from vmdepth_runtime.camera.pinhole import PinholeCamera
 from vmdepth_runtime.depth.colour_map import NO_DEPTH, FixedRange, colourise, palette
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS, DepthKind
 from vmdepth_runtime.encoding import pictures

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime import bundled
-from vmdepth_runtime.camera import Intrinsics, Lens
+from vmdepth_runtime.camera.lens import Intrinsics, Lens
 from vmdepth_runtime.contract import Resize, StepContract
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.depth.metres import assumption, metric_scale, needed_lens, scale_pose

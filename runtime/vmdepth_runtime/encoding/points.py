@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.camera import PinholeCamera
+from vmdepth_runtime.camera.pinhole import PinholeCamera
 from vmdepth_runtime.depth_kinds import DepthKind
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.outputs import DYNAMIC, DYNAMIC_THRESHOLD, SKY_THRESHOLD

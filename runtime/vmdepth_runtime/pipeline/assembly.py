@@ -8,11 +8,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from threading import Condition
+from time import time_ns
 from typing import Any
 
 import cv2
 
-from vmdepth_runtime.camera import Lens
+from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.colour_map import ColourRange, FixedRange, choose_ranges, palette
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
@@ -230,12 +231,14 @@ def _facts(
         side_by_side=not settings.depth_only,
         colour=job.colour,
         max_height=settings.max_height,
-        lens=Lens.of(settings.fov, settings.intrinsics),
+        lens=Lens.of(settings.fov, settings.intrinsics) or source.lens,
         cloud=settings.cloud,
         heed_moving=settings.heeds_moving,
         compress=settings.compress,
         status=status,
         sound=source.sound,
+        frame_id=source.frame_id,
+        began=time_ns(),
     )
 
 

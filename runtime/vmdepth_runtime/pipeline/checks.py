@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from vmdepth_runtime.atomic_files import check_target
-from vmdepth_runtime.camera import Lens
+from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.stream import MIN_SIDE
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from vmdepth_runtime.camera import NARROWEST, WIDEST
+from vmdepth_runtime.camera.lens import NARROWEST, WIDEST
 from vmdepth_runtime.cli import LateHelpOption, defaults_of, parse_size, run_command
 from vmdepth_runtime.contract import RESIZES
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmdepth_runtime import bundled
-from vmdepth_runtime.camera import Intrinsics
+from vmdepth_runtime.camera.lens import Intrinsics
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.palettes import PALETTE

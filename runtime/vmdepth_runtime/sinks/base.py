@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.camera import Lens
+from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS, DepthKind
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.outputs import EXTRA_OUTPUTS
 from vmdepth_runtime.sessions.base import StepOutputs
-from vmdepth_runtime.sources.base import SourceFrame, VideoInfo
+from vmdepth_runtime.sources.base import FRAME_ID, SourceFrame, VideoInfo
 from vmdepth_runtime.sources.sound import Sound
 
 _NOT_ALWAYS = {output.name for output in EXTRA_OUTPUTS}
@@ -51,6 +51,8 @@ class SinkFacts:
         compress: whether archives are compressed.
         status: gives the run's figures at any time, for pages.
         sound: of the source; None where it has none.
+        frame_id: what the source's camera is called in a robot.
+        began: nanoseconds since 1970 at time 0 of a source whose frames have no `stamp`.
     """
 
     info: VideoInfo
@@ -66,11 +68,17 @@ class SinkFacts:
     compress: bool = False
     status: Callable[[], dict[str, Any]] = dict
     sound: Sound | None = None
+    frame_id: str = FRAME_ID
+    began: int = 0
 
     @property
     def depth_meaning(self) -> DepthKind:
         """What `depth_kind` stands for."""
         return DEPTH_KINDS[self.depth_kind]
+
+    def stamp(self, frame: SourceFrame) -> int:
+        """When the camera took a frame: nanoseconds since 1970."""
+        return frame.stamp if frame.stamp is not None else self.began + round(frame.time * 1e9)
 
 
 class Sink(ABC):

@@ -13,10 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.sources.sound import Sound
 from vmdepth_runtime.stage_timer import StageTimer
 
 MIN_SIDE = 14  # pixels; in a smaller frame there is nothing to see
+FRAME_ID = "camera"
 _KEPT = 1000  # warnings and skipped frames that are told one by one: a camera may run for weeks
 
 
@@ -40,6 +42,7 @@ class SourceFrame:
         arrived: `perf_counter` when it was in memory.
         name: of a picture on its own, what its outputs are named after, unlike that of any other of its source; of
             other frames empty.
+        stamp: nanoseconds since 1970 at which the camera took it, where the source says; else None.
     """
 
     index: int
@@ -48,6 +51,7 @@ class SourceFrame:
     discontinuity: bool = False
     arrived: float = field(default_factory=perf_counter, compare=False)
     name: str = ""
+    stamp: int | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,8 @@ class Source(ABC):
         timer: of a source that times its own reading; None leaves that to whoever reads it.
         tell: called with each warning at once, from the thread that reads.
         abandoned: whether a thread is stuck in reading it, so that it must not be closed.
+        lens: of its camera, where the source itself says; else None.
+        frame_id: what its camera is called in a robot, where the source says; else "camera".
     """
 
     live: ClassVar[bool] = False
@@ -132,6 +138,8 @@ class Source(ABC):
         self.timer: StageTimer | None = None
         self.tell: Callable[[str], None] = _keep_quiet
         self.abandoned = False
+        self.lens: Lens | None = None
+        self.frame_id = FRAME_ID
         self._size: tuple[int, ...] = ()
 
     @property

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import CloudSettings, DepthStream, InputError, KeyframeSettings, OnnxSession, predict
-from vmdepth_runtime.camera import Lens
+from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.depth.metres import metric_scale
 from vmdepth_runtime.depth.stream_batch import StreamBatch
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import InputError
-from vmdepth_runtime.camera import PinholeCamera
+from vmdepth_runtime.camera.pinhole import PinholeCamera
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.encoding.points import back_project, near_of
 

@@ -9,7 +9,7 @@ from vmdepth.views.camera_files import CameraOf, write_cameras, write_colmap
 from vmdepth.views.geometry import inverse, pinhole_of, quaternion_of, rotation_of
 from vmdepth.views.given_cameras import read_cameras
 from vmdepth.views.windows import Seam
-from vmdepth_runtime.camera import Lens
+from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.errors import InputError
 
 NAMES = ["b.jpg", "a one.jpg", "c.jpg"]

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import SinkFacts, SourceFrame, VideoInfo, open_sink
-from vmdepth_runtime.camera import Lens, PinholeCamera
+from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.camera.pinhole import PinholeCamera
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 
 HEIGHT, WIDTH = 47, 63

@@ -1,4 +1,4 @@
-"""The camera that frames come from: a field of view or intrinsics, as they are given, and what follows from them."""
+"""What is known of the camera that frames come from: a field of view or intrinsics, as they are given."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from vmdepth_runtime.camera.distortion import Distortion
+from vmdepth_runtime.camera.pinhole import PinholeCamera
 from vmdepth_runtime.errors import InputError
 
 Intrinsics: TypeAlias = Sequence[float] | str | Path
@@ -25,27 +27,6 @@ _MARGIN = 0.25  # share of a side that numbers without a size have their princip
 
 
 @dataclass(frozen=True)
-class PinholeCamera:
-    """Focal lengths and principal point, in pixels of frames; the middle of the first pixel is (0, 0)."""
-
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-
-    @classmethod
-    def of_fov(cls, degrees: float, width: int, height: int) -> PinholeCamera:
-        """One that looks through the middle of its frames. degrees: how wide they are, above 0 and below 180."""
-        focal = width / 2 / math.tan(math.radians(degrees) / 2)
-        return cls(focal, focal, (width - 1) / 2, (height - 1) / 2)
-
-    def scaled(self, across: float, down: float) -> PinholeCamera:
-        """The camera of the same frames, resized by a factor across and another down."""
-        cx, cy = (self.cx + 0.5) * across - 0.5, (self.cy + 0.5) * down - 0.5
-        return PinholeCamera(self.fx * across, self.fy * down, cx, cy)
-
-
-@dataclass(frozen=True)
 class Lens:
     """What is known of a camera before its frames are.
 
@@ -55,6 +36,7 @@ class Lens:
         pinhole: intrinsics; None with a `fov`.
         size: width and height of the frames that those are of; None: of whatever comes.
         assumed: whether nobody said it.
+        distortion: how the camera bends straight lines; None where nobody says, or it does not.
     """
 
     given: str
@@ -62,6 +44,7 @@ class Lens:
     pinhole: PinholeCamera | None = None
     size: tuple[int, int] | None = None
     assumed: bool = False
+    distortion: Distortion | None = None
 
     @classmethod
     def of(cls, fov: float | None = None, intrinsics: Intrinsics | None = None) -> Lens | None:
@@ -86,7 +69,7 @@ class Lens:
         if isinstance(intrinsics, str) and not intrinsics:
             raise InputError(f"--intrinsics: is empty; intrinsics are {FORMS}")
         if isinstance(intrinsics, Path) or (isinstance(intrinsics, str) and not _are_numbers(intrinsics)):
-            from vmdepth_runtime.calibration_file import read_calibration  # OpenCV, which arguments need not wait for
+            from vmdepth_runtime.camera.calibration_file import read_calibration  # OpenCV, which arguments need not wait for
 
             numbers, size = read_calibration(Path(intrinsics))
             given = f"--intrinsics {intrinsics}"

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import InputError
-from vmdepth_runtime.camera import Lens, PinholeCamera
+from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.camera.pinhole import PinholeCamera
 
 ROS_FILE = """image_width: 640
 image_height: 480

@@ -1,0 +1,1 @@
+"""The camera that frames come from."""
