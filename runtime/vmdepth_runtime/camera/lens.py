@@ -69,7 +69,9 @@ class Lens:
         if isinstance(intrinsics, str) and not intrinsics:
             raise InputError(f"--intrinsics: is empty; intrinsics are {FORMS}")
         if isinstance(intrinsics, Path) or (isinstance(intrinsics, str) and not _are_numbers(intrinsics)):
-            from vmdepth_runtime.camera.calibration_file import read_calibration  # OpenCV, which arguments need not wait for
+            from vmdepth_runtime.camera.calibration_file import (
+                read_calibration,
+            )  # OpenCV, which arguments need not wait for
 
             numbers, size = read_calibration(Path(intrinsics))
             given = f"--intrinsics {intrinsics}"
