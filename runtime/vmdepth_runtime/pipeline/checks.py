@@ -44,7 +44,8 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
     shared = [path for job in jobs if job.listed for path in job.paths]
     for job in jobs:
         for output in job.outputs:
-            check_output(output, [*job.paths[:1], *shared], has_camera=has_camera)
+            # A recording may know its camera, which shows when it is open.
+            check_output(output, [*job.paths[:1], *shared], has_camera=has_camera or job.recording)
             if job.pictures:
                 _check_pictures(output, job, settings)
     coloured = any(is_coloured(output, colour=job.colour) for job in jobs for output in job.outputs)
