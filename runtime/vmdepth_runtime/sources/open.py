@@ -50,7 +50,8 @@ def open_source(
             the bundled clip.
         live: how a camera or network stream is held on to, and after what gap a recording starts anew; None: the
             defaults of `LiveSettings`.
-        read: which frames are taken, of which topic, and what a folder of images is; None: the defaults of `ReadSettings`.
+        read: which frames are taken, of which topic, and what a folder of images is; None: the defaults of
+            `ReadSettings`.
         waiting: gets a line for each reason why a camera, or a stream by rtsp or rtmp, does not answer yet; it is then
             tried again, as often as `live` says. None: it is an error at once.
 
