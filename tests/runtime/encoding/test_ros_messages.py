@@ -90,7 +90,7 @@ def test_what_is_no_metres_says_so_and_is_no_millimetres(
     assert message["encoding"] == encoding
     assert message["data"] == depth.tobytes()
     assert ros_messages.depth_topic(meant) == topic
-    with pytest.raises(InputError, match="16UC1 is millimetres"):
+    with pytest.raises(InputError, match="16UC1: is millimetres"):
         ros_messages.depth_image(STAMP, "camera", depth, meant, "16UC1")
 
 
