@@ -27,6 +27,7 @@ from vmdepth_runtime.sinks.open import (
     is_for_eyes,
     is_one_file,
     needs_camera,
+    takes_camera,
 )
 from vmdepth_runtime.sources.base import Source
 from vmdepth_runtime.sources.listing import names_of
@@ -161,11 +162,11 @@ def check_model(settings: RunSettings, contract: StepContract, count: int) -> No
 def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[Job]) -> None:
     """Raise InputError where something is said of the camera and nothing asks for it."""
     lens = Lens.of(settings.fov, settings.intrinsics)
-    asked = contract.metric_focal is not None or any(needs_camera(output) for job in jobs for output in job.outputs)
+    asked = contract.metric_focal is not None or any(takes_camera(output) for job in jobs for output in job.outputs)
     if lens is not None and not asked:
         raise InputError(
-            f"{lens.given}: nothing asks for the camera: no output is a cloud (.ply), and {settings.model.name} gives "
-            f"{contract.depth_meaning.meaning}, whatever the camera; leave it out"
+            f"{lens.given}: nothing asks for the camera: no output is a cloud (.ply) or recording (.mcap), and "
+            f"{settings.model.name} gives {contract.depth_meaning.meaning}, whatever the camera; leave it out"
         )
 
 
