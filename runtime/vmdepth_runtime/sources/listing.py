@@ -47,7 +47,7 @@ def is_picture(path: Path) -> bool:
 
 def is_recording(path: Path) -> bool:
     """Whether a path is a recording of a robot: a file with such an ending, or a rosbag2 folder."""
-    if path.suffix.lower() in RECORDING_ENDINGS:
+    if path.suffix.lower() in RECORDING_ENDINGS and not is_pattern(path):
         return True
     try:
         with (path / "metadata.yaml").open("rb") as file:
@@ -62,11 +62,14 @@ def is_pattern(path: Path) -> bool:
 
 
 def list_files(path: Path) -> Listing:
-    """The files of a folder, or those that a pattern such as "frames/*.png" or "frames/%06d.png" means.
+    """The files of a folder, or those that a pattern such as "frames/*.png" or "frames/%06d.png" means; a recording of a
+    robot, which may be a folder, is one.
 
     Raises:
         InputError: the folder cannot be read, or holds neither image nor video; or no file is meant by the pattern.
     """
+    if is_recording(path):
+        return Listing([], [path])
     return _of_pattern(path) if is_pattern(path) else _of_folder(path)
 
 
