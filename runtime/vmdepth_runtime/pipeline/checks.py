@@ -183,13 +183,13 @@ def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[J
         )
 
 
-def check_source(source: Source, outputs: Sequence[str], *, has_camera: bool) -> None:
+def check_source(settings: RunSettings, source: Source, outputs: Sequence[str]) -> None:
     """Raise InputError for frames that are too small for any network, and more of them than an output has room for;
-    and where an output needs the camera and not even the source knows it. has_camera: whether the run was told."""
+    and where an output needs the camera, and neither the run nor the source was told of it."""
     width, height = source.info.width, source.info.height
     if min(width, height) < MIN_SIDE:
         raise InputError(f"{source.name}: its frames are {width}x{height}; at least {MIN_SIDE}x{MIN_SIDE} is needed")
-    unknown = not has_camera and source.lens is None
+    unknown = source.lens is None and Lens.of(settings.fov, settings.intrinsics) is None
     for output in outputs:
         if unknown and needs_camera(output):
             raise InputError(
