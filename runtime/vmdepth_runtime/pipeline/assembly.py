@@ -169,7 +169,7 @@ def open_pipeline(
 
 def _looked_at(settings: RunSettings, source: Source, job: Job) -> Source | None:
     """A source, where it is worth knowing beforehand what depth there will be."""
-    return source if source.pictures or settings.points or any(map(needs_range, job.outputs)) else None
+    return source if source.pictures or any(map(needs_range, job.outputs)) else None
 
 
 def _open_offline(settings: RunSettings, jobs: Sequence[Job]) -> StepSession:
