@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vmdepth_runtime import bundled
 from vmdepth_runtime.camera.lens import Intrinsics
@@ -12,6 +13,9 @@ from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.palettes import PALETTE
 from vmdepth_runtime.sources.settings import LiveSettings, ReadSettings
+
+if TYPE_CHECKING:
+    from vmdepth_runtime.depth.scale.metres import MetresGiven  # and NumPy, which arguments need not wait for
 
 BACKENDS = ("auto", "onnxruntime", "tensorrt", "tensorrt-rtx")
 
@@ -44,6 +48,8 @@ class RunSettings:
         fov: Degrees that a frame is wide.
         intrinsics: fx, fy, cx, cy of the source's frames, in pixels, or a calibration file, in place of `fov`. What the
             camera sees makes points, and metres of a network that needs the focal length.
+        metres: What makes metres of a model's relative or scaled depth, as `vmdepth-calibrate scale` tells it.
+        align_to: The topic of measured depth in the same recording that scale and shift follow instead.
         cloud: Which points of a frame go into a cloud.
         compress: Archives are compressed.
         anchored: Whether states and scale go back to a key frame's where a place is seen again.
@@ -72,6 +78,8 @@ class RunSettings:
     max_height: int = 720
     fov: float | None = None
     intrinsics: Intrinsics | None = None
+    metres: MetresGiven | None = None
+    align_to: str | None = None
     cloud: CloudSettings = field(default_factory=CloudSettings)
     compress: bool = False
     anchored: bool = True
