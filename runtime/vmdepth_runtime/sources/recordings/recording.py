@@ -12,10 +12,6 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-CAMERA_INFO, POINTS = "sensor_msgs/msg/CameraInfo", "sensor_msgs/msg/PointCloud2"
-TRANSFORMS = "tf2_msgs/msg/TFMessage"
-
 
 @dataclass(frozen=True)
 class Topic:
