@@ -35,6 +35,12 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return own, ros
 
 
+def parameters_of(command: click.Command) -> dict[str, click.Option]:
+    """The options of a command by the names of their parameters: first long names, with _ for -."""
+    options = [option for option in command.params if isinstance(option, click.Option) and not option.is_eager]
+    return {option.opts[0].removeprefix("--").replace("-", "_"): option for option in options}
+
+
 def with_parameters(node: Any, context: click.Context) -> dict[str, Any]:
     """Options of a command, with the values that the node's parameters give in place of those on the command line.
 
@@ -56,7 +62,7 @@ def with_parameters(node: Any, context: click.Context) -> dict[str, Any]:
     """
     from rcl_interfaces.msg import ParameterDescriptor
 
-    options = {_parameter(option): option for option in context.command.params if _is_setting(option)}
+    options = parameters_of(context.command)
     given = {name: parameter.value for name, parameter in node.get_parameters_by_prefix("").items()}
     for name in given.keys() - options.keys():
         if near := get_close_matches(name, options, n=1, cutoff=0.8):
@@ -76,16 +82,6 @@ def with_parameters(node: Any, context: click.Context) -> dict[str, Any]:
     return values
 
 
-def _is_setting(option: click.Parameter) -> bool:
-    return isinstance(option, click.Option) and not option.is_eager  # --version is none
-
-
-def _parameter(option: click.Parameter) -> str:
-    """The parameter of an option: its first long name."""
-    name = next(name for name in option.opts if name.startswith("--"))
-    return name.removeprefix("--").replace("-", "_")
-
-
 def _as_on_the_command_line(value: Any) -> str:
     """A parameter's value as text; empty where it has none."""
     if value is None or isinstance(value, (str, bool, int, float)):
@@ -93,7 +89,6 @@ def _as_on_the_command_line(value: Any) -> str:
     return ",".join(map(str, value))
 
 
-def _help(option: click.Parameter, context: click.Context) -> str:
-    assert isinstance(option, click.Option)
+def _help(option: click.Option, context: click.Context) -> str:
     record = option.get_help_record(context)
     return " ".join(record[1].split()) if record else ""

@@ -78,7 +78,7 @@ def command(context: click.Context, **_: Any) -> None:
 
 def _settings(options: dict[str, Any]) -> RosSettings:
     cloud = CloudSettings(**{field.name: options.pop(field.name) for field in fields(CloudSettings)})
-    input_size = parse_size(options.pop("input_size"))
+    input_size = parse_size(options.pop("input_size"), "--input-size")
     return RosSettings(**options, input_size=input_size, cloud=cloud)
 
 

@@ -157,7 +157,9 @@ def test_an_encoding_that_is_not_read_ends_the_node_with_one_line(start, images)
 
 def test_a_camera_of_another_shape_ends_the_node_with_one_line(start, images):
     running = start()
-    running.robot.says(running.robot.camera(640, 480, [500.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0]), "/camera_info")
+    running.robot.says(
+        running.robot.camera(640, 480, [500.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0]), "/camera_info"
+    )
     running.robot.says(running.robot.picture(images[0]), "/image")
     running.robot.until(lambda: running.failure or running.robot.says(running.robot.picture(images[0]), "/image"))
     assert "CameraInfo of /image: is of 640x480 frames, and image is 42x28" in str(running.ends())

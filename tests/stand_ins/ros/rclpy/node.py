@@ -23,10 +23,11 @@ class Node:
         self._name = WORLD.names.get("__node", node_name) if started else node_name
         self._namespace = WORLD.names.get("__ns", "") if started else ""
         self._remaps = WORLD.remaps if started else []
-        self._parameters = {"use_sim_time": Parameter("use_sim_time", False)}
-        self._descriptors = {"use_sim_time": message_class("rcl_interfaces/msg/ParameterDescriptor")()}
-        for name, value in WORLD.overrides.items() if started else ():
-            self.declare_parameter(name, value, message_class("rcl_interfaces/msg/ParameterDescriptor")())
+        describe = message_class("rcl_interfaces/msg/ParameterDescriptor")
+        self._parameters: dict[str, Parameter] = {}
+        self._descriptors: dict[str, Any] = {}
+        for name, value in {"use_sim_time": False, **WORLD.overrides}.items() if started else ():
+            self.declare_parameter(name, value, describe())
         self._subscriptions: list[Subscription] = []
         self._timers: list[Timer] = []
 
