@@ -15,10 +15,6 @@ from rosbags.typesys.store import Typestore
 
 from vmdepth_runtime.errors import InputError
 
-IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-CAMERA_INFO, POINTS = "sensor_msgs/msg/CameraInfo", "sensor_msgs/msg/PointCloud2"
-TRANSFORMS = "tf2_msgs/msg/TFMessage"
-
 
 @dataclass(frozen=True)
 class Topic:

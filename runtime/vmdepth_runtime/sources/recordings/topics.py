@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.recordings.images import DEPTH, is_picture
-from vmdepth_runtime.sources.recordings.recording import COMPRESSED, IMAGE, POINTS, RecordedMessage, Recording, Topic
+from vmdepth_runtime.sources.recordings.message_types import COMPRESSED, IMAGE, POINTS
+from vmdepth_runtime.sources.recordings.recording import RecordedMessage, Recording, Topic
 
 _TOLD = 12  # topics that an error lists at most
 
