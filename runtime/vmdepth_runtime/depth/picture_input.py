@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
 from vmdepth_runtime.sources.image_file import load_image
-from vmdepth_runtime.sources.uri import redacted, scheme_of
+from vmdepth_runtime.sources.uri import path_of, redacted, scheme_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -61,7 +61,7 @@ def _from_file(name: str | Path) -> NDArray[np.uint8]:
     scheme = scheme_of(str(name))
     if scheme not in (None, "file"):
         raise InputError(f"{redacted(str(name))}: addresses are not fetched; download the picture and give its path")
-    path = Path(str(name).removeprefix("file://"))
+    path = path_of(str(name))
     if os.path.isdir(path):  # noqa: PTH112 (which never raises)
         raise InputError(f"{path}: is a folder; give a list of its pictures, or run 'vmdepth-run {path} --images'")
     if not os.path.exists(path):  # noqa: PTH110 (likewise)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
 from vmdepth_runtime.sources.refusals import NoAnswerError, reason_of, refusal
-from vmdepth_runtime.sources.uri import redacted, scheme_of
+from vmdepth_runtime.sources.uri import redacted, scheme_of, sendable
 
 _OPENING = 10.0  # seconds that a source may take to open
 _PLUGGED = 2.0  # the same of a camera on this machine, which ffmpeg waits for without sleeping
@@ -146,7 +147,7 @@ class GstreamerReader:
 
 
 def open_address(uri: str, stall: float) -> tuple[InputContainer, VideoStream]:
-    """Open an rtsp, rtmp or http address.
+    """Open an rtsp, rtmp, http, udp or srt address.
 
     Args:
         uri: may hold credentials.
@@ -158,7 +159,10 @@ def open_address(uri: str, stall: float) -> tuple[InputContainer, VideoStream]:
     scheme = scheme_of(uri)
     options = {} if scheme in ("http", "https") else {"analyzeduration": _PROBE}
     options |= {"rtsp_transport": "tcp"} if scheme in ("rtsp", "rtsps") else {}
-    return _open(uri, uri, (_OPENING, stall), options=options)
+    options |= {"overrun_nonfatal": "1"} if scheme == "udp" else {}  # a burst costs frames, not the stream
+    if scheme == "udp" and re.match(r"[^:]+://[^/?]*:\d+", uri) is None:
+        raise InputError(f"{redacted(uri)}: says no port; give the one that is sent to, as in udp://@:5000")
+    return _open(sendable(uri), uri, (_OPENING, stall), options=options)
 
 
 def open_device(device: str, uri: str, stall: float) -> ContainerReader:
