@@ -59,6 +59,7 @@ def refusal(uri: str, error: BaseException) -> InputError:
     kind = NoAnswerError if away and scheme not in _WEB else InputError
     busy = getattr(error, "errno", None) == errno.EBUSY
     hint = "is another program using it?" if busy else f"check the address{encode}"
+    hint = "check its permissions" if getattr(error, "errno", None) == errno.EACCES else hint
     hint = "is anything sent there?" if away and scheme == "udp" else hint
     return kind(f"{name}: cannot be opened ({reason_of(error)}); {hint}")
 
