@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from vmdepth_runtime import InputError, ReadSettings, open_source
-from vmdepth_runtime.sources.image_file import upright_size
 from vmdepth_runtime.sources.listing import distinct, list_files
+from vmdepth_runtime.sources.stills.image_file import upright_size
 
 
 def read(path, **settings):
