@@ -87,9 +87,8 @@ def test_depth_that_was_written_before_is_no_picture(tmp_path, vmdepth_run, luma
     assert vmdepth_run("photo.png", "--model", luma_model, "-o", "near.png").code == 0
     outcome = vmdepth_run("near.png", "--model", luma_model, "-o", "again.png")
     assert outcome.code == 2
-    assert outcome.lines == [
-        "vmdepth-run: near.png: is depth that was written before, as near.json says, and no picture; give another picture"
-    ]
+    reason = "near.png: is depth that was written before, as near.json says, and no picture"
+    assert outcome.lines == [f"vmdepth-run: {reason}; give another picture"]
     (tmp_path / "out").mkdir()
     for number in range(3):
         cv2.imwrite(str(tmp_path / "out" / f"d{number:06d}.png"), RAMP)
