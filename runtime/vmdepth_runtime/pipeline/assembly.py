@@ -124,8 +124,9 @@ def open_pipeline(
     cv2.setNumThreads(1)  # reading and writing have a thread each; more would only take cores from the network
     sources = [stack.enter_context(job.open(settings)) for job in jobs]
     lens = _lens(settings, session.contract)
+    told = Lens.of(settings.fov, settings.intrinsics) is not None
     for source, job in zip(sources, jobs, strict=True):
-        check_source(source, job.outputs)
+        check_source(source, job.outputs, has_camera=told)
         if lens is not None:
             lens.camera(source.info.width, source.info.height, source.name)  # raises where it does not fit
         if source.live and place[1] > 1:
