@@ -49,8 +49,8 @@ class Rosbag(Recording):
         except (ReaderError, OSError, apsw.Error) as error:
             if "malformed" in str(error):  # as SQLite says
                 raise InputError(
-                    f"{path}: its database is damaged; 'sqlite3 {_database(path).name} .recover | sqlite3 saved.db3' may "
-                    "save what is left, which is a source, too"
+                    f"{path}: its database is damaged; 'sqlite3 {_database(path).name} .recover | sqlite3 saved.db3' "
+                    "may save what is left, which is a source, too"
                 ) from None
             raise InputError(
                 f"{path}: cannot be read as a recording ({_line(error)}); copy or record it again"
