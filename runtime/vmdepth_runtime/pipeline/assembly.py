@@ -153,7 +153,6 @@ def open_pipeline(
         session.begin((frame.image, frame.discontinuity) for frame in again)
         if session.remark:
             reporter.say(session.remark)
-
     interrupt = stack.enter_context(Interruptible())
     readers: list[FrameReader] = []  # filled below: a page asks for its figures while frames come
     status = partial(reporter.status, readers, batch)
@@ -161,18 +160,21 @@ def open_pipeline(
     for source, job, colour_range in zip(sources, jobs, colours, strict=True):
         facts = _facts(settings, source, job, batch.contract, colour_range, status)
         writers.append(_open_writer(settings, source, job.outputs, facts, colour_range, batch.contract, stack))
-    for invitation in [sink.invitation for writer in writers for sink in writer.sinks if sink.invitation]:
-        reporter.say(invitation)
+    _tell_invitations(writers, reporter)
     changed = Condition()
     for source in sources:
         size = (session.contract.height, session.contract.width)
         readers.append(FrameReader(source, size, settings.resize, changed))
         stack.callback(readers[-1].close)
     stepping = StageTimer("the network", allowed=math.inf if settings.offline else 1.0)  # windows take their time
-    reading = [reader.source.timer or reader.timer for reader in readers]
-    timers = [*reading, stepping, *(writer.timer for writer in writers)]
+    timers = [*(reader.source.timer or reader.timer for reader in readers), stepping, *(w.timer for w in writers)]
     watchdog = stack.enter_context(Watchdog(timers, settings.live.stall, reporter.say))
     return Pipeline(batch, lens, readers, writers, statistics, reporter, interrupt, stepping, watchdog)
+
+
+def _tell_invitations(writers: Sequence[Writer], reporter: Reporter) -> None:
+    for invitation in [sink.invitation for writer in writers for sink in writer.sinks if sink.invitation]:
+        reporter.say(invitation)
 
 
 def _looked_at(settings: RunSettings, source: Source, job: Job) -> Source | None:
