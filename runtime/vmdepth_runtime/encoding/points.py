@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.camera.distortion import Distortion
 from vmdepth_runtime.camera.pinhole import PinholeCamera
+from vmdepth_runtime.camera.rays import rays
 from vmdepth_runtime.depth_kinds import DepthKind
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.outputs import DYNAMIC, DYNAMIC_THRESHOLD, SKY_THRESHOLD
@@ -40,6 +42,7 @@ def back_project(
     near: float | None,
     settings: CloudSettings,
     outputs: Mapping[str, NDArray[np.float32]] | None = None,
+    distortion: Distortion | None = None,
 ) -> PointCloud:
     """The points of a depth map.
 
@@ -51,6 +54,7 @@ def back_project(
         settings: which points are wanted.
         outputs: `confidence`, `sky` and `dynamic`, float32 `[h, w]` of any size, of networks that give them: what is
             sky, where they are least sure, and what moves by itself has no point.
+        distortion: how the image's camera bends lines, which is undone; None: not at all.
 
     Returns:
         The points, row by row; in metres for metric depth.
@@ -63,18 +67,17 @@ def back_project(
         there &= ~cv2.resize(doubtful.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).view(bool)
     step = max(1, math.ceil(math.sqrt(depth.size / settings.max_points)))
     # From the middle of each block of pixels, so that the whole does not shift.
-    rows, columns = (np.arange(step // 2, size, step) for size in (height, width))
+    rows, columns = (range(step // 2, size, step) for size in (height, width))
     grid = np.ix_(rows, columns)
     kept, there = depth[grid], there[grid]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         z = kept if near is None else np.float32(near) / kept
     farthest = settings.max_range or (math.inf if near is None else RELATIVE_RANGE)
-    there &= z < farthest
-    down, across = np.nonzero(there)
+    along_x, along_y = rays(camera, distortion, rows, columns)
+    there &= (z < farthest) & np.isfinite(along_x)
     z = z[there]
-    x = z * ((columns - camera.cx) / camera.fx).astype(np.float32)[across]
-    y = z * ((rows - camera.cy) / camera.fy).astype(np.float32)[down]
-    return PointCloud(np.stack([x, y, z], axis=1), image[rows[down], columns[across]])
+    x, y = (z * np.broadcast_to(along, there.shape)[there] for along in (along_x, along_y))
+    return PointCloud(np.stack([x, y, z], axis=1), image[grid][there])
 
 
 def near_of(depth: NDArray[np.float32]) -> float | None:

@@ -33,9 +33,11 @@ class PlySink(PerFrameSink):
             self.draws = tuple(name for name in self.draws if name != DYNAMIC)
         assert facts.lens is not None
         self._camera = facts.lens.camera(facts.info.width, facts.info.height)
+        self._distortion = facts.lens.distortion
         self._near = facts.near if facts.depth_meaning.inverse else None
 
     def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> bytes:
         # One unit for the whole video, else the cloud would breathe.
         self._near = self._near or near_for(self.facts.depth_meaning, depth)
-        return ply(back_project(depth, frame.image, self._camera, self._near, self.facts.cloud, self.outputs))
+        cloud, bent = self.facts.cloud, self._distortion
+        return ply(back_project(depth, frame.image, self._camera, self._near, cloud, self.outputs, bent))
