@@ -51,7 +51,7 @@ class Rectifier:
     """
 
     def __init__(self, lens: Lens, width: int, height: int) -> None:
-        self._distortion = _known(lens)
+        self._distortion = known_distortion(lens)
         self._bent = lens
         straight = _straight(lens.camera(width, height), self._distortion, width, height)
         if straight is None:
@@ -87,7 +87,8 @@ class Rectifier:
         return of_model.initUndistortRectifyMap(bent, coefficients, np.eye(3), straight, (width, height), cv2.CV_16SC2)
 
 
-def _known(lens: Lens) -> Distortion:
+def known_distortion(lens: Lens) -> Distortion:
+    """How a camera bends lines. Raises InputError where nobody says, so that it cannot be undone."""
     if lens.distortion is None:
         raise InputError(
             f"{lens.given}: says nothing of distortion, so there is nothing to rectify; give a calibration with "

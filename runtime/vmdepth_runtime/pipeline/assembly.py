@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 
 from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.camera.rectifier import Rectifier
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.colour_map import ColourRange, FixedRange, choose_ranges, palette
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
@@ -36,7 +37,7 @@ from vmdepth_runtime.sessions.offline import OfflineSession, load_offline_sessio
 from vmdepth_runtime.sessions.onnx import OnnxSession
 from vmdepth_runtime.sessions.onnx_runtime.build import two_builds
 from vmdepth_runtime.sinks.base import SinkFacts
-from vmdepth_runtime.sinks.open import foretell, needs_range, open_picture_sink, open_sink
+from vmdepth_runtime.sinks.open import check_output, foretell, needs_range, open_picture_sink, open_sink
 from vmdepth_runtime.sources.base import Source
 from vmdepth_runtime.stage_timer import StageTimer
 
@@ -47,7 +48,7 @@ class Pipeline:
 
     Attributes:
         batch: The network, and one stream of depth for each source.
-        lens: What is known or assumed of the camera; None where nothing asks for it.
+        lenses: What is known or assumed of each source's camera; None where nothing asks for it.
         readers: One for each source, in their order.
         writers: Likewise.
         statistics: What is counted and measured.
@@ -58,7 +59,7 @@ class Pipeline:
     """
 
     batch: StreamBatch
-    lens: Lens | None
+    lenses: list[Lens | None]
     readers: list[FrameReader]
     writers: list[Writer]
     statistics: RunStatistics
@@ -96,7 +97,7 @@ def open_session(settings: RunSettings, jobs: Sequence[Job], stack: ExitStack) -
     stack.callback(session.close)
     check_model(settings, session.contract, streams)
     check_camera(settings, session.contract, jobs)
-    lens = _lens(settings, session.contract)
+    lens = Lens.of(settings.fov, settings.intrinsics) or needed_lens(session.contract, None)
     if lens is not None and lens.assumed:
         say(assumption(session.contract))
     if settings.device is None and isinstance(session, OnnxSession) and (wrong := two_builds()):
@@ -123,25 +124,26 @@ def open_pipeline(
     stack.callback(cv2.setNumThreads, cv2.getNumThreads())
     cv2.setNumThreads(1)  # reading and writing have a thread each; more would only take cores from the network
     sources = [stack.enter_context(job.open(settings)) for job in jobs]
-    lens = _lens(settings, session.contract)
     for source, job in zip(sources, jobs, strict=True):
         check_source(source, job.outputs)
-        if lens is not None:
-            lens.camera(source.info.width, source.info.height, source.name)  # raises where it does not fit
         if source.live and place[1] > 1:
             raise InputError(f"{source.name}: is live and has no end; give it alone, or --streams")
+    bent = [_lens(settings, source, job, session.contract) for source, job in zip(sources, jobs, strict=True)]
+    rectifiers = [_rectifier(settings, source, lens) for source, lens in zip(sources, bent, strict=True)]
+    lenses = [rectify.lens if rectify else lens for rectify, lens in zip(rectifiers, bent, strict=True)]
     anchoring = None if any(source.pictures for source in sources) else _anchoring(settings, session.contract)
     pairs = zip(sources, jobs, strict=True)
     sampled = [source if source.pictures or any(map(needs_range, job.outputs)) else None for source, job in pairs]
-    make = partial(StreamBatch, session, resize=settings.resize, lens=lens, heed_moving=settings.heeds_moving)
-    colours, batch = choose_ranges(make(), sampled), make(keyframes=anchoring)
+    make = partial(StreamBatch, session, resize=settings.resize, lens=lenses, heed_moving=settings.heeds_moving)
+    colours, batch = choose_ranges(make(), sampled, rectifiers), make(keyframes=anchoring)
     statistics = RunStatistics(len(sources))
     reporter = stack.enter_context(Reporter(sources, statistics, place))
     reporter.start(batch)
     _tell_sizes(settings, sources, jobs, reporter)
     if isinstance(session, OfflineSession):
         again = stack.enter_context(jobs[0].open(settings))
-        session.begin((frame.image, frame.discontinuity) for frame in again)
+        (rectify,) = rectifiers
+        session.begin((rectify(f.image) if rectify else f.image, f.discontinuity) for f in again)
         if session.remark:
             reporter.say(session.remark)
 
@@ -149,21 +151,21 @@ def open_pipeline(
     readers: list[FrameReader] = []  # filled below: a page asks for its figures while frames come
     status = partial(reporter.status, readers, batch)
     writers: list[Writer] = []
-    for source, job, colour_range in zip(sources, jobs, colours, strict=True):
-        facts = _facts(settings, source, job, session.contract, colour_range, status)
+    for source, job, lens, colour_range in zip(sources, jobs, lenses, colours, strict=True):
+        facts = _facts(settings, source, job, lens, session.contract, colour_range, status)
         writers.append(_open_writer(settings, source, job.outputs, facts, colour_range, session.contract, stack))
     for invitation in [sink.invitation for writer in writers for sink in writer.sinks if sink.invitation]:
         reporter.say(invitation)
     changed = Condition()
-    for source in sources:
+    for source, rectify in zip(sources, rectifiers, strict=True):
         size = (session.contract.height, session.contract.width)
-        readers.append(FrameReader(source, size, settings.resize, changed))
+        readers.append(FrameReader(source, size, settings.resize, changed, rectify))
         stack.callback(readers[-1].close)
     stepping = StageTimer("the network", allowed=math.inf if settings.offline else 1.0)  # windows take their time
     reading = [reader.source.timer or reader.timer for reader in readers]
     timers = [*reading, stepping, *(writer.timer for writer in writers)]
     watchdog = stack.enter_context(Watchdog(timers, settings.live.stall, reporter.say))
-    return Pipeline(batch, lens, readers, writers, statistics, reporter, interrupt, stepping, watchdog)
+    return Pipeline(batch, lenses, readers, writers, statistics, reporter, interrupt, stepping, watchdog)
 
 
 def _open_offline(settings: RunSettings, jobs: Sequence[Job]) -> StepSession:
@@ -219,6 +221,7 @@ def _facts(
     settings: RunSettings,
     source: Source,
     job: Job,
+    lens: Lens | None,
     contract: StepContract,
     colours: ColourRange,
     status: Callable[[], dict[str, Any]],
@@ -231,7 +234,7 @@ def _facts(
         side_by_side=not settings.depth_only,
         colour=job.colour,
         max_height=settings.max_height,
-        lens=Lens.of(settings.fov, settings.intrinsics) or source.lens,
+        lens=None if lens is None or lens.assumed else lens,
         cloud=settings.cloud,
         heed_moving=settings.heeds_moving,
         compress=settings.compress,
@@ -242,6 +245,30 @@ def _facts(
     )
 
 
-def _lens(settings: RunSettings, contract: StepContract) -> Lens | None:
-    """Whatever is said of the camera; what is assumed where the network cannot do without; else None."""
-    return Lens.of(settings.fov, settings.intrinsics) or needed_lens(contract, None)
+def _lens(settings: RunSettings, source: Source, job: Job, contract: StepContract) -> Lens | None:
+    """Whatever is said of a source's camera; what is assumed where the network cannot do without; else None.
+
+    Raises InputError where what was given does not fit the frames, and where an output cannot do without.
+    """
+    size = source.info.width, source.info.height
+    lens = Lens.of(settings.fov, settings.intrinsics)
+    if lens is not None:
+        lens.camera(*size, source.name)
+        return lens
+    if source.lens is not None:
+        try:
+            source.lens.camera(*size, source.name)
+            return source.lens
+        except InputError as error:
+            say(f"warning: {error}; goes on as if {source.name} said nothing of its camera")
+    for output in job.outputs:
+        check_output(output, [], has_camera=False)
+    return needed_lens(contract, None)
+
+
+def _rectifier(settings: RunSettings, source: Source, lens: Lens | None) -> Rectifier | None:
+    if not settings.rectify:
+        return None
+    if lens is None or lens.assumed:
+        raise InputError(f"{source.name}: says nothing of its camera; --rectify needs --camera FILE, a calibration")
+    return Rectifier(lens, source.info.width, source.info.height)

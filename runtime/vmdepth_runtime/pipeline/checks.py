@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vmdepth_runtime.atomic_files import check_target
 from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.camera.rectifier import known_distortion
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.stream import MIN_SIDE
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
@@ -40,7 +41,10 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
 
     Touches nothing.
     """
-    has_camera = Lens.of(settings.fov, settings.intrinsics) is not None
+    lens = Lens.of(settings.fov, settings.intrinsics)
+    if settings.rectify and lens is not None:
+        known_distortion(lens)
+    has_camera = lens is not None
     shared = [path for job in jobs if job.listed for path in job.paths]
     for job in jobs:
         for output in job.outputs:
@@ -160,7 +164,8 @@ def check_model(settings: RunSettings, contract: StepContract, count: int) -> No
 def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[Job]) -> None:
     """Raise InputError where something is said of the camera and nothing asks for it."""
     lens = Lens.of(settings.fov, settings.intrinsics)
-    asked = contract.metric_focal is not None or any(needs_camera(output) for job in jobs for output in job.outputs)
+    asked = settings.rectify or contract.metric_focal is not None
+    asked |= any(needs_camera(output) for job in jobs for output in job.outputs)
     if lens is not None and not asked:
         raise InputError(
             f"{lens.given}: nothing asks for the camera: no output is a cloud (.ply), and {settings.model.name} gives "

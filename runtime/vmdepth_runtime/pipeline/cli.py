@@ -74,9 +74,12 @@ def _range_help() -> str:
               help="Of videos, windows and pages; the aspect is kept. 0: as high as the source.")  # fmt: skip
 @click.option("--fov", type=click.FloatRange(NARROWEST, WIDEST), cls=LateHelpOption,
               late_help=partial(_camera_help, "Degrees that a frame is wide"))  # fmt: skip
-@click.option("--intrinsics", metavar="FX,FY,CX,CY|FILE", cls=LateHelpOption,
+@click.option("--intrinsics", "--camera", "intrinsics", metavar="FX,FY,CX,CY|FILE", cls=LateHelpOption,
               late_help=partial(_camera_help, "Of the source's frames, in pixels, or a calibration (.yaml of ROS, "
-                                              "OpenCV or ORB-SLAM, .json) in place of --fov"))  # fmt: skip
+                                              "OpenCV, Kalibr or ORB-SLAM, .json) in place of --fov"))  # fmt: skip
+@click.option("--rectify", is_flag=True,
+              help="Frames are freed of the distortion that the calibration tells, plumb_bob or fisheye, first of all; "
+                   "clouds of others are straight, too.")  # fmt: skip
 @click.option("--max-points", type=click.IntRange(min=1), show_default=True,
               help="Of a cloud: a larger frame is thinned out evenly.")  # fmt: skip
 @click.option("--max-range", type=click.FloatRange(min=0, min_open=True), cls=LateHelpOption, late_help=_range_help)
