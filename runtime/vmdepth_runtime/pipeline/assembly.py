@@ -146,7 +146,6 @@ def open_pipeline(
         session.begin((rectify(f.image) if rectify else f.image, f.discontinuity) for f in again)
         if session.remark:
             reporter.say(session.remark)
-
     interrupt = stack.enter_context(Interruptible())
     readers: list[FrameReader] = []  # filled below: a page asks for its figures while frames come
     status = partial(reporter.status, readers, batch)
