@@ -37,7 +37,7 @@ from vmdepth_runtime.sessions.offline import OfflineSession, load_offline_sessio
 from vmdepth_runtime.sessions.onnx import OnnxSession
 from vmdepth_runtime.sessions.onnx_runtime.build import two_builds
 from vmdepth_runtime.sinks.base import SinkFacts
-from vmdepth_runtime.sinks.open import check_output, foretell, needs_range, open_picture_sink, open_sink
+from vmdepth_runtime.sinks.open import foretell, needs_range, open_picture_sink, open_sink
 from vmdepth_runtime.sources.base import Source
 from vmdepth_runtime.stage_timer import StageTimer
 
@@ -98,7 +98,7 @@ def open_session(settings: RunSettings, jobs: Sequence[Job], stack: ExitStack) -
     check_model(settings, session.contract, streams)
     check_camera(settings, session.contract, jobs)
     lens = Lens.of(settings.fov, settings.intrinsics) or needed_lens(session.contract, None)
-    if lens is not None and lens.assumed:
+    if lens is not None and lens.assumed and not all(job.recording for job in jobs):  # those may say it themselves
         say(assumption(session.contract))
     if settings.device is None and isinstance(session, OnnxSession) and (wrong := two_builds()):
         say(f"warning: {wrong}")
@@ -125,7 +125,7 @@ def open_pipeline(
     cv2.setNumThreads(1)  # reading and writing have a thread each; more would only take cores from the network
     sources = [stack.enter_context(job.open(settings)) for job in jobs]
     for source, job in zip(sources, jobs, strict=True):
-        check_source(source, job.outputs)
+        check_source(source, job.outputs, has_camera=Lens.of(settings.fov, settings.intrinsics) is not None)
         if source.live and place[1] > 1:
             raise InputError(f"{source.name}: is live and has no end; give it alone, or --streams")
     bent = [_lens(settings, source, job, session.contract) for source, job in zip(sources, jobs, strict=True)]
@@ -247,22 +247,16 @@ def _facts(
 def _lens(settings: RunSettings, source: Source, job: Job, contract: StepContract) -> Lens | None:
     """Whatever is said of a source's camera; what is assumed where the network cannot do without; else None.
 
-    Raises InputError where what was given does not fit the frames, and where an output cannot do without.
+    Raises InputError where what was given does not fit the frames.
     """
-    size = source.info.width, source.info.height
-    lens = Lens.of(settings.fov, settings.intrinsics)
+    lens = Lens.of(settings.fov, settings.intrinsics) or source.lens
+    if lens is None:
+        lens = needed_lens(contract, None)
+        if lens is not None and job.recording:
+            say(f"{source.name}: {assumption(contract)}")
     if lens is not None:
-        lens.camera(*size, source.name)
-        return lens
-    if source.lens is not None:
-        try:
-            source.lens.camera(*size, source.name)
-            return source.lens
-        except InputError as error:
-            say(f"warning: {error}; goes on as if {source.name} said nothing of its camera")
-    for output in job.outputs:
-        check_output(output, [], has_camera=False)
-    return needed_lens(contract, None)
+        lens.camera(source.info.width, source.info.height, source.name)
+    return lens
 
 
 def _rectifier(settings: RunSettings, source: Source, lens: Lens | None) -> Rectifier | None:

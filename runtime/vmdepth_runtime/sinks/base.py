@@ -93,6 +93,7 @@ class Sink(ABC):
         remark: what `--help` adds to that in brackets; may be empty.
         address: of a kind that is meant by an address, what those look like; else empty.
         needs_camera: whether it can do nothing without `SinkFacts.lens`.
+        takes_camera: whether it has a use for `SinkFacts.lens`, though it can do without.
         needs_range: whether it shows depth on a scale of its own, so that it is worth knowing what depth there will be.
         wants_depth: whether `write` reads its `depth`; a kind may leave it to the facts of each, as the next.
         wants_colour: whether `write` reads its `colour`.
@@ -114,6 +115,7 @@ class Sink(ABC):
     remark: ClassVar[str] = ""
     address: ClassVar[str] = ""
     needs_camera: ClassVar[bool] = False
+    takes_camera: ClassVar[bool] = False
     needs_range: ClassVar[bool] = False
     wants_depth: bool = True
     wants_colour: bool = False

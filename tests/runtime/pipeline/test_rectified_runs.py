@@ -95,7 +95,7 @@ def test_a_cloud_is_straight_without_rectifying(vmdepth_run, frames, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "in: says nothing of its camera; --rectify needs --camera FILE, a calibration"),
+        ((), "--rectify: needs --camera FILE, a calibration with distortion coefficients"),
         (("--fov", "60"), "--fov 60: says nothing of distortion, so there is nothing to rectify"),
         (("--camera", "45,45,31.5,23.5"), "--intrinsics 45,45,31.5,23.5: says nothing of distortion"),
         (("--camera", "no.yaml"), "no.yaml: no such file; give a calibration"),
@@ -156,23 +156,3 @@ def test_every_source_has_its_own_camera_at_once_and_one_after_the_other(
     given, depth = depths("--model", made[1], "--fov", "60")
     assert given == ["--fov 60"] * 3  # what is given comes before what sources say
     np.testing.assert_allclose(depth, plain * (wide * (42 / 64 + 28 / 48) / 2 / 300), rtol=1e-6)
-
-
-def test_a_source_is_rectified_by_the_camera_that_it_says(vmdepth_run, frames, cameras_of_their_own, tmp_path):
-    cameras_of_their_own["in"] = Lens.of(intrinsics=tmp_path / "fisheye.yaml")
-    assert vmdepth_run("in", "--rectify", "-o", "a.npz").code == 0
-    cameras_of_their_own.clear()
-    assert vmdepth_run("in", "--rectify", "--camera", "fisheye.yaml", "-o", "b.npz").code == 0
-    assert vmdepth_run("in", "-o", "c.npz").code == 0
-    own, given, bent = (np.load(tmp_path / f"{k}.npz")["depth"] for k in "abc")
-    np.testing.assert_array_equal(own, given)
-    assert (own != bent).any()
-
-
-def test_a_camera_of_a_source_that_does_not_fit_its_frames_is_left_aside(vmdepth_run, frames, cameras_of_their_own):
-    cameras_of_their_own["in"] = Lens("camera_info", pinhole=PinholeCamera(40, 40, 31.5, 23.5), size=(64, 96))
-    outcome = vmdepth_run("in", "-o", "c.npz")
-    assert outcome.code == 0
-    (line,) = [line for line in outcome.lines if "warning" in line]
-    assert "camera_info: is of 64x96 frames, and in is 64x48" in line
-    assert "goes on as if in said nothing of its camera" in line
