@@ -87,8 +87,8 @@ def _check_no_cloud(cloud: CloudSettings) -> None:
     for field in fields(cloud):
         value = getattr(cloud, field.name)
         if value != field.default:
-            option = field.name.replace("_", "-")
-            raise InputError(f"--{option} {value:.10g}: no output is a cloud (.ply); leave it out, or add one")
+            option = field.name.replace("_", "-") + ("" if value is True else f" {value:.10g}")
+            raise InputError(f"--{option}: no output is a cloud (.ply); leave it out, or add one")
 
 
 def _check_pictures(output: str, job: Job, settings: RunSettings) -> None:
@@ -179,7 +179,8 @@ def check_model(settings: RunSettings, contract: StepContract, count: int) -> No
 
 
 def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[Job]) -> None:
-    """Raise InputError where something is said of the camera and nothing asks for it."""
+    """Raise InputError where something is said of the camera and nothing asks for it; or sky has no place in clouds."""
+    settings.cloud.check_range(inverse=contract.depth_meaning.inverse)
     lens = Lens.of(settings.fov, settings.intrinsics)
     asked = settings.rectify or contract.metric_focal is not None
     asked |= any(takes_camera(output) for job in jobs for output in job.outputs)

@@ -90,6 +90,9 @@ def _range_help() -> str:
               metavar="PERCENT",
               help="Of a model that says how sure it is: so many of a frame's pixels, the least sure, have no point in "
                    "a cloud. 0 leaves them in.")  # fmt: skip
+@click.option("--sky", is_flag=True,
+              help="What is farther than --max-range, and what the model takes for sky, stands in clouds at that "
+                   "distance, rather than being left out.")  # fmt: skip
 @click.option("--compress", is_flag=True, help="A smaller .npz, which takes longer to finish.")
 @click.option("--keyframes/--no-keyframes", "anchored", show_default=True,
               help="Go back to earlier states and scale when a place is seen again.")  # fmt: skip
