@@ -14,6 +14,7 @@ from vmdepth_runtime.cli import LateHelpOption, defaults_of, parse_size, run_com
 from vmdepth_runtime.contract import RESIZES
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
+from vmdepth_runtime.encoding.depth_encodings import DEPTH_ENCODINGS
 from vmdepth_runtime.palettes import PALETTES
 from vmdepth_runtime.pipeline.settings import BACKENDS, RunSettings
 from vmdepth_runtime.sources.settings import LiveSettings, ReadSettings
@@ -80,6 +81,12 @@ def _range_help() -> str:
 @click.option("--rectify", is_flag=True,
               help="Frames are freed of the distortion that the calibration tells, plumb_bob or fisheye, first of all; "
                    "clouds of others are straight, too.")  # fmt: skip
+@click.option("--metres", metavar="SCALE,SHIFT[,FARTHEST]",
+              help="Makes metres of relative depth, 1 / (SCALE x depth + SHIFT), FARTHEST at most; or SCALE alone, of "
+                   "scaled depth. 'vmdepth-calibrate scale' measures them.")  # fmt: skip
+@click.option("--align-to", metavar="TOPIC",
+              help="Measured depth in the same recording, dense or sparse, which makes metres of the model's: scale "
+                   "and shift follow it.")  # fmt: skip
 @click.option("--max-points", type=click.IntRange(min=1), show_default=True,
               help="Of a cloud: a larger frame is thinned out evenly.")  # fmt: skip
 @click.option("--max-range", type=click.FloatRange(min=0, min_open=True), cls=LateHelpOption, late_help=_range_help)
@@ -93,7 +100,10 @@ def _range_help() -> str:
 @click.option("--sky", is_flag=True,
               help="What is farther than --max-range, and what the model takes for sky, stands in clouds at that "
                    "distance, rather than being left out.")  # fmt: skip
-@click.option("--compress", is_flag=True, help="A smaller .npz, which takes longer to finish.")
+@click.option("--compress", is_flag=True, help="A smaller .npz or .mcap, which takes longer to write.")
+@click.option("--depth-encoding", type=click.Choice(DEPTH_ENCODINGS), show_default=True,
+              help="Of depth in .mcap: float32, or 16-bit millimetres, of models that give metres.")  # fmt: skip
+@click.option("--points", is_flag=True, help="A cloud of each frame in .mcap, too.")
 @click.option("--keyframes/--no-keyframes", "anchored", show_default=True,
               help="Go back to earlier states and scale when a place is seen again.")  # fmt: skip
 @click.option("--keyframe-capacity", type=int, help="Key frames at most.  [default: the model's]")
