@@ -1,4 +1,4 @@
-"""`vmdepth-ros`: a node of ROS 2, from a camera's topic to depth, camera and points."""
+"""`vmdepth-ros`: a node of ROS 2: pictures of a topic in; depth and points out."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from vmdepth_runtime.ros.settings import RELIABILITIES, RosSettings
                    "out of points and of the fit to key frames, where the model tells.")  # fmt: skip
 @click.option("--fov", type=click.FloatRange(NARROWEST, WIDEST),
               help="Degrees that a frame is wide, in place of CameraInfo.")  # fmt: skip
-@click.option("--intrinsics", metavar="FX,FY,CX,CY|FILE",
+@click.option("--intrinsics", "--camera", "intrinsics", metavar="FX,FY,CX,CY|FILE",
               help="Of the frames, in pixels, or a calibration (.yaml, .json), likewise.")  # fmt: skip
 @click.option("--depth-encoding", type=click.Choice(DEPTH_ENCODINGS), show_default=True,
               help="16UC1 is millimetres, of a model whose depth is in metres.")  # fmt: skip

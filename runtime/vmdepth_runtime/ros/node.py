@@ -8,7 +8,6 @@ from threading import Thread
 from typing import Any
 
 from vmdepth_runtime.camera.lens import Lens
-from vmdepth_runtime.encoding.depth_encodings import check_encoding
 from vmdepth_runtime.errors import InputError, MissingLibrary
 from vmdepth_runtime.ros.depth_node import DepthNode
 from vmdepth_runtime.ros.newest import Newest
@@ -35,7 +34,7 @@ def open_node(arguments: Sequence[str] = ()) -> Iterator[Any]:
     try:
         rclpy.init(args=["vmdepth-ros", *arguments])
     except Exception as error:  # of kinds that belong to rclpy's compiled part, and had several names
-        raise InputError(f"ROS does not take its arguments: {str(error).splitlines()[0]}") from None
+        raise InputError(f"ROS does not take its arguments: {_first_line(error)}") from None
     try:
         node = rclpy.create_node(NAME, automatically_declare_parameters_from_overrides=True)
         try:
@@ -79,10 +78,13 @@ def run_node(node: Any, settings: RosSettings) -> None:
         contract = session.contract
         if contract.streams != 1:
             raise InputError(f"{settings.model}: made for {contract.streams} streams at once, and a node has one")
-        check_encoding(contract.depth_meaning, settings.depth_encoding)
         depth_node = DepthNode(node, settings, session, lens)
         with suppress(KeyboardInterrupt), _listening(node, depth_node.arrived):
-            depth_node.run()
+            try:
+                depth_node.run()
+            except Exception:
+                if node.context.ok():
+                    raise  # else ROS was shut down while a picture was on its way through, and nobody can be told
         depth_node.tell_the_end()
     finally:
         session.close()
@@ -97,10 +99,13 @@ def _import_ros() -> Any:
         if isinstance(error, ModuleNotFoundError) and error.name in ("rclpy", "sensor_msgs"):
             line = f"{missing} of ROS 2 is not here, and pip does not have it; run '{_SETUP}' in this shell first"
         else:  # its compiled part is made for one Python
-            told = str(error).splitlines()[0]
-            line = f"ROS 2 does not load in this Python ({told}); install vmdepth for the one that ROS is made for"
+            line = f"ROS 2 does not load in this Python ({_first_line(error)}); install vmdepth for the one it is made for"
         raise MissingLibrary(line) from None
     return rclpy
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 @contextmanager

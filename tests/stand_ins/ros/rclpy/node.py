@@ -31,6 +31,11 @@ class Node:
         self._subscriptions: list[Subscription] = []
         self._timers: list[Timer] = []
 
+    @property
+    def context(self) -> Context:
+        """What the node belongs to."""
+        return Context()
+
     def get_logger(self) -> Logger:
         """Where it tells things."""
         return Logger()
@@ -115,6 +120,14 @@ class Node:
         return [*messages, *(timer.callback for timer in self._timers if timer.goes_off())]
 
 
+class Context:
+    """The only one."""
+
+    def ok(self) -> bool:
+        """Whether it is up."""
+        return WORLD.up
+
+
 class Logger:
     """As of a node; what it is told is kept for the test."""
 
@@ -138,6 +151,8 @@ class Publisher:
         assert isinstance(msg, self._msg_type), f"Expected {self._msg_type}, got {type(msg)}"
         data = to_cdr(msg)
         with WORLD.changed:
+            if not WORLD.up:
+                raise RuntimeError("Failed to publish: publisher's context is invalid")  # rclpy's own RCLError
             for listener in self._listeners():
                 listener.waiting.append(data)
             WORLD.changed.notify_all()
