@@ -23,7 +23,7 @@ class LiveSettings:
 
     Attributes:
         retries: How often in a row it is opened again; None: for ever.
-        max_gap: Seconds without a frame after which the next one is a discontinuity.
+        max_gap: Seconds without a frame after which the next one is a discontinuity, of recordings of robots as well.
         stall: Seconds without a frame after which it counts as lost.
     """
 

@@ -84,7 +84,13 @@ def test_a_camera_that_nobody_said_is_told_and_left_out(vmdepth_run, video, tmp_
     assert outcome.code == 0
     (note,) = json.loads((tmp_path / "r.json").read_text())["notes"]
     assert note.startswith("run.mcap: has no CameraInfo")
-    assert sorted(read(tmp_path / "run.mcap")) == ["/vmdepth/colour/compressed", "/vmdepth/inverse_depth_relative"]
+    found = read(tmp_path / "run.mcap")
+    relative = "/vmdepth/inverse_depth_relative"
+    assert sorted(found) == ["/vmdepth/colour/compressed", relative, f"{relative}/colours/compressed"]
+    # The colours are those that a picture of the depth would have.
+    assert vmdepth_run(video, "-o", "%d.jpg").code == 0
+    for number, message in enumerate(found[f"{relative}/colours/compressed"]):
+        assert message.data.tobytes() == (tmp_path / f"{number}.jpg").read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +102,8 @@ def long(tmp_path_factory, make):
 
 @pytest.mark.slow
 def test_10000_frames_keep_memory_flat_and_all_are_there(start_bare, long, metric, tmp_path):
-    words = [long, "-o", "run.mcap", "--points", "--fov", "60", "--report", "r.json", "--model", metric]
+    cloud = ["--points", "--max-points", "1000", "--fov", "60"]
+    words = [long, "-o", "run.mcap", *cloud, "--report", "r.json", "--model", metric]
     process = start_bare(MAIN, *words, cwd=tmp_path)
     _, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors
@@ -117,7 +124,7 @@ def test_a_killed_run_can_be_read_up_to_two_seconds_before(start_bare, long, met
         time.sleep(0.002)
     process.kill()
     killed = time.monotonic()
-    process.communicate()
+    process.wait()
     (part,) = tmp_path.glob(".run.mcap.*.part")
     count = 0
     with part.open("rb") as file, pytest.raises(EndOfFile):

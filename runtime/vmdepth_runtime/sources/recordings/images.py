@@ -97,8 +97,10 @@ class ImageReader:
             assert isinstance(codec, VideoCodecContext)
             codec.thread_count = 1  # more would hold frames back
             self._codecs[name] = codec
+        packet = av.Packet(data.tobytes())
+        packet.is_keyframe = True  # others FFmpeg adds to the PNG before
         try:
-            frames = self._codecs[name].decode(av.Packet(data.tobytes()))
+            frames = self._codecs[name].decode(packet)
         except av.FFmpegError as error:
             return f"damaged ({error.strerror or error})"
         if not frames or frames[0].is_corrupt:
