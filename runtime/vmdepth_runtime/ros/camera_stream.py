@@ -12,6 +12,7 @@ from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.depth.resize import DepthResizer
+from vmdepth_runtime.depth.scale.metres import Metres, check_metres
 from vmdepth_runtime.depth.stream_batch import StreamBatch
 from vmdepth_runtime.encoding.points import PointCloud
 from vmdepth_runtime.errors import InputError
@@ -45,6 +46,9 @@ class CameraStream:
         session: the model, of one stream; closed by whoever made it.
         settings: of the node.
         topic: what pictures come on, for errors.
+
+    Raises:
+        InputError: metres that cannot be made of the model's depth.
     """
 
     def __init__(self, session: StepSession, settings: RosSettings, topic: str) -> None:
@@ -52,6 +56,8 @@ class CameraStream:
         self._bring_back = DepthResizer(settings.resize)
         self._depth = np.empty((0, 0), np.float32)
         self._lens: Lens | None = None
+        self._metres = Metres.of(settings.metres)
+        check_metres(self._metres, session.contract, settings.model)
         self._batch = self._new_batch()
         self._clouds: Clouds | None = None
         self._stamp: int | None = None
@@ -133,4 +139,5 @@ class CameraStream:
             keyframes=KeyframeSettings.of(contract.keyframes) if anchored else None,
             lens=self._lens,
             heed_moving=self._settings.heeds_moving,
+            metres=self._metres,
         )

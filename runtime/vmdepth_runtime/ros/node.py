@@ -99,7 +99,9 @@ def _import_ros() -> Any:
         if isinstance(error, ModuleNotFoundError) and error.name in ("rclpy", "sensor_msgs"):
             line = f"{missing} of ROS 2 is not here, and pip does not have it; run '{_SETUP}' in this shell first"
         else:  # its compiled part is made for one Python
-            line = f"ROS 2 does not load in this Python ({_first_line(error)}); install vmdepth for the one it is made for"
+            line = (
+                f"ROS 2 does not load in this Python ({_first_line(error)}); install vmdepth for the one it is made for"
+            )
         raise MissingLibrary(line) from None
     return rclpy
 

@@ -79,6 +79,14 @@ def test_millimetres_are_sent_of_metres(start, build_graph, images):
     assert np.abs(shown(message) / 1000 - metres).max() <= 0.0005 + 1e-12
 
 
+def test_metres_are_made_of_relative_depth(start, images):
+    running = start("--depth-encoding", "16UC1", "--ros-args", "-p", "metres:=[2.0, 0.1]")
+    heard = running.robot.listens(running.robot.messages.Image, "/vmdepth/depth")
+    (message,) = one_by_one(running, images[:1], heard)
+    metres = 1 / (2.0 * (images[0] @ np.array([0.25, 0.5, 0.25])) / 512 + 0.1)
+    np.testing.assert_allclose(shown(message) / 1000, metres, atol=0.0006)
+
+
 @pytest.mark.parametrize(
     ("after", "told"),
     [(-1.5, "time went back by 1.5 s"), (3.0, "nothing came for 3 s")],
