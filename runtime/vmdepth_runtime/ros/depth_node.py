@@ -38,7 +38,7 @@ class DepthNode:
         restarts: how often the stream began anew.
 
     Raises:
-        InputError: depth that cannot be sent as the settings say.
+        InputError: depth that cannot be sent as the settings say, or a topic that cannot be one.
     """
 
     def __init__(self, node: Any, settings: RosSettings, session: StepSession, lens: Lens | None) -> None:
@@ -47,7 +47,7 @@ class DepthNode:
         self.arrived: Newest[Any] = Newest()
         self.frames = self.skipped = self.restarts = 0
         self._node, self._logger = node, node.get_logger()
-        self._topic = node.resolve_topic_name(settings.image)
+        self._topic = _resolved(node, settings.image)
         self._stream = CameraStream(session, settings, self._topic)
         kind = self._stream.contract.depth_meaning
         check_encoding(kind, settings.depth_encoding)
@@ -59,7 +59,7 @@ class DepthNode:
         self._read = ImageReader()
         compressed = settings.compressed
         self._compressed = self._topic.endswith("compressed") if compressed is None else compressed
-        self._info_topic = node.resolve_topic_name(settings.camera_info or _beside(self._topic))
+        self._info_topic = _resolved(node, settings.camera_info or _beside(self._topic))
         quality = quality_of_service(settings.reliability, settings.queue)
         pictures = CompressedImage if self._compressed else Image
         node.create_subscription(pictures, settings.image, self.arrived.put, quality)
@@ -162,6 +162,18 @@ class DepthNode:
             return f"{self._topic} is {kinds[0]}, and {wanted} is waited for"
         there = [name for name, kinds in sorted(topics.items()) if set(kinds) & set(_PICTURES)]
         return f"nobody sends on {self._topic}; pictures are on {', '.join(there) or 'no topic'}"
+
+
+def told_by(error: Exception) -> str:
+    """What an error of rclpy says, in one line: their kinds belong to its compiled part, and had several names."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _resolved(node: Any, topic: str) -> str:
+    try:
+        return str(node.resolve_topic_name(topic))
+    except Exception as error:
+        raise InputError(f"{topic}: cannot be the name of a topic ({told_by(error)})") from None
 
 
 def _beside(image: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.errors import InputError, MissingLibrary
-from vmdepth_runtime.ros.depth_node import DepthNode
+from vmdepth_runtime.ros.depth_node import DepthNode, told_by
 from vmdepth_runtime.ros.newest import Newest
 from vmdepth_runtime.ros.settings import RosSettings
 from vmdepth_runtime.sessions.given_model import open_model
@@ -33,8 +33,8 @@ def open_node(arguments: Sequence[str] = ()) -> Iterator[Any]:
     rclpy = _import_ros()
     try:
         rclpy.init(args=["vmdepth-ros", *arguments])
-    except Exception as error:  # of kinds that belong to rclpy's compiled part, and had several names
-        raise InputError(f"ROS does not take its arguments: {_first_line(error)}") from None
+    except Exception as error:
+        raise InputError(f"ROS does not take its arguments: {told_by(error)}") from None
     try:
         node = rclpy.create_node(NAME, automatically_declare_parameters_from_overrides=True)
         try:
@@ -99,15 +99,10 @@ def _import_ros() -> Any:
         if isinstance(error, ModuleNotFoundError) and error.name in ("rclpy", "sensor_msgs"):
             line = f"{missing} of ROS 2 is not here, and pip does not have it; run '{_SETUP}' in this shell first"
         else:  # its compiled part is made for one Python
-            line = (
-                f"ROS 2 does not load in this Python ({_first_line(error)}); install vmdepth for the one it is made for"
-            )
+            why = told_by(error)
+            line = f"ROS 2 does not load in this Python ({why}); install vmdepth for the Python that it is made for"
         raise MissingLibrary(line) from None
     return rclpy
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 @contextmanager

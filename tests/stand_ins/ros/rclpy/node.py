@@ -42,6 +42,8 @@ class Node:
 
     def resolve_topic_name(self, topic: str, *, only_expand: bool = False) -> str:
         """A topic's full name, remapped."""
+        if " " in topic:
+            raise RuntimeError(f"Failed to resolve name '{topic}': Topic name is invalid")  # rclpy's own RCLError
         expanded = self._expand(topic)
         for before, after in self._remaps:
             if not only_expand and self._expand(before) == expanded:
