@@ -61,7 +61,7 @@ class FolderSource(Source):
         if not self._places:
             raise selection.beyond(str(path), len(files), len(files) / self._fps)
         self._scaled = 0
-        self._to_rgb = RgbConverter()
+        self._to_rgb = RgbConverter(notes=self.notes)
         self._ahead = self._read()
         first = next(self._ahead, None)
         if first is None:
