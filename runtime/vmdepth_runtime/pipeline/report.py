@@ -138,6 +138,7 @@ def _of_source(pipeline: Pipeline, stream: int) -> dict[str, Any]:
         "broken_count": batch.broken[stream],
         "broken": statistics.broken[stream],
         "warnings": source.warnings,
+        "notes": source.notes,
         "camera": _camera(pipeline, source),
         "moving": statistics.moving[stream].as_dict(),
         "colour_range": None if writer.bounds is None else {"low": writer.bounds[0], "high": writer.bounds[1]},

@@ -133,6 +133,8 @@ class Reporter:
                 self.say(f"{several}skipped {len(source['skipped']) - _NAMED} more frames; --report names them")
             if source["broken"]:
                 self.say(f"{several}{source['broken_count']} frames for which the network gave nothing finite")
+            for note in source["notes"]:
+                self.say(f"{source['name']}: {note}")
             if not source["live"]:
                 for warning in source["warnings"]:
                     self.say(f"warning: {warning}")

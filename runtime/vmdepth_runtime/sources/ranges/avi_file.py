@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import av
@@ -39,16 +38,20 @@ def lacks_times(container: InputContainer, stream: VideoStream) -> bool:
     return container.format.name == "avi" and context.name in ("h264", "hevc") and context.has_b_frames > 0
 
 
-def next_time(frame: av.VideoFrame, pending: AbstractSet[int]) -> int | None:
+def take_time(frame: av.VideoFrame, pending: set[int]) -> int | None:
     """When such a frame is shown: frames come out in the order in which they are, at the times of the chunks in theirs.
 
     Args:
         frame: as decoded.
-        pending: times of the chunks whose frames have not come out. Where some are lost, a key frame tells: none of
-            those before its own is to come.
+        pending: times of the chunks whose frames have not come out; this one's is taken from it. Where some are lost, a
+            key frame tells: none of those before its own is to come.
     """
     least = frame.pts if frame.key_frame and frame.pts is not None else 0
-    return min((time for time in pending if time >= least), default=frame.pts)
+    time = min((time for time in pending if time >= least), default=None)
+    if time is None:
+        return frame.pts
+    pending.remove(time)
+    return time
 
 
 def _is_whole(path: Path) -> bool:
