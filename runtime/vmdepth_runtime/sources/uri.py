@@ -23,7 +23,7 @@ def scheme_of(uri: str) -> str | None:
 def redacted(uri: str) -> str:
     """The address without what may be secret: user, password and query. Passwords may hold any sign, so all up to the
     last @ goes; what a camera of this machine is asked for stays."""
-    if scheme_of(uri) in (None, "file", "v4l2"):
+    if scheme_of(uri) in (None, "file", "v4l2", "csi"):
         return uri
     address, question, _ = re.sub(r"^([^:]+://).+@", r"\1***@", uri).partition("?")
     return f"{address}?***" if question else address
