@@ -127,14 +127,14 @@ class Reporter:
         self.stop()
         for source in report["sources"]:
             several = f"{source['name']}: " if len(report["sources"]) > 1 else ""
+            for note in source["notes"]:
+                self.say(f"{source['name']}: {note}")
             for frame in source["skipped"][:_NAMED]:
                 self.say(f"{several}skipped frame {frame['index']} ({frame['name']}): {frame['reason']}")
             if len(source["skipped"]) > _NAMED:
                 self.say(f"{several}skipped {len(source['skipped']) - _NAMED} more frames; --report names them")
             if source["broken"]:
                 self.say(f"{several}{source['broken_count']} frames for which the network gave nothing finite")
-            for note in source["notes"]:
-                self.say(f"{source['name']}: {note}")
             if not source["live"]:
                 for warning in source["warnings"]:
                     self.say(f"warning: {warning}")

@@ -73,6 +73,15 @@ def test_hdr_looks_as_the_picture_it_was_made_of(tmp_path, footage, yuv, read, t
     assert np.abs(untouched.astype(int) - master()).mean() > 15
 
 
+def test_so_do_pictures(tmp_path, footage, yuv, read):
+    frame = as_hdr(yuv, master(), HLG).reformat(format="yuv420p10le")
+    facts = {"color_trc": HLG, "color_primaries": BT2020, "colorspace": BT2020, "color_range": 1}
+    path = footage(tmp_path / "phone.avif", [frame], "libsvtav1", {"crf": "6", "preset": "8"}, **facts)
+    source, images = read(path)
+    assert (source.pictures, source.notes) == (True, ["HDR (HLG): tone-mapped"])
+    assert np.abs(images[0].image.astype(int) - master()).mean() <= 6
+
+
 @pytest.mark.parametrize(("transfer", "signal_of"), [(PQ, pq), (HLG, hlg)])
 def test_light_brighter_than_white_is_not_clipped(yuv, transfer, signal_of):
     light = np.linspace(100, 1000, 64)[None, :, None] * np.ones((16, 1, 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from fractions import Fraction
 
 import av
@@ -128,15 +129,19 @@ def test_damaged_packets_cost_the_frames_that_lean_on_them(video, tmp_path, read
         stream = damaged.add_stream_from_template(whole.streams.video[0])
         for k, packet in enumerate(packet for packet in whole.demux(video=0) if packet.dts is not None):
             content = bytes(packet)
-            broken = av.Packet(content[:12] + bytes(len(content) - 12) if k == which else content)
+            broken = av.Packet(content[:4] + bytes([255]) * 40 if k == which else content)
             broken.pts, broken.dts, broken.time_base = packet.pts, packet.dts, packet.time_base
             broken.is_keyframe, broken.stream = packet.is_keyframe, stream
             damaged.mux(broken)
-    source, frames = read(tmp_path / "damaged.mp4")
-    numbers = [frame.index for frame in frames] + [skipped.index for skipped in source.skipped]
-    assert source.skipped_count >= 1
-    assert sorted(numbers) == list(range(COUNT))
-    np.testing.assert_allclose([f.time for f in frames], np.array([f.index for f in frames]) / 25, atol=1e-9)
+    decoded = []
+    with av.open(str(tmp_path / "damaged.mp4")) as container:
+        container.streams.video[0].thread_type = "NONE"
+        for packet in container.demux(video=0):
+            with suppress(av.FFmpegError):
+                decoded += [round(frame.time * 25) for frame in packet.decode() if not frame.is_corrupt]
+    assert 0 < len(decoded) < COUNT
+    _, frames = read(tmp_path / "damaged.mp4")
+    assert [round(frame.time * 25) for frame in frames] == decoded
 
 
 def test_a_live_source_is_deinterlaced_and_tells(video):
