@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Any
 from vmdepth_runtime.errors import InputError, WorkError
 
 if TYPE_CHECKING:
+    from vmdepth_runtime.camera.lens import Lens
+    from vmdepth_runtime.camera.rectifier import Rectifier
     from vmdepth_runtime.contract import StepContract
     from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
     from vmdepth_runtime.depth.predict import predict
     from vmdepth_runtime.depth.prediction import Prediction
+    from vmdepth_runtime.depth.scale.metres import Metres
     from vmdepth_runtime.depth.stream import DepthResult, DepthStream
     from vmdepth_runtime.encoding.cloud_settings import CloudSettings
     from vmdepth_runtime.pipeline.run import run
@@ -40,10 +43,13 @@ _HOME = {
     "DepthResult": "depth.stream",
     "DepthStream": "depth.stream",
     "KeyframeSettings": "depth.keyframe_settings",
+    "Lens": "camera.lens",
     "LiveSettings": "sources.settings",
+    "Metres": "depth.scale.metres",
     "OnnxSession": "sessions.onnx",
     "Prediction": "depth.prediction",
     "ReadSettings": "sources.settings",
+    "Rectifier": "camera.rectifier",
     "RunSettings": "pipeline.settings",
     "SinkFacts": "sinks.base",
     "SourceFrame": "sources.base",
@@ -61,10 +67,13 @@ __all__ = [
     "DepthStream",
     "InputError",
     "KeyframeSettings",
+    "Lens",
     "LiveSettings",
+    "Metres",
     "OnnxSession",
     "Prediction",
     "ReadSettings",
+    "Rectifier",
     "RunSettings",
     "SinkFacts",
     "SourceFrame",
