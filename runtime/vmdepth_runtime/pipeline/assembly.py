@@ -22,10 +22,9 @@ from vmdepth_runtime.depth.metres import assumption, needed_lens
 from vmdepth_runtime.depth.scale.metres import Metres
 from vmdepth_runtime.depth.scale.running import RunningMetres
 from vmdepth_runtime.depth.stream_batch import StreamBatch
-from vmdepth_runtime.encoding.depth_encodings import check_encoding
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import DYNAMIC
-from vmdepth_runtime.pipeline.checks import check_camera, check_model, check_scale, check_source
+from vmdepth_runtime.pipeline.checks import check_camera, check_depth_encoding, check_model, check_scale, check_source
 from vmdepth_runtime.pipeline.interrupt import Interruptible
 from vmdepth_runtime.pipeline.jobs import Job
 from vmdepth_runtime.pipeline.reader import FrameReader
@@ -102,7 +101,7 @@ def open_session(settings: RunSettings, jobs: Sequence[Job], stack: ExitStack) -
     check_model(settings, session.contract, streams)
     check_scale(settings, session.contract)
     check_camera(settings, session.contract, jobs)
-    check_encoding(session.contract.depth_meaning, settings.depth_encoding)
+    check_depth_encoding(settings, session.contract)
     lens = Lens.of(settings.fov, settings.intrinsics) or needed_lens(session.contract, None)
     if lens is not None and lens.assumed and not all(job.recording for job in jobs):  # those may say it themselves
         say(assumption(session.contract))
