@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import InputError, open_source
+from vmdepth_runtime.sources.cameras.request import Request
+from vmdepth_runtime.sources.live_readers import csi_pipeline
 
 READ = """
 import json, sys
@@ -139,7 +141,7 @@ def open_camera(emulation, tmp_path):
 def test_a_camera_gives_the_size_rate_and_format_that_it_is_asked_for(open_camera):
     assert open_camera(
         *("size=64x48", "size=64x48&fps=15", "fps=15", "size=32x24", "size=32x24&fps=60", "format=UYVY"),
-        *("size=32x24&fps=29.97&format=yuyv422", "format=yuyv"),
+        *("size=32x24&fps=30000/1001&format=yuyv422", "format=yuyv"),
     ) == [
         *((64, 48, 30.0, 3), (64, 48, 15.0, 3), (64, 48, 15.0, 3), (32, 24, 30.0, 3), (32, 24, 60.0, 3)),
         # UYVY alone is given 60 times a second, and is taken for that. A size that is not asked for stays as it was.
@@ -173,6 +175,10 @@ def test_what_cannot_be_asked_of_a_camera_gets_one_line(tmp_path):
     (tmp_path / "video9").touch()
     for asked, message in [
         ("size=big", "size is width and height in pixels, as in size=1280x720"),
+        ("size=0x48", "size is width and height in pixels"),
+        ("fps=0.0", "fps is frames per second"),
+        ("fps=30/0", "fps is frames per second"),
+        ("fps=", "asks for nothing; "),
         ("fps=0", "fps is frames per second, as in fps=30 or fps=30000/1001"),
         ("fps=fast", "fps is frames per second"),
         ("size=64x48&size=32x24", "asks for one thing twice; behind the ? of a camera there are size=1280x720, fps=30"),
@@ -183,3 +189,17 @@ def test_what_cannot_be_asked_of_a_camera_gets_one_line(tmp_path):
         with pytest.raises(InputError) as error:
             open_source(f"v4l2://{tmp_path}/video9?{asked}")
         assert str(error.value).startswith(f"v4l2://{tmp_path}/video9?{asked}: {message}")
+
+
+def test_a_csi_camera_is_asked_for_size_and_rate():
+    plain, asked = (csi_pipeline(1, request) for request in (None, Request.of("csi://1?size=1280x720&fps=60")))
+    assert plain.startswith("nvarguscamerasrc sensor-id=1 ! video/x-raw(memory:NVMM),framerate=30/1 ! nvvidconv ! ")
+    caps = "video/x-raw(memory:NVMM),width=1280,height=720,framerate=60/1"
+    assert asked == plain.replace("video/x-raw(memory:NVMM),framerate=30/1", caps)
+    for uri, message in [
+        ("csi://0?format=mjpeg", "a CSI camera has one format; size=1280x720 and fps=30 may be asked for"),
+        ("csi://0?size=1", "size is width and height in pixels"),
+    ]:
+        with pytest.raises(InputError) as error:
+            open_source(uri)
+        assert str(error.value).startswith(f"{uri}: {message}")
