@@ -26,7 +26,7 @@ from vmdepth_runtime.sinks.open import (
     is_file,
     is_for_eyes,
     is_one_file,
-    needs_camera,
+    takes_camera,
 )
 from vmdepth_runtime.sources.base import Source
 from vmdepth_runtime.sources.listing import names_of
@@ -54,7 +54,7 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
         )
     if settings.max_height != RunSettings.max_height and not any(is_for_eyes(o) for job in jobs for o in job.outputs):
         raise InputError(f"--max-height {settings.max_height}: no output is a video, window or page, which have one")
-    if not any(needs_camera(output) for job in jobs for output in job.outputs):
+    if not any(takes_camera(output) for job in jobs for output in job.outputs):
         _check_no_cloud(settings.cloud)
     if settings.report is not None:
         check_target(settings.report)
@@ -160,7 +160,7 @@ def check_model(settings: RunSettings, contract: StepContract, count: int) -> No
 def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[Job]) -> None:
     """Raise InputError where something is said of the camera and nothing asks for it."""
     lens = Lens.of(settings.fov, settings.intrinsics)
-    asked = contract.metric_focal is not None or any(needs_camera(output) for job in jobs for output in job.outputs)
+    asked = contract.metric_focal is not None or any(takes_camera(output) for job in jobs for output in job.outputs)
     if lens is not None and not asked:
         raise InputError(
             f"{lens.given}: nothing asks for the camera: no output is a cloud (.ply), and {settings.model.name} gives "

@@ -80,9 +80,10 @@ def needs_range(target: str) -> bool:
     return _kind_of(target).needs_range
 
 
-def needs_camera(target: str) -> bool:
-    """Whether an output can do nothing without a camera."""
-    return _kind_of(target).needs_camera
+def takes_camera(target: str) -> bool:
+    """Whether an output asks for the camera."""
+    kind = _kind_of(target)
+    return kind.needs_camera or kind.takes_camera
 
 
 def is_for_eyes(target: str) -> bool:

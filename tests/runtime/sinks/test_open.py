@@ -23,6 +23,7 @@ EXAMPLES = {
     "-": False,
     "display": True,
     "http://127.0.0.1:8080": True,
+    "foxglove://127.0.0.1:8765": True,
 }  # target -> whether it is shown on a scale of its own
 
 
@@ -116,7 +117,8 @@ def test_one_kind_is_meant_by_each_target_and_says_what_it_needs(target):
 
 def test_help_and_errors_name_what_there_is():
     words = "OUT.mp4 (side by side); OUT.npz; one file per frame as DIR/%06d.exr, .jpg (coloured), .npy, .ply or .png "
-    assert output_help() == words + "(16 bit); '-' (raw float32); 'display'; http://127.0.0.1:8080 (a page)"
+    words += "(16 bit); '-' (raw float32); 'display'; foxglove://127.0.0.1:8765 (live, for Foxglove); "
+    assert output_help() == words + "http://127.0.0.1:8080 (a page)"
     assert camera_endings() == ".ply"
     with pytest.raises(InputError) as error:
         check_output("out.avi")
