@@ -7,7 +7,7 @@ names: what is up to a factor, or inverse, says so in its encoding and its topic
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,25 +15,27 @@ from numpy.typing import NDArray
 from vmdepth_runtime.camera.distortion import Distortion
 from vmdepth_runtime.camera.pinhole import PinholeCamera
 from vmdepth_runtime.depth_kinds import DepthKind
+from vmdepth_runtime.encoding.depth_encodings import DepthEncoding, check_encoding
 from vmdepth_runtime.encoding.pictures import DEEPEST, PER_METRE, picture
 from vmdepth_runtime.encoding.points import PointCloud
-from vmdepth_runtime.errors import InputError
 
 Message: TypeAlias = dict[str, Any]
 """The fields of a message; one within it is a dict likewise, an array of bytes is `bytes`."""
 
-DepthEncoding: TypeAlias = Literal["32FC1", "16UC1"]
-"""float32, or uint16 millimetres with 0 for none."""
-DEPTH_ENCODINGS: tuple[DepthEncoding, ...] = get_args(DepthEncoding)
-
 COLOUR_TOPIC = "/vmdepth/colour/compressed"
-POINTS_TOPIC = "/vmdepth/points"
+_POINTS_TOPICS = {
+    "metric": "/vmdepth/points",
+    "scaled": "/vmdepth/points_scaled",
+    "relative": "/vmdepth/points_relative",
+}
 _DEPTH_TOPICS = {
     "metric": "/vmdepth/depth",
     "scaled": "/vmdepth/depth_scaled",
     "relative": "/vmdepth/inverse_depth_relative",
 }
 _REMARKS = {"metric": "", "scaled": "; scaled, no metres", "relative": "; inverse relative"}
+FARTHEST = DEEPEST / PER_METRE
+"""Metres, beyond which depth in millimetres does not go."""
 _FLOAT32 = 7  # a datatype of sensor_msgs/PointField
 
 
@@ -47,6 +49,11 @@ def camera_info_topic(kind: DepthKind) -> str:
     return f"{depth_topic(kind)}/camera_info"
 
 
+def points_topic(kind: DepthKind) -> str:
+    """Where points of depth of a kind are published: those of depth without a unit are in none either."""
+    return _POINTS_TOPICS[kind.name]
+
+
 def image_encoding(kind: DepthKind, encoding: DepthEncoding = "32FC1") -> str:
     """What `sensor_msgs/Image.encoding` says of depth of a kind: "32FC1" or "16UC1" of metres; "32FC1; inverse
     relative" and "32FC1; scaled, no metres" of what is laid out like the first and means something else.
@@ -56,15 +63,6 @@ def image_encoding(kind: DepthKind, encoding: DepthEncoding = "32FC1") -> str:
     """
     check_encoding(kind, encoding)
     return encoding + _REMARKS[kind.name]
-
-
-def check_encoding(kind: DepthKind, encoding: DepthEncoding) -> None:
-    """Raise InputError where depth of a kind cannot be of an encoding."""
-    if encoding == "16UC1" and kind.unit != "m":
-        raise InputError(
-            f"16UC1 is millimetres, and the model gives {kind.meaning}; take 32FC1, which says that it is none, or a "
-            "metric model"
-        )
 
 
 def header(stamp: int, frame_id: str) -> Message:
@@ -103,8 +101,8 @@ def depth_image(
 
 
 def millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Metres in whole millimetres: uint16 `[H, W]`, 0 where there is no depth, it is not above 0, or beyond 65.535 m,
-    which 16 bits do not hold: a robot is better off without than with a wall there. depth: float32 `[H, W]`."""
+    """Metres in whole millimetres: uint16 `[H, W]`, 0 where there is no depth, it is not above 0, or it is beyond
+    `FARTHEST`: a robot is better off without than with a wall there. depth: float32 `[H, W]`."""
     counted = np.rint(depth * np.float64(PER_METRE))  # in float32 the product would be rounded before
     return np.where((counted >= 0) & (counted <= DEEPEST), counted, 0).astype(np.uint16)
 

@@ -90,12 +90,13 @@ def test_what_is_no_metres_says_so_and_is_no_millimetres(
     assert message["encoding"] == encoding
     assert message["data"] == depth.tobytes()
     assert ros_messages.depth_topic(meant) == topic
-    with pytest.raises(InputError, match="16UC1 is millimetres"):
+    with pytest.raises(InputError, match="16UC1: is millimetres"):
         ros_messages.depth_image(STAMP, "camera", depth, meant, "16UC1")
 
 
 def test_every_kind_of_depth_has_a_topic_and_an_encoding_of_its_own() -> None:
-    for of in (ros_messages.depth_topic, ros_messages.camera_info_topic, ros_messages.image_encoding):
+    topics = ros_messages.depth_topic, ros_messages.camera_info_topic, ros_messages.points_topic
+    for of in (*topics, ros_messages.image_encoding):
         assert len({of(kind) for kind in DEPTH_KINDS.values()}) == len(DEPTH_KINDS)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from types import ModuleType
@@ -15,11 +16,11 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.encoding import ros_messages
 from vmdepth_runtime.encoding.pictures import picture
-from vmdepth_runtime.encoding.points import PointCloud, back_project, near_for
+from vmdepth_runtime.encoding.points import PointCloud
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.outputs import DYNAMIC
 from vmdepth_runtime.sinks.address import host_and_port, is_loopback
 from vmdepth_runtime.sinks.base import Sink, SinkFacts
+from vmdepth_runtime.sinks.clouds import CLOUD_OUTPUTS, Clouds
 from vmdepth_runtime.sources.base import SourceFrame
 from vmdepth_runtime.sources.uri import scheme_of
 
@@ -49,25 +50,24 @@ class _Shown(NamedTuple):
 
 class FoxgloveSink(Sink):
     """Serves coloured depth, colour and figures; depth itself where it is in metres; where the camera is known that,
-    and points. Each is made only where a viewer wants it. A viewer that is too slow misses some; nobody holds the run
-    up."""
+    and points, of relative depth on the scale of what came since the latest discontinuity. Each is made only where a
+    viewer wants it. A viewer that is too slow misses some; nobody holds the run up."""
 
     example = "foxglove://127.0.0.1:8765"
     remark = "live, for Foxglove"
     address = f"a live view is foxglove://HOST:PORT, for example {example}"
     takes_camera = True
+    has_clouds = True
     needs_range = True
     wants_colour = True
     for_eyes = True
-    draws: tuple[str, ...] = ("state_change", "confidence", "sky", DYNAMIC)
+    draws = ("state_change", *CLOUD_OUTPUTS)
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         super().__init__(target, facts)
-        if not facts.heed_moving:
-            self.draws = tuple(name for name in self.draws if name != DYNAMIC)
         self._kind = facts.depth_meaning
         self.wants_depth = self._kind.unit == "m" or facts.lens is not None
-        self._near = facts.near if self._kind.inverse else None
+        self._clouds = Clouds(facts) if facts.lens is not None else None
         self._foxglove = _library()
         self._context = self._foxglove.Context()
         host, port = _address_of(self.name)
@@ -104,8 +104,10 @@ class FoxgloveSink(Sink):
             channel.close()
 
     def _write(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> None:
-        if frame.discontinuity and self.facts.near is None:
-            self._near = None  # relative depth starts anew on a scale of its own
+        if frame.discontinuity and self._clouds is not None:
+            height, width = frame.image.shape[:2]  # pictures have each their own size
+            info = replace(self.facts.info, width=width, height=height)
+            self._clouds = Clouds(replace(self.facts, info=info))
         shown = _Shown(frame, depth, colour, self.facts.stamp(frame))
         for channel, message in self._publications:
             if channel.has_sinks():
@@ -125,7 +127,7 @@ class FoxgloveSink(Sink):
             topic = ros_messages.camera_info_topic(self._kind)
             made += [
                 (channels.CameraCalibrationChannel(topic, context=context), self._camera),
-                (channels.PointCloudChannel(ros_messages.POINTS_TOPIC, context=context), self._points),
+                (channels.PointCloudChannel(ros_messages.points_topic(self._kind), context=context), self._points),
                 (channels.FrameTransformChannel(TRANSFORM_TOPIC, context=context), self._transform),
             ]
         return made
@@ -160,12 +162,8 @@ class FoxgloveSink(Sink):
         return self._foxglove.messages.CameraCalibration(**self._stamped(shown), **fields, **matrices)
 
     def _points(self, shown: _Shown) -> Any:
-        assert self.facts.lens is not None
-        height, width = shown.frame.image.shape[:2]
-        camera = self.facts.lens.camera(width, height)
-        # One unit for the whole of a scene, else the cloud would breathe.
-        self._near = self._near or near_for(self._kind, shown.depth)
-        cloud = back_project(shown.depth, shown.frame.image, camera, self._near, self.facts.cloud, self.outputs)
+        assert self._clouds is not None
+        cloud = self._clouds.of(shown.frame.image, shown.depth, self.outputs)
         messages = self._foxglove.messages
         numeric = messages.PackedElementFieldNumericType
         kinds = {"<f4": numeric.Float32, "|u1": numeric.Uint8}
