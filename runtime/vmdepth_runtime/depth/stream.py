@@ -46,6 +46,8 @@ class DepthResult:
         finite: False where the network failed on this frame; depth is NaN then, and the stream goes on from a key
             frame.
         step_ms: milliseconds that the network took, without resizing.
+        cut: whether a scene begins with the frame, so that the stream started anew with it; False of a stream that
+            does not look for cuts.
     """
 
     depth: NDArray[np.float32]
@@ -53,6 +55,7 @@ class DepthResult:
     outputs: StepOutputs
     finite: bool
     step_ms: float
+    cut: bool
     _bring_back: Callable[[NDArray[np.float32], NDArray[np.float32]], None] = field(repr=False)
 
     @property
@@ -125,13 +128,15 @@ class DepthStream:
         intrinsics: fx, fy, cx, cy in pixels of the frames, or a calibration file, in place of `fov`.
         dynamic_mask: whether the model has to tell what moves (`DepthResult.dynamic`); of a checkpoint a step graph is
             made that does.
+        cuts: whether the stream starts anew where a scene begins, as in films: with the first frame of it, which costs
+            one step more (`vmdepth_runtime.depth.scene_cuts`). Key frames stay.
 
     Raises:
         InputError: the model is missing, breaks the contract, was made for several streams, or does not tell what moves
             where it has to; a camera that cannot be meant, or that the model has no use for.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all but the model by name)
         self,
         model: str | Path | None = None,
         *,
@@ -144,6 +149,7 @@ class DepthStream:
         fov: float | None = None,
         intrinsics: Intrinsics | None = None,
         dynamic_mask: bool = False,
+        cuts: bool = False,
     ) -> None:
         lens = Lens.of(fov, intrinsics)
         path = bundled.MODEL if model is None else Path(model)
@@ -162,9 +168,8 @@ class DepthStream:
         if keyframes is True:
             keyframes = KeyframeSettings.of(self.contract.keyframes)
         self._lens = lens
-        self._batch = StreamBatch(
-            self._session, resize=resize, keyframes=keyframes or None, lens=needed_lens(self.contract, lens)
-        )
+        needed = needed_lens(self.contract, lens)
+        self._batch = StreamBatch(self._session, resize=resize, keyframes=keyframes or None, lens=needed, cuts=[cuts])
         self._resize: Resize = resize
         self._bring_back = DepthResizer(resize)
         self._aside: Snapshot | None = None
@@ -208,7 +213,9 @@ class DepthStream:
         assert result is not None
         self._bring_back(result.depth, self._depth)
         step_ms = self._batch.step_ms
-        return DepthResult(self._depth, result.depth, result.outputs, result.finite, step_ms, self._bring_back)
+        return DepthResult(
+            self._depth, result.depth, result.outputs, result.finite, step_ms, result.cut, self._bring_back
+        )
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a path that is a str can be gone over, too
