@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
     from vmdepth_runtime.depth.predict import predict
     from vmdepth_runtime.depth.prediction import Prediction
+    from vmdepth_runtime.depth.scale.metres import Metres
     from vmdepth_runtime.depth.stream import DepthResult, DepthStream
     from vmdepth_runtime.encoding.cloud_settings import CloudSettings
     from vmdepth_runtime.pipeline.run import run
@@ -41,6 +42,7 @@ _HOME = {
     "DepthStream": "depth.stream",
     "KeyframeSettings": "depth.keyframe_settings",
     "LiveSettings": "sources.settings",
+    "Metres": "depth.scale.metres",
     "OnnxSession": "sessions.onnx",
     "Prediction": "depth.prediction",
     "ReadSettings": "sources.settings",
@@ -62,6 +64,7 @@ __all__ = [
     "InputError",
     "KeyframeSettings",
     "LiveSettings",
+    "Metres",
     "OnnxSession",
     "Prediction",
     "ReadSettings",

@@ -49,6 +49,11 @@ def camera_info_topic(kind: DepthKind) -> str:
     return f"{depth_topic(kind)}/camera_info"
 
 
+def colours_topic(kind: DepthKind) -> str:
+    """Where depth of a kind is published as a coloured picture."""
+    return f"{depth_topic(kind)}/colours/compressed"
+
+
 def points_topic(kind: DepthKind) -> str:
     """Where points of depth of a kind are published: those of depth without a unit are in none either."""
     return _POINTS_TOPICS[kind.name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from threading import Condition
@@ -18,11 +18,13 @@ from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.colour_map import ColourRange, FixedRange, choose_ranges, palette
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.depth.metres import assumption, needed_lens
+from vmdepth_runtime.depth.scale.metres import Metres
+from vmdepth_runtime.depth.scale.running import RunningMetres
 from vmdepth_runtime.depth.stream_batch import StreamBatch
 from vmdepth_runtime.encoding.depth_encodings import check_encoding
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import DYNAMIC
-from vmdepth_runtime.pipeline.checks import check_camera, check_model, check_source
+from vmdepth_runtime.pipeline.checks import check_camera, check_model, check_scale, check_source
 from vmdepth_runtime.pipeline.interrupt import Interruptible
 from vmdepth_runtime.pipeline.jobs import Job
 from vmdepth_runtime.pipeline.reader import FrameReader
@@ -39,6 +41,7 @@ from vmdepth_runtime.sessions.onnx_runtime.build import two_builds
 from vmdepth_runtime.sinks.base import SinkFacts
 from vmdepth_runtime.sinks.open import foretell, needs_range, open_picture_sink, open_sink
 from vmdepth_runtime.sources.base import Source
+from vmdepth_runtime.sources.recordings.open import recorded_depth
 from vmdepth_runtime.stage_timer import StageTimer
 
 
@@ -96,6 +99,7 @@ def open_session(settings: RunSettings, jobs: Sequence[Job], stack: ExitStack) -
         )
     stack.callback(session.close)
     check_model(settings, session.contract, streams)
+    check_scale(settings, session.contract)
     check_camera(settings, session.contract, jobs)
     check_encoding(session.contract.depth_meaning, settings.depth_encoding)
     lens = _lens(settings, session.contract)
@@ -127,7 +131,7 @@ def open_pipeline(
     sources = [stack.enter_context(job.open(settings)) for job in jobs]
     lens = _lens(settings, session.contract)
     for source, job in zip(sources, jobs, strict=True):
-        check_source(source, job.outputs)
+        check_source(settings, source, job.outputs)
         if lens is not None:
             lens.camera(source.info.width, source.info.height, source.name)  # raises where it does not fit
         if source.live and place[1] > 1:
@@ -135,6 +139,10 @@ def open_pipeline(
     anchoring = None if any(source.pictures for source in sources) else _anchoring(settings, session.contract)
     sampled = [_looked_at(settings, source, job) for source, job in zip(sources, jobs, strict=True)]
     make = partial(StreamBatch, session, resize=settings.resize, lens=lens, heed_moving=settings.heeds_moving)
+    metres = Metres.of(settings.metres) or _running(settings, jobs, session.contract, stack)
+    if isinstance(metres, list):
+        sampled = [None] * len(sources)  # no metres are known of frames that are looked at beforehand
+    make = partial(make, metres=metres)
     cuts = [_looks_for_cuts(settings, source) for source in sources]
     colours, batch = choose_ranges(make(), sampled), make(keyframes=anchoring, cuts=cuts)
     statistics = RunStatistics(len(sources))
@@ -146,31 +154,33 @@ def open_pipeline(
         session.begin((frame.image, frame.discontinuity) for frame in again)
         if session.remark:
             reporter.say(session.remark)
-
     interrupt = stack.enter_context(Interruptible())
     readers: list[FrameReader] = []  # filled below: a page asks for its figures while frames come
     status = partial(reporter.status, readers, batch)
     writers: list[Writer] = []
     for source, job, colour_range in zip(sources, jobs, colours, strict=True):
-        facts = _facts(settings, source, job, session.contract, colour_range, status)
-        writers.append(_open_writer(settings, source, job.outputs, facts, colour_range, session.contract, stack))
-    for invitation in [sink.invitation for writer in writers for sink in writer.sinks if sink.invitation]:
-        reporter.say(invitation)
+        facts = _facts(settings, source, job, batch.contract, colour_range, status)
+        writers.append(_open_writer(settings, source, job.outputs, facts, colour_range, batch.contract, stack))
+    _tell_invitations(writers, reporter)
     changed = Condition()
     for source in sources:
         size = (session.contract.height, session.contract.width)
         readers.append(FrameReader(source, size, settings.resize, changed))
         stack.callback(readers[-1].close)
     stepping = StageTimer("the network", allowed=math.inf if settings.offline else 1.0)  # windows take their time
-    reading = [reader.source.timer or reader.timer for reader in readers]
-    timers = [*reading, stepping, *(writer.timer for writer in writers)]
+    timers = [*(reader.source.timer or reader.timer for reader in readers), stepping, *(w.timer for w in writers)]
     watchdog = stack.enter_context(Watchdog(timers, settings.live.stall, reporter.say))
     return Pipeline(batch, lens, readers, writers, statistics, reporter, interrupt, stepping, watchdog)
 
 
+def _tell_invitations(writers: Sequence[Writer], reporter: Reporter) -> None:
+    for invitation in [sink.invitation for writer in writers for sink in writer.sinks if sink.invitation]:
+        reporter.say(invitation)
+
+
 def _looked_at(settings: RunSettings, source: Source, job: Job) -> Source | None:
     """A source, where it is worth knowing beforehand what depth there will be."""
-    return source if source.pictures or settings.points or any(map(needs_range, job.outputs)) else None
+    return source if source.pictures or any(map(needs_range, job.outputs)) else None
 
 
 def _open_offline(settings: RunSettings, jobs: Sequence[Job]) -> StepSession:
@@ -189,6 +199,20 @@ def _open_offline(settings: RunSettings, jobs: Sequence[Job]) -> StepSession:
             raise InputError(f"{source.name}: --offline needs the whole of it, twice; record it to a file first")
         size = source.info.height, source.info.width
     return load_offline_session(settings.model, size, settings.input_size, settings.threads, settings.device)
+
+
+def _running(
+    settings: RunSettings, jobs: Sequence[Job], contract: StepContract, stack: ExitStack
+) -> list[RunningMetres] | None:
+    """What follows measured depth, for each source; None where that was not asked for."""
+    if settings.align_to is None:
+        return None
+    running = []
+    for job in jobs:
+        measured = recorded_depth(job.paths[0], settings.align_to, pictures=settings.read.topic)
+        stack.enter_context(closing(measured))
+        running.append(RunningMetres(measured, contract.depth_meaning))
+    return running
 
 
 def _anchoring(settings: RunSettings, contract: StepContract) -> KeyframeSettings | None:

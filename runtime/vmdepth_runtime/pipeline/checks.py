@@ -10,6 +10,7 @@ from pathlib import Path
 from vmdepth_runtime.atomic_files import check_target
 from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.contract import StepContract
+from vmdepth_runtime.depth.scale.metres import Metres, check_metres
 from vmdepth_runtime.depth.stream import MIN_SIDE
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.errors import InputError
@@ -28,6 +29,7 @@ from vmdepth_runtime.sinks.open import (
     is_for_eyes,
     is_one_file,
     is_recording,
+    needs_camera,
     takes_camera,
 )
 from vmdepth_runtime.sources.base import Source
@@ -46,7 +48,8 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
     shared = [path for job in jobs if job.listed for path in job.paths]
     for job in jobs:
         for output in job.outputs:
-            check_output(output, [*job.paths[:1], *shared], has_camera=has_camera)
+            # A recording may know its camera, which shows when it is open.
+            check_output(output, [*job.paths[:1], *shared], has_camera=has_camera or job.recording)
             if job.pictures:
                 _check_pictures(output, job, settings)
     coloured = any(is_coloured(output, colour=job.colour) for job in jobs for output in job.outputs)
@@ -56,12 +59,31 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
         )
     if settings.max_height != RunSettings.max_height and not any(is_for_eyes(o) for job in jobs for o in job.outputs):
         raise InputError(f"--max-height {settings.max_height}: no output is a video, window or page, which have one")
-    _check_recordings(settings, jobs, has_camera=has_camera)
+    _check_recordings(settings, jobs, has_camera=has_camera or all(job.recording for job in jobs))
     if not (settings.points or any(has_clouds(output) for job in jobs for output in job.outputs)):
         _check_no_cloud(settings.cloud)
     if settings.report is not None:
         check_target(settings.report)
     _check_clashes(settings, jobs)
+    _check_topics(settings, jobs)
+
+
+def _check_topics(settings: RunSettings, jobs: Sequence[Job]) -> None:
+    """Raise InputError where the pictures of one topic are taken twice, or none of the sources has topics."""
+    other = next((job for job in jobs if not job.recording), None)
+    if settings.align_to is not None and other is not None:
+        raise InputError(
+            f"--align-to {settings.align_to}: follows depth in a recording of a robot (.mcap, a rosbag2 folder), and "
+            f"{redacted(other.source)} is none; leave it out"
+        )
+    paths = [os.path.realpath(path) for job in jobs if job.recording for path in job.paths]
+    twice = next((path for place, path in enumerate(paths) if path in paths[:place]), None)
+    if twice is not None:
+        raise InputError(f"{Path(twice).name}: is a source twice, and both are of one topic; leave one out")
+    if settings.read.topic is not None and not paths:
+        raise InputError(
+            f"--topic {settings.read.topic}: is of recordings of robots, and no source is one; leave it out"
+        )
 
 
 def _check_recordings(settings: RunSettings, jobs: Sequence[Job], *, has_camera: bool) -> None:
@@ -177,6 +199,18 @@ def check_model(settings: RunSettings, contract: StepContract, count: int) -> No
         raise InputError(f"--backend {settings.backend}: {model} is made for {backend}; 'vmdepth-export' makes others")
 
 
+def check_scale(settings: RunSettings, contract: StepContract) -> None:
+    """Raise InputError where metres are asked for in two ways, or of a model that they are not for."""
+    check_metres(Metres.of(settings.metres), contract, settings.model)
+    if settings.align_to is None:
+        return
+    if settings.metres is not None:
+        raise InputError(f"--align-to {settings.align_to}: and --metres both make metres; leave one out")
+    if contract.depth_meaning.unit is not None:
+        meaning = contract.depth_meaning.meaning
+        raise InputError(f"--align-to {settings.align_to}: {settings.model} gives {meaning} already; leave it out")
+
+
 def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[Job]) -> None:
     """Raise InputError where something is said of the camera and nothing asks for it."""
     lens = Lens.of(settings.fov, settings.intrinsics)
@@ -188,11 +222,19 @@ def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[J
         )
 
 
-def check_source(source: Source, outputs: Sequence[str]) -> None:
-    """Raise InputError for frames that are too small for any network, and more of them than an output has room for."""
+def check_source(settings: RunSettings, source: Source, outputs: Sequence[str]) -> None:
+    """Raise InputError for frames that are too small for any network, and more of them than an output has room for;
+    and where an output needs the camera, and neither the run nor the source was told of it."""
     width, height = source.info.width, source.info.height
     if min(width, height) < MIN_SIDE:
         raise InputError(f"{source.name}: its frames are {width}x{height}; at least {MIN_SIDE}x{MIN_SIDE} is needed")
+    unknown = source.lens is None and Lens.of(settings.fov, settings.intrinsics) is None
+    for output in outputs:
+        if unknown and (needs_camera(output) or (settings.points and is_recording(output))):
+            raise InputError(
+                f"{output}: points need the camera, and {source.name} says nothing of it (no CameraInfo); give --fov "
+                "DEGREES or --intrinsics FX,FY,CX,CY|FILE"
+            )
     if not source.pictures:
         for output in outputs:
             check_frames(output, source.name, source.wanted if source.live else source.info.frames)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vmdepth_runtime import bundled
 from vmdepth_runtime.camera.lens import Intrinsics
@@ -13,6 +14,9 @@ from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.encoding.depth_encodings import DepthEncoding
 from vmdepth_runtime.palettes import PALETTE
 from vmdepth_runtime.sources.settings import LiveSettings, ReadSettings
+
+if TYPE_CHECKING:
+    from vmdepth_runtime.depth.scale.metres import MetresGiven  # and NumPy, which arguments need not wait for
 
 BACKENDS = ("auto", "onnxruntime", "tensorrt", "tensorrt-rtx")
 
@@ -45,6 +49,8 @@ class RunSettings:
         fov: Degrees that a frame is wide.
         intrinsics: fx, fy, cx, cy of the source's frames, in pixels, or a calibration file, in place of `fov`. What the
             camera sees makes points, and metres of a network that needs the focal length.
+        metres: What makes metres of a model's relative or scaled depth, as `vmdepth-calibrate scale` tells it.
+        align_to: The topic of measured depth in the same recording that scale and shift follow instead.
         cloud: Which points of a frame go into a cloud.
         compress: Archives and recordings are compressed.
         depth_encoding: Of depth in recordings, as ROS names it.
@@ -77,6 +83,8 @@ class RunSettings:
     max_height: int = 720
     fov: float | None = None
     intrinsics: Intrinsics | None = None
+    metres: MetresGiven | None = None
+    align_to: str | None = None
     cloud: CloudSettings = field(default_factory=CloudSettings)
     compress: bool = False
     depth_encoding: DepthEncoding = "32FC1"

@@ -84,7 +84,13 @@ def test_a_camera_that_nobody_said_is_told_and_left_out(vmdepth_run, video, tmp_
     assert outcome.code == 0
     (note,) = json.loads((tmp_path / "r.json").read_text())["notes"]
     assert note.startswith("run.mcap: has no CameraInfo")
-    assert sorted(read(tmp_path / "run.mcap")) == ["/vmdepth/colour/compressed", "/vmdepth/inverse_depth_relative"]
+    found = read(tmp_path / "run.mcap")
+    relative = "/vmdepth/inverse_depth_relative"
+    assert sorted(found) == ["/vmdepth/colour/compressed", relative, f"{relative}/colours/compressed"]
+    # The colours are those that a picture of the depth would have.
+    assert vmdepth_run(video, "-o", "%d.jpg").code == 0
+    for number, message in enumerate(found[f"{relative}/colours/compressed"]):
+        assert message.data.tobytes() == (tmp_path / f"{number}.jpg").read_bytes()
 
 
 @pytest.fixture(scope="module")

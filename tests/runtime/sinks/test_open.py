@@ -12,7 +12,7 @@ from vmdepth_runtime import InputError
 from vmdepth_runtime.sinks.open import KINDS, camera_endings, check_output, needs_range, output_help
 
 EXAMPLES = {
-    "out.mcap": False,
+    "out.mcap": True,
     "out.mp4": True,
     "out.npz": False,
     "out/%06d.exr": False,

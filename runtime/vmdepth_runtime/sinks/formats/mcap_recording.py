@@ -27,7 +27,8 @@ _FLUSH = 1.0  # seconds, after which it is closed whatever it holds
 class McapSink(OneFileSink):
     """`sensor_msgs` of ROS 2 in MCAP (https://mcap.dev/spec): for each frame an Image of the depth, a CameraInfo where
     the camera is known, a CompressedImage of the source, and a PointCloud2 where the run wants points; all with the
-    frame's stamp and the camera's name, on the topics of `ros_messages`.
+    frame's stamp and the camera's name, on the topics of `ros_messages`. Depth without a unit, whose encoding no
+    viewer knows, is there as a coloured picture, too.
 
     Chunks are closed once a second: whatever happens, what was written before that is read by whoever needs no index.
     """
@@ -36,6 +37,8 @@ class McapSink(OneFileSink):
     remark = "ROS 2"
     takes_camera = True
     records = True
+    needs_range = True
+    wants_colour = True
     draws = CLOUD_OUTPUTS
 
     @classmethod
@@ -57,6 +60,7 @@ class McapSink(OneFileSink):
             self.notes.append(
                 f"{self.path.name}: has no CameraInfo, as nothing is known of the camera; --fov or --intrinsics says it"
             )
+        self.wants_colour = facts.depth_meaning.unit is None
         self._clouds = Clouds(facts) if facts.points else None
         if self._clouds is None:
             self.draws = ()
@@ -76,6 +80,10 @@ class McapSink(OneFileSink):
             messages.append((ros_messages.camera_info_topic(kind), "CameraInfo", info))
         picture = ros_messages.colour_image(*at, frame.image)
         messages.append((ros_messages.COLOUR_TOPIC, "CompressedImage", picture))
+        if self.wants_colour:
+            messages.append(
+                (ros_messages.colours_topic(kind), "CompressedImage", ros_messages.colour_image(*at, colour))
+            )
         if self._clouds is not None:
             cloud = ros_messages.point_cloud(*at, self._clouds.of(frame.image, depth, self.outputs))
             messages.append((ros_messages.points_topic(kind), "PointCloud2", cloud))

@@ -61,9 +61,10 @@ def frames(make, depths):
 
 
 def record(path, facts, frames, depths):
+    """The colours of a frame's depth are its picture upside down."""
     with open_sink(path, facts) as sink:
         for frame, depth in zip(frames, depths, strict=True):
-            sink.write(frame, depth, np.empty((0, 0, 3), np.uint8))
+            sink.write(frame, depth, frame.image[::-1] if sink.wants_colour else frame.image[:0])
     return sink
 
 
@@ -113,7 +114,9 @@ def test_depth_that_is_no_metres_has_another_topic_and_encoding(tmp_path, facts,
     (note,) = sink.notes
     assert "has no CameraInfo, as nothing is known of the camera; --fov or --intrinsics" in note
     found = read(tmp_path / "run.mcap")
-    assert sorted(found) == sorted(["/vmdepth/colour/compressed", topic])
+    assert sorted(found) == sorted(["/vmdepth/colour/compressed", topic, f"{topic}/colours/compressed"])
+    picture = cv2.imdecode(found[f"{topic}/colours/compressed"][1][1].data, cv2.IMREAD_COLOR)[::-1, :, ::-1]
+    assert np.abs(picture.astype(int) - frames[1].image).mean() < 4
     assert {image.encoding for _, image in found[topic]} == {encoding}
     assert found[topic][1][1].data.tobytes() == depths[1].tobytes()
 
