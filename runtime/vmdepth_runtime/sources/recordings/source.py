@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import ClassVar
 from statistics import median
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
