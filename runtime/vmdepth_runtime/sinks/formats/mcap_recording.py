@@ -20,7 +20,7 @@ from vmdepth_runtime.sinks.clouds import CLOUD_OUTPUTS, Clouds
 from vmdepth_runtime.sinks.files import OneFileSink, foretell_arrays
 from vmdepth_runtime.sources.base import SourceFrame
 
-_CHUNK = 4 << 20  # bytes, after which a chunk is closed: a reader takes whole ones, and each has an entry in the index
+_CHUNK = 1 << 20  # bytes, after which a chunk is closed: a reader takes whole ones, and each has an entry in the index
 _FLUSH = 1.0  # seconds, after which it is closed whatever it holds
 
 
