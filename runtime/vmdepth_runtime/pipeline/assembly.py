@@ -19,6 +19,7 @@ from vmdepth_runtime.depth.colour_map import ColourRange, FixedRange, choose_ran
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.depth.metres import assumption, needed_lens
 from vmdepth_runtime.depth.stream_batch import StreamBatch
+from vmdepth_runtime.encoding.depth_encodings import check_encoding
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import DYNAMIC
 from vmdepth_runtime.pipeline.checks import check_camera, check_model, check_source
@@ -96,6 +97,7 @@ def open_session(settings: RunSettings, jobs: Sequence[Job], stack: ExitStack) -
     stack.callback(session.close)
     check_model(settings, session.contract, streams)
     check_camera(settings, session.contract, jobs)
+    check_encoding(session.contract.depth_meaning, settings.depth_encoding)
     lens = _lens(settings, session.contract)
     if lens is not None and lens.assumed:
         say(assumption(session.contract))
@@ -131,8 +133,7 @@ def open_pipeline(
         if source.live and place[1] > 1:
             raise InputError(f"{source.name}: is live and has no end; give it alone, or --streams")
     anchoring = None if any(source.pictures for source in sources) else _anchoring(settings, session.contract)
-    pairs = zip(sources, jobs, strict=True)
-    sampled = [source if source.pictures or any(map(needs_range, job.outputs)) else None for source, job in pairs]
+    sampled = [_looked_at(settings, source, job) for source, job in zip(sources, jobs, strict=True)]
     make = partial(StreamBatch, session, resize=settings.resize, lens=lens, heed_moving=settings.heeds_moving)
     colours, batch = choose_ranges(make(), sampled), make(keyframes=anchoring)
     statistics = RunStatistics(len(sources))
@@ -166,6 +167,11 @@ def open_pipeline(
     return Pipeline(batch, lens, readers, writers, statistics, reporter, interrupt, stepping, watchdog)
 
 
+def _looked_at(settings: RunSettings, source: Source, job: Job) -> Source | None:
+    """A source, where it is worth knowing beforehand what depth there will be."""
+    return source if source.pictures or any(map(needs_range, job.outputs)) else None
+
+
 def _open_offline(settings: RunSettings, jobs: Sequence[Job]) -> StepSession:
     if len(jobs) > 1:
         raise InputError("--offline: takes one source at a time")
@@ -191,7 +197,7 @@ def _anchoring(settings: RunSettings, contract: StepContract) -> KeyframeSetting
 def _tell_sizes(settings: RunSettings, sources: Sequence[Source], jobs: Sequence[Job], reporter: Reporter) -> None:
     """Tell which outputs will be large. Raises InputError for one that there is no room for."""
     for source, job in zip(sources, jobs, strict=True):
-        facts = SinkFacts(source.info, compress=settings.compress)
+        facts = SinkFacts(source.info, compress=settings.compress, depth_encoding=settings.depth_encoding)
         for line in filter(None, (foretell(name, facts) for name in job.outputs)):
             reporter.say(line)
 
@@ -235,6 +241,8 @@ def _facts(
         cloud=settings.cloud,
         heed_moving=settings.heeds_moving,
         compress=settings.compress,
+        depth_encoding=settings.depth_encoding,
+        points=settings.points,
         status=status,
         sound=source.sound,
         frame_id=source.frame_id,

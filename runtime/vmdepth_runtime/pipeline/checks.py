@@ -26,7 +26,9 @@ from vmdepth_runtime.sinks.open import (
     is_file,
     is_for_eyes,
     is_one_file,
+    is_recording,
     needs_camera,
+    takes_camera,
 )
 from vmdepth_runtime.sources.base import Source
 from vmdepth_runtime.sources.listing import names_of
@@ -54,11 +56,27 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
         )
     if settings.max_height != RunSettings.max_height and not any(is_for_eyes(o) for job in jobs for o in job.outputs):
         raise InputError(f"--max-height {settings.max_height}: no output is a video, window or page, which have one")
-    if not any(needs_camera(output) for job in jobs for output in job.outputs):
+    _check_recordings(settings, jobs, has_camera=has_camera)
+    if not (settings.points or any(needs_camera(output) for job in jobs for output in job.outputs)):
         _check_no_cloud(settings.cloud)
     if settings.report is not None:
         check_target(settings.report)
     _check_clashes(settings, jobs)
+
+
+def _check_recordings(settings: RunSettings, jobs: Sequence[Job], *, has_camera: bool) -> None:
+    """Raise InputError for what was asked for of recordings where there are none, and for points without a camera."""
+    recordings = [output for job in jobs for output in job.outputs if is_recording(output)]
+    if not recordings:
+        asked = ["--points"] if settings.points else []
+        if settings.depth_encoding != RunSettings.depth_encoding:
+            asked.append(f"--depth-encoding {settings.depth_encoding}")
+        if asked:
+            raise InputError(f"{asked[0]}: no output is a recording (.mcap); leave it out, or add one")
+    elif settings.points and not has_camera:
+        raise InputError(
+            f"{recordings[0]}: points need the camera; give --fov DEGREES or --intrinsics FX,FY,CX,CY|FILE"
+        )
 
 
 def _check_no_cloud(cloud: CloudSettings) -> None:
@@ -67,7 +85,9 @@ def _check_no_cloud(cloud: CloudSettings) -> None:
         value = getattr(cloud, field.name)
         if value != field.default:
             option = field.name.replace("_", "-")
-            raise InputError(f"--{option} {value:.10g}: no output is a cloud (.ply); leave it out, or add one")
+            raise InputError(
+                f"--{option} {value:.10g}: no output is a cloud (.ply); leave it out, or add one, or --points to .mcap"
+            )
 
 
 def _check_pictures(output: str, job: Job, settings: RunSettings) -> None:
@@ -160,11 +180,11 @@ def check_model(settings: RunSettings, contract: StepContract, count: int) -> No
 def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[Job]) -> None:
     """Raise InputError where something is said of the camera and nothing asks for it."""
     lens = Lens.of(settings.fov, settings.intrinsics)
-    asked = contract.metric_focal is not None or any(needs_camera(output) for job in jobs for output in job.outputs)
+    asked = contract.metric_focal is not None or any(takes_camera(output) for job in jobs for output in job.outputs)
     if lens is not None and not asked:
         raise InputError(
-            f"{lens.given}: nothing asks for the camera: no output is a cloud (.ply), and {settings.model.name} gives "
-            f"{contract.depth_meaning.meaning}, whatever the camera; leave it out"
+            f"{lens.given}: nothing asks for the camera: no output is a cloud (.ply) or recording (.mcap), and "
+            f"{settings.model.name} gives {contract.depth_meaning.meaning}, whatever the camera; leave it out"
         )
 
 

@@ -10,6 +10,7 @@ from vmdepth_runtime import bundled
 from vmdepth_runtime.camera.lens import Intrinsics
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
+from vmdepth_runtime.encoding.depth_encodings import DepthEncoding
 from vmdepth_runtime.palettes import PALETTE
 from vmdepth_runtime.sources.settings import LiveSettings, ReadSettings
 
@@ -45,7 +46,9 @@ class RunSettings:
         intrinsics: fx, fy, cx, cy of the source's frames, in pixels, or a calibration file, in place of `fov`. What the
             camera sees makes points, and metres of a network that needs the focal length.
         cloud: Which points of a frame go into a cloud.
-        compress: Archives are compressed.
+        compress: Archives and recordings are compressed.
+        depth_encoding: Of depth in recordings, as ROS names it.
+        points: Recordings have a cloud of each frame.
         anchored: Whether states and scale go back to a key frame's where a place is seen again.
         keyframes: Fields of `KeyframeSettings` that differ from the model's own; one that is None does not.
         streams: All sources are taken at once, one for each stream of the model.
@@ -74,6 +77,8 @@ class RunSettings:
     intrinsics: Intrinsics | None = None
     cloud: CloudSettings = field(default_factory=CloudSettings)
     compress: bool = False
+    depth_encoding: DepthEncoding = "32FC1"
+    points: bool = False
     anchored: bool = True
     keyframes: Mapping[str, float | None] = field(default_factory=dict)
     streams: bool = False

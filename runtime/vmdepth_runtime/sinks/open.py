@@ -85,6 +85,17 @@ def needs_camera(target: str) -> bool:
     return _kind_of(target).needs_camera
 
 
+def takes_camera(target: str) -> bool:
+    """Whether an output has a use for a camera."""
+    kind = _kind_of(target)
+    return kind.needs_camera or kind.takes_camera
+
+
+def is_recording(target: str) -> bool:
+    """Whether an output is a recording of a robot."""
+    return _kind_of(target).records
+
+
 def is_for_eyes(target: str) -> bool:
     """Whether an output is a picture to look at, of a limited height."""
     return _kind_of(target).for_eyes
@@ -150,8 +161,9 @@ def output_help() -> str:
 
 
 def camera_endings() -> str:
-    """The endings of outputs that need a camera, for `--help`."""
-    return _listed([kind.ending for kind in KINDS if kind.needs_camera and issubclass(kind, FileSink)])
+    """The endings of outputs that have a use for a camera, for `--help`."""
+    files = [kind for kind in KINDS if issubclass(kind, FileSink)]
+    return _listed([kind.ending for kind in files if kind.needs_camera or kind.takes_camera])
 
 
 def _kind_of(target: str) -> type[Sink]:

@@ -1,0 +1,46 @@
+"""The points of frame after frame of one source, for outputs that have any."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmdepth_runtime.encoding.points import PointCloud, back_project, near_for
+from vmdepth_runtime.outputs import DYNAMIC
+from vmdepth_runtime.sessions.base import StepOutputs
+from vmdepth_runtime.sinks.base import SinkFacts
+
+CLOUD_OUTPUTS: tuple[str, ...] = ("confidence", "sky", DYNAMIC)
+"""The `Sink.draws` of an output that has points."""
+
+
+class Clouds:
+    """Points in metres for metric depth, in the depth's own unit for scaled depth. Relative inverse depth d becomes
+    z = near / d: z is 1 where the video is nearest. What the network takes for sky, is least sure of, or sees move
+    has no point; the last as `SinkFacts.heed_moving` says.
+
+    Args:
+        facts: of the run, which has a lens.
+
+    Raises:
+        InputError: the lens does not fit the source's frames.
+    """
+
+    def __init__(self, facts: SinkFacts) -> None:
+        assert facts.lens is not None
+        self._facts = facts
+        self._camera = facts.lens.camera(facts.info.width, facts.info.height)
+        self._near = facts.near if facts.depth_meaning.inverse else None
+
+    def of(self, image: NDArray[np.uint8], depth: NDArray[np.float32], outputs: StepOutputs) -> PointCloud:
+        """The points of a frame.
+
+        Args:
+            image: uint8 `[H, W, 3]` RGB.
+            depth: float32 `[H, W]`.
+            outputs: what the network gave of `CLOUD_OUTPUTS`.
+        """
+        heeded = {name: given for name, given in outputs.items() if name != DYNAMIC or self._facts.heed_moving}
+        # One unit for the whole video, else the cloud would breathe.
+        self._near = self._near or near_for(self._facts.depth_meaning, depth)
+        return back_project(depth, image, self._camera, self._near, self._facts.cloud, heeded)
