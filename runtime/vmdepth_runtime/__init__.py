@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from vmdepth_runtime.errors import InputError, WorkError
 
 if TYPE_CHECKING:
+    from vmdepth_runtime.camera.lens import Lens
+    from vmdepth_runtime.camera.rectifier import Rectifier
     from vmdepth_runtime.contract import StepContract
     from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
     from vmdepth_runtime.depth.predict import predict
@@ -40,10 +42,12 @@ _HOME = {
     "DepthResult": "depth.stream",
     "DepthStream": "depth.stream",
     "KeyframeSettings": "depth.keyframe_settings",
+    "Lens": "camera.lens",
     "LiveSettings": "sources.settings",
     "OnnxSession": "sessions.onnx",
     "Prediction": "depth.prediction",
     "ReadSettings": "sources.settings",
+    "Rectifier": "camera.rectifier",
     "RunSettings": "pipeline.settings",
     "SinkFacts": "sinks.base",
     "SourceFrame": "sources.base",
@@ -61,10 +65,12 @@ __all__ = [
     "DepthStream",
     "InputError",
     "KeyframeSettings",
+    "Lens",
     "LiveSettings",
     "OnnxSession",
     "Prediction",
     "ReadSettings",
+    "Rectifier",
     "RunSettings",
     "SinkFacts",
     "SourceFrame",

@@ -45,14 +45,15 @@ pictures), cameras.json, colmap/ (text), cloud.ply, with trimesh cloud.glb, and 
 @click.option("--start", metavar="FRAME|TIME", show_default=True, help="First one that is taken, of a source.")
 @click.option("--frames", type=click.IntRange(min=1), help="How many are taken at most, of a source. Default: all.")
 @click.option("--every", type=click.IntRange(min=1), show_default=True, help="One of so many is taken.")
-def command(start: str, frames: int | None, every: int, **options: Any) -> None:
+@click.option("--topic", metavar="NAME", help="Of a recording of a robot (.mcap, rosbag2). Default: the only one.")
+def command(start: str, frames: int | None, every: int, topic: str | None, **options: Any) -> None:
     """Depth, confidence, cameras and a coloured cloud of several views of one place, by Depth Anything 3. SOURCE is a
     picture, a folder or pattern of pictures, or a video, of which --every and --frames take some.
 
     All views see each other; the world is the first view's camera. Longer input goes in windows, aligned by what they
     share.
     """
-    settings = ViewsSettings(**options, read=ReadSettings(start=start, frames=frames, every=every))
+    settings = ViewsSettings(**options, read=ReadSettings(start=start, frames=frames, every=every, topic=topic))
 
     from vmdepth.views.reconstruct import reconstruct
     from vmdepth_runtime.progress import ProgressLine

@@ -52,11 +52,12 @@ class Lens:
 
         Args:
             fov: degrees that a frame is wide.
-            intrinsics: fx, fy, cx, cy, or a file: camera_info of ROS, a calibration of OpenCV or ORB-SLAM, or plain
-                keys fx, fy, cx, cy; with the size of the frames, where it says that.
+            intrinsics: fx, fy, cx, cy, or a file: camera_info of ROS, a calibration of OpenCV, Kalibr or ORB-SLAM, or
+                plain keys fx, fy, cx, cy; with the size of the frames and the distortion, where it says those.
 
         Raises:
-            InputError: both are given, or one that cannot be meant; a file that cannot be read, or has no intrinsics.
+            InputError: both are given, or one that cannot be meant; a file that cannot be read, has no intrinsics, or
+                a distortion that is not known.
         """
         if fov is not None and intrinsics is not None:
             raise InputError(f"--fov {fov:g} and --intrinsics both say what the camera sees; leave one out")
@@ -69,20 +70,20 @@ class Lens:
         if isinstance(intrinsics, str) and not intrinsics:
             raise InputError(f"--intrinsics: is empty; intrinsics are {FORMS}")
         if isinstance(intrinsics, Path) or (isinstance(intrinsics, str) and not _are_numbers(intrinsics)):
-            from vmdepth_runtime.camera.calibration_file import (
-                read_calibration,
-            )  # OpenCV, which arguments need not wait for
+            # OpenCV, which arguments need not wait for.
+            from vmdepth_runtime.camera.calibration_file import read_calibration
 
-            numbers, size = read_calibration(Path(intrinsics))
+            numbers, size, distortion = read_calibration(Path(intrinsics))
             given = f"--intrinsics {intrinsics}"
         else:
-            numbers, size = _floats(intrinsics.split(",") if isinstance(intrinsics, str) else intrinsics), None
+            numbers = _floats(intrinsics.split(",") if isinstance(intrinsics, str) else intrinsics)
+            size = distortion = None
             given = f"--intrinsics {','.join(f'{number:g}' for number in numbers)}"
         if len(numbers) != 4:
             raise InputError(f"{given}: intrinsics are {FORMS}")
         if not (min(numbers[:2]) > 0 and all(map(math.isfinite, numbers))):
             raise InputError(f"{given}: intrinsics are fx, fy, cx, cy in pixels, fx and fy above 0")
-        return cls(given, pinhole=PinholeCamera(*map(float, numbers)), size=size)
+        return cls(given, pinhole=PinholeCamera(*map(float, numbers)), size=size, distortion=distortion)
 
     @classmethod
     def assume(cls) -> Lens:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vmdepth_runtime.atomic_files import check_target
 from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.camera.rectifier import known_distortion
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.stream import MIN_SIDE
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
@@ -42,11 +43,17 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
 
     Touches nothing.
     """
-    has_camera = Lens.of(settings.fov, settings.intrinsics) is not None
+    lens = Lens.of(settings.fov, settings.intrinsics)
+    if settings.rectify and lens is not None:
+        known_distortion(lens)
+    elif settings.rectify and not any(job.recording for job in jobs):
+        raise InputError("--rectify: needs --camera FILE, a calibration with distortion coefficients")
+    has_camera = lens is not None
     shared = [path for job in jobs if job.listed for path in job.paths]
     for job in jobs:
         for output in job.outputs:
-            check_output(output, [*job.paths[:1], *shared], has_camera=has_camera)
+            # A recording may know its camera, which shows when it is open.
+            check_output(output, [*job.paths[:1], *shared], has_camera=has_camera or job.recording)
             if job.pictures:
                 _check_pictures(output, job, settings)
     coloured = any(is_coloured(output, colour=job.colour) for job in jobs for output in job.outputs)
@@ -62,6 +69,19 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
     if settings.report is not None:
         check_target(settings.report)
     _check_clashes(settings, jobs)
+    _check_topics(settings, jobs)
+
+
+def _check_topics(settings: RunSettings, jobs: Sequence[Job]) -> None:
+    """Raise InputError where the pictures of one topic are taken twice, or none of the sources has topics."""
+    paths = [os.path.realpath(path) for job in jobs if job.recording for path in job.paths]
+    twice = next((path for place, path in enumerate(paths) if path in paths[:place]), None)
+    if twice is not None:
+        raise InputError(f"{Path(twice).name}: is a source twice, and both are of one topic; leave one out")
+    if settings.read.topic is not None and not paths:
+        raise InputError(
+            f"--topic {settings.read.topic}: is of recordings of robots, and no source is one; leave it out"
+        )
 
 
 def _check_recordings(settings: RunSettings, jobs: Sequence[Job], *, has_camera: bool) -> None:
@@ -73,7 +93,7 @@ def _check_recordings(settings: RunSettings, jobs: Sequence[Job], *, has_camera:
             asked.append(f"--depth-encoding {settings.depth_encoding}")
         if asked:
             raise InputError(f"{asked[0]}: no output is a recording (.mcap); leave it out, or add one")
-    elif settings.points and not has_camera:
+    elif settings.points and not (has_camera or any(job.recording for job in jobs)):  # which may know it
         raise InputError(
             f"{recordings[0]}: points need the camera; give --fov DEGREES or --intrinsics FX,FY,CX,CY|FILE"
         )
@@ -84,10 +104,8 @@ def _check_no_cloud(cloud: CloudSettings) -> None:
     for field in fields(cloud):
         value = getattr(cloud, field.name)
         if value != field.default:
-            option = field.name.replace("_", "-")
-            raise InputError(
-                f"--{option} {value:.10g}: no output is a cloud (.ply); leave it out, or add one, or --points to .mcap"
-            )
+            option = field.name.replace("_", "-") + ("" if value is True else f" {value:.10g}")
+            raise InputError(f"--{option}: no output is a cloud (.ply); leave it out, or add one, or --points to .mcap")
 
 
 def _check_pictures(output: str, job: Job, settings: RunSettings) -> None:
@@ -178,9 +196,11 @@ def check_model(settings: RunSettings, contract: StepContract, count: int) -> No
 
 
 def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[Job]) -> None:
-    """Raise InputError where something is said of the camera and nothing asks for it."""
+    """Raise InputError where something is said of the camera and nothing asks for it; or sky has no place in clouds."""
+    settings.cloud.check_range(inverse=contract.depth_meaning.inverse)
     lens = Lens.of(settings.fov, settings.intrinsics)
-    asked = contract.metric_focal is not None or any(takes_camera(output) for job in jobs for output in job.outputs)
+    asked = settings.rectify or contract.metric_focal is not None
+    asked |= any(takes_camera(output) for job in jobs for output in job.outputs)
     if lens is not None and not asked:
         raise InputError(
             f"{lens.given}: nothing asks for the camera: no output is a cloud (.ply) or recording (.mcap), and "
@@ -188,11 +208,19 @@ def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[J
         )
 
 
-def check_source(source: Source, outputs: Sequence[str]) -> None:
-    """Raise InputError for frames that are too small for any network, and more of them than an output has room for."""
+def check_source(source: Source, outputs: Sequence[str], *, has_camera: bool) -> None:
+    """Raise InputError for frames that are too small for any network, and more of them than an output has room for;
+    and where an output needs the camera and not even the source knows it. has_camera: whether the run was told."""
     width, height = source.info.width, source.info.height
     if min(width, height) < MIN_SIDE:
         raise InputError(f"{source.name}: its frames are {width}x{height}; at least {MIN_SIDE}x{MIN_SIDE} is needed")
+    unknown = not has_camera and source.lens is None
+    for output in outputs:
+        if unknown and needs_camera(output):
+            raise InputError(
+                f"{output}: points need the camera, and {source.name} says nothing of it (no CameraInfo); give --fov "
+                "DEGREES or --intrinsics FX,FY,CX,CY|FILE"
+            )
     if not source.pictures:
         for output in outputs:
             check_frames(output, source.name, source.wanted if source.live else source.info.frames)

@@ -75,9 +75,12 @@ def _range_help() -> str:
               help="Of videos, windows and pages; the aspect is kept. 0: as high as the source.")  # fmt: skip
 @click.option("--fov", type=click.FloatRange(NARROWEST, WIDEST), cls=LateHelpOption,
               late_help=partial(_camera_help, "Degrees that a frame is wide"))  # fmt: skip
-@click.option("--intrinsics", metavar="FX,FY,CX,CY|FILE", cls=LateHelpOption,
+@click.option("--intrinsics", "--camera", "intrinsics", metavar="FX,FY,CX,CY|FILE", cls=LateHelpOption,
               late_help=partial(_camera_help, "Of the source's frames, in pixels, or a calibration (.yaml of ROS, "
-                                              "OpenCV or ORB-SLAM, .json) in place of --fov"))  # fmt: skip
+                                              "OpenCV, Kalibr or ORB-SLAM, .json) in place of --fov"))  # fmt: skip
+@click.option("--rectify", is_flag=True,
+              help="Frames are freed of the distortion that the calibration tells, plumb_bob or fisheye, first of all; "
+                   "clouds of others are straight, too.")  # fmt: skip
 @click.option("--max-points", type=click.IntRange(min=1), show_default=True,
               help="Of a cloud: a larger frame is thinned out evenly.")  # fmt: skip
 @click.option("--max-range", type=click.FloatRange(min=0, min_open=True), cls=LateHelpOption, late_help=_range_help)
@@ -88,6 +91,9 @@ def _range_help() -> str:
               metavar="PERCENT",
               help="Of a model that says how sure it is: so many of a frame's pixels, the least sure, have no point in "
                    "a cloud. 0 leaves them in.")  # fmt: skip
+@click.option("--sky", is_flag=True,
+              help="What is farther than --max-range, and what the model takes for sky, stands in clouds at that "
+                   "distance, rather than being left out.")  # fmt: skip
 @click.option("--compress", is_flag=True, help="A smaller .npz or .mcap, which takes longer to write.")
 @click.option("--depth-encoding", type=click.Choice(DEPTH_ENCODINGS), show_default=True,
               help="Of depth in .mcap: float32, or 16-bit millimetres, of models that give metres.")  # fmt: skip
@@ -112,6 +118,9 @@ def _range_help() -> str:
 @click.option("--every", type=click.IntRange(min=1), show_default=True, help="One of so many is taken. For files.")
 @click.option("--fps", type=click.FloatRange(0, 1000, min_open=True),
               help="Of images, and of streams without times. Default: 30; what the stream says.")  # fmt: skip
+@click.option("--topic", metavar="NAME",
+              help="Of a recording of a robot (.mcap, rosbag2): that whose pictures are taken. Default: the only "
+                   "one.")  # fmt: skip
 @click.option("--images/--no-images", default=None,
               help="Whether a folder or pattern of images holds pictures, each on its own and of any size, or the "
                    "frames of one video. Default: pictures where sizes differ.")  # fmt: skip
@@ -120,7 +129,7 @@ def _range_help() -> str:
 @click.option("--retries", type=click.IntRange(min=0),
               help="How often in a row a lost live source is opened again. Default: for ever.")  # fmt: skip
 @click.option("--max-gap", type=click.FloatRange(min=0), show_default=True, metavar="SECONDS",
-              help="Without a frame of a live source, after which its stream starts anew.")  # fmt: skip
+              help="Without a frame of a live source or a recording, after which its stream starts anew.")  # fmt: skip
 @click.option("--stall", type=click.FloatRange(min=0.1), show_default=True, metavar="SECONDS",
               help="After which a live source without a frame is lost, and a stage counts as stalled.")  # fmt: skip
 @click.option("--strict", is_flag=True, help="Stop when the network gives what is not finite.")
@@ -129,8 +138,9 @@ def _range_help() -> str:
 @click.option("--report", type=click.Path(path_type=Path), help="Write counts, times and decisions there, as JSON.")
 def command(input_size: str | None, **options: Any) -> None:
     """Depth for every frame of SOURCE: a video, a picture, a folder of images or of videos, a pattern
-    (frames/%06d.png, 'videos/*.mp4'), a pipe (/dev/stdin), a camera (0, /dev/video0, csi://0), an address (rtsp://,
-    rtmp://, http://), or "demo", the bundled clip. Several are done one after the other.
+    (frames/%06d.png, 'videos/*.mp4'), what a robot recorded (drive.mcap, a rosbag2 folder), a pipe (/dev/stdin), a
+    camera (0, /dev/video0, csi://0), an address (rtsp://, rtmp://, http://), or "demo", the bundled clip. Several are
+    done one after the other.
 
     Every frame of a file is used; of a live source the newest, and a lost one is opened again. Frames that cannot be
     read are skipped and named. An output that exists already is replaced when the new one is complete. Ctrl-C finishes

@@ -13,7 +13,16 @@ from vmdepth_runtime.pipeline.settings import RunSettings
 from vmdepth_runtime.sinks.files import NAME
 from vmdepth_runtime.sources.base import Source
 from vmdepth_runtime.sources.folder import FolderSource, are_pictures
-from vmdepth_runtime.sources.listing import Listing, are_counted, choices, distinct, is_pattern, is_picture, list_files
+from vmdepth_runtime.sources.listing import (
+    Listing,
+    are_counted,
+    choices,
+    distinct,
+    is_pattern,
+    is_picture,
+    is_recording,
+    list_files,
+)
 from vmdepth_runtime.sources.open import open_source
 from vmdepth_runtime.sources.uri import local_path, short_name
 
@@ -28,6 +37,7 @@ class Job:
         files: The images of a folder or pattern, or the pictures that were named one by one; of other sources none.
         listed: Whether they are those of a folder or pattern.
         pictures: Whether each stands on its own.
+        recording: Whether it is what a robot recorded.
         outputs: Where its depth goes; "{name}" is left in them for pictures alone.
         colour: Whether pictures of depth are coloured.
     """
@@ -37,6 +47,7 @@ class Job:
     files: tuple[Path, ...] = ()
     listed: bool = False
     pictures: bool = False
+    recording: bool = False
     outputs: tuple[str, ...] = ()
     colour: bool = False
 
@@ -68,6 +79,8 @@ def plan_jobs(settings: RunSettings) -> tuple[list[Job], list[str]]:
             if not loose or settings.streams:
                 jobs.append(Job(str(path), files=(path,), pictures=True))
             loose.append(path)
+        elif path is not None and is_recording(path):
+            jobs.append(Job(source, recording=True))
         elif path is not None and (os.path.isdir(path) or is_pattern(path)):  # noqa: PTH112 (likewise)
             jobs += _found(path, settings.read.images, remarks)
         else:
@@ -89,7 +102,7 @@ def _found(path: Path, images: bool | None, remarks: list[str]) -> list[Job]:
     if listing.outputs:
         remarks.append(f"{path}: {_number(listing.outputs, 'file')} not taken, as named *.depth.* by an earlier run")
     if not listing.images:
-        return [Job(str(video)) for video in listing.videos]
+        return [Job(str(video), recording=is_recording(video)) for video in listing.videos]
     if listing.videos:
         remarks.append(_not_taken(path, listing))
     files = tuple(listing.images)

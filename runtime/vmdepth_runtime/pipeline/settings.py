@@ -43,8 +43,10 @@ class RunSettings:
             left out of clouds and of the fit to key frames, where the model tells.
         max_height: Rows that videos, windows and pages have at most, the aspect kept; 0: as many as the source.
         fov: Degrees that a frame is wide.
-        intrinsics: fx, fy, cx, cy of the source's frames, in pixels, or a calibration file, in place of `fov`. What the
-            camera sees makes points, and metres of a network that needs the focal length.
+        intrinsics: fx, fy, cx, cy of the source's frames, in pixels, or a calibration file, in place of `fov`, and of
+            what a source says itself. What the camera sees makes points, and metres of a network that needs the focal
+            length.
+        rectify: Frames are freed of their camera's distortion before anything else is done with them.
         cloud: Which points of a frame go into a cloud.
         compress: Archives and recordings are compressed.
         depth_encoding: Of depth in recordings, as ROS names it.
@@ -75,6 +77,7 @@ class RunSettings:
     max_height: int = 720
     fov: float | None = None
     intrinsics: Intrinsics | None = None
+    rectify: bool = False
     cloud: CloudSettings = field(default_factory=CloudSettings)
     compress: bool = False
     depth_encoding: DepthEncoding = "32FC1"

@@ -20,6 +20,7 @@ VIDEO_ENDINGS = (
     *(".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv"),
     *(".3gp", ".ogv", ".mxf", ".y4m", ".h264", ".hevc", ".mjpeg", ".gif"),
 )
+RECORDING_ENDINGS = (".mcap", ".db3")  # of robots: MCAP, and the databases of rosbag2
 _PLACE = re.compile(r"%0?\d*d")
 _OUTPUT = ".depth"  # what ends the stems of default outputs
 
@@ -30,7 +31,7 @@ class Listing:
 
     Attributes:
         images: with an image's ending; of a pattern also those with an ending that says nothing.
-        videos: with a video's ending.
+        videos: with a video's ending, and recordings of robots.
         outputs: how many of a folder's files are left out, as they are named like outputs of an earlier run.
     """
 
@@ -44,45 +45,70 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURE_ENDINGS
 
 
+def is_recording(path: Path) -> bool:
+    """Whether a path is a recording of a robot: a file with such an ending, or a rosbag2 folder."""
+    if path.suffix.lower() in RECORDING_ENDINGS and not is_pattern(path):
+        return True
+    try:
+        with (path / "metadata.yaml").open("rb") as file:
+            return b"rosbag2_bagfile_information" in file.read(1000)
+    except OSError:
+        return False
+
+
 def is_pattern(path: Path) -> bool:
     """Whether a name means files by a number or by wildcards, as it is no file itself."""
     return bool(_PLACE.search(path.name) or any(c in path.name for c in "*?[")) and not os.path.exists(path)  # noqa: PTH110 (which never raises)
 
 
 def list_files(path: Path) -> Listing:
-    """The files of a folder, or those that a pattern such as "frames/*.png" or "frames/%06d.png" means.
+    """The files of a folder, or those that a pattern such as "frames/*.png" or "frames/%06d.png" means; a recording of a
+    robot, which may be a folder, is one.
 
     Raises:
         InputError: the folder cannot be read, or holds neither image nor video; or no file is meant by the pattern.
     """
+    if is_recording(path):
+        return Listing([], [path])
     return _of_pattern(path) if is_pattern(path) else _of_folder(path)
 
 
 def _of_folder(folder: Path) -> Listing:
     try:
-        found = [entry.name for entry in os.scandir(folder) if entry.is_file()]
+        files, bags = _entries(folder)
     except OSError as error:
         raise InputError(f"{folder}: the folder cannot be read ({error.strerror}); check its permissions") from None
-    names = [name for name in found if not name.startswith(".")]
+    names = [name for name in files if not name.startswith(".")]
     fresh = [name for name in names if not _is_output(name)] or names
     images = _chosen(fresh, PICTURE_ENDINGS)
-    videos = _chosen(fresh, VIDEO_ENDINGS)
+    videos = _videos(fresh, bags)
     if not images and not videos:
-        what = f"none of its {len(found)} files is an image or a video" if found else "the folder is empty"
+        what = f"none of its {len(files)} files is an image or a video" if files else "the folder is empty"
         raise InputError(f"{folder}: {what}; give a folder with {', '.join(PICTURE_ENDINGS)} files, or with videos")
     return Listing([folder / n for n in images], [folder / n for n in videos], len(names) - len(fresh))
 
 
 def _of_pattern(pattern: Path) -> Listing:
     try:
-        names = [entry.name for entry in os.scandir(pattern.parent) if entry.is_file() and means(pattern, entry.name)]
+        names, bags = _entries(pattern.parent, pattern)
     except OSError:
-        names = []
-    if not names:
+        names, bags = [], []
+    if not names and not bags:
         raise InputError(f"{pattern}: there is no such file; check the pattern")
-    videos = _chosen(names, VIDEO_ENDINGS)
+    videos = _videos(names, bags)
     images = sorted(set(names) - set(videos), key=natural)
     return Listing([pattern.parent / n for n in images], [pattern.parent / n for n in videos])
+
+
+def _entries(folder: Path, pattern: Path | None = None) -> tuple[list[str], list[str]]:
+    """The files of a folder, and its rosbag2 folders; of a pattern those that it means. Raises OSError."""
+    meant = [entry for entry in os.scandir(folder) if pattern is None or means(pattern, entry.name)]
+    files = [entry.name for entry in meant if entry.is_file()]
+    return files, [entry.name for entry in meant if entry.is_dir() and is_recording(Path(entry.path))]
+
+
+def _videos(files: Sequence[str], bags: Sequence[str]) -> list[str]:
+    return sorted([*_chosen(files, (*VIDEO_ENDINGS, *RECORDING_ENDINGS)), *bags], key=natural)
 
 
 def _chosen(names: Sequence[str], endings: tuple[str, ...]) -> list[str]:

@@ -14,9 +14,10 @@ from vmdepth_runtime import bundled
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.base import Source
 from vmdepth_runtime.sources.folder import FolderSource, are_pictures
-from vmdepth_runtime.sources.listing import is_pattern, is_picture, list_files
+from vmdepth_runtime.sources.listing import is_pattern, is_picture, is_recording, list_files
 from vmdepth_runtime.sources.live import WAITS, LiveSource
 from vmdepth_runtime.sources.live_readers import ContainerReader, GstreamerReader, open_address, open_device
+from vmdepth_runtime.sources.recordings.open import open_recorded
 from vmdepth_runtime.sources.refusals import NoAnswerError
 from vmdepth_runtime.sources.settings import LiveSettings, ReadSettings
 from vmdepth_runtime.sources.uri import NETWORK, camera_of, redacted, scheme_of
@@ -44,10 +45,13 @@ def open_source(
 
     Args:
         source: a video file, a picture, a folder of images, a pattern of image files ("frames/*.png",
-            "frames/%06d.png"), a pipe such as /dev/stdin; a camera ("0", "/dev/video0", "v4l2:///dev/video0",
-            "csi://0"); a network stream (rtsp, rtmp, http); "demo" is the bundled clip.
-        live: how a camera or network stream is held on to; None: the defaults of `LiveSettings`.
-        read: which frames are taken, and what a folder of images is; None: the defaults of `ReadSettings`.
+            "frames/%06d.png"), a pipe such as /dev/stdin; what a robot recorded (an MCAP file, a rosbag2 folder); a
+            camera ("0", "/dev/video0", "v4l2:///dev/video0", "csi://0"); a network stream (rtsp, rtmp, http); "demo" is
+            the bundled clip.
+        live: how a camera or network stream is held on to, and after what gap a recording starts anew; None: the
+            defaults of `LiveSettings`.
+        read: which frames are taken, of which topic, and what a folder of images is; None: the defaults of
+            `ReadSettings`.
         waiting: gets a line for each reason why a camera, or a stream by rtsp or rtmp, does not answer yet; it is then
             tried again, as often as `live` says. None: it is an error at once.
 
@@ -79,6 +83,8 @@ def _open(uri: str, settings: LiveSettings, read: ReadSettings) -> Source:
     if not uri:
         raise InputError("a source is empty; give a video, a folder of images, a camera or an address")
     scheme, device = scheme_of(uri), camera_of(uri)
+    if device is not None or scheme in ("csi", *NETWORK):
+        _refuse_topic(redacted(uri), read)
     if device is not None or scheme == "csi":
         _refuse_range(uri, read)
     if scheme in NETWORK:
@@ -91,7 +97,7 @@ def _open(uri: str, settings: LiveSettings, read: ReadSettings) -> Source:
     if scheme is not None and scheme != "file":
         known = ", ".join(f"{name}://" for name in (*NETWORK, "v4l2", "csi", "file"))
         raise InputError(f"{redacted(uri)}: unknown scheme '{scheme}://'; there are {known}, and plain paths")
-    return _open_path(bundled.CLIP if uri == "demo" else Path(uri.removeprefix("file://")), read)
+    return _open_path(bundled.CLIP if uri == "demo" else Path(uri.removeprefix("file://")), settings, read)
 
 
 def _open_network(uri: str, settings: LiveSettings, read: ReadSettings) -> Source:
@@ -158,22 +164,26 @@ def _status(path: Path) -> os.stat_result | None:
         raise InputError(f"{path}: {what}; give a video, a folder of images, a camera or an address") from None
 
 
-def _open_path(path: Path, read: ReadSettings) -> Source:
+def _open_path(path: Path, settings: LiveSettings, read: ReadSettings) -> Source:
     """A file, folder, pattern or pipe."""
     status = _status(path)
-    if status is None or stat.S_ISDIR(status.st_mode):
-        return _open_listed(path, read)
+    if status is None or (stat.S_ISDIR(status.st_mode) and not is_recording(path)):
+        return _open_listed(path, settings, read)
     if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         raise InputError(f"{path}: the file is empty; copy or record it again")
+    if is_recording(path):
+        return open_recorded(path, settings, read)
+    _refuse_topic(str(path), read)
     if is_picture(path):
         return FolderSource(path, [path], pictures=True, read=read)
     return VideoSource(path, seekable=stat.S_ISREG(status.st_mode), read=read)
 
 
-def _open_listed(path: Path, read: ReadSettings) -> Source:
-    """A folder or pattern: its images, or its only video."""
+def _open_listed(path: Path, settings: LiveSettings, read: ReadSettings) -> Source:
+    """A folder or pattern: its images, or its only video or recording."""
     listing = list_files(path)
     if listing.images:
+        _refuse_topic(str(path), read)
         pictures = are_pictures(listing.images, read.images)
         return FolderSource(path, listing.images, pictures=pictures, read=read)
     if len(listing.videos) > 1:
@@ -181,4 +191,9 @@ def _open_listed(path: Path, read: ReadSettings) -> Source:
             f"{path}: holds {len(listing.videos)} videos, and one source is one of them; name it, for example "
             f"{listing.videos[0]}"
         )
-    return VideoSource(listing.videos[0], seekable=True, read=read)
+    return _open_path(listing.videos[0], settings, read)
+
+
+def _refuse_topic(name: str, read: ReadSettings) -> None:
+    if read.topic is not None:
+        raise InputError(f"--topic {read.topic}: is of recordings of robots, and {name} is none; leave it out")

@@ -23,7 +23,7 @@ class LiveSettings:
 
     Attributes:
         retries: How often in a row it is opened again; None: for ever.
-        max_gap: Seconds without a frame after which the next one is a discontinuity.
+        max_gap: Seconds without a frame after which the next one is a discontinuity, of recordings of robots as well.
         stall: Seconds without a frame after which it counts as lost.
     """
 
@@ -50,6 +50,7 @@ class ReadSettings:
         frames: How many are taken at most; None: all.
         every: One of so many is taken.
         fps: Images per second, and frames of a stream without times; None: 30, and what the stream says.
+        topic: Of a recording of a robot, whose pictures are taken; None: the only one.
     """
 
     images: bool | None = None
@@ -57,6 +58,7 @@ class ReadSettings:
     frames: int | None = None
     every: int = 1
     fps: float | None = None
+    topic: str | None = None
 
     def __post_init__(self) -> None:
         start_of(self.start)

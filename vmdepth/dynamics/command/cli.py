@@ -86,7 +86,10 @@ _OF_REFINEMENT = ("threshold", "visible", "clusters", "grow", "every", "centred"
 @click.option("--start", metavar="FRAME|TIME", show_default=True, help="First frame that is taken.")
 @click.option("--frames", type=click.IntRange(min=1), help="How many are taken at most. Default: all.")
 @click.option("--every", type=click.IntRange(min=1), show_default=True, help="One of so many is taken.")
-def command(start: str, frames: int | None, every: int, hysteresis: tuple[float, float], **options: Any) -> None:
+@click.option("--topic", metavar="NAME", help="Of a recording of a robot (.mcap, rosbag2). Default: the only one.")
+def command(
+    start: str, frames: int | None, every: int, topic: str | None, hysteresis: tuple[float, float], **options: Any
+) -> None:
     """Masks of what moves by itself in SOURCE, a video or a folder or pattern of its frames, by statistics of a depth
     network's attention (VGGT4D, arXiv 2511.19971): nobody trains anything.
 
@@ -96,7 +99,7 @@ def command(start: str, frames: int | None, every: int, hysteresis: tuple[float,
     high, low = hysteresis
     stages = MaskStages(high=high, low=low, **{name: options.pop(name) for name in _OF_STAGES})
     refinement = RefineOptions(**{name: options.pop(f"refine_{name}") for name in _OF_REFINEMENT})
-    read = ReadSettings(start=start, frames=frames, every=every)
+    read = ReadSettings(start=start, frames=frames, every=every, topic=topic)
     settings = MasksSettings(**options, stages=stages, refinement=refinement, read=read)
 
     check_beforehand(settings)

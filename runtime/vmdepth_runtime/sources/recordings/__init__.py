@@ -1,0 +1,2 @@
+"""What robots record: MCAP files and rosbag2 folders. They are read by the libraries of the extra `robots`, which the
+modules here import at their top, so that whoever imports them asks `need_libraries` first."""

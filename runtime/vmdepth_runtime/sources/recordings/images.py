@@ -1,0 +1,138 @@
+"""Pictures of ROS 2's messages as RGB.
+
+Encodings: `sensor_msgs/image_encodings.hpp`, and `compressed_image_transport` for the format of compressed ones.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+from numpy.typing import NDArray
+
+from vmdepth_runtime.sources.colour_conversion import RgbConverter
+from vmdepth_runtime.sources.recordings.recording import COMPRESSED, IMAGE
+
+# Encoding: type and channels of a pixel as it is stored, and OpenCV's code from there to RGB.
+_PLAIN = {
+    "rgb8": ("u1", 3, None),
+    "bgr8": ("u1", 3, cv2.COLOR_BGR2RGB),
+    "8UC3": ("u1", 3, cv2.COLOR_BGR2RGB),  # says no order: OpenCV's
+    "rgba8": ("u1", 4, cv2.COLOR_RGBA2RGB),
+    "bgra8": ("u1", 4, cv2.COLOR_BGRA2RGB),
+    "8UC4": ("u1", 4, cv2.COLOR_BGRA2RGB),
+    "rgb16": ("u2", 3, None),
+    "bgr16": ("u2", 3, cv2.COLOR_BGR2RGB),
+    "mono8": ("u1", 1, cv2.COLOR_GRAY2RGB),
+    "8UC1": ("u1", 1, cv2.COLOR_GRAY2RGB),
+    "mono16": ("u2", 1, cv2.COLOR_GRAY2RGB),
+    "yuv422": ("u1", 2, cv2.COLOR_YUV2RGB_UYVY),
+    "uyvy": ("u1", 2, cv2.COLOR_YUV2RGB_UYVY),
+    "yuv422_yuy2": ("u1", 2, cv2.COLOR_YUV2RGB_YUY2),
+    "yuyv": ("u1", 2, cv2.COLOR_YUV2RGB_YUY2),
+}
+_PATTERNS = {  # OpenCV names a pattern by its second row and column, ROS by its first
+    "rggb": cv2.COLOR_BayerBG2RGB,
+    "bggr": cv2.COLOR_BayerRG2RGB,
+    "gbrg": cv2.COLOR_BayerGR2RGB,
+    "grbg": cv2.COLOR_BayerGB2RGB,
+}
+_PLAIN |= {f"bayer_{p}{8 * n}": (f"u{n}", 1, code) for p, code in _PATTERNS.items() for n in (1, 2)}
+_HALVED = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21}  # colour at half the size, below the rest
+ENCODINGS = (*_PLAIN, *_HALVED)
+DEPTH = re.compile(r"(16UC1|32FC1|64FC1)\b|.*compressedDepth")
+"""What pictures of depth have as their encoding or format."""
+_CODECS = ((b"\xff\xd8", "mjpeg"), (b"\x89PNG", "png"))  # how files of them begin
+
+
+class ImageReader:
+    """Reads the pictures of one topic.
+
+    Pixels of 16 bits are brought to 8 by the fewest bits that hold whatever was seen so far: cameras of 10 or 12 bits
+    leave the others empty.
+    """
+
+    def __init__(self) -> None:
+        self._bits = 8
+        self._to_rgb = RgbConverter()
+        self._codecs: dict[str, VideoCodecContext] = {}
+
+    def __call__(self, message: Any) -> NDArray[np.uint8] | str:
+        """The picture of an `Image` or `CompressedImage`: uint8 `[H, W, 3]` RGB, contiguous; or what is wrong."""
+        return self._compressed(message) if hasattr(message, "format") else self._plain(message)
+
+    def _plain(self, message: Any) -> NDArray[np.uint8] | str:
+        height, width, encoding = message.height, message.width, message.encoding.strip()
+        halved = encoding.lower() in _HALVED
+        if encoding not in _PLAIN and not halved:
+            return unread(encoding)
+        kind, channels, code = ("u1", 1, _HALVED[encoding.lower()]) if halved else _PLAIN[encoding]
+        rows = height + height // 2 if halved else height
+        pixels = rows_of(message, np.dtype(kind), channels, rows)
+        if isinstance(pixels, str):
+            return pixels
+        if code is not None and code in _EVEN and (width % 2 or (halved and height % 2)):
+            return f"is {width}x{height}, and {encoding} needs even sides"
+        image = self._to_8_bits(pixels)
+        # A copy: the message's own bytes cannot be written to.
+        return np.array(image if code is None else cv2.cvtColor(image, code), np.uint8, order="C")
+
+    def _to_8_bits(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
+        if pixels.dtype == np.uint8:
+            return pixels
+        self._bits = max(self._bits, int(pixels.max(initial=0)).bit_length())
+        return (pixels >> (self._bits - 8)).astype(np.uint8)
+
+    def _compressed(self, message: Any) -> NDArray[np.uint8] | str:
+        data = message.data
+        name = next((codec for magic, codec in _CODECS if bytes(data[:4]).startswith(magic)), None)
+        if name is None:
+            return f"is neither JPEG nor PNG (its format is {message.format!r})"
+        if name not in self._codecs:
+            codec = av.CodecContext.create(name, "r")
+            assert isinstance(codec, VideoCodecContext)
+            codec.thread_count = 1  # more would hold frames back
+            self._codecs[name] = codec
+        packet = av.Packet(data.tobytes())
+        packet.is_keyframe = True  # others FFmpeg adds to the PNG before
+        try:
+            frames = self._codecs[name].decode(packet)
+        except av.FFmpegError as error:
+            return f"damaged ({error.strerror or error})"
+        if not frames or frames[0].is_corrupt:
+            return "damaged"
+        return self._to_rgb(frames[0], turn=False)
+
+
+_EVEN = {*_HALVED.values(), cv2.COLOR_YUV2RGB_UYVY, cv2.COLOR_YUV2RGB_YUY2}
+
+
+def rows_of(message: Any, kind: np.dtype[Any], channels: int, rows: int) -> NDArray[Any] | str:
+    """The pixels of an `Image` as they are stored, without what rows are padded with: `[rows, W]`, or with channels
+    behind that where there are several; or what is wrong. kind: of a number, in whatever order of bytes."""
+    needed, step = message.width * channels * kind.itemsize, message.step
+    if message.width == 0 or rows == 0 or step < needed or len(message.data) < step * (rows - 1) + needed:
+        return f"damaged ({len(message.data)} bytes for {message.width}x{message.height} {message.encoding})"
+    ordered = kind.newbyteorder(">" if message.is_bigendian else "<")
+    shape, strides = (rows, needed), (step, 1)
+    plain = np.ascontiguousarray(np.lib.stride_tricks.as_strided(message.data, shape, strides, writeable=False))
+    pixels = plain.view(ordered).astype(kind, copy=False)
+    return pixels.reshape(rows, message.width, channels) if channels > 1 else pixels
+
+
+def unread(encoding: str) -> str:
+    """What is said of an encoding that is not read here."""
+    if DEPTH.match(encoding):
+        return f"is depth ({encoding}), no picture"
+    return f"has the encoding '{encoding}', which is not read; those are {', '.join(ENCODINGS)}"
+
+
+def is_picture(kind: str, message: Any) -> bool:
+    """Whether a message is a picture and not depth. kind: its type."""
+    if kind not in (IMAGE, COMPRESSED):
+        return False
+    return not DEPTH.match(message.format if kind == COMPRESSED else message.encoding)

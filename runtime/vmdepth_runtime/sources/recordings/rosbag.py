@@ -1,0 +1,132 @@
+"""A rosbag2 folder, or a database of one, as a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+from rosbags.interfaces import MessageDefinitionFormat
+from rosbags.rosbag2 import Reader, ReaderError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.sources.listing import natural
+from vmdepth_runtime.sources.recordings.mcap_file import McapFile
+from vmdepth_runtime.sources.recordings.recording import RawMessage, Recording, Topic
+
+
+def open_recording(path: Path) -> Recording:
+    """Open what `listing.is_recording` says is one. Raises InputError."""
+    if not path.is_dir():
+        return McapFile(path) if path.suffix.lower() == ".mcap" else Rosbag(path)
+    told = _metadata(path)
+    files = sorted(path.glob("*.mcap"), key=lambda file: natural(file.name))
+    compressed = str(told.get("compression_mode") or "none").lower() != "none"
+    # Such files know all by themselves, also where the folder's metadata was never written.
+    return Joined(path, files, told) if files and not compressed else Rosbag(path)
+
+
+class Rosbag(Recording):
+    """A folder of databases (SQLite), of compressed files, or one database, as the library rosbags reads it.
+
+    Args:
+        path: the folder or the file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.name)
+        try:
+            self._reader = Reader(path)
+            self._reader.open()
+        except (ReaderError, OSError, apsw.Error) as error:
+            raise InputError(
+                f"{path}: cannot be read as a recording ({_line(error)}); copy or record it again"
+            ) from None
+        for name, info in self._reader.topics.items():
+            is_text = info.msgdef.format == MessageDefinitionFormat.MSG
+            definition = info.msgdef.data if is_text else ""
+            self.topics[name] = Topic(name, info.msgtype or "", info.msgcount, definition)
+        if self._reader.message_count:
+            self.begin, self.end = self._reader.start_time, self._reader.end_time - 1
+
+    def _raw_messages(self, topic: str, start: int | None) -> Iterator[RawMessage]:
+        connections = self._reader.topics[topic].connections
+        try:
+            for _, time, data in self._reader.messages(connections, start=start):
+                yield RawMessage(time, data)
+        except (ReaderError, OSError, apsw.Error, ValueError) as error:
+            self.broken = f"reading failed: {_line(error)}"
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+class Joined(Recording):
+    """Files of one recording, one after the other.
+
+    Args:
+        folder: that they are in.
+        files: in order.
+        told: what the folder's metadata says; may be empty.
+
+    Raises:
+        InputError: none of them can be read.
+    """
+
+    def __init__(self, folder: Path, files: list[Path], told: dict[str, Any]) -> None:
+        super().__init__(folder.name)
+        opened = [_opened(file) for file in files]
+        self._parts = [part for part in opened if isinstance(part, McapFile)]
+        unread = [part for part in opened if isinstance(part, InputError)]
+        if not self._parts:
+            raise unread[0]
+        for topic in (topic for part in self._parts for topic in part.topics.values()):
+            before = self.topics.get(topic.name)
+            count = topic.count + (before.count if before else 0)
+            self.topics[topic.name] = Topic(topic.name, topic.type, count, topic.definition)
+        filled = [part for part in self._parts if any(topic.count for topic in part.topics.values())]
+        self.begin = min((part.begin for part in filled), default=0)
+        self.end = max((part.end for part in filled), default=0)
+        named = map(_file_name, told.get("relative_file_paths") or [])
+        missing = [name for name in named if name not in {file.name for file in files}]
+        broken = [f"{part.name}: {part.broken}" for part in self._parts if part.broken]
+        self.broken = "; ".join([*broken, *map(str, unread), *(f"{name} is missing" for name in missing)])
+
+    def _raw_messages(self, topic: str, start: int | None) -> Iterator[RawMessage]:
+        for part in self._parts:
+            if topic in part.topics:
+                yield from part._raw_messages(topic, start)
+
+    def close(self) -> None:
+        for part in self._parts:
+            part.close()
+
+
+def _opened(file: Path) -> McapFile | InputError:
+    try:
+        return McapFile(file)
+    except InputError as error:
+        return error
+
+
+def _metadata(folder: Path) -> dict[str, Any]:
+    """What a folder's metadata says; empty where there is none that can be read."""
+    try:
+        told = YAML(typ="safe").load((folder / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
+        return dict(told)
+    except (OSError, UnicodeDecodeError, YAMLError, KeyError, TypeError, ValueError):
+        return {}
+
+
+def _file_name(path: object) -> str:
+    return Path(str(path)).name
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

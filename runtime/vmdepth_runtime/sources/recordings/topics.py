@@ -1,0 +1,87 @@
+"""Which topic of a recording is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.sources.recordings.images import DEPTH, is_picture
+from vmdepth_runtime.sources.recordings.recording import COMPRESSED, IMAGE, POINTS, RecordedMessage, Recording, Topic
+
+_TOLD = 12  # topics that an error lists at most
+
+
+def first_of(recording: Recording, topic: Topic) -> RecordedMessage | None:
+    """Its first message that can be read; None where there is none."""
+    return next((told for told in recording.messages(topic.name) if told.message is not None), None)
+
+
+def picture_topic(recording: Recording, path: str, wanted: str | None) -> Topic:
+    """The topic whose pictures are a source's frames.
+
+    Args:
+        recording: open.
+        path: of it, for people.
+        wanted: what was asked for; None: the only one.
+
+    Raises:
+        InputError: it is not there or holds no pictures, or several do; lists those that there are.
+    """
+    pictures = [topic for topic in _filled(recording, (IMAGE, COMPRESSED)) if _shows(recording, topic, depth=False)]
+    if wanted is not None:
+        return _wanted(recording, path, wanted, pictures, "pictures")
+    if not pictures:
+        there = f"it has {_listed(list(recording.topics.values()))}" if recording.topics else "it has no topic at all"
+        raise InputError(f"{path}: none of its topics has pictures (Image or CompressedImage); {there}")
+    if len(pictures) > 1:
+        raise InputError(f"{path}: {len(pictures)} of its topics have pictures; --topic takes one: {_listed(pictures)}")
+    return pictures[0]
+
+
+def depth_topic(recording: Recording, path: str, wanted: str | None) -> Topic:
+    """The topic whose depth, dense or points, is the truth. Arguments and errors as of `picture_topic`."""
+    depth = [topic for topic in _filled(recording, (IMAGE, COMPRESSED)) if _shows(recording, topic, depth=True)]
+    points = _filled(recording, (POINTS,))
+    if wanted is not None:
+        return _wanted(recording, path, wanted, [*depth, *points], "depth")
+    found = depth or points
+    if not found:
+        raise InputError(
+            f"{path}: none of its topics has depth (16UC1, 32FC1 or PointCloud2); it has "
+            f"{_listed(list(recording.topics.values())) or 'no topic at all'}"
+        )
+    if len(found) > 1:
+        raise InputError(f"{path}: {len(found)} of its topics have depth; name one of them: {_listed(found)}")
+    return found[0]
+
+
+def _wanted(recording: Recording, path: str, wanted: str, fit: Sequence[Topic], what: str) -> Topic:
+    found = next((topic for topic in fit if topic.name == wanted), None)
+    if found is not None:
+        return found
+    there = recording.topics.get(wanted)
+    why = "is not in it"
+    if there is not None:
+        why = f"has no message in it ({there.type})" if there.count == 0 else f"holds no {what} ({there.type})"
+    instead = f"those with {what} are {_listed(fit)}" if fit else f"it has {_listed(list(recording.topics.values()))}"
+    raise InputError(f"{path}: the topic {wanted} {why}; {instead}")
+
+
+def _filled(recording: Recording, types: Sequence[str]) -> list[Topic]:
+    return [topic for topic in recording.topics.values() if topic.type in types and topic.count > 0]
+
+
+def _shows(recording: Recording, topic: Topic, *, depth: bool) -> bool:
+    """Whether it is depth, or pictures. What cannot be read is taken for pictures: who reads it will be told why."""
+    first = first_of(recording, topic)
+    if first is None:
+        return not depth
+    if is_picture(topic.type, first.message):
+        return not depth
+    return depth and DEPTH.match(getattr(first.message, "encoding", None) or first.message.format) is not None
+
+
+def _listed(topics: Sequence[Topic]) -> str:
+    told = [str(topic) for topic in sorted(topics, key=lambda topic: topic.name)]
+    more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []
+    return ", ".join([*told[:_TOLD], *more])

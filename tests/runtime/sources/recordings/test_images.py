@@ -1,0 +1,119 @@
+"""Encodings of ROS 2's pictures, against the same pictures in RGB."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from vmdepth_runtime import InputError, open_source
+from vmdepth_runtime.sources.colour_conversion import RgbConverter
+from vmdepth_runtime.sources.image_file import load_image
+
+EXACT = {
+    "rgb8": lambda rgb: rgb,
+    "bgr8": lambda rgb: rgb[..., ::-1],
+    "rgba8": lambda rgb: cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA),
+    "bgra8": lambda rgb: cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA),
+    "rgb16": lambda rgb: rgb.astype(np.uint16) << 8 | 255,
+    "bgr16": lambda rgb: rgb[..., ::-1].astype(np.uint16) << 8 | 255,
+}
+GREY = {
+    "mono8": lambda grey: grey,
+    "8UC1": lambda grey: grey,
+    "mono16": lambda grey: grey.astype(np.uint16) << 4 | 15,  # as of a camera of 12 bits
+}
+
+
+def packed(pixels):
+    return np.ascontiguousarray(pixels)
+
+
+def read_one(record, tmp_path, *entries):
+    with open_source(record.mcap(tmp_path / "drive.mcap", entries)) as source:
+        return next(iter(source)).image
+
+
+@pytest.mark.parametrize("encoding", EXACT)
+def test_orders_and_depths_of_channels(record, frames, tmp_path, encoding):
+    read = read_one(record, tmp_path, record.image(packed(EXACT[encoding](frames[0])), record.begin, encoding))
+    assert np.array_equal(read, frames[0])
+    assert read.flags.writeable
+
+
+@pytest.mark.parametrize("encoding", GREY)
+def test_grey_is_three_equal_channels(record, frames, tmp_path, encoding):
+    grey = packed(frames[0][..., 1])
+    grey[0, 0] = 255
+    read = read_one(record, tmp_path, record.image(GREY[encoding](grey), record.begin, encoding))
+    assert np.array_equal(read, np.repeat(grey[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("big", [0, 1])
+def test_order_of_bytes_and_padding_of_rows(record, tmp_path, big):
+    values = np.arange(28 * 42, dtype=np.uint16).reshape(28, 42) * 55
+    padded = np.zeros((28, 50), ">u2" if big else "<u2")
+    padded[:, :42] = values
+    entry = record.image(values, record.begin, "mono16", is_bigendian=big, step=100, data=padded.tobytes())
+    assert np.array_equal(read_one(record, tmp_path, entry)[..., 0], values >> 8)
+
+
+@pytest.mark.parametrize("encoding", ["uyvy", "yuv422", "yuyv", "yuv422_yuy2", "nv12", "nv21"])
+def test_luma_and_colour_apart(record, tmp_path, encoding):
+    """A picture of a few flat colours, whose colour at half the size is the same."""
+    blocks = np.random.default_rng(0).integers(30, 220, (7, 7, 3)).astype(np.uint8)
+    rgb = blocks.repeat(4, axis=0).repeat(6, axis=1)
+    planes = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)
+    y = planes[:28]
+    u, v = planes[28:35].reshape(14, 21), planes[35:].reshape(14, 21)
+    if encoding.startswith("nv"):
+        both = np.stack([u, v] if encoding == "nv12" else [v, u], axis=2).reshape(14, 42)
+        data = np.vstack([y, both])
+    else:
+        chroma = np.stack([u, v], axis=2).repeat(2, axis=0).reshape(28, 42)
+        order = [chroma, y] if encoding in ("uyvy", "yuv422") else [y, chroma]
+        data = np.stack(order, axis=2).reshape(28, 84)
+    entry = record.image(rgb, record.begin, encoding, step=data.shape[1], data=packed(data).tobytes())
+    read = read_one(record, tmp_path, entry)
+    assert np.abs(read.astype(int) - rgb).max() <= 6  # rounded twice
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_bayer_patterns_are_named_by_their_first_rows(record, tmp_path, pattern, bits):
+    colour = np.array([200, 120, 40], np.uint8)
+    mosaic = np.zeros((28, 42), np.uint8)
+    for place, channel in enumerate(pattern):
+        mosaic[place // 2 :: 2, place % 2 :: 2] = colour["rgb".index(channel)]
+    stored = mosaic if bits == 8 else mosaic.astype(np.uint16) << 8
+    read = read_one(record, tmp_path, record.image(stored, record.begin, f"bayer_{pattern}{bits}"))
+    assert np.array_equal(read[4:-4, 4:-4], np.broadcast_to(colour, (20, 34, 3)))
+
+
+def compressed(record, data, stamp, named="rgb8; jpeg compressed bgr8"):
+    fields = {"header": record.image(np.zeros((2, 2)), stamp)[3]["header"], "format": named, "data": data}
+    return "/cam/image_raw/compressed", "sensor_msgs/msg/CompressedImage", stamp, fields
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png"])
+def test_compressed_pictures_are_as_their_files(record, frames, make, tmp_path, ending):
+    files = [make.image(tmp_path / f"{k}{ending}", frame) for k, frame in enumerate(frames)]
+    told = [e for e in record.camera(frames) if "camera_info" in e[0]]
+    entries = [compressed(record, f.read_bytes(), record.begin + k * record.interval) for k, f in enumerate(files)]
+    entries[3] = compressed(record, entries[3][3]["data"][:400], record.begin + 3 * record.interval)
+    entries[5] = compressed(record, b"no picture", record.begin + 5 * record.interval, "h264")
+    with open_source(record.mcap(tmp_path / "drive.mcap", [*entries, *told])) as source:
+        read = list(source)
+    assert [frame.index for frame in read] == [0, 1, 2, 4, 6, 7]
+    assert all(np.array_equal(frame.image, load_image(files[frame.index], RgbConverter())) for frame in read)
+    assert [skipped.index for skipped in source.skipped] == [3, 5]
+    assert source.skipped[1].reason == "is neither JPEG nor PNG (its format is 'h264')"
+    assert source.lens.pinhole == record.pinhole  # the CameraInfo of the picture that was compressed
+
+
+def test_an_encoding_that_is_not_read_is_one_line(record, frames, tmp_path):
+    path = record.mcap(tmp_path / "drive.mcap", [record.image(frames[0], record.begin, "cmyk8")])
+    with pytest.raises(InputError) as error:
+        open_source(path)
+    line = "none of the frames of /cam/image_raw can be read; the first has the encoding 'cmyk8', which is not read; "
+    assert line in str(error.value) and "rgb8" in str(error.value) and "\n" not in str(error.value)
