@@ -52,8 +52,8 @@ DESCRIBED = [
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 REASON = re.compile(r"#.*?\b((?:needs|takes|installs) .+)")
 COMMAND = re.compile(
-    r"vmdepth[- ](run|info|train-motion|train|precompute|views|masks|eval|export|calibrate|parity|bench|verify)\b"
-    r"([^`#|&;\n]*)"
+    r"vmdepth[- ](run|info|train-motion|train|precompute|views|masks|eval|export|calibrate scale|calibrate|parity|"
+    r"bench|verify)\b([^`#|&;\n]*)"
 )
 
 # Minutes otherwise: shown → tried.
@@ -232,7 +232,9 @@ def test_every_block_says_its_language():
 
 def commands():
     scripts = [script for script in entry_points(group="console_scripts") if script.name.startswith("vmdepth-")]
-    return {script.name.removeprefix("vmdepth-"): import_module(script.module).command for script in scripts}
+    modules = [import_module(script.module) for script in scripts]
+    found = [one for module in modules for one in (module.command, *getattr(module, "subcommands", {}).values())]
+    return {command.name.removeprefix("vmdepth-"): command for command in found}
 
 
 def test_pages_show_every_command():

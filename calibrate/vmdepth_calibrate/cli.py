@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from vmdepth_calibrate.scale.cli import command as scale
 from vmdepth_calibrate.settings import CalibrationSettings
 from vmdepth_runtime.cli import defaults_of, run_command
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _SHOWN = 10  # layers, those that cost most
+
+subcommands = {"scale": scale}
+"""By the first word of the command line."""
 
 
 @click.command("vmdepth-calibrate", context_settings=defaults_of(CalibrationSettings))
@@ -45,6 +50,8 @@ def command(**options: Any) -> None:
 
     The linear layers and convolutions of encoder and decoder are quantised, the rest stays as it is. Afterwards
     'vmdepth-export --precision fp16' bakes half precision into that rest, and builds the engine.
+
+    'vmdepth-calibrate scale MODEL' makes metres of its depth instead, by measured depth.
     """
     from vmdepth_calibrate.calibration import calibrate, summary
 
@@ -73,7 +80,11 @@ def _with_bar(items: Iterable[_T], what: str, total: int) -> Iterable[_T]:
 
 def main() -> NoReturn:
     """The console script."""
-    run_command(command)
+    words = sys.argv[1:]
+    chosen = subcommands.get(words[0]) if words else None
+    if chosen is not None:
+        run_command(chosen, words[1:])
+    run_command(command, words)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,10 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def commands() -> list[click.Command]:
-    """Those of the console scripts `vmdepth-…`, in the order of their names."""
+    """Those of the console scripts `vmdepth-…`, in the order of their names, each with its subcommands."""
     scripts = (script for script in entry_points(group="console_scripts") if script.name.startswith("vmdepth-"))
-    return [import_module(script.module).command for script in sorted(scripts, key=lambda script: script.name)]
+    modules = [import_module(script.module) for script in sorted(scripts, key=lambda script: script.name)]
+    return [command for module in modules for command in (module.command, *getattr(module, "subcommands", {}).values())]
 
 
 def _section(command: click.Command) -> str:

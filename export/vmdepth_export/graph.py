@@ -27,8 +27,11 @@ MOVES = {"Reshape", "Transpose", "Gather", "GatherND", "Slice", "Squeeze", "Unsq
 """Operators that move numbers and compute nothing, so their result has the type of what goes in."""
 _NORMS = {"LayerNormalization", "InstanceNormalization"}
 _PRODUCTS = {"MatMul", "Conv"}
-_LAST = (".output_conv2.2", ".sky_output_conv2.2", ".sky_output_conv2.3")
-"""Modules of the decoder that make depth, confidence and sky."""
+METRES = "decoder.metres"
+"""The module of nodes that make metres of a network's depth (`vmdepth_calibrate.scale`)."""
+
+_LAST = (".output_conv2.2", ".sky_output_conv2.2", ".sky_output_conv2.3", METRES)
+"""Modules of the decoder that make depth, confidence and sky, in their unit."""
 
 
 def read_step_graph(path: Path) -> tuple[onnx.ModelProto, StepContract]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
     from vmdepth_runtime.depth.predict import predict
     from vmdepth_runtime.depth.prediction import Prediction
+    from vmdepth_runtime.depth.scale.metres import Metres
     from vmdepth_runtime.depth.stream import DepthResult, DepthStream
     from vmdepth_runtime.encoding.cloud_settings import CloudSettings
     from vmdepth_runtime.pipeline.run import run
@@ -44,6 +45,7 @@ _HOME = {
     "KeyframeSettings": "depth.keyframe_settings",
     "Lens": "camera.lens",
     "LiveSettings": "sources.settings",
+    "Metres": "depth.scale.metres",
     "OnnxSession": "sessions.onnx",
     "Prediction": "depth.prediction",
     "ReadSettings": "sources.settings",
@@ -67,6 +69,7 @@ __all__ = [
     "KeyframeSettings",
     "Lens",
     "LiveSettings",
+    "Metres",
     "OnnxSession",
     "Prediction",
     "ReadSettings",

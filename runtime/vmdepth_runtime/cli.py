@@ -27,7 +27,7 @@ HELP = ("-h", "--help")
 LEFT_OUT = {"torch", "einops", "safetensors", "yaml", "tensorboard", "matplotlib", "tflite"}
 LEFT_OUT |= {"onnx", "onnxscript", "ml_dtypes"}
 _OF_GRAPHS = ("onnx", "ml_dtypes")  # what is done with graphs and engines takes no more
-_NEVER_TORCH = ("vmdepth-calibrate",)
+_NEVER_TORCH = ("vmdepth-calibrate", "vmdepth-calibrate scale")
 _NO_TORCH_FOR_GRAPHS = ("vmdepth-export", "vmdepth-parity", "vmdepth-bench")
 
 

@@ -149,6 +149,8 @@ class StepContract:
         depth_kind: what the depth means, a name of `vmdepth_runtime.depth_kinds.DEPTH_KINDS`.
         metric_focal: of a network whose depth is in metres for one camera alone, that camera's focal length in pixels
             of the graph's frame: for another, depth × focal length / metric_focal is. None where depth is as it is.
+        metres: of a network without a unit whose depth the graph makes metres: "scale", "shift" (None of scaled
+            depth) and "farthest", as `vmdepth_runtime.Metres` has them, and what they were measured on. Else empty.
         extra_outputs: names of `outputs.EXTRA_OUTPUTS` that the graph has.
         keyframes: where key-frame anchoring starts from.
         precision: region of the network -> dtype it computes in.
@@ -166,6 +168,7 @@ class StepContract:
     resize: str = "stretch"
     depth_kind: str = "relative"
     metric_focal: float | None = None
+    metres: dict[str, Any] = field(default_factory=dict)
     extra_outputs: tuple[str, ...] = ()
     keyframes: KeyframeDefaults = field(default_factory=KeyframeDefaults)
     precision: dict[str, str] = field(default_factory=dict)
@@ -211,7 +214,7 @@ class StepContract:
         the file."""
         states = [{**asdict(state), "kind": state.kind} for state in self.states]
         raw = {**asdict(self), "states": states, "depth_unit": self.depth_unit}
-        absent = {name for name in ("metric_focal", "extra_outputs") if not raw[name]}
+        absent = {name for name in ("metric_focal", "metres", "extra_outputs") if not raw[name]}
         return json.dumps({key: value for key, value in raw.items() if key not in absent}, sort_keys=True)
 
     @classmethod
@@ -256,6 +259,8 @@ class StepContract:
             raise ValueError(f"unknown depth kind '{self.depth_kind}'")
         if self.metric_focal is not None and not (self.depth_kind == "metric" and self.metric_focal > 0):
             raise ValueError(f"a focal length of {self.metric_focal} with depth of kind '{self.depth_kind}'")
+        if self.metres and (self.depth_kind != "metric" or not {"scale", "shift", "farthest"} <= self.metres.keys()):
+            raise ValueError(f"metres {self.metres} with depth of kind '{self.depth_kind}'")
         odd_outputs = set(self.extra_outputs) - {output.name for output in EXTRA_OUTPUTS}
         if odd_outputs:
             raise ValueError(f"unknown output '{min(odd_outputs)}'")

@@ -226,10 +226,14 @@ def settled_depth(
 
 
 def check_comparable(a: StepContract, b: StepContract) -> None:
-    """Raise InputError unless the two are of one size and number of streams, WorkError unless of the same states."""
+    """Raise InputError unless the two are of one size, kind of depth and number of streams, WorkError unless of the
+    same states."""
     sizes = [(c.streams, c.height, c.width) for c in (a, b)]
     if sizes[0] != sizes[1]:
         raise InputError(f"reference and candidate differ in streams, height, width: {sizes[0]} and {sizes[1]}")
+    kinds = [c.depth_meaning.meaning for c in (a, b)]
+    if kinds[0] != kinds[1]:
+        raise InputError(f"reference and candidate differ in what depth is: {kinds[0]}; {kinds[1]}")
     outputs = [tuple(output.name for output in c.own_outputs) for c in (a, b)]
     if outputs[0] != outputs[1]:
         raise WorkError(f"reference and candidate differ in outputs: {', '.join(outputs[0])}; {', '.join(outputs[1])}")

@@ -12,6 +12,7 @@ import onnx
 
 from vmdepth_export.graph import read_step_graph
 from vmdepth_export.parity.emulation import emulated
+from vmdepth_export.parity.in_metres import in_one_unit
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.sessions.load import MODEL_ENDINGS, load_session
 from vmdepth_runtime.sessions.onnx import OnnxSession
@@ -30,7 +31,7 @@ def open_pair(
     warn: Callable[[str], None] = lambda line: None,
     device: str | None = None,
 ) -> Iterator[tuple[StepSession, StepSession]]:
-    """Both models of a comparison, ready to step.
+    """Both models of a comparison, ready to step, and in metres where one of them makes those of the other's depth.
 
     Checkpoints have no size of their own: they take that of the step graph or engine they are compared with. causal,
     warn: as `vmdepth.session.open_session` takes them. device: that the candidate runs on, a step graph as it is.
@@ -46,7 +47,7 @@ def open_pair(
             first = opened.enter_context(open_model(reference, None, causal, warn))
             like = first.contract if reference.suffix in MODEL_ENDINGS else None
             second = opened.enter_context(open_model(candidate, like, causal, warn))
-        yield first, second
+        yield in_one_unit(first, second)
 
 
 def open_model(

@@ -178,7 +178,7 @@ def choose_ranges(
             if result is not None:
                 depths[stream].append(result.depth.copy())
     session.reset()
-    near = {"larger_is_nearer": session.contract.depth_meaning.inverse}
+    near = {"larger_is_nearer": batch.contract.depth_meaning.inverse}
     ranges: list[ColourRange] = []
     for source, maps in zip(sources, depths, strict=True):
         if source is not None and source.pictures:

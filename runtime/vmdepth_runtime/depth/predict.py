@@ -13,6 +13,7 @@ from vmdepth_runtime.camera.lens import Intrinsics
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.picture_input import Order, Picture
 from vmdepth_runtime.depth.prediction import Prediction
+from vmdepth_runtime.depth.scale.metres import MetresGiven
 from vmdepth_runtime.depth.stream import DepthStream
 
 _ONE_AT_A_TIME = Lock()
@@ -28,6 +29,7 @@ def predict(  # type: ignore[overload-overlap]  # a path that is a str can be go
     resize: Resize = "area",
     fov: float | None = None,
     intrinsics: Intrinsics | None = None,
+    metres: MetresGiven | None = None,
 ) -> Prediction: ...
 @overload
 def predict(
@@ -39,6 +41,7 @@ def predict(
     resize: Resize = "area",
     fov: float | None = None,
     intrinsics: Intrinsics | None = None,
+    metres: MetresGiven | None = None,
 ) -> list[Prediction]: ...
 def predict(
     pictures: Picture | Iterable[Picture],
@@ -49,6 +52,7 @@ def predict(
     resize: Resize = "area",
     fov: float | None = None,
     intrinsics: Intrinsics | None = None,
+    metres: MetresGiven | None = None,
 ) -> Prediction | list[Prediction]:
     """Depth of a picture, or of several that have nothing to do with each other.
 
@@ -78,13 +82,15 @@ def predict(
         fov: degrees that pictures are wide: for metres of a model that needs the focal length
             (`contract.metric_focal`; without it a warning says what is assumed), and for points of the prediction.
         intrinsics: fx, fy, cx, cy in pixels of the pictures, or a calibration file, in place of `fov`.
+        metres: what makes metres of a model's relative or scaled depth, as `vmdepth-calibrate scale` tells it: scale
+            and shift, or scale alone.
 
     Returns:
         The depth, with ways to look at it and to save it; of several pictures a list, in their order.
 
     Raises:
-        InputError: a file that is missing or no picture, a model that cannot be used, or a camera that does not fit a
-            picture.
+        InputError: a file that is missing or no picture, a model that cannot be used, a camera that does not fit a
+            picture, or metres that do not fit the model.
         TypeError: what is no picture.
         ValueError: an array of another shape, or floats beyond 0 and 1.
     """
@@ -92,7 +98,8 @@ def predict(
     # A model that was made again under the same name is another one.
     made = path.stat().st_mtime_ns if path.is_file() else 0
     with _ONE_AT_A_TIME:
-        return _open(path, made, resize, device).predict(pictures, order=order, fov=fov, intrinsics=intrinsics)
+        stream = _open(path, made, resize, device)
+        return stream.predict(pictures, order=order, fov=fov, intrinsics=intrinsics, metres=metres)
 
 
 @lru_cache(maxsize=1)

@@ -19,6 +19,7 @@ from vmdepth_runtime.depth.metres import assumption, metric_scale, needed_lens, 
 from vmdepth_runtime.depth.picture_input import Order, Picture, as_frame, is_several
 from vmdepth_runtime.depth.prediction import Prediction
 from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
+from vmdepth_runtime.depth.scale.metres import Metres, MetresGiven, check_metres, in_metres
 from vmdepth_runtime.depth.stream_batch import StreamBatch
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import DYNAMIC
@@ -125,13 +126,15 @@ class DepthStream:
         intrinsics: fx, fy, cx, cy in pixels of the frames, or a calibration file, in place of `fov`.
         dynamic_mask: whether the model has to tell what moves (`DepthResult.dynamic`); of a checkpoint a step graph is
             made that does.
+        metres: what makes metres of a model's relative or scaled depth, as `vmdepth-calibrate scale` tells it: scale
+            and shift, or scale alone.
 
     Raises:
         InputError: the model is missing, breaks the contract, was made for several streams, or does not tell what moves
-            where it has to; a camera that cannot be meant, or that the model has no use for.
+            where it has to; a camera or metres that cannot be meant, or that the model has no use for.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all but the model by name)
         self,
         model: str | Path | None = None,
         *,
@@ -144,26 +147,25 @@ class DepthStream:
         fov: float | None = None,
         intrinsics: Intrinsics | None = None,
         dynamic_mask: bool = False,
+        metres: MetresGiven | None = None,
     ) -> None:
-        lens = Lens.of(fov, intrinsics)
+        lens, self._metres = Lens.of(fov, intrinsics), Metres.of(metres)
         path = bundled.MODEL if model is None else Path(model)
         self._session = open_model(
             path, input_size, threads=threads, device=device, spin=spin, dynamic_mask=dynamic_mask
         )
-        if self.contract.streams != 1:
-            streams = self.contract.streams
+        contract = self._session.contract
+        try:
+            _check_model(contract, path, lens, self._metres)
+        except InputError:
             self.close()
-            raise InputError(
-                f"{path}: made for {streams} streams at once, this runs one; export it again with '--streams 1'"
-            )
-        if lens is not None and self.contract.metric_focal is None:
-            self.close()
-            raise InputError(f"{lens.given}: {path} needs no camera for its depth; give it to predict() or points()")
+            raise
         if keyframes is True:
-            keyframes = KeyframeSettings.of(self.contract.keyframes)
+            keyframes = KeyframeSettings.of(contract.keyframes)
         self._lens = lens
+        needed = needed_lens(contract, lens)
         self._batch = StreamBatch(
-            self._session, resize=resize, keyframes=keyframes or None, lens=needed_lens(self.contract, lens)
+            self._session, resize=resize, keyframes=keyframes or None, lens=needed, metres=self._metres
         )
         self._resize: Resize = resize
         self._bring_back = DepthResizer(resize)
@@ -174,8 +176,8 @@ class DepthStream:
 
     @property
     def contract(self) -> StepContract:
-        """What the model says about itself."""
-        return self._session.contract
+        """What the model says about itself; with `metres`, that its depth is metric."""
+        return self._batch.contract
 
     @property
     def model(self) -> Path:
@@ -218,6 +220,7 @@ class DepthStream:
         order: Order = "rgb",
         fov: float | None = None,
         intrinsics: Intrinsics | None = None,
+        metres: MetresGiven | None = None,
     ) -> Prediction: ...
     @overload
     def predict(
@@ -227,6 +230,7 @@ class DepthStream:
         order: Order = "rgb",
         fov: float | None = None,
         intrinsics: Intrinsics | None = None,
+        metres: MetresGiven | None = None,
     ) -> list[Prediction]: ...
     def predict(
         self,
@@ -235,21 +239,24 @@ class DepthStream:
         order: Order = "rgb",
         fov: float | None = None,
         intrinsics: Intrinsics | None = None,
+        metres: MetresGiven | None = None,
     ) -> Prediction | list[Prediction]:
         """Depth of a picture, or of several that have nothing to do with each other.
 
         Each starts from initial states, and the stream does not remember it: its next frame goes on from the one
         before. `outputs` of the latest `DepthResult` are overwritten, as by a frame.
 
-        Arguments, result and errors are those of `vmdepth_runtime.predict`; a camera that is not given is the stream's.
+        Arguments, result and errors are those of `vmdepth_runtime.predict`; a camera, or metres, that are not given are
+        the stream's.
         """
-        lens = Lens.of(fov, intrinsics) or self._lens
+        lens, own = Lens.of(fov, intrinsics) or self._lens, Metres.of(metres) or self._metres
+        check_metres(own, self._session.contract, self.model)
         self._warn_of_assumption(lens)
         if is_several(pictures):
-            return [self._predict(picture, order, lens) for picture in cast("Iterable[Picture]", pictures)]
-        return self._predict(cast("Picture", pictures), order, lens)
+            return [self._predict(picture, order, lens, own) for picture in cast("Iterable[Picture]", pictures)]
+        return self._predict(cast("Picture", pictures), order, lens, own)
 
-    def _predict(self, picture: Picture, order: Order, lens: Lens | None) -> Prediction:
+    def _predict(self, picture: Picture, order: Order, lens: Lens | None, metres: Metres | None) -> Prediction:
         frame = as_frame(picture, order)
         _check_frame(frame)
         height, width = frame.shape[:2]
@@ -258,24 +265,28 @@ class DepthStream:
         self._aside = self._aside or self._session.snapshot()
         self._session.save(0, self._aside)
         self._session.reset(0)
-        outputs = self._session.step()
+        outputs, contract = self._session.step(), self._session.contract
         self._session.restore(0, self._aside)
+        own, needed = {name: array[0] for name, array in outputs.items()}, needed_lens(contract, lens)
+        if metres is not None:
+            own["depth"], contract = own["depth"].copy(), in_metres(contract)
+            metres.apply(own["depth"])
+            if not metres.inverse:
+                own = scale_pose(contract, own, metres.scale)
         maps = {name: np.empty((height, width), np.float32) for name in _MAPS if name in outputs}
         bring_back = DepthResizer(self._resize)
         for name, brought_back in maps.items():
-            bring_back(outputs[name][0], brought_back)
+            bring_back(own[name], brought_back)
         depth = maps.pop("depth")
-        own = {name: array[0] for name, array in outputs.items()}
-        needed = needed_lens(self.contract, lens)
         if needed is not None:
-            scale = metric_scale(self.contract, needed, height, width)
+            scale = metric_scale(contract, needed, height, width)
             depth *= np.float32(scale)
-            own = scale_pose(self.contract, own, scale)
+            own = scale_pose(contract, own, scale)
         if not np.isfinite(depth.sum(dtype=np.float64)):
             depth.fill(np.nan)
         pose = own["pose"].copy() if "pose" in own else None
         bent = None if lens is None else lens.distortion
-        return Prediction(depth, frame, self.contract.depth_kind, camera, pose=pose, distortion=bent, **maps)
+        return Prediction(depth, frame, contract.depth_kind, camera, pose=pose, distortion=bent, **maps)
 
     def _warn_of_assumption(self, lens: Lens | None) -> None:
         """Once, where metres need a lens that nobody gave."""
@@ -296,6 +307,16 @@ class DepthStream:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _check_model(contract: StepContract, path: Path, lens: Lens | None, metres: Metres | None) -> None:
+    if contract.streams != 1:
+        raise InputError(
+            f"{path}: made for {contract.streams} streams at once, this runs one; export it again with '--streams 1'"
+        )
+    if lens is not None and contract.metric_focal is None:
+        raise InputError(f"{lens.given}: {path} needs no camera for its depth; give it to predict() or points()")
+    check_metres(metres, contract, path)
 
 
 def _check_frame(frame: Any) -> None:

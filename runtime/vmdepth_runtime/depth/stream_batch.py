@@ -15,6 +15,8 @@ from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.depth.keyframes import KeyframeBank
 from vmdepth_runtime.depth.metres import metric_scale, scale_pose
 from vmdepth_runtime.depth.resize import resize_frame
+from vmdepth_runtime.depth.scale.metres import Metres, in_metres
+from vmdepth_runtime.depth.scale.running import RunningMetres
 from vmdepth_runtime.outputs import DYNAMIC, DYNAMIC_THRESHOLD
 from vmdepth_runtime.sessions.base import StepOutputs, StepSession
 
@@ -24,8 +26,8 @@ class StreamDepth:
     """What a step gives for one stream. The arrays are buffers: **the next step overwrites them**.
 
     Attributes:
-        depth: float32 `[h, w]` at the model's size, of the stream's lens and anchored to the key frames; all NaN where
-            the network failed.
+        depth: float32 `[h, w]` at the model's size, of the stream's lens, anchored to the key frames and then made
+            metres where that was asked for; all NaN where the network failed, and before metres can be told.
         outputs: what the network gave for this stream, by the names of `contract.own_outputs`, without the stream axis;
             the translation of a `pose` is in the unit of `depth` (see `vmdepth_runtime.depth.metres.scale_pose`).
         finite: whether network and states are as they should be.
@@ -49,11 +51,13 @@ class StreamBatch:
         lens: of the cameras, for metres of a network with a `metric_focal`: one for all streams, or one for each; None
             leaves depth as the network gives it, as does a network without one.
         heed_moving: whether notice is taken of what the network says moves; else `StreamDepth.moves` is None.
+        metres: what makes metres of depth without a unit, of all streams or one of each; None leaves it as it is.
 
     Attributes:
         session: as given.
-        contract: that of the session.
+        contract: that of the session; where depth is made metres its kind says so.
         banks: a `KeyframeBank` per stream, or none.
+        metres: as given.
         step_ms: milliseconds of the last step, without resizing.
         broken: steps that were not finite, per stream.
 
@@ -69,15 +73,18 @@ class StreamBatch:
         keyframes: KeyframeSettings | None = None,
         lens: Lens | Sequence[Lens | None] | None = None,
         heed_moving: bool = True,
+        metres: Metres | Sequence[RunningMetres] | None = None,
     ) -> None:
         self.session = session
-        self.contract = contract = session.contract
+        contract = session.contract
+        self.contract = contract if metres is None else in_metres(contract)
         self.banks = [KeyframeBank(keyframes, session, k) for k in range(contract.streams)] if keyframes else []
         self.step_ms = 0.0
         self.broken = [0] * contract.streams
         self._resize: Resize = resize
         lenses = [lens] * contract.streams if lens is None or isinstance(lens, Lens) else lens
         self._lenses = lenses if contract.metric_focal is not None else [None] * contract.streams
+        self.metres = metres
         depths = np.zeros((contract.streams, contract.height, contract.width), np.float32)
         self._results = [StreamDepth(depth, {}, True) for depth in depths]
         if heed_moving and DYNAMIC in contract.extra_outputs:
@@ -85,7 +92,10 @@ class StreamBatch:
                 result.moves = np.zeros(depths.shape[1:], bool)
 
     def step(
-        self, frames: Sequence[NDArray[np.uint8] | None], sizes: Sequence[tuple[int, int] | None] | None = None
+        self,
+        frames: Sequence[NDArray[np.uint8] | None],
+        sizes: Sequence[tuple[int, int] | None] | None = None,
+        stamps: Sequence[int | None] | None = None,
     ) -> list[StreamDepth | None]:
         """Go one frame further.
 
@@ -93,6 +103,7 @@ class StreamBatch:
             frames: one for each stream, uint8 `[H, W, 3]` RGB of any size; one of the model's size is not resized.
                 None leaves a stream as it is.
             sizes: height and width of the frames as the camera gave them, where they were resized before.
+            stamps: when the camera took them, nanoseconds since 1970, for `RunningMetres`.
 
         Returns:
             For each stream its depth, or None where it had no frame.
@@ -133,7 +144,9 @@ class StreamBatch:
             elif self.banks:
                 self.banks[stream].update(result.depth, result.outputs["descriptor"], state_change, result.moves)
                 scale *= self.banks[stream].scale
-            result.outputs = scale_pose(self.contract, result.outputs, scale)
+            if self.metres is not None and result.finite:
+                scale *= self._make_metres(stream, result.depth, stamps[stream] if stamps is not None else None)
+            result.outputs = scale_pose(self.session.contract, result.outputs, scale)
         return [None if frame is None else result for frame, result in zip(frames, self._results, strict=True)]
 
     def restart(self, stream: int) -> None:
@@ -142,6 +155,18 @@ class StreamBatch:
             self.banks[stream].restart()
         else:
             self.session.reset(stream)
+        if isinstance(self.metres, Sequence):
+            self.metres[stream].restart()
+
+    def _make_metres(self, stream: int, depth: NDArray[np.float32], stamp: int | None) -> float:
+        """Make metres of a stream's depth, in place. Returns the factor of ways in the unit of scaled depth."""
+        given = self.metres
+        metres = given[stream].at(depth, stamp) if isinstance(given, Sequence) else given
+        if metres is None:
+            depth.fill(np.nan)
+            return 1.0
+        metres.apply(depth)
+        return 1.0 if metres.inverse else metres.scale
 
     def _recover(self, stream: int, result: StreamDepth) -> None:
         self.broken[stream] += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from threading import Condition
@@ -19,11 +19,13 @@ from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.colour_map import ColourRange, FixedRange, choose_ranges, palette
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.depth.metres import assumption, needed_lens
+from vmdepth_runtime.depth.scale.metres import Metres, in_metres
+from vmdepth_runtime.depth.scale.running import RunningMetres
 from vmdepth_runtime.depth.stream_batch import StreamBatch
 from vmdepth_runtime.encoding.depth_encodings import check_encoding
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import DYNAMIC
-from vmdepth_runtime.pipeline.checks import check_camera, check_model, check_source
+from vmdepth_runtime.pipeline.checks import check_camera, check_model, check_scale, check_source
 from vmdepth_runtime.pipeline.interrupt import Interruptible
 from vmdepth_runtime.pipeline.jobs import Job
 from vmdepth_runtime.pipeline.reader import FrameReader
@@ -40,6 +42,7 @@ from vmdepth_runtime.sessions.onnx_runtime.build import two_builds
 from vmdepth_runtime.sinks.base import SinkFacts
 from vmdepth_runtime.sinks.open import foretell, needs_range, open_picture_sink, open_sink
 from vmdepth_runtime.sources.base import Source
+from vmdepth_runtime.sources.recordings.open import recorded_depth
 from vmdepth_runtime.stage_timer import StageTimer
 
 
@@ -97,8 +100,10 @@ def open_session(settings: RunSettings, jobs: Sequence[Job], stack: ExitStack) -
         )
     stack.callback(session.close)
     check_model(settings, session.contract, streams)
-    check_camera(settings, session.contract, jobs)
-    check_encoding(session.contract.depth_meaning, settings.depth_encoding)
+    check_scale(settings, session.contract)
+    told = in_metres(session.contract) if settings.makes_metres else session.contract
+    check_camera(settings, told, jobs)
+    check_encoding(told.depth_meaning, settings.depth_encoding)
     lens = Lens.of(settings.fov, settings.intrinsics) or needed_lens(session.contract, None)
     if lens is not None and lens.assumed and not all(job.recording for job in jobs):  # those may say it themselves
         say(assumption(session.contract))
@@ -127,15 +132,25 @@ def open_pipeline(
     cv2.setNumThreads(1)  # reading and writing have a thread each; more would only take cores from the network
     sources = [stack.enter_context(job.open(settings)) for job in jobs]
     for source, job in zip(sources, jobs, strict=True):
-        check_source(source, job.outputs, has_camera=Lens.of(settings.fov, settings.intrinsics) is not None)
+        check_source(settings, source, job.outputs)
         if source.live and place[1] > 1:
             raise InputError(f"{source.name}: is live and has no end; give it alone, or --streams")
     bent = [_lens(settings, source, job, session.contract) for source, job in zip(sources, jobs, strict=True)]
     rectifiers = [_rectifier(settings, source, lens) for source, lens in zip(sources, bent, strict=True)]
     lenses = [rectify.lens if rectify else lens for rectify, lens in zip(rectifiers, bent, strict=True)]
     anchoring = None if any(source.pictures for source in sources) else _anchoring(settings, session.contract)
+    metres = Metres.of(settings.metres) or _running(settings, jobs, session.contract, stack)
     sampled = [_looked_at(settings, source, job) for source, job in zip(sources, jobs, strict=True)]
-    make = partial(StreamBatch, session, resize=settings.resize, lens=lenses, heed_moving=settings.heeds_moving)
+    if isinstance(metres, list):
+        sampled = [None] * len(sources)  # no metres are known of frames that are looked at beforehand
+    make = partial(
+        StreamBatch,
+        session,
+        resize=settings.resize,
+        lens=lenses,
+        heed_moving=settings.heeds_moving,
+        metres=metres,
+    )
     colours, batch = choose_ranges(make(), sampled, rectifiers), make(keyframes=anchoring)
     statistics = RunStatistics(len(sources))
     reporter = stack.enter_context(Reporter(sources, statistics, place))
@@ -152,8 +167,8 @@ def open_pipeline(
     status = partial(reporter.status, readers, batch)
     writers: list[Writer] = []
     for source, job, lens, colour_range in zip(sources, jobs, lenses, colours, strict=True):
-        facts = _facts(settings, source, job, lens, session.contract, colour_range, status)
-        writers.append(_open_writer(settings, source, job.outputs, facts, colour_range, session.contract, stack))
+        facts = _facts(settings, source, job, lens, batch.contract, colour_range, status)
+        writers.append(_open_writer(settings, source, job.outputs, facts, colour_range, batch.contract, stack))
     for invitation in [sink.invitation for writer in writers for sink in writer.sinks if sink.invitation]:
         reporter.say(invitation)
     changed = Condition()
@@ -187,6 +202,20 @@ def _open_offline(settings: RunSettings, jobs: Sequence[Job]) -> StepSession:
             raise InputError(f"{source.name}: --offline needs the whole of it, twice; record it to a file first")
         size = source.info.height, source.info.width
     return load_offline_session(settings.model, size, settings.input_size, settings.threads, settings.device)
+
+
+def _running(
+    settings: RunSettings, jobs: Sequence[Job], contract: StepContract, stack: ExitStack
+) -> list[RunningMetres] | None:
+    """What follows measured depth, for each source; None where that was not asked for."""
+    if settings.align_to is None:
+        return None
+    running = []
+    for job in jobs:
+        measured = recorded_depth(job.paths[0], settings.align_to, pictures=settings.read.topic)
+        stack.enter_context(closing(measured))
+        running.append(RunningMetres(measured, contract.depth_meaning))
+    return running
 
 
 def _anchoring(settings: RunSettings, contract: StepContract) -> KeyframeSettings | None:

@@ -11,6 +11,7 @@ from vmdepth_runtime.atomic_files import check_target
 from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.camera.rectifier import known_distortion
 from vmdepth_runtime.contract import StepContract
+from vmdepth_runtime.depth.scale.metres import Metres, check_metres
 from vmdepth_runtime.depth.stream import MIN_SIDE
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.errors import InputError
@@ -74,6 +75,12 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
 
 def _check_topics(settings: RunSettings, jobs: Sequence[Job]) -> None:
     """Raise InputError where the pictures of one topic are taken twice, or none of the sources has topics."""
+    other = next((job for job in jobs if not job.recording), None)
+    if settings.align_to is not None and other is not None:
+        raise InputError(
+            f"--align-to {settings.align_to}: follows depth in a recording of a robot (.mcap, a rosbag2 folder), and "
+            f"{redacted(other.source)} is none; leave it out"
+        )
     paths = [os.path.realpath(path) for job in jobs if job.recording for path in job.paths]
     twice = next((path for place, path in enumerate(paths) if path in paths[:place]), None)
     if twice is not None:
@@ -195,6 +202,18 @@ def check_model(settings: RunSettings, contract: StepContract, count: int) -> No
         raise InputError(f"--backend {settings.backend}: {model} is made for {backend}; 'vmdepth-export' makes others")
 
 
+def check_scale(settings: RunSettings, contract: StepContract) -> None:
+    """Raise InputError where metres are asked for in two ways, or of a model that they are not for."""
+    check_metres(Metres.of(settings.metres), contract, settings.model)
+    if settings.align_to is None:
+        return
+    if settings.metres is not None:
+        raise InputError(f"--align-to {settings.align_to}: and --metres both make metres; leave one out")
+    if contract.depth_meaning.unit is not None:
+        meaning = contract.depth_meaning.meaning
+        raise InputError(f"--align-to {settings.align_to}: {settings.model} gives {meaning} already; leave it out")
+
+
 def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[Job]) -> None:
     """Raise InputError where something is said of the camera and nothing asks for it; or sky has no place in clouds."""
     settings.cloud.check_range(inverse=contract.depth_meaning.inverse)
@@ -208,13 +227,13 @@ def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[J
         )
 
 
-def check_source(source: Source, outputs: Sequence[str], *, has_camera: bool) -> None:
+def check_source(settings: RunSettings, source: Source, outputs: Sequence[str]) -> None:
     """Raise InputError for frames that are too small for any network, and more of them than an output has room for;
-    and where an output needs the camera and not even the source knows it. has_camera: whether the run was told."""
+    and where an output needs the camera, and neither the run nor the source was told of it."""
     width, height = source.info.width, source.info.height
     if min(width, height) < MIN_SIDE:
         raise InputError(f"{source.name}: its frames are {width}x{height}; at least {MIN_SIDE}x{MIN_SIDE} is needed")
-    unknown = not has_camera and source.lens is None
+    unknown = source.lens is None and Lens.of(settings.fov, settings.intrinsics) is None
     for output in outputs:
         if unknown and needs_camera(output):
             raise InputError(

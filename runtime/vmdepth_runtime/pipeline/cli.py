@@ -81,6 +81,12 @@ def _range_help() -> str:
 @click.option("--rectify", is_flag=True,
               help="Frames are freed of the distortion that the calibration tells, plumb_bob or fisheye, first of all; "
                    "clouds of others are straight, too.")  # fmt: skip
+@click.option("--metres", metavar="SCALE,SHIFT[,FARTHEST]",
+              help="Makes metres of relative depth, 1 / (SCALE x depth + SHIFT), FARTHEST at most; or SCALE alone, of "
+                   "scaled depth. 'vmdepth-calibrate scale' measures them.")  # fmt: skip
+@click.option("--align-to", metavar="TOPIC",
+              help="Measured depth in the same recording, dense or sparse, which makes metres of the model's: scale "
+                   "and shift follow it.")  # fmt: skip
 @click.option("--max-points", type=click.IntRange(min=1), show_default=True,
               help="Of a cloud: a larger frame is thinned out evenly.")  # fmt: skip
 @click.option("--max-range", type=click.FloatRange(min=0, min_open=True), cls=LateHelpOption, late_help=_range_help)

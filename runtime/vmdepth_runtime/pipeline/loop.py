@@ -101,7 +101,8 @@ def _step(batch: StreamBatch, gathered: Sequence[PreparedFrame | None]) -> list[
         if prepared is not None and prepared.frame.discontinuity:
             batch.restart(stream)
     frames = [None if prepared is None else prepared.resized for prepared in gathered]
-    return batch.step(frames, [None if prepared is None else prepared.frame.image.shape[:2] for prepared in gathered])
+    sizes = [None if prepared is None else prepared.frame.image.shape[:2] for prepared in gathered]
+    return batch.step(frames, sizes, [None if prepared is None else prepared.frame.stamp for prepared in gathered])
 
 
 def _not_finite(batch: StreamBatch, reader: FrameReader, index: int) -> WorkError:

@@ -8,6 +8,7 @@ from typing import Any
 
 from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.contract import Resize
+from vmdepth_runtime.depth.scale.metres import Metres
 from vmdepth_runtime.pipeline.assembly import Pipeline
 from vmdepth_runtime.sources.base import Source
 from vmdepth_runtime.sources.uri import redacted
@@ -33,6 +34,7 @@ def make_report(pipeline: Pipeline, resize: Resize, failure: Exception | None) -
             "resize": resize,
             "depth_kind": contract.depth_kind,
             "depth_unit": contract.depth_unit,
+            "metres": str(batch.metres) if isinstance(batch.metres, Metres) else None,
         },
         "backend": batch.session.backend,
         "interrupted": pipeline.interrupt.pressed,
@@ -142,6 +144,7 @@ def _of_source(pipeline: Pipeline, stream: int) -> dict[str, Any]:
         "broken": statistics.broken[stream],
         "warnings": source.warnings,
         "camera": _camera(pipeline.lenses[stream], source),
+        "alignment": batch.metres[stream].as_dict() if isinstance(batch.metres, Sequence) else None,
         "moving": statistics.moving[stream].as_dict(),
         "colour_range": None if writer.bounds is None else {"low": writer.bounds[0], "high": writer.bounds[1]},
         "keyframes": batch.banks[stream].as_dict() if batch.banks else None,

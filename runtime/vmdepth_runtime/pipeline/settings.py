@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vmdepth_runtime import bundled
 from vmdepth_runtime.camera.lens import Intrinsics
@@ -13,6 +14,9 @@ from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.encoding.depth_encodings import DepthEncoding
 from vmdepth_runtime.palettes import PALETTE
 from vmdepth_runtime.sources.settings import LiveSettings, ReadSettings
+
+if TYPE_CHECKING:
+    from vmdepth_runtime.depth.scale.metres import MetresGiven  # and NumPy, which arguments need not wait for
 
 BACKENDS = ("auto", "onnxruntime", "tensorrt", "tensorrt-rtx")
 
@@ -47,6 +51,8 @@ class RunSettings:
             what a source says itself. What the camera sees makes points, and metres of a network that needs the focal
             length.
         rectify: Frames are freed of their camera's distortion before anything else is done with them.
+        metres: What makes metres of a model's relative or scaled depth, as `vmdepth-calibrate scale` tells it.
+        align_to: The topic of measured depth in the same recording that scale and shift follow instead.
         cloud: Which points of a frame go into a cloud.
         compress: Archives and recordings are compressed.
         depth_encoding: Of depth in recordings, as ROS names it.
@@ -78,6 +84,8 @@ class RunSettings:
     fov: float | None = None
     intrinsics: Intrinsics | None = None
     rectify: bool = False
+    metres: MetresGiven | None = None
+    align_to: str | None = None
     cloud: CloudSettings = field(default_factory=CloudSettings)
     compress: bool = False
     depth_encoding: DepthEncoding = "32FC1"
@@ -90,6 +98,11 @@ class RunSettings:
     strict: bool = False
     verify: bool = True
     report: Path | None = None
+
+    @property
+    def makes_metres(self) -> bool:
+        """Whether the run itself makes metres of depth without a unit."""
+        return self.metres is not None or self.align_to is not None
 
     @property
     def heeds_moving(self) -> bool:

@@ -62,8 +62,8 @@ def is_pattern(path: Path) -> bool:
 
 
 def list_files(path: Path) -> Listing:
-    """The files of a folder, or those that a pattern such as "frames/*.png" or "frames/%06d.png" means; a recording of a
-    robot, which may be a folder, is one.
+    """The files of a folder, or those that a pattern such as "frames/*.png" or "frames/%06d.png" means; what a robot
+    recorded, which may be a folder, is one.
 
     Raises:
         InputError: the folder cannot be read, or holds neither image nor video; or no file is meant by the pattern.

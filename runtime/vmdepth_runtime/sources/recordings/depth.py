@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,7 +26,9 @@ _DENSE = {"16UC1": "u2", "32FC1": "f4", "64FC1": "f8"}
 _Convert: TypeAlias = Callable[[Any], "NDArray[np.float32] | str | None"]
 
 
-def read_depth(path: Path, topic: str | None, pictures: str | None) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def read_depth(
+    path: Path, topic: str | None, pictures: str | None
+) -> Generator[tuple[int, NDArray[np.float32]], None, None]:
     """What `open.recorded_depth` gives."""
     recording = open_recording(path)
     try:
@@ -40,7 +42,7 @@ def read_depth(path: Path, topic: str | None, pictures: str | None) -> Iterator[
 
 def _depths(
     recording: Recording, name: str, topic: str, convert: _Convert
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
+) -> Generator[tuple[int, NDArray[np.float32]], None, None]:
     try:
         for told in recording.messages(topic):
             depth = None if told.message is None else convert(told.message)

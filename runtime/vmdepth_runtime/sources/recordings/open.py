@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def open_recorded(path: Path, live: LiveSettings, read: ReadSettings) -> Source:
 
 def recorded_depth(
     path: str | Path, topic: str | None = None, *, pictures: str | None = None
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
+) -> Generator[tuple[int, NDArray[np.float32]], None, None]:
     """Depth that another sensor measured, as a robot recorded it.
 
     Args:

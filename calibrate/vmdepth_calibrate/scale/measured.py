@@ -1,0 +1,73 @@
+"""Pictures with the depth that was measured of them, in whatever form they are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vmdepth.data.rgbd import CAMERAS, RgbdFolder, RgbdFrame, same_places
+from vmdepth_calibrate.scale.settings import ScaleSettings
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.sources.listing import is_recording
+from vmdepth_runtime.sources.open import open_source
+from vmdepth_runtime.sources.recordings.open import recorded_depth
+from vmdepth_runtime.sources.settings import ReadSettings
+
+_APART = 20_000_000  # nanoseconds between a picture and a measurement of the same, at most
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Sequences of pictures with measured depth, each to be streamed from initial states on.
+
+    frames: how many there are of all; None where nobody knows before they are read.
+    """
+
+    sequences: Sequence[Iterable[RgbdFrame]]
+    frames: int | None
+
+
+def open_measured(settings: ScaleSettings, size: tuple[int, int]) -> Measured:
+    """What `settings.data` stands for.
+
+    size: height and width of rendered clips, pixels. Raises InputError, naming it, for what is none of it.
+    """
+    data, path = settings.data, Path(settings.data)
+    if any((path / part).exists() for part in (CAMERAS, "rgb", "depth")):
+        folder = RgbdFolder(path)
+        return Measured([folder], len(folder))
+    if is_recording(path):
+        return Measured([_Recording(settings)], None)
+    from vmdepth.evaluation.sequences import HeldOut, Scenes, open_data  # which takes torch
+
+    found = open_data(data)
+    if isinstance(found, Scenes):
+        return Measured(found.folders, sum(map(len, found.folders)))
+    if isinstance(found, HeldOut):
+        clips = found.sequences(*size)
+        return Measured(clips, sum(map(len, clips)))
+    raise InputError(f"{data}: has no measured depth; name an RGB-D folder, or a recording (.mcap)")
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """Pictures of a recording and the depth that was measured with each; of those without any no pixel is known."""
+
+    settings: ScaleSettings
+
+    def __iter__(self) -> Iterator[RgbdFrame]:
+        path, topic = Path(self.settings.data), self.settings.topic
+        measured = recorded_depth(path, self.settings.depth_topic, pictures=topic)
+        with closing(measured), open_source(str(path), read=ReadSettings(topic=topic)) as source:
+            next_one = next(measured, None)
+            for frame in source:
+                depth = np.zeros((1, 1), np.float32)
+                while next_one is not None and frame.stamp is not None and next_one[0] <= frame.stamp + _APART:
+                    if next_one[0] >= frame.stamp - _APART:
+                        depth = np.nan_to_num(next_one[1], nan=0.0, posinf=0.0)
+                    next_one = next(measured, None)
+                yield RgbdFrame(frame.image, depth, same_places(depth.shape, frame.image.shape), None)

@@ -1,0 +1,157 @@
+"""Depth that another sensor measured: in metres, with its stamps, dense or as points in the camera."""
+
+from __future__ import annotations
+
+import struct
+
+import cv2
+import numpy as np
+import pytest
+
+from vmdepth_runtime import InputError
+from vmdepth_runtime.depth_kinds import DEPTH_KINDS
+from vmdepth_runtime.encoding.points import PointCloud
+from vmdepth_runtime.encoding.ros_messages import depth_image, header, point_cloud
+from vmdepth_runtime.sources.recordings.open import recorded_depth
+
+IMAGE = "sensor_msgs/msg/Image"
+DEPTH = np.random.default_rng(0).uniform(0.5, 20, (28, 42)).astype(np.float32)
+DEPTH[3, 4] = np.nan
+
+
+def entries(record, messages, kind=IMAGE):
+    return [("/depth", kind, record.begin + 9 + k, message) for k, message in enumerate(messages)]
+
+
+def stamps(record, count=3):
+    return [record.begin + k * record.interval for k in range(count)]
+
+
+@pytest.mark.parametrize("encoding", ["32FC1", "16UC1"])
+def test_depth_is_in_metres_and_as_it_was_stamped(record, tmp_path, encoding):
+    messages = [
+        depth_image(s, "left", DEPTH + k, DEPTH_KINDS["metric"], encoding) for k, s in enumerate(stamps(record))
+    ]
+    messages.insert(1, {**messages[0], "data": b"damaged"})
+    path = record.mcap(tmp_path / "drive.mcap", entries(record, messages))
+    read = list(recorded_depth(path))
+    assert [stamp for stamp, _ in read] == stamps(record)
+    for k, (_, depth) in enumerate(read):
+        assert depth.dtype == np.float32 and depth.shape == DEPTH.shape
+        if encoding == "32FC1":
+            assert np.array_equal(depth, DEPTH + k, equal_nan=True)
+        else:
+            assert np.nanmax(np.abs(depth - (DEPTH + k))) <= 0.0005 + 1e-6
+            assert np.array_equal(np.isnan(depth), np.isnan(DEPTH))
+
+
+def test_what_is_not_there_is_nan(record, tmp_path):
+    depth = np.array([[0, -1, np.inf, np.nan, 2]], np.float32)
+    message = depth_image(record.begin, "left", depth, DEPTH_KINDS["metric"])
+    ((_, read),) = recorded_depth(record.bag(tmp_path / "drive", entries(record, [message])))
+    assert np.array_equal(read, [[np.nan, np.nan, np.nan, np.nan, 2]], equal_nan=True)
+
+
+@pytest.mark.parametrize("encoding", ["16UC1", "32FC1"])
+def test_compressed_depth(record, tmp_path, encoding):
+    """As compressed_depth_image_transport writes it: a head, then a PNG."""
+    scale, offset = 10 * 65.535, 0.5  # of inverse depth
+    whole = np.rint(DEPTH * 1000 if encoding == "16UC1" else scale / DEPTH + offset)
+    stored = np.nan_to_num(whole).astype(np.uint16)
+    data = struct.pack("<iff", 0, scale, offset) + cv2.imencode(".png", stored)[1].tobytes()
+    message = {"header": header(record.begin, "left"), "format": f"{encoding}; compressedDepth png", "data": data}
+    path = record.mcap(tmp_path / "drive.mcap", entries(record, [message], "sensor_msgs/msg/CompressedImage"))
+    ((_, depth),) = recorded_depth(path)
+    assert np.array_equal(np.isnan(depth), np.isnan(DEPTH))
+    truth = DEPTH if encoding == "16UC1" else scale / (whole - offset)
+    assert np.nanmax(np.abs(depth - truth)) < 0.001
+
+
+@pytest.mark.parametrize("kind", ["relative", "scaled"])
+def test_what_is_no_metres_is_refused(record, tmp_path, kind):
+    message = depth_image(record.begin, "left", DEPTH, DEPTH_KINDS[kind])
+    path = record.mcap(tmp_path / "drive.mcap", entries(record, [message]))
+    with pytest.raises(InputError, match=r"/depth is no depth in metres \(its encoding is '32FC1; "):
+        list(recorded_depth(path))
+
+
+def test_a_topic_without_depth_is_one_line(record, frames, tmp_path):
+    path = record.mcap(tmp_path / "drive.mcap", record.camera(frames))
+    for topic, line in [
+        (None, r"none of its topics has depth \(16UC1, 32FC1 or PointCloud2\); it has /cam/camera_info"),
+        ("/cam/image_raw", r"the topic /cam/image_raw holds no depth \(sensor_msgs/msg/Image\); it has "),
+        ("/nope", "the topic /nope is not in it; it has "),
+    ]:
+        with pytest.raises(InputError, match=line):
+            recorded_depth(path, topic)
+
+
+def lidar(record, frames, points, frame_id, *, transforms=(), **info):
+    """A recording of a camera, of points in a frame of their own, and of where the sensors are."""
+    cloud = PointCloud(points.astype(np.float32), np.zeros((len(points), 3), np.uint8))
+    told = record.camera(frames[:1], **info)
+    clouds = entries(record, [point_cloud(record.begin, frame_id, cloud)], "sensor_msgs/msg/PointCloud2")
+    stamped = [
+        {
+            "header": header(record.begin, parent),
+            "child_frame_id": child,
+            "transform": {
+                "translation": dict(zip("xyz", shift, strict=True)),
+                "rotation": dict(zip("xyzw", turn, strict=True)),
+            },
+        }
+        for parent, child, shift, turn in transforms
+    ]
+    static = [("/tf_static", "tf2_msgs/msg/TFMessage", record.begin, {"transforms": stamped})] if stamped else []
+    return [*static, *told, *clouds]
+
+
+def test_points_are_depth_where_the_camera_sees_them(record, frames, tmp_path):
+    camera = record.pinhole
+    pixels = np.array([[3, 5], [20, 14], [41, 27], [60, 5]])
+    z = np.array([2.0, 5, 9, 4])
+    points = np.column_stack([(pixels - (camera.cx, camera.cy)) / (camera.fx, camera.fy) * z[:, None], z])
+    hidden = [points[1] * 1.5, [0, 0, -3], [np.nan, 0, 1]]
+    path = record.mcap(tmp_path / "drive.mcap", lidar(record, frames, np.vstack([points, hidden]), "left"))
+    ((stamp, depth),) = recorded_depth(path)
+    assert stamp == record.begin and depth.shape == (28, 42)
+    truth = np.full((28, 42), np.nan, np.float32)
+    truth[[5, 14, 27], [3, 20, 41]] = z[:3]
+    assert np.array_equal(depth, truth, equal_nan=True)
+
+
+@pytest.mark.parametrize(("model", "count"), [("plumb_bob", 5), ("equidistant", 4)])
+def test_points_go_through_the_lens(record, frames, tmp_path, model, count):
+    numbers = [0.1, 0.02, 0.001, -0.001, 0.005][:count]
+    points = np.array([[0.5, 0.2, 2.0], [-0.9, 0.4, 3.0]])
+    matrix = np.array([[40, 0, 20], [0, 41, 14], [0, 0, 1]], np.float64)
+    bend = cv2.projectPoints if model == "plumb_bob" else cv2.fisheye.projectPoints
+    x, y = np.rint(bend(points[:, None], np.zeros(3), np.zeros(3), matrix, np.array(numbers))[0]).astype(int).T
+    info = {"distortion_model": model, "d": numbers}
+    ((_, depth),) = recorded_depth(record.mcap(tmp_path / "a.mcap", lidar(record, frames, points, "left", **info)))
+    assert np.array_equal(depth[y.ravel(), x.ravel()], points[:, 2].astype(np.float32))
+    assert np.isfinite(depth).sum() == 2
+
+
+def test_static_transforms_lead_from_the_points_to_the_camera(record, frames, tmp_path):
+    """A laser that looks along x, z up, on a base that the camera stands on, too, looking the same way."""
+    transforms = [
+        ("base", "laser", (0, 0, 1), (0, 0, 0, 1)),
+        ("base", "left", (0, 0, 1), (-0.5, 0.5, -0.5, 0.5)),  # REP 103's optical frame
+    ]
+    points = np.array([[4.0, 0, 0], [4, -0.4, 0.3]])
+    entries = lidar(record, frames, points, "laser", transforms=transforms)
+    ((_, depth),) = recorded_depth(record.mcap(tmp_path / "drive.mcap", entries))
+    y, x = np.nonzero(np.isfinite(depth))
+    # 0.4 m to the right of the axis and 0.3 m above it, 4 m away.
+    assert sorted(zip(x.tolist(), y.tolist(), strict=True)) == [(20, 14), (24, 11)]
+    assert np.nanmax(np.abs(depth - 4)) < 1e-5
+    lost = record.mcap(tmp_path / "lost.mcap", lidar(record, frames, points, "laser", transforms=transforms[:1]))
+    with pytest.raises(InputError, match="in the frame 'laser', the camera in 'left', and no static transform"):
+        list(recorded_depth(lost))
+
+
+def test_points_without_a_camera_are_one_line(record, frames, tmp_path):
+    entries = [e for e in lidar(record, frames, np.ones((1, 3)), "left") if "camera_info" not in e[0]]
+    with pytest.raises(InputError, match=r"/depth has points, and nothing says what the camera of /cam/image_raw sees"):
+        recorded_depth(record.mcap(tmp_path / "drive.mcap", entries))

@@ -1,0 +1,76 @@
+"""`vmdepth-run` on recordings: as on any file, with what they know of their camera."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def drive(record, frames, tmp_path):
+    return record.mcap(tmp_path / "drive.mcap", record.camera(frames))
+
+
+def test_depth_is_that_of_the_same_frames_in_a_folder(drive, frames, make, vmdepth_run, tmp_path):
+    for number, frame in enumerate(frames):
+        make.image(tmp_path / f"frame{number}.png", frame)
+    assert vmdepth_run(drive, "-o", "drive.npz").code == 0
+    assert vmdepth_run(tmp_path / "*.png", "-o", "folder.npz", "--fps", "10").code == 0
+    with np.load(tmp_path / "drive.npz") as drive, np.load(tmp_path / "folder.npz") as folder:
+        assert np.array_equal(drive["depth"], folder["depth"])
+        assert drive["times"] == pytest.approx(folder["times"])
+
+
+def test_a_cloud_needs_no_field_of_view_where_the_recording_knows_its_camera(
+    record, frames, drive, vmdepth_run, tmp_path
+):
+    assert vmdepth_run(drive, "-o", "known.ply", "--frames", "1").code == 0
+    numbers = "40,41,20,14"
+    assert vmdepth_run(drive, "-o", "told.ply", "--frames", "1", "--intrinsics", numbers).code == 0
+    assert (tmp_path / "known.ply").read_bytes() == (tmp_path / "told.ply").read_bytes()
+    blind = record.mcap(tmp_path / "blind.mcap", record.camera(frames)[1::2])
+    outcome = vmdepth_run(blind, "-o", "blind.ply", "--frames", "1")
+    assert outcome.code == 2
+    assert outcome.lines == [
+        "vmdepth-run: blind.ply: points need the camera, and blind.mcap says nothing of it (no CameraInfo); give --fov "
+        "DEGREES or --intrinsics FX,FY,CX,CY|FILE"
+    ]
+    assert not (tmp_path / "blind.ply").exists()
+
+
+def test_a_jump_is_where_the_states_start_anew(record, frames, vmdepth_run, tmp_path):
+    stamps = [record.begin + k * record.interval + 10**10 * (k >= 4) for k in range(8)]
+    record.mcap(tmp_path / "jump.mcap", record.camera(frames, stamps))
+    record.mcap(tmp_path / "later.mcap", record.camera(frames[4:]))
+    outcome = vmdepth_run("jump.mcap", "later.mcap", "-o", "{name}.npz")
+    assert outcome.code == 0
+    assert any("after 10.1 s without a frame the stream starts anew" in line for line in outcome.lines)
+    with np.load(tmp_path / "jump.npz") as jump, np.load(tmp_path / "later.npz") as later:
+        assert np.array_equal(jump["depth"][4:], later["depth"])
+
+
+def test_what_is_lost_is_in_the_report(record, frames, vmdepth_run, tmp_path):
+    entries = record.camera(frames)
+    entries[5] = record.image(frames[2], entries[5][2], data=b"too little")
+    record.mcap(tmp_path / "drive.mcap", entries)
+    assert vmdepth_run("drive.mcap", "-o", "drive.npz", "--report", "run.json").code == 0
+    (source,) = json.loads((tmp_path / "run.json").read_text())["sources"]
+    assert (source["promised_frames"], source["frames_in"], source["frames_out"]) == (8, 8, 7)
+    assert source["skipped"][0]["index"] == 2
+
+
+def test_what_cannot_be_meant_is_refused_before_anything_is_done(drive, vmdepth_run, tmp_path):
+    for arguments, line in [
+        ((drive, drive.parent / "x" / ".." / drive.name), "drive.mcap: is a source twice, and both are of one topic"),
+        (("demo", "--topic", "/cam"), "--topic /cam: is of recordings of robots, and no source is one; leave it out"),
+        (
+            (drive, "--topic", "/cam"),
+            "the topic /cam is not in it; those with pictures are /cam/image_raw (sensor_msgs",
+        ),
+    ]:
+        (tmp_path / "x").mkdir(exist_ok=True)
+        outcome = vmdepth_run(*arguments, "-o", "out{}.npz")
+        assert outcome.code == 2 and line in outcome.lines[-1], outcome.lines
+        assert not list(tmp_path.glob("out*"))
