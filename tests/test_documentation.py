@@ -52,7 +52,7 @@ DESCRIBED = [
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 REASON = re.compile(r"#.*?\b((?:needs|takes|installs) .+)")
 COMMAND = re.compile(
-    r"vmdepth[- ](run|info|train-motion|train|precompute|views|masks|eval|export|calibrate scale|calibrate|parity|"
+    r"vmdepth[- ](run|ros|info|train-motion|train|precompute|views|masks|eval|export|calibrate scale|calibrate|parity|"
     r"bench|verify)\b([^`#|&;\n]*)"
 )
 

@@ -64,7 +64,7 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
         )
     if settings.max_height != RunSettings.max_height and not any(is_for_eyes(o) for job in jobs for o in job.outputs):
         raise InputError(f"--max-height {settings.max_height}: no output is a video, window or page, which have one")
-    _check_recordings(settings, jobs, has_camera=has_camera)
+    _check_recordings(settings, jobs, has_camera=has_camera or all(job.recording for job in jobs))
     if not (settings.points or any(needs_camera(output) for job in jobs for output in job.outputs)):
         _check_no_cloud(settings.cloud)
     if settings.report is not None:
@@ -235,7 +235,7 @@ def check_source(settings: RunSettings, source: Source, outputs: Sequence[str]) 
         raise InputError(f"{source.name}: its frames are {width}x{height}; at least {MIN_SIDE}x{MIN_SIDE} is needed")
     unknown = source.lens is None and Lens.of(settings.fov, settings.intrinsics) is None
     for output in outputs:
-        if unknown and needs_camera(output):
+        if unknown and (needs_camera(output) or (settings.points and is_recording(output))):
             raise InputError(
                 f"{output}: points need the camera, and {source.name} says nothing of it (no CameraInfo); give --fov "
                 "DEGREES or --intrinsics FX,FY,CX,CY|FILE"

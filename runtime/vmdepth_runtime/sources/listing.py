@@ -20,7 +20,7 @@ VIDEO_ENDINGS = (
     *(".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv"),
     *(".3gp", ".ogv", ".mxf", ".y4m", ".h264", ".hevc", ".mjpeg", ".gif"),
 )
-RECORDING_ENDINGS = (".mcap", ".db3")  # of robots: MCAP, and the databases of rosbag2
+RECORDING_ENDINGS = (".mcap", ".db3", ".bag")  # of robots: MCAP, databases of rosbag2, and of ROS 1, to say so
 _PLACE = re.compile(r"%0?\d*d")
 _OUTPUT = ".depth"  # what ends the stems of default outputs
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vmdepth_runtime.camera.distortion import Distortion
 from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.camera.pinhole import PinholeCamera
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.sources.recordings.recording import CAMERA_INFO, Recording
+from vmdepth_runtime.sources.recordings.message_types import CAMERA_INFO
+
+if TYPE_CHECKING:
+    from vmdepth_runtime.sources.recordings.recording import Recording
 
 
 def camera_of(recording: Recording, topic: str, frame_id: str) -> Any:
