@@ -80,15 +80,15 @@ def needs_range(target: str) -> bool:
     return _kind_of(target).needs_range
 
 
-def needs_camera(target: str) -> bool:
-    """Whether an output can do nothing without a camera."""
-    return _kind_of(target).needs_camera
-
-
 def takes_camera(target: str) -> bool:
     """Whether an output has a use for a camera."""
     kind = _kind_of(target)
     return kind.needs_camera or kind.takes_camera
+
+
+def has_clouds(target: str) -> bool:
+    """Whether an output has clouds of points wherever the camera is known."""
+    return _kind_of(target).has_clouds
 
 
 def is_recording(target: str) -> bool:
