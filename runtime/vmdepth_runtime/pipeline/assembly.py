@@ -141,8 +141,6 @@ def open_pipeline(
     anchoring = None if any(source.pictures for source in sources) else _anchoring(settings, session.contract)
     metres = Metres.of(settings.metres) or _running(settings, jobs, session.contract, stack)
     sampled = [_looked_at(settings, source, job) for source, job in zip(sources, jobs, strict=True)]
-    if isinstance(metres, list):
-        sampled = [None] * len(sources)  # no metres are known of frames that are looked at beforehand
     make = partial(
         StreamBatch,
         session,
@@ -157,11 +155,7 @@ def open_pipeline(
     reporter.start(batch)
     _tell_sizes(settings, sources, jobs, reporter)
     if isinstance(session, OfflineSession):
-        again = stack.enter_context(jobs[0].open(settings))
-        (rectify,) = rectifiers
-        session.begin((rectify(f.image) if rectify else f.image, f.discontinuity) for f in again)
-        if session.remark:
-            reporter.say(session.remark)
+        _go_over(session, stack.enter_context(jobs[0].open(settings)), rectifiers[0], reporter)
     interrupt = stack.enter_context(Interruptible())
     readers: list[FrameReader] = []  # filled below: a page asks for its figures while frames come
     status = partial(reporter.status, readers, batch)
@@ -169,8 +163,8 @@ def open_pipeline(
     for source, job, lens, colour_range in zip(sources, jobs, lenses, colours, strict=True):
         facts = _facts(settings, source, job, lens, batch.contract, colour_range, status)
         writers.append(_open_writer(settings, source, job.outputs, facts, colour_range, batch.contract, stack))
-    for invitation in [sink.invitation for writer in writers for sink in writer.sinks if sink.invitation]:
-        reporter.say(invitation)
+    for sink in (sink for writer in writers for sink in writer.sinks if sink.invitation):
+        reporter.say(sink.invitation)
     changed = Condition()
     for source, rectify in zip(sources, rectifiers, strict=True):
         size = (session.contract.height, session.contract.width)
@@ -183,8 +177,17 @@ def open_pipeline(
     return Pipeline(batch, lenses, readers, writers, statistics, reporter, interrupt, stepping, watchdog)
 
 
+def _go_over(session: OfflineSession, again: Source, rectify: Rectifier | None, reporter: Reporter) -> None:
+    """Have the network see the whole video, which is opened once more for that."""
+    session.begin((rectify(f.image) if rectify else f.image, f.discontinuity) for f in again)
+    if session.remark:
+        reporter.say(session.remark)
+
+
 def _looked_at(settings: RunSettings, source: Source, job: Job) -> Source | None:
-    """A source, where it is worth knowing beforehand what depth there will be."""
+    """A source, where it is worth knowing beforehand what depth there will be, and can be known."""
+    if settings.align_to is not None:  # no metres are known of frames that are looked at beforehand
+        return None
     return source if source.pictures or any(map(needs_range, job.outputs)) else None
 
 

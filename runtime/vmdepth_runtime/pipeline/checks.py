@@ -30,6 +30,7 @@ from vmdepth_runtime.sinks.open import (
     is_for_eyes,
     is_one_file,
     is_recording,
+    needs_camera,
     takes_camera,
 )
 from vmdepth_runtime.sources.base import Source

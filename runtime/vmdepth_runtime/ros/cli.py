@@ -1,4 +1,4 @@
-"""`vmdepth-ros`: a node of ROS 2, from a camera's topic to depth, camera and points."""
+"""`vmdepth-ros`: a node of ROS 2: frames of a camera in, depth and points out."""
 
 from __future__ import annotations
 

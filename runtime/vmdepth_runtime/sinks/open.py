@@ -80,6 +80,11 @@ def needs_range(target: str) -> bool:
     return _kind_of(target).needs_range
 
 
+def needs_camera(target: str) -> bool:
+    """Whether an output can do nothing without a camera."""
+    return _kind_of(target).needs_camera
+
+
 def takes_camera(target: str) -> bool:
     """Whether an output has a use for a camera."""
     kind = _kind_of(target)
