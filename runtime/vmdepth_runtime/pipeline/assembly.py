@@ -132,9 +132,7 @@ def open_pipeline(
     cv2.setNumThreads(1)  # reading and writing have a thread each; more would only take cores from the network
     sources = [stack.enter_context(job.open(settings)) for job in jobs]
     for source, job in zip(sources, jobs, strict=True):
-        check_source(settings, source, job.outputs)
-        if source.live and place[1] > 1:
-            raise InputError(f"{source.name}: is live and has no end; give it alone, or --streams")
+        check_source(settings, source, job.outputs, alone=place[1] == 1)
     bent = [_lens(settings, source, job, session.contract) for source, job in zip(sources, jobs, strict=True)]
     rectifiers = [_rectifier(settings, source, lens) for source, lens in zip(sources, bent, strict=True)]
     lenses = [rectify.lens if rectify else lens for rectify, lens in zip(rectifiers, bent, strict=True)]
@@ -166,13 +164,12 @@ def open_pipeline(
     for sink in (sink for writer in writers for sink in writer.sinks if sink.invitation):
         reporter.say(sink.invitation)
     changed = Condition()
+    size = (session.contract.height, session.contract.width)
     for source, rectify in zip(sources, rectifiers, strict=True):
-        size = (session.contract.height, session.contract.width)
         readers.append(FrameReader(source, size, settings.resize, changed, rectify))
         stack.callback(readers[-1].close)
     stepping = StageTimer("the network", allowed=math.inf if settings.offline else 1.0)  # windows take their time
-    reading = [reader.source.timer or reader.timer for reader in readers]
-    timers = [*reading, stepping, *(writer.timer for writer in writers)]
+    timers = [*(r.source.timer or r.timer for r in readers), stepping, *(writer.timer for writer in writers)]
     watchdog = stack.enter_context(Watchdog(timers, settings.live.stall, reporter.say))
     return Pipeline(batch, lenses, readers, writers, statistics, reporter, interrupt, stepping, watchdog)
 

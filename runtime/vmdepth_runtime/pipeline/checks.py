@@ -228,9 +228,12 @@ def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[J
         )
 
 
-def check_source(settings: RunSettings, source: Source, outputs: Sequence[str]) -> None:
+def check_source(settings: RunSettings, source: Source, outputs: Sequence[str], *, alone: bool) -> None:
     """Raise InputError for frames that are too small for any network, and more of them than an output has room for;
-    and where an output needs the camera, and neither the run nor the source was told of it."""
+    where an output needs the camera, and neither the run nor the source was told of it; and for a source without an end
+    that is not `alone`, as others come before or after it."""
+    if source.live and not alone:
+        raise InputError(f"{source.name}: is live and has no end; give it alone, or --streams")
     width, height = source.info.width, source.info.height
     if min(width, height) < MIN_SIDE:
         raise InputError(f"{source.name}: its frames are {width}x{height}; at least {MIN_SIDE}x{MIN_SIDE} is needed")
