@@ -143,6 +143,7 @@ def _of_source(pipeline: Pipeline, stream: int) -> dict[str, Any]:
         "broken_count": batch.broken[stream],
         "broken": statistics.broken[stream],
         "warnings": source.warnings,
+        "notes": source.notes,
         "camera": _camera(pipeline.lenses[stream], source),
         "alignment": batch.metres[stream].as_dict() if isinstance(batch.metres, Sequence) else None,
         "moving": statistics.moving[stream].as_dict(),

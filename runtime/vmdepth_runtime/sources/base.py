@@ -116,6 +116,7 @@ class Source(ABC):
         skipped: the first thousand frames left out.
         skipped_count: how many were left out.
         warnings: what else went wrong, a line each, the first thousand.
+        notes: what was done to its frames so that they are ordinary ones, a line each.
         losses: how often a live one was lost; 0 of others.
         timer: of a source that times its own reading; None leaves that to whoever reads it.
         tell: called with each warning at once, from the thread that reads.
@@ -134,6 +135,7 @@ class Source(ABC):
         self.skipped: list[Skipped] = []
         self.skipped_count = 0
         self.warnings: list[str] = []
+        self.notes: list[str] = []
         self.losses = 0
         self.timer: StageTimer | None = None
         self.tell: Callable[[str], None] = _keep_quiet

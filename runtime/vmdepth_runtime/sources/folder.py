@@ -63,7 +63,7 @@ class FolderSource(Source):
         self._grey = None if pictures else shared_grey([files[place] for place in self._places])
         self._is_told = False  # of 16 bits of grey
         self._scaled = 0
-        self._to_rgb = RgbConverter()
+        self._to_rgb = RgbConverter(notes=self.notes)
         self._ahead = self._read()
         first = next(self._ahead, None)
         if first is None:

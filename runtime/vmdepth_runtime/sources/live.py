@@ -57,6 +57,7 @@ class LiveSource(Source):
         self._stop = Event()
         try:
             self._ahead = first.read()
+            self._take_notes(first)
         except LostError as lost:
             first.close()
             raise NoAnswerError(f"{self.name}: opens, but gives no picture ({lost}); is the camera sending?") from None
@@ -105,6 +106,7 @@ class LiveSource(Source):
                 with self.timer:
                     picture = self._reader.read()
                 self._attempts, self._refusal = 0, ""
+                self._take_notes(self._reader)
                 return picture
             except LostError as lost:
                 self.losses += 1
@@ -112,6 +114,10 @@ class LiveSource(Source):
                 self._reader.close()
                 self._reader = None
         return None
+
+    def _take_notes(self, reader: Reader) -> None:
+        if isinstance(reader, ContainerReader):
+            self.notes += [line for line in reader.notes if line not in self.notes]
 
     def _open_again(self) -> bool:
         while self._settings.retries is None or self._attempts < self._settings.retries:

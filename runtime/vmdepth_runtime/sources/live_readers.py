@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.cameras.request import Request
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
+from vmdepth_runtime.sources.footage.deinterlacing import Deinterlacer
 from vmdepth_runtime.sources.refusals import NoAnswerError, reason_of, refusal
 from vmdepth_runtime.sources.uri import redacted, scheme_of, sendable
 
@@ -67,6 +68,7 @@ class ContainerReader:
 
     Attributes:
         has_sound: whether the container holds sound, too.
+        notes: what was done to its pictures, a line each.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream, stall: float) -> None:
@@ -77,7 +79,9 @@ class ContainerReader:
         self._container, self._stream = container, stream
         self._packets = container.demux(stream)
         self._decoded: list[av.VideoFrame] = []
-        self._to_rgb = RgbConverter()
+        self.notes: list[str] = []
+        self._deinterlace = Deinterlacer(self.notes)
+        self._to_rgb = RgbConverter(stream, self.notes)
 
     def read(self) -> NDArray[np.uint8]:
         begin = time.perf_counter()
@@ -99,7 +103,7 @@ class ContainerReader:
             if packet is None:
                 raise LostError("it ended")
             try:
-                self._decoded = packet.decode()
+                self._decoded = [whole for frame in packet.decode() for whole in self._deinterlace(frame)]
             except av.FFmpegError:
                 continue  # a damaged packet; decoders go on with the next one
 

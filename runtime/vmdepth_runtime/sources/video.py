@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.base import Source, SourceFrame, VideoInfo
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
+from vmdepth_runtime.sources.footage.deinterlacing import whole_frame, whole_frames
 from vmdepth_runtime.sources.pipe import Pipe
 from vmdepth_runtime.sources.ranges.selection import Selection
 from vmdepth_runtime.sources.ranges.video_places import find_start, packet_times, spread_frames
@@ -65,7 +66,7 @@ class VideoSource(Source):
         self._fps = float(self._stream.average_rate or self._stream.guessed_rate or 30)
         self._read_settings = read or ReadSettings()
         self._selection = Selection(self._read_settings)
-        self._to_rgb = RgbConverter()
+        self._to_rgb = RgbConverter(self._stream, self.notes)
         self._packets = 0  # read so far
         self._pending: set[int] = set()  # times of packets whose frames have not come out yet
         self._damage: str | None = None  # what the decoder said about damaged packets, once it met one
@@ -73,6 +74,7 @@ class VideoSource(Source):
         self._break: str | None = None  # why reading the file stopped before its end
         self._origin: int | None = None  # pts of the first frame
         self._last_pts: int | None = None
+        self._decoded: int | None = None  # pts of the latest one decoded: an interlaced one comes out after the next
         self._next_index = 0
         self._begin: int | None = None  # pts of the first frame taken, where reading began just before it
         self._timed = True  # until a frame comes without a time
@@ -116,14 +118,13 @@ class VideoSource(Source):
     def _read(self) -> Iterator[SourceFrame]:
         if not self._selection.from_the_start and self._is_file:
             self._go_to_start()
-        for frame in self._decode(self._container, self._stream):
+        for frame in whole_frames(self._decode(self._container, self._stream), self.notes):
             pts = frame.pts
             if pts is None:  # raw streams carry no times: the nominal rate is all there is
                 self._give_rate()
                 pts = 0 if self._last_pts is None else self._last_pts + self._interval
             if self._begin is not None and pts < self._begin:
                 continue
-            self._each_shows &= not frame.interlaced_frame
             self._name_missing(before=pts)
             if self._origin is None:
                 self._origin = pts
@@ -220,7 +221,9 @@ class VideoSource(Source):
                     self._next_index += 1
                 frames = []
             for frame in frames:
+                self._each_shows &= not frame.interlaced_frame
                 if after is None or (frame.pts is not None and frame.pts > after):
+                    self._decoded = frame.pts
                     yield frame
             if flushing and after is None:
                 yield from self._decode_tail()
@@ -230,7 +233,7 @@ class VideoSource(Source):
 
         With frame threads a damaged packet near the end takes its good neighbours with it; in one thread it does not.
         """
-        after = self._last_pts
+        after = self._decoded
         if not self._is_file or after is None or max(self._pending, default=after) <= after:
             return
         container, stream = self._reopen()
@@ -284,11 +287,11 @@ class VideoSource(Source):
         if not self.seekable:
             return []
         images: list[NDArray[np.uint8]] = []
-        to_rgb = RgbConverter()
         (walker, stream), scout = self._reopen(), self._reopen()
+        to_rgb = RgbConverter(stream)
         with walker, scout[0]:
             for frame in spread_frames((walker, stream), scout, *self._stretch(), count):
-                image = to_rgb(frame)
+                image = to_rgb(whole_frame(frame))
                 if image.shape == self._first.image.shape:
                     images.append(image)
         return images
