@@ -12,8 +12,9 @@ from vmdepth_runtime.camera.distortion import Distortion
 from vmdepth_runtime.camera.pinhole import PinholeCamera
 from vmdepth_runtime.errors import InputError
 
-Intrinsics: TypeAlias = Sequence[float] | str | Path
-"""fx, fy, cx, cy in pixels of the frames; the same as text, with commas; or a file of a calibrated camera."""
+Intrinsics: TypeAlias = "Sequence[float] | str | Path | Lens"
+"""fx, fy, cx, cy in pixels of the frames; the same as text, with commas; a file of a calibrated camera; or a `Lens`, as
+sources say it of themselves and a `Rectifier` of what it gives."""
 
 ASSUMED_FOV = 60.0
 """Degrees that the longer side of a frame is taken to span where nobody says."""
@@ -53,7 +54,8 @@ class Lens:
         Args:
             fov: degrees that a frame is wide.
             intrinsics: fx, fy, cx, cy, or a file: camera_info of ROS, a calibration of OpenCV, Kalibr or ORB-SLAM, or
-                plain keys fx, fy, cx, cy; with the size of the frames and the distortion, where it says those.
+                plain keys fx, fy, cx, cy; with the size of the frames and the distortion, where it says those; or a
+                lens, taken as it is.
 
         Raises:
             InputError: both are given, or one that cannot be meant; a file that cannot be read, has no intrinsics, or
@@ -65,8 +67,8 @@ class Lens:
             if not 0 < fov < 180:
                 raise InputError(f"--fov: is in degrees, between 0 and 180, not {fov:g}")
             return cls(f"--fov {fov:g}", fov=float(fov))
-        if intrinsics is None:
-            return None
+        if intrinsics is None or isinstance(intrinsics, Lens):
+            return intrinsics
         if isinstance(intrinsics, str) and not intrinsics:
             raise InputError(f"--intrinsics: is empty; intrinsics are {FORMS}")
         if isinstance(intrinsics, Path) or (isinstance(intrinsics, str) and not _are_numbers(intrinsics)):

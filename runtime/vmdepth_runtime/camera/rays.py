@@ -51,7 +51,7 @@ def _bent_rays(
     undistort = cv2.fisheye.undistortPoints if distortion.model == "equidistant" else _undistort
     found = undistort(flat, matrix(camera), np.array(distortion.coefficients), R=None, P=None, criteria=_UNTIL)
     directions = np.asarray(found).reshape(pixels.shape)
-    missed = np.hypot(*np.moveaxis(project(camera, distortion, directions) - pixels, -1, 0))
+    missed = np.hypot(*np.moveaxis(places_of(camera, distortion, directions) - pixels, -1, 0))
     directions[~((missed < _OFF) & (np.abs(directions).max(axis=-1) < _STEEPEST))] = np.nan
     x, y = np.moveaxis(directions.astype(np.float32), -1, 0)
     for array in (x, y):
@@ -59,7 +59,7 @@ def _bent_rays(
     return x, y
 
 
-def project(camera: PinholeCamera, distortion: Distortion, directions: NDArray[np.float64]) -> NDArray[np.float64]:
+def places_of(camera: PinholeCamera, distortion: Distortion, directions: NDArray[np.float64]) -> NDArray[np.float64]:
     """Where a camera that bends lines has what lies on rays.
 
     directions: float64 `[..., 2]`, x / z and y / z. Returns float64 `[..., 2]`: column and row.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vmdepth_runtime.camera.distortion import Distortion
 from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.camera.pinhole import PinholeCamera
-from vmdepth_runtime.camera.rays import matrix, project
+from vmdepth_runtime.camera.rays import matrix, places_of
 from vmdepth_runtime.errors import InputError
 
 WIDEST_RECTIFIED = 120
@@ -127,7 +127,7 @@ def _is_full(straight: PinholeCamera, bent: PinholeCamera, distortion: Distortio
     edges = [np.stack(np.broadcast_arrays(x, side), axis=-1) for side in (y[0], y[-1])]
     edges += [np.stack(np.broadcast_arrays(side, y), axis=-1) for side in (x[0], x[-1])]
     outward = np.concatenate(edges) * np.linspace(1 / _OUTWARD, 1, _OUTWARD)[:, None, None]
-    places = project(bent, distortion, outward)
+    places = places_of(bent, distortion, outward)
     away = np.hypot(places[..., 0] - bent.cx, places[..., 1] - bent.cy)
     last = places[-1]
     inside = (last >= -0.5) & (last <= np.array([width, height]) - 0.5)

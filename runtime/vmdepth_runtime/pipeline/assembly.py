@@ -19,13 +19,12 @@ from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.colour_map import ColourRange, FixedRange, choose_ranges, palette
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.depth.metres import assumption, needed_lens
-from vmdepth_runtime.depth.scale.metres import Metres, in_metres
+from vmdepth_runtime.depth.scale.metres import Metres
 from vmdepth_runtime.depth.scale.running import RunningMetres
 from vmdepth_runtime.depth.stream_batch import StreamBatch
-from vmdepth_runtime.encoding.depth_encodings import check_encoding
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import DYNAMIC
-from vmdepth_runtime.pipeline.checks import check_camera, check_model, check_scale, check_source
+from vmdepth_runtime.pipeline.checks import check_camera, check_depth_encoding, check_model, check_scale, check_source
 from vmdepth_runtime.pipeline.interrupt import Interruptible
 from vmdepth_runtime.pipeline.jobs import Job
 from vmdepth_runtime.pipeline.reader import FrameReader
@@ -101,9 +100,8 @@ def open_session(settings: RunSettings, jobs: Sequence[Job], stack: ExitStack) -
     stack.callback(session.close)
     check_model(settings, session.contract, streams)
     check_scale(settings, session.contract)
-    told = in_metres(session.contract) if settings.makes_metres else session.contract
-    check_camera(settings, told, jobs)
-    check_encoding(told.depth_meaning, settings.depth_encoding)
+    check_camera(settings, session.contract, jobs)
+    check_depth_encoding(settings, session.contract)
     lens = Lens.of(settings.fov, settings.intrinsics) or needed_lens(session.contract, None)
     if lens is not None and lens.assumed and not all(job.recording for job in jobs):  # those may say it themselves
         say(assumption(session.contract))
@@ -133,12 +131,10 @@ def open_pipeline(
     sources = [stack.enter_context(job.open(settings)) for job in jobs]
     for source, job in zip(sources, jobs, strict=True):
         check_source(settings, source, job.outputs, alone=place[1] == 1)
-    bent = [_lens(settings, source, job, session.contract) for source, job in zip(sources, jobs, strict=True)]
-    rectifiers = [_rectifier(settings, source, lens) for source, lens in zip(sources, bent, strict=True)]
-    lenses = [rectify.lens if rectify else lens for rectify, lens in zip(rectifiers, bent, strict=True)]
+    lenses, rectifiers = _cameras(settings, sources, jobs, session.contract)
     anchoring = None if any(source.pictures for source in sources) else _anchoring(settings, session.contract)
-    metres = Metres.of(settings.metres) or _running(settings, jobs, session.contract, stack)
     sampled = [_looked_at(settings, source, job) for source, job in zip(sources, jobs, strict=True)]
+    metres = Metres.of(settings.metres) or _running(settings, jobs, session.contract, stack)
     make = partial(
         StreamBatch,
         session,
@@ -161,17 +157,21 @@ def open_pipeline(
     for source, job, lens, colour_range in zip(sources, jobs, lenses, colours, strict=True):
         facts = _facts(settings, source, job, lens, batch.contract, colour_range, status)
         writers.append(_open_writer(settings, source, job.outputs, facts, colour_range, batch.contract, stack))
-    for sink in (sink for writer in writers for sink in writer.sinks if sink.invitation):
-        reporter.say(sink.invitation)
+    _tell_invitations(writers, reporter)
     changed = Condition()
     size = (session.contract.height, session.contract.width)
     for source, rectify in zip(sources, rectifiers, strict=True):
         readers.append(FrameReader(source, size, settings.resize, changed, rectify))
         stack.callback(readers[-1].close)
     stepping = StageTimer("the network", allowed=math.inf if settings.offline else 1.0)  # windows take their time
-    timers = [*(r.source.timer or r.timer for r in readers), stepping, *(writer.timer for writer in writers)]
+    timers = [*(reader.source.timer or reader.timer for reader in readers), stepping, *(w.timer for w in writers)]
     watchdog = stack.enter_context(Watchdog(timers, settings.live.stall, reporter.say))
     return Pipeline(batch, lenses, readers, writers, statistics, reporter, interrupt, stepping, watchdog)
+
+
+def _tell_invitations(writers: Sequence[Writer], reporter: Reporter) -> None:
+    for invitation in [sink.invitation for writer in writers for sink in writer.sinks if sink.invitation]:
+        reporter.say(invitation)
 
 
 def _go_over(session: OfflineSession, again: Source, rectify: Rectifier | None, reporter: Reporter) -> None:
@@ -279,6 +279,15 @@ def _facts(
         frame_id=source.frame_id,
         began=time_ns(),
     )
+
+
+def _cameras(
+    settings: RunSettings, sources: Sequence[Source], jobs: Sequence[Job], contract: StepContract
+) -> tuple[list[Lens | None], list[Rectifier | None]]:
+    """The lens of each source's frames as the network is shown them, and what makes them so."""
+    lenses = [_lens(settings, source, job, contract) for source, job in zip(sources, jobs, strict=True)]
+    rectifiers = [_rectifier(settings, source, lens) for source, lens in zip(sources, lenses, strict=True)]
+    return [rectify.lens if rectify else lens for rectify, lens in zip(rectifiers, lenses, strict=True)], rectifiers
 
 
 def _lens(settings: RunSettings, source: Source, job: Job, contract: StepContract) -> Lens | None:

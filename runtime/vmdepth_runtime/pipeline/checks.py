@@ -13,7 +13,9 @@ from vmdepth_runtime.camera.rectifier import known_distortion
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.scale.metres import Metres, check_metres
 from vmdepth_runtime.depth.stream import MIN_SIDE
+from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
+from vmdepth_runtime.encoding.depth_encodings import check_encoding
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.palettes import PALETTE
 from vmdepth_runtime.pipeline.jobs import Job
@@ -210,14 +212,24 @@ def check_scale(settings: RunSettings, contract: StepContract) -> None:
         return
     if settings.metres is not None:
         raise InputError(f"--align-to {settings.align_to}: and --metres both make metres; leave one out")
+    if settings.rectify:
+        raise InputError(
+            f"--align-to {settings.align_to}: is of frames as they are, not rectified; leave --rectify out, clouds are "
+            "straight without"
+        )
     if contract.depth_meaning.unit is not None:
         meaning = contract.depth_meaning.meaning
         raise InputError(f"--align-to {settings.align_to}: {settings.model} gives {meaning} already; leave it out")
 
 
+def check_depth_encoding(settings: RunSettings, contract: StepContract) -> None:
+    """Raise InputError where the depth that a run gives cannot be laid out as is asked for."""
+    check_encoding(DEPTH_KINDS["metric"] if settings.makes_metres else contract.depth_meaning, settings.depth_encoding)
+
+
 def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[Job]) -> None:
     """Raise InputError where something is said of the camera and nothing asks for it; or sky has no place in clouds."""
-    settings.cloud.check_range(inverse=contract.depth_meaning.inverse)
+    settings.cloud.check_range(inverse=contract.depth_meaning.inverse and not settings.makes_metres)
     lens = Lens.of(settings.fov, settings.intrinsics)
     asked = settings.rectify or contract.metric_focal is not None
     asked |= any(takes_camera(output) for job in jobs for output in job.outputs)

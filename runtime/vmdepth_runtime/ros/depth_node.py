@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.encoding.depth_encodings import check_encoding
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.ros.camera_stream import CameraStream, StampedDepth
 from vmdepth_runtime.ros.messages import stamp_of
@@ -35,6 +36,9 @@ class DepthNode:
         frames: how many pictures were given depth.
         skipped: how many could not be read.
         restarts: how often the stream began anew.
+
+    Raises:
+        InputError: depth that cannot be sent as the settings say, or a topic that cannot be one.
     """
 
     def __init__(self, node: Any, settings: RosSettings, session: StepSession, lens: Lens | None) -> None:
@@ -43,20 +47,22 @@ class DepthNode:
         self.arrived: Newest[Any] = Newest()
         self.frames = self.skipped = self.restarts = 0
         self._node, self._logger = node, node.get_logger()
-        self._meaning = f"{session.contract.depth_meaning.meaning}, of {session.path.name}"
-        self._stream = CameraStream(session, settings)
-        self._out = Publishers(node, session.contract.depth_meaning, settings)
+        self._topic = _resolved(node, settings.image)
+        self._stream = CameraStream(session, settings, self._topic)
+        kind = self._stream.contract.depth_meaning
+        check_encoding(kind, settings.depth_encoding)
+        self._meaning = f"{kind.meaning}, of {session.path.name}"
+        self._out = Publishers(node, kind, settings)
         self._given, self._info = lens, None
         self._awaits_camera = False
         self._told: set[str] = set()
         self._read = ImageReader()
-        self._topic = node.resolve_topic_name(settings.image)
         compressed = settings.compressed
         self._compressed = self._topic.endswith("compressed") if compressed is None else compressed
-        self._info_topic = node.resolve_topic_name(settings.camera_info or _beside(self._topic))
+        self._info_topic = _resolved(node, settings.camera_info or _beside(self._topic))
         quality = quality_of_service(settings.reliability, settings.queue)
-        kind = CompressedImage if self._compressed else Image
-        node.create_subscription(kind, settings.image, self.arrived.put, quality)
+        pictures = CompressedImage if self._compressed else Image
+        node.create_subscription(pictures, settings.image, self.arrived.put, quality)
         if lens is None:
             node.create_subscription(CameraInfo, settings.camera_info or self._info_topic, self._keep_info, quality)
         self._timer = node.create_timer(_PATIENCE, self._look_around)
@@ -156,6 +162,18 @@ class DepthNode:
             return f"{self._topic} is {kinds[0]}, and {wanted} is waited for"
         there = [name for name, kinds in sorted(topics.items()) if set(kinds) & set(_PICTURES)]
         return f"nobody sends on {self._topic}; pictures are on {', '.join(there) or 'no topic'}"
+
+
+def told_by(error: Exception) -> str:
+    """What an error of rclpy says, in one line: their kinds belong to its compiled part, and had several names."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _resolved(node: Any, topic: str) -> str:
+    try:
+        return str(node.resolve_topic_name(topic))
+    except Exception as error:
+        raise InputError(f"{topic}: cannot be the name of a topic ({told_by(error)})") from None
 
 
 def _beside(image: str) -> str:

@@ -1,5 +1,7 @@
 """The node from outside: pictures in on topics, depth out, by a stand-in for rclpy."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,14 @@ def test_millimetres_are_sent_of_metres(start, build_graph, images):
     metres = images[0] @ np.array([0.25, 0.5, 0.25]) / 512
     assert (message.encoding, message.step) == ("16UC1", 84)
     assert np.abs(shown(message) / 1000 - metres).max() <= 0.0005 + 1e-12
+
+
+def test_metres_are_made_of_relative_depth(start, images):
+    running = start("--depth-encoding", "16UC1", "--ros-args", "-p", "metres:=[2.0, 0.1]")
+    heard = running.robot.listens(running.robot.messages.Image, "/vmdepth/depth")
+    (message,) = one_by_one(running, images[:1], heard)
+    metres = 1 / (2.0 * (images[0] @ np.array([0.25, 0.5, 0.25])) / 512 + 0.1)
+    np.testing.assert_allclose(shown(message) / 1000, metres, atol=0.0006)
 
 
 @pytest.mark.parametrize(
@@ -160,9 +170,26 @@ def test_a_camera_of_another_shape_ends_the_node_with_one_line(start, images):
     running.robot.says(
         running.robot.camera(640, 480, [500.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0]), "/camera_info"
     )
+    running.robot.says(running.robot.picture(images[0]), "/image")  # which may come before the camera
+    running.robot.until(lambda: any("inverse depth" in line for line in running.said) or running.failure)
+    with suppress(RuntimeError):  # it has ended already
+        running.robot.says(running.robot.picture(images[0]), "/image")
+    assert "CameraInfo of /image: is of 640x480 frames, and /image is 42x28" in str(running.ends())
+
+
+def test_a_picture_on_its_way_when_ros_goes_down_is_no_failure(start, images, monkeypatch):
+    from vmdepth_runtime.ros.camera_stream import CameraStream
+
+    step = CameraStream.step
+
+    def step_and_shut_down(self, *arguments):
+        running.rclpy.try_shutdown()  # as SIGTERM does, wherever it comes
+        return step(self, *arguments)
+
+    running = start()
+    monkeypatch.setattr(CameraStream, "step", step_and_shut_down)
     running.robot.says(running.robot.picture(images[0]), "/image")
-    running.robot.until(lambda: running.failure or running.robot.says(running.robot.picture(images[0]), "/image"))
-    assert "CameraInfo of /image: is of 640x480 frames, and image is 42x28" in str(running.ends())
+    assert running.ends() is None
 
 
 def test_an_uncalibrated_camera_is_told_once(start, images):
