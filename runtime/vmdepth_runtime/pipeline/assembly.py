@@ -134,15 +134,7 @@ def open_pipeline(
             lens.camera(source.info.width, source.info.height, source.name)  # raises where it does not fit
         if source.live and place[1] > 1:
             raise InputError(f"{source.name}: is live and has no end; give it alone, or --streams")
-    anchoring = None if any(source.pictures for source in sources) else _anchoring(settings, session.contract)
-    pairs = zip(sources, jobs, strict=True)
-    sampled = [source if source.pictures or any(map(needs_range, job.outputs)) else None for source, job in pairs]
-    make = partial(StreamBatch, session, resize=settings.resize, lens=lens, heed_moving=settings.heeds_moving)
-    metres = Metres.of(settings.metres) or _running(settings, jobs, session.contract, stack)
-    if isinstance(metres, list):
-        sampled = [None] * len(sources)  # no metres are known of frames that are looked at beforehand
-    make = partial(make, metres=metres)
-    colours, batch = choose_ranges(make(), sampled), make(keyframes=anchoring)
+    batch, colours = _open_batch(settings, session, jobs, sources, lens, stack)
     statistics = RunStatistics(len(sources))
     reporter = stack.enter_context(Reporter(sources, statistics, place))
     reporter.start(batch)
@@ -190,6 +182,27 @@ def _open_offline(settings: RunSettings, jobs: Sequence[Job]) -> StepSession:
     return load_offline_session(settings.model, size, settings.input_size, settings.threads, settings.device)
 
 
+def _open_batch(
+    settings: RunSettings,
+    session: StepSession,
+    jobs: Sequence[Job],
+    sources: Sequence[Source],
+    lens: Lens | None,
+    stack: ExitStack,
+) -> tuple[StreamBatch, list[ColourRange]]:
+    """What steps the streams, and the range of each one's colours, from a look at the sources."""
+    anchoring = None if any(source.pictures for source in sources) else _anchoring(settings, session.contract)
+    pairs = zip(sources, jobs, strict=True)
+    sampled = [source if source.pictures or any(map(needs_range, job.outputs)) else None for source, job in pairs]
+    metres = Metres.of(settings.metres) or _running(settings, jobs, session.contract, stack)
+    if isinstance(metres, list):
+        sampled = [None] * len(sources)  # no metres are known of frames that are looked at beforehand
+    kept: dict[str, Any] = {"resize": settings.resize, "lens": lens, "metres": metres}
+    make = partial(StreamBatch, session, heed_moving=settings.heeds_moving, **kept)
+    colours = choose_ranges(make(), sampled)
+    return make(keyframes=anchoring), colours
+
+
 def _running(
     settings: RunSettings, jobs: Sequence[Job], contract: StepContract, stack: ExitStack
 ) -> list[RunningMetres] | None:
@@ -200,7 +213,7 @@ def _running(
     for job in jobs:
         measured = recorded_depth(job.paths[0], settings.align_to, pictures=settings.read.topic)
         stack.enter_context(closing(measured))
-        running.append(RunningMetres(measured, contract.depth_meaning))
+        running.append(RunningMetres(measured, contract.depth_meaning, settings.align_to))
     return running
 
 
