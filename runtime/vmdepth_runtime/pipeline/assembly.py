@@ -197,8 +197,14 @@ def _open_batch(
     metres = Metres.of(settings.metres) or _running(settings, jobs, session.contract, stack)
     if isinstance(metres, list):
         sampled = [None] * len(sources)  # no metres are known of frames that are looked at beforehand
-    kept: dict[str, Any] = {"resize": settings.resize, "lens": lens, "metres": metres}
-    make = partial(StreamBatch, session, heed_moving=settings.heeds_moving, **kept)
+    make = partial(
+        StreamBatch,
+        session,
+        resize=settings.resize,
+        lens=lens,
+        heed_moving=settings.heeds_moving,
+        metres=metres,
+    )
     colours = choose_ranges(make(), sampled)
     return make(keyframes=anchoring), colours
 

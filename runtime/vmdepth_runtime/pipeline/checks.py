@@ -181,14 +181,14 @@ def check_model(settings: RunSettings, contract: StepContract, count: int) -> No
 
 def check_scale(settings: RunSettings, contract: StepContract) -> None:
     """Raise InputError where metres are asked for in two ways, or of a model that they are not for."""
-    check_metres(Metres.of(settings.metres), contract, settings.model)
+    check_metres(Metres.of(settings.metres), contract, settings.model.name)
     if settings.align_to is None:
         return
     if settings.metres is not None:
         raise InputError(f"--align-to {settings.align_to}: and --metres both make metres; leave one out")
     if contract.depth_meaning.unit is not None:
         meaning = contract.depth_meaning.meaning
-        raise InputError(f"--align-to {settings.align_to}: {settings.model} gives {meaning} already; leave it out")
+        raise InputError(f"--align-to {settings.align_to}: {settings.model.name} gives {meaning} already; leave it out")
 
 
 def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[Job]) -> None:

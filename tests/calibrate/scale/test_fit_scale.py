@@ -196,10 +196,22 @@ def test_too_few_points_are_refused(measure, tmp_path):
     )
 
 
+def test_one_frame_is_enough_and_a_line_says_that_nothing_is_held_out(measure, tmp_path):
+    told = []
+    data = measure(SCALE, SHIFT, frames=1)
+    result = fit_scale(ScaleSettings(bundled.MODEL, str(data), tmp_path / "m.onnx"), warn=told.append)
+    assert result.metres.scale == pytest.approx(SCALE, rel=0.01)
+    assert told == [f"{data}: depth was measured of one frame, which then also says how well it fits"]
+
+
 def test_what_is_metric_already_or_no_data_or_no_graph_is_refused(metric, rgbd, tmp_path):
     assert "gives depth in metres, larger is farther already" in refused(InputError, rgbd, tmp_path, metric[0])
     assert "should end in .onnx" in refused(InputError, rgbd, tmp_path, output="m.engine")
     assert "no such folder" in refused(InputError, tmp_path / "none", tmp_path)
+    assert "no such recording" in refused(InputError, tmp_path / "none.mcap", tmp_path)
+    assert "has no measured depth; name a folder with rgb/" in refused(InputError, bundled.CLIP, tmp_path)
+    assert "has no measured depth; name a folder with rgb/" in refused(InputError, bundled.CLIP.parent, tmp_path)
+    assert "--depth-topic /lidar: is of recordings" in refused(InputError, rgbd, tmp_path, depth_topic="/lidar")
     assert "no such file" in refused(InputError, rgbd, tmp_path, tmp_path / "none.onnx")
 
 
