@@ -12,7 +12,7 @@ import pytest
 
 SCRIPTS = Path(sys.executable).parent
 VERBS = [
-    *("run", "info", "train", "train-motion", "precompute", "views", "masks", "eval"),
+    *("run", "ros", "info", "train", "train-motion", "precompute", "views", "masks", "eval"),
     *("export", "calibrate", "parity", "bench", "verify"),
 ]
 

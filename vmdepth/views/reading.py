@@ -17,6 +17,7 @@ from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.listing import is_pattern, is_picture, list_files
 from vmdepth_runtime.sources.open import open_source
 from vmdepth_runtime.sources.settings import ReadSettings
+from vmdepth_runtime.sources.uri import path_of
 
 Picture = NDArray[np.uint8]
 
@@ -103,7 +104,7 @@ def read_pictures(
 
 def _picture_files(uri: str) -> list[Path]:
     """The files of a source of pictures; none of any other source."""
-    path = Path(uri.removeprefix("file://"))
+    path = path_of(uri)
     if is_picture(path) and path.is_file():
         return [path]
     return list_files(path).images if path.is_dir() or is_pattern(path) else []

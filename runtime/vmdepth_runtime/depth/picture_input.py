@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
-from vmdepth_runtime.sources.image_file import load_image
-from vmdepth_runtime.sources.uri import redacted, scheme_of
+from vmdepth_runtime.sources.stills.deep_grey import WHOLE, grey_of
+from vmdepth_runtime.sources.stills.image_file import load_image
+from vmdepth_runtime.sources.uri import path_of, redacted, scheme_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,7 +36,8 @@ def as_frame(picture: Picture, order: Order) -> NDArray[np.uint8]:
 
     Args:
         picture: a path; an image of Pillow; or an array `[H, W]` or `[H, W, C]` with 1, 3 or 4 channels, uint8, uint16
-            or float from 0 to 1. Opacity is left out.
+            or float from 0 to 1. Opacity is left out. Of uint16 with one channel the range that it uses is taken from
+            black to white, where that is less than half of the levels.
         order: of an array's channels.
 
     Returns:
@@ -61,7 +63,7 @@ def _from_file(name: str | Path) -> NDArray[np.uint8]:
     scheme = scheme_of(str(name))
     if scheme not in (None, "file"):
         raise InputError(f"{redacted(str(name))}: addresses are not fetched; download the picture and give its path")
-    path = Path(str(name).removeprefix("file://"))
+    path = path_of(str(name))
     if os.path.isdir(path):  # noqa: PTH112 (which never raises)
         raise InputError(f"{path}: is a folder; give a list of its pictures, or run 'vmdepth-run {path} --images'")
     if not os.path.exists(path):  # noqa: PTH110 (likewise)
@@ -70,7 +72,7 @@ def _from_file(name: str | Path) -> NDArray[np.uint8]:
         raise InputError(f"{path}: is a video; run 'vmdepth-run {path}', or hand its frames to a DepthStream")
     image = load_image(path, RgbConverter())
     if isinstance(image, str):
-        raise InputError(f"{path}: {image}; save it again as JPEG or PNG")
+        raise InputError(f"{path}: {image}; give another, or save it again as JPEG or PNG")
     return image
 
 
@@ -110,7 +112,7 @@ def _levels(array: NDArray[Any]) -> NDArray[np.uint8]:
     if array.dtype == np.uint8:
         return array
     if array.dtype == np.uint16:
-        return np.rint(array / np.float32(257)).astype(np.uint8)
+        return (grey_of([array]) if array.shape[2] == 1 else WHOLE)(array)
     if not np.issubdtype(array.dtype, np.floating):
         raise TypeError(f"a picture holds uint8, uint16 or floats from 0 to 1, not {array.dtype}; convert it first")
     # Not finite is not within either.

@@ -16,6 +16,6 @@ def check_encoding(kind: DepthKind, encoding: DepthEncoding) -> None:
     """Raise InputError where depth of a kind cannot be of an encoding."""
     if encoding == "16UC1" and kind.unit != "m":
         raise InputError(
-            f"--depth-encoding 16UC1: is millimetres, and the model gives {kind.meaning}; take 32FC1, which says so, or "
-            "a metric model"
+            f"--depth-encoding 16UC1: is millimetres, and the model gives {kind.meaning}; take 32FC1, whose encoding "
+            "says so, a metric model, or --metres"
         )

@@ -34,6 +34,8 @@ _DEPTH_TOPICS = {
     "relative": "/vmdepth/inverse_depth_relative",
 }
 _REMARKS = {"metric": "", "scaled": "; scaled, no metres", "relative": "; inverse relative"}
+FARTHEST = DEEPEST / PER_METRE
+"""Metres, beyond which depth in millimetres does not go."""
 _FLOAT32 = 7  # a datatype of sensor_msgs/PointField
 
 
@@ -45,6 +47,11 @@ def depth_topic(kind: DepthKind) -> str:
 def camera_info_topic(kind: DepthKind) -> str:
     """Where the camera of depth of a kind is published."""
     return f"{depth_topic(kind)}/camera_info"
+
+
+def colours_topic(kind: DepthKind) -> str:
+    """Where depth of a kind is published as a coloured picture."""
+    return f"{depth_topic(kind)}/colours/compressed"
 
 
 def points_topic(kind: DepthKind) -> str:
@@ -99,10 +106,10 @@ def depth_image(
 
 
 def millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Metres in whole millimetres: uint16 `[H, W]`, 0 where there is no depth, it is not above 0, or beyond 65.535 m,
-    which 16 bits do not hold: a robot is better off without than with a wall there. depth: float32 `[H, W]`."""
+    """Metres in whole millimetres: uint16 `[H, W]`, 0 where there is no depth, it is not above 0, or it is beyond
+    `FARTHEST`: a robot is better off without than with a wall there. depth: float32 `[H, W]`."""
     counted = np.rint(depth * np.float64(PER_METRE))  # in float32 the product would be rounded before
-    return np.where((counted >= 0) & (counted <= DEEPEST), counted, 0).astype(np.uint16)
+    return np.where((depth > 0) & (depth <= FARTHEST), counted, 0).astype(np.uint16)
 
 
 def colour_image(stamp: int, frame_id: str, image: NDArray[np.uint8]) -> Message:

@@ -9,10 +9,13 @@ from pathlib import Path
 
 from vmdepth_runtime.atomic_files import check_target
 from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.camera.rectifier import known_distortion
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.scale.metres import Metres, check_metres
 from vmdepth_runtime.depth.stream import MIN_SIDE
+from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
+from vmdepth_runtime.encoding.depth_encodings import check_encoding
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.palettes import PALETTE
 from vmdepth_runtime.pipeline.jobs import Job
@@ -27,6 +30,7 @@ from vmdepth_runtime.sinks.open import (
     is_file,
     is_for_eyes,
     is_one_file,
+    is_recording,
     needs_camera,
     takes_camera,
 )
@@ -42,7 +46,12 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
 
     Touches nothing.
     """
-    has_camera = Lens.of(settings.fov, settings.intrinsics) is not None
+    lens = Lens.of(settings.fov, settings.intrinsics)
+    if settings.rectify and lens is not None:
+        known_distortion(lens)
+    elif settings.rectify and not any(job.recording for job in jobs):
+        raise InputError("--rectify: needs --camera FILE, a calibration with distortion coefficients")
+    has_camera = lens is not None
     shared = [path for job in jobs if job.listed for path in job.paths]
     for job in jobs:
         for output in job.outputs:
@@ -57,15 +66,16 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
         )
     if settings.max_height != RunSettings.max_height and not any(is_for_eyes(o) for job in jobs for o in job.outputs):
         raise InputError(f"--max-height {settings.max_height}: no output is a video, window or page, which have one")
-    if not any(needs_camera(output) for job in jobs for output in job.outputs):
+    _check_recordings(settings, jobs, has_camera=has_camera or all(job.recording for job in jobs))
+    if not (settings.points or any(needs_camera(output) for job in jobs for output in job.outputs)):
         _check_no_cloud(settings.cloud)
     if settings.report is not None:
         check_target(settings.report)
     _check_clashes(settings, jobs)
-    _check_recordings(settings, jobs)
+    _check_topics(settings, jobs)
 
 
-def _check_recordings(settings: RunSettings, jobs: Sequence[Job]) -> None:
+def _check_topics(settings: RunSettings, jobs: Sequence[Job]) -> None:
     """Raise InputError where the pictures of one topic are taken twice, or none of the sources has topics."""
     other = next((job for job in jobs if not job.recording), None)
     if settings.align_to is not None and other is not None:
@@ -83,13 +93,28 @@ def _check_recordings(settings: RunSettings, jobs: Sequence[Job]) -> None:
         )
 
 
+def _check_recordings(settings: RunSettings, jobs: Sequence[Job], *, has_camera: bool) -> None:
+    """Raise InputError for what was asked for of recordings where there are none, and for points without a camera."""
+    recordings = [output for job in jobs for output in job.outputs if is_recording(output)]
+    if not recordings:
+        asked = ["--points"] if settings.points else []
+        if settings.depth_encoding != RunSettings.depth_encoding:
+            asked.append(f"--depth-encoding {settings.depth_encoding}")
+        if asked:
+            raise InputError(f"{asked[0]}: no output is a recording (.mcap); leave it out, or add one")
+    elif settings.points and not has_camera:
+        raise InputError(
+            f"{recordings[0]}: points need the camera; give --fov DEGREES or --intrinsics FX,FY,CX,CY|FILE"
+        )
+
+
 def _check_no_cloud(cloud: CloudSettings) -> None:
     """Raise InputError for a setting that was asked for of clouds, where there are none."""
     for field in fields(cloud):
         value = getattr(cloud, field.name)
         if value != field.default:
-            option = field.name.replace("_", "-")
-            raise InputError(f"--{option} {value:.10g}: no output is a cloud (.ply); leave it out, or add one")
+            option = field.name.replace("_", "-") + ("" if value is True else f" {value:.10g}")
+            raise InputError(f"--{option}: no output is a cloud (.ply); leave it out, or add one, or --points to .mcap")
 
 
 def _check_pictures(output: str, job: Job, settings: RunSettings) -> None:
@@ -186,15 +211,31 @@ def check_scale(settings: RunSettings, contract: StepContract) -> None:
         return
     if settings.metres is not None:
         raise InputError(f"--align-to {settings.align_to}: and --metres both make metres; leave one out")
+    if settings.rectify:
+        raise InputError(
+            f"--align-to {settings.align_to}: is of frames as they are, not rectified; leave --rectify out, clouds are "
+            "straight without"
+        )
+    if settings.rectify:
+        raise InputError(f"--align-to {settings.align_to}: measured the frames as they are; leave --rectify out")
     if contract.depth_meaning.unit is not None:
         meaning = contract.depth_meaning.meaning
         raise InputError(f"--align-to {settings.align_to}: {settings.model.name} gives {meaning} already; leave it out")
 
 
+def check_depth_encoding(settings: RunSettings, contract: StepContract) -> None:
+    """Raise InputError where the depth that a run gives cannot be laid out as is asked for."""
+    in_metres = settings.metres is not None or settings.align_to is not None
+    check_encoding(DEPTH_KINDS["metric"] if in_metres else contract.depth_meaning, settings.depth_encoding)
+
+
 def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[Job]) -> None:
-    """Raise InputError where something is said of the camera and nothing asks for it."""
+    """Raise InputError where something is said of the camera and nothing asks for it; or sky has no place in clouds."""
+    in_metres = settings.metres is not None or settings.align_to is not None
+    settings.cloud.check_range(inverse=contract.depth_meaning.inverse and not in_metres)
     lens = Lens.of(settings.fov, settings.intrinsics)
-    asked = contract.metric_focal is not None or any(takes_camera(output) for job in jobs for output in job.outputs)
+    asked = settings.rectify or contract.metric_focal is not None
+    asked |= any(takes_camera(output) for job in jobs for output in job.outputs)
     if lens is not None and not asked:
         raise InputError(
             f"{lens.given}: nothing asks for the camera: no output is a cloud (.ply) or recording (.mcap), and "
@@ -210,7 +251,7 @@ def check_source(settings: RunSettings, source: Source, outputs: Sequence[str]) 
         raise InputError(f"{source.name}: its frames are {width}x{height}; at least {MIN_SIDE}x{MIN_SIDE} is needed")
     unknown = source.lens is None and Lens.of(settings.fov, settings.intrinsics) is None
     for output in outputs:
-        if unknown and needs_camera(output):
+        if unknown and (needs_camera(output) or (settings.points and is_recording(output))):
             raise InputError(
                 f"{output}: points need the camera, and {source.name} says nothing of it (no CameraInfo); give --fov "
                 "DEGREES or --intrinsics FX,FY,CX,CY|FILE"

@@ -14,6 +14,7 @@ from vmdepth_runtime.cli import LateHelpOption, defaults_of, parse_size, run_com
 from vmdepth_runtime.contract import RESIZES
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
+from vmdepth_runtime.encoding.depth_encodings import DEPTH_ENCODINGS
 from vmdepth_runtime.palettes import PALETTES
 from vmdepth_runtime.pipeline.settings import BACKENDS, RunSettings
 from vmdepth_runtime.sources.settings import LiveSettings, ReadSettings
@@ -74,9 +75,12 @@ def _range_help() -> str:
               help="Of videos, windows and pages; the aspect is kept. 0: as high as the source.")  # fmt: skip
 @click.option("--fov", type=click.FloatRange(NARROWEST, WIDEST), cls=LateHelpOption,
               late_help=partial(_camera_help, "Degrees that a frame is wide"))  # fmt: skip
-@click.option("--intrinsics", metavar="FX,FY,CX,CY|FILE", cls=LateHelpOption,
+@click.option("--intrinsics", "--camera", "intrinsics", metavar="FX,FY,CX,CY|FILE", cls=LateHelpOption,
               late_help=partial(_camera_help, "Of the source's frames, in pixels, or a calibration (.yaml of ROS, "
-                                              "OpenCV or ORB-SLAM, .json) in place of --fov"))  # fmt: skip
+                                              "OpenCV, Kalibr or ORB-SLAM, .json) in place of --fov"))  # fmt: skip
+@click.option("--rectify", is_flag=True,
+              help="Frames are freed of the distortion that the calibration tells, plumb_bob or fisheye, first of all; "
+                   "clouds of others are straight, too.")  # fmt: skip
 @click.option("--metres", metavar="SCALE,SHIFT[,FARTHEST]",
               help="Makes metres of relative depth, 1 / (SCALE x depth + SHIFT), FARTHEST at most; or SCALE alone, of "
                    "scaled depth. 'vmdepth-calibrate scale' measures them.")  # fmt: skip
@@ -93,7 +97,13 @@ def _range_help() -> str:
               metavar="PERCENT",
               help="Of a model that says how sure it is: so many of a frame's pixels, the least sure, have no point in "
                    "a cloud. 0 leaves them in.")  # fmt: skip
-@click.option("--compress", is_flag=True, help="A smaller .npz, which takes longer to finish.")
+@click.option("--sky", is_flag=True,
+              help="What is farther than --max-range, and what the model takes for sky, stands in clouds at that "
+                   "distance, rather than being left out.")  # fmt: skip
+@click.option("--compress", is_flag=True, help="A smaller .npz or .mcap, which takes longer to write.")
+@click.option("--depth-encoding", type=click.Choice(DEPTH_ENCODINGS), show_default=True,
+              help="Of depth in .mcap: float32, or 16-bit millimetres, of models that give metres.")  # fmt: skip
+@click.option("--points", is_flag=True, help="A cloud of each frame in .mcap, too.")
 @click.option("--keyframes/--no-keyframes", "anchored", show_default=True,
               help="Go back to earlier states and scale when a place is seen again.")  # fmt: skip
 @click.option("--keyframe-capacity", type=int, help="Key frames at most.  [default: the model's]")

@@ -26,6 +26,8 @@ from vmdepth_runtime.sources.listing import (
 from vmdepth_runtime.sources.open import open_source
 from vmdepth_runtime.sources.uri import local_path, short_name
 
+_NAMED = 5  # of what a folder holds and is not read
+
 
 @dataclass(frozen=True)
 class Job:
@@ -101,6 +103,8 @@ def _found(path: Path, images: bool | None, remarks: list[str]) -> list[Job]:
         return [Job(str(path))]
     if listing.outputs:
         remarks.append(f"{path}: {_number(listing.outputs, 'file')} not taken, as named *.depth.* by an earlier run")
+    if listing.unread:
+        remarks.append(_unread(path, listing.unread))
     if not listing.images:
         return [Job(str(video), recording=is_recording(video)) for video in listing.videos]
     if listing.videos:
@@ -113,6 +117,12 @@ def _found(path: Path, images: bool | None, remarks: list[str]) -> list[Job]:
             "on its own"
         )
     return [Job(str(path), files=files, listed=True, pictures=pictures)]
+
+
+def _unread(path: Path, names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    into = "; folders in it are not looked into" if any(name.endswith("/") for name in names) else ""
+    return f"{path}: not read: {', '.join(names[:_NAMED])}{more}{into}"
 
 
 def _not_taken(path: Path, listing: Listing) -> str:

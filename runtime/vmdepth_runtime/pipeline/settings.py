@@ -11,6 +11,7 @@ from vmdepth_runtime import bundled
 from vmdepth_runtime.camera.lens import Intrinsics
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
+from vmdepth_runtime.encoding.depth_encodings import DepthEncoding
 from vmdepth_runtime.palettes import PALETTE
 from vmdepth_runtime.sources.settings import LiveSettings, ReadSettings
 
@@ -46,12 +47,16 @@ class RunSettings:
             left out of clouds and of the fit to key frames, where the model tells.
         max_height: Rows that videos, windows and pages have at most, the aspect kept; 0: as many as the source.
         fov: Degrees that a frame is wide.
-        intrinsics: fx, fy, cx, cy of the source's frames, in pixels, or a calibration file, in place of `fov`. What the
-            camera sees makes points, and metres of a network that needs the focal length.
+        intrinsics: fx, fy, cx, cy of the source's frames, in pixels, or a calibration file, in place of `fov`, and of
+            what a source says itself. What the camera sees makes points, and metres of a network that needs the focal
+            length.
+        rectify: Frames are freed of their camera's distortion before anything else is done with them.
         metres: What makes metres of a model's relative or scaled depth, as `vmdepth-calibrate scale` tells it.
         align_to: The topic of measured depth in the same recording that scale and shift follow instead.
         cloud: Which points of a frame go into a cloud.
-        compress: Archives are compressed.
+        compress: Archives and recordings are compressed.
+        depth_encoding: Of depth in recordings, as ROS names it.
+        points: Recordings have a cloud of each frame.
         anchored: Whether states and scale go back to a key frame's where a place is seen again.
         keyframes: Fields of `KeyframeSettings` that differ from the model's own; one that is None does not.
         streams: All sources are taken at once, one for each stream of the model.
@@ -78,10 +83,13 @@ class RunSettings:
     max_height: int = 720
     fov: float | None = None
     intrinsics: Intrinsics | None = None
+    rectify: bool = False
     metres: MetresGiven | None = None
     align_to: str | None = None
     cloud: CloudSettings = field(default_factory=CloudSettings)
     compress: bool = False
+    depth_encoding: DepthEncoding = "32FC1"
+    points: bool = False
     anchored: bool = True
     keyframes: Mapping[str, float | None] = field(default_factory=dict)
     streams: bool = False

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS, DepthKind
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
+from vmdepth_runtime.encoding.depth_encodings import DepthEncoding
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.outputs import EXTRA_OUTPUTS
 from vmdepth_runtime.sessions.base import StepOutputs
@@ -48,7 +49,9 @@ class SinkFacts:
         lens: of the source's camera; None where it is not known.
         cloud: which points of a frame go into a cloud.
         heed_moving: whether what the network says moves is left out of clouds.
-        compress: whether archives are compressed.
+        compress: whether archives and recordings are compressed.
+        depth_encoding: of depth in recordings.
+        points: whether recordings have a cloud of each frame.
         status: gives the run's figures at any time, for pages.
         sound: of the source; None where it has none.
         frame_id: what the source's camera is called in a robot.
@@ -66,6 +69,8 @@ class SinkFacts:
     cloud: CloudSettings = field(default_factory=CloudSettings)
     heed_moving: bool = True
     compress: bool = False
+    depth_encoding: DepthEncoding = "32FC1"
+    points: bool = False
     status: Callable[[], dict[str, Any]] = dict
     sound: Sound | None = None
     frame_id: str = FRAME_ID
@@ -94,6 +99,7 @@ class Sink(ABC):
         address: of a kind that is meant by an address, what those look like; else empty.
         needs_camera: whether it can do nothing without `SinkFacts.lens`.
         takes_camera: whether it has a use for `SinkFacts.lens`, though it can do without.
+        records: whether it is a recording of a robot: `SinkFacts.depth_encoding` and `points` are about those.
         needs_range: whether it shows depth on a scale of its own, so that it is worth knowing what depth there will be.
         wants_depth: whether `write` reads its `depth`; a kind may leave it to the facts of each, as the next.
         wants_colour: whether `write` reads its `colour`.
@@ -116,6 +122,7 @@ class Sink(ABC):
     address: ClassVar[str] = ""
     needs_camera: ClassVar[bool] = False
     takes_camera: ClassVar[bool] = False
+    records: ClassVar[bool] = False
     needs_range: ClassVar[bool] = False
     wants_depth: bool = True
     wants_colour: bool = False

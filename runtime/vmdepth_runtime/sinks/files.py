@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from vmdepth_runtime.sources.base import SourceFrame
 from vmdepth_runtime.sources.listing import would_read
 from vmdepth_runtime.sources.uri import scheme_of
 
+_LARGE = 2 << 30  # bytes, from which the size is said beforehand
 _NUMBER = re.compile(r"%0?\d*d")
 NAME = "{name}"  # stands in a target for what the source, or a picture, is called
 
@@ -179,6 +181,30 @@ def _may_be(path: Path, source: Path) -> bool:
     middle = r"\d+" if is_pattern(path) else ""
     named = re.fullmatch(f"{re.escape(before)}{middle}{re.escape(after)}", source.name)
     return named is not None and path.parent.resolve() == source.parent.resolve()
+
+
+def foretell_arrays(target: str, facts: SinkFacts, *, per_pixel: int, copies: int) -> str | None:
+    """`Sink.foretell` of a file that holds all depth.
+
+    per_pixel: bytes of depth. copies: how often it is on the disk until it is finished.
+    """
+    info = facts.info
+    size = per_pixel * info.height * info.width * (info.frames or 0)
+    folder = Path(target).absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    what = f"{info.frames} frames of {info.width}x{info.height} are {size / 2**30:.1f} GiB"
+    if free < (size if facts.compress else copies * size):
+        more = ", twice that until it is finished," if copies == 2 else ""
+        raise InputError(
+            f"{target}: {what}{more} and the disk has {free / 2**30:.1f} GiB; take fewer frames, or 16-bit images: -o "
+            f"'{Path(target).stem}/%06d.png'"
+        )
+    if size < _LARGE:
+        return None
+    less = "--compress saves about a sixth" if not facts.compress else "compressed about a sixth less"
+    return f"{target}: {what}; {less}, 16-bit images are smaller"
 
 
 def is_pattern(path: Path) -> bool:

@@ -91,6 +91,11 @@ def takes_camera(target: str) -> bool:
     return kind.needs_camera or kind.takes_camera
 
 
+def is_recording(target: str) -> bool:
+    """Whether an output is a recording of a robot."""
+    return _kind_of(target).records
+
+
 def is_for_eyes(target: str) -> bool:
     """Whether an output is a picture to look at, of a limited height."""
     return _kind_of(target).for_eyes

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.base import MIN_SIDE, Source, SourceFrame, VideoInfo
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
-from vmdepth_runtime.sources.image_file import differing, load_image
 from vmdepth_runtime.sources.listing import names_of
 from vmdepth_runtime.sources.ranges.selection import Selection
 from vmdepth_runtime.sources.settings import ReadSettings
+from vmdepth_runtime.sources.stills.image_file import differing, load_image, shared_grey
 
 FOLDER_FPS = 30.0  # image files carry no times
 _LOOKS = 1000  # headers that are read to see whether sizes differ: a tenth of a second, however many files there are
@@ -60,6 +60,8 @@ class FolderSource(Source):
         self._places = selection.places(len(files))
         if not self._places:
             raise selection.beyond(str(path), len(files), len(files) / self._fps)
+        self._grey = None if pictures else shared_grey([files[place] for place in self._places])
+        self._is_told = False  # of 16 bits of grey
         self._scaled = 0
         self._to_rgb = RgbConverter()
         self._ahead = self._read()
@@ -85,7 +87,7 @@ class FolderSource(Source):
         total = len(self._places)
         images = []
         for number in sorted({(2 * k + 1) * total // (2 * count) for k in range(count)}):
-            image = load_image(self._files[self._places[number]], self._to_rgb)
+            image = load_image(self._files[self._places[number]], self._to_rgb, self._grey)
             if not isinstance(image, str) and image.shape == self._first.image.shape:
                 images.append(image)
         return images
@@ -94,7 +96,7 @@ class FolderSource(Source):
         before: tuple[int, ...] | None = None
         for index in self._places:
             file = self._files[index]
-            image = load_image(file, self._to_rgb)
+            image = load_image(file, self._to_rgb, self._grey, self._tell_grey)
             if isinstance(image, str):
                 self._skip(index, file.name, image)
                 continue
@@ -117,6 +119,11 @@ class FolderSource(Source):
             )
         if self._scaled > 1:
             self._warn(f"{self.name}: {self._scaled} images in all were scaled")
+
+    def _tell_grey(self, line: str) -> None:
+        if not self._is_told:
+            self._is_told = True
+            self._warn(line)
 
     def _at_first_size(self, image: NDArray[np.uint8], file: Path) -> NDArray[np.uint8]:
         height, width = image.shape[:2]

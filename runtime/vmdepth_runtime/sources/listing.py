@@ -20,7 +20,7 @@ VIDEO_ENDINGS = (
     *(".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv"),
     *(".3gp", ".ogv", ".mxf", ".y4m", ".h264", ".hevc", ".mjpeg", ".gif"),
 )
-RECORDING_ENDINGS = (".mcap", ".db3")  # of robots: MCAP, and the databases of rosbag2
+RECORDING_ENDINGS = (".mcap", ".db3", ".bag")  # of robots: MCAP, databases of rosbag2, and of ROS 1, to say so
 _PLACE = re.compile(r"%0?\d*d")
 _OUTPUT = ".depth"  # what ends the stems of default outputs
 
@@ -33,16 +33,30 @@ class Listing:
         images: with an image's ending; of a pattern also those with an ending that says nothing.
         videos: with a video's ending, and recordings of robots.
         outputs: how many of a folder's files are left out, as they are named like outputs of an earlier run.
+        unread: what else a folder holds, by name, hidden files aside; those of folders end in a slash.
     """
 
     images: list[Path]
     videos: list[Path]
     outputs: int = 0
+    unread: tuple[str, ...] = ()
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file's name says that it is one picture."""
-    return path.suffix.lower() in PICTURE_ENDINGS
+    """Whether a file is one picture, as its name says; of a GIF its content does."""
+    ending = path.suffix.lower()
+    return ending in PICTURE_ENDINGS or (ending == ".gif" and _is_still(path))
+
+
+def _is_still(path: Path) -> bool:
+    """Whether a GIF is there that has one picture."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=("GIF",)) as image:
+            return not getattr(image, "is_animated", True)
+    except (OSError, ValueError, SyntaxError):
+        return False
 
 
 def is_recording(path: Path) -> bool:
@@ -62,8 +76,8 @@ def is_pattern(path: Path) -> bool:
 
 
 def list_files(path: Path) -> Listing:
-    """The files of a folder, or those that a pattern such as "frames/*.png" or "frames/%06d.png" means; what a robot
-    recorded, which may be a folder, is one.
+    """The files of a folder, or those that a pattern such as "frames/*.png" or "frames/%06d.png" means; a recording of
+    a robot, which may be a folder, is one.
 
     Raises:
         InputError: the folder cannot be read, or holds neither image nor video; or no file is meant by the pattern.
@@ -75,40 +89,52 @@ def list_files(path: Path) -> Listing:
 
 def _of_folder(folder: Path) -> Listing:
     try:
-        files, bags = _entries(folder)
+        files, bags, folders = _entries(folder)
     except OSError as error:
         raise InputError(f"{folder}: the folder cannot be read ({error.strerror}); check its permissions") from None
     names = [name for name in files if not name.startswith(".")]
     fresh = [name for name in names if not _is_output(name)] or names
-    images = _chosen(fresh, PICTURE_ENDINGS)
-    videos = _videos(fresh, bags)
+    stills = _stills(folder, fresh)
+    images = sorted([*_chosen(fresh, PICTURE_ENDINGS), *stills], key=natural)
+    videos = [name for name in _videos(fresh, bags) if name not in stills]
     if not images and not videos:
         what = f"none of its {len(files)} files is an image or a video" if files else "the folder is empty"
+        if folders and not files:
+            what = f"there are only folders in it, which are not looked into, such as {folder / folders[0]}"
         raise InputError(f"{folder}: {what}; give a folder with {', '.join(PICTURE_ENDINGS)} files, or with videos")
-    return Listing([folder / n for n in images], [folder / n for n in videos], len(names) - len(fresh))
+    unread = {*fresh, *(f"{name}/" for name in folders)} - {*images, *videos}
+    left = tuple(sorted((name for name in unread if not name.startswith(".")), key=natural))
+    return Listing([folder / n for n in images], [folder / n for n in videos], len(names) - len(fresh), left)
 
 
 def _of_pattern(pattern: Path) -> Listing:
     try:
-        names, bags = _entries(pattern.parent, pattern)
+        names, bags, _ = _entries(pattern.parent, pattern)
     except OSError:
         names, bags = [], []
     if not names and not bags:
         raise InputError(f"{pattern}: there is no such file; check the pattern")
-    videos = _videos(names, bags)
+    stills = _stills(pattern.parent, names)
+    videos = [name for name in _videos(names, bags) if name not in stills]
     images = sorted(set(names) - set(videos), key=natural)
     return Listing([pattern.parent / n for n in images], [pattern.parent / n for n in videos])
 
 
-def _entries(folder: Path, pattern: Path | None = None) -> tuple[list[str], list[str]]:
-    """The files of a folder, and its rosbag2 folders; of a pattern those that it means. Raises OSError."""
+def _entries(folder: Path, pattern: Path | None = None) -> tuple[list[str], list[str], list[str]]:
+    """The files of a folder, its rosbag2 folders, and the others; of a pattern those that it means. Raises OSError."""
     meant = [entry for entry in os.scandir(folder) if pattern is None or means(pattern, entry.name)]
     files = [entry.name for entry in meant if entry.is_file()]
-    return files, [entry.name for entry in meant if entry.is_dir() and is_recording(Path(entry.path))]
+    folders = [entry.name for entry in meant if entry.is_dir()]
+    bags = [name for name in folders if is_recording(folder / name)]
+    return files, bags, [name for name in folders if name not in bags]
 
 
 def _videos(files: Sequence[str], bags: Sequence[str]) -> list[str]:
     return sorted([*_chosen(files, (*VIDEO_ENDINGS, *RECORDING_ENDINGS)), *bags], key=natural)
+
+
+def _stills(folder: Path, names: Sequence[str]) -> list[str]:
+    return [name for name in _chosen(names, (".gif",)) if _is_still(folder / name)]
 
 
 def _chosen(names: Sequence[str], endings: tuple[str, ...]) -> list[str]:

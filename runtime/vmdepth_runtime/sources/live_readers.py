@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import av
 import cv2
@@ -14,9 +15,13 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.sources.cameras.request import Request
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
 from vmdepth_runtime.sources.refusals import NoAnswerError, reason_of, refusal
-from vmdepth_runtime.sources.uri import redacted, scheme_of
+from vmdepth_runtime.sources.uri import redacted, scheme_of, sendable
+
+if TYPE_CHECKING:
+    from vmdepth_runtime.sources.cameras.v4l2 import Offer
 
 _OPENING = 10.0  # seconds that a source may take to open
 _PLUGGED = 2.0  # the same of a camera on this machine, which ffmpeg waits for without sleeping
@@ -146,7 +151,7 @@ class GstreamerReader:
 
 
 def open_address(uri: str, stall: float) -> tuple[InputContainer, VideoStream]:
-    """Open an rtsp, rtmp or http address.
+    """Open an rtsp, rtmp, http, udp or srt address.
 
     Args:
         uri: may hold credentials.
@@ -158,7 +163,10 @@ def open_address(uri: str, stall: float) -> tuple[InputContainer, VideoStream]:
     scheme = scheme_of(uri)
     options = {} if scheme in ("http", "https") else {"analyzeduration": _PROBE}
     options |= {"rtsp_transport": "tcp"} if scheme in ("rtsp", "rtsps") else {}
-    return _open(uri, uri, (_OPENING, stall), options=options)
+    options |= {"overrun_nonfatal": "1"} if scheme == "udp" else {}  # a burst costs frames, not the stream
+    if scheme == "udp" and re.match(r"[^:]+://[^/?]*:\d+", uri) is None:
+        raise InputError(f"{redacted(uri)}: says no port; give the one that is sent to, as in udp://@:5000")
+    return _open(sendable(uri), uri, (_OPENING, stall), options=options)
 
 
 def open_device(device: str, uri: str, stall: float) -> ContainerReader:
@@ -166,17 +174,38 @@ def open_device(device: str, uri: str, stall: float) -> ContainerReader:
 
     Args:
         device: its file.
-        uri: what the user calls it.
+        uri: what the user calls it; may ask for a size, rate and pixel format.
         stall: seconds that a picture may take to come.
 
     Raises:
-        InputError: it is not there (the text names those that are), or does not open.
+        InputError: it is not there (the text names those that are), does not open, or does not offer what is asked for
+            (the text says what it does).
     """
     if not Path(device).exists():
         there = ", ".join(sorted(str(path) for path in Path("/dev").glob("video*")))
         raise InputError(f"{uri}: no such camera; " + (f"there are: {there}" if there else "none is connected"))
-    how = {"format": "v4l2", "options": {"fflags": _NONBLOCK}}
-    return ContainerReader(*_open(device, uri, (_PLUGGED, stall), **how), stall)
+    options, request = {"fflags": _NONBLOCK}, Request.of(uri) if "?" in uri else None
+    if request is not None:
+        options |= request.options(_offers_of(device, uri))
+    # `options` would go to the decoder as well, which would believe in the size whatever the camera makes of it.
+    container, stream = _open(device, uri, (_PLUGGED, stall), format="v4l2", container_options=options)
+    reader = ContainerReader(container, stream, stall)
+    if request is not None:
+        try:
+            request.check(stream.width, stream.height, reader.fps)
+        except InputError:
+            reader.close()
+            raise
+    return reader
+
+
+def _offers_of(device: str, uri: str) -> list[Offer]:
+    from vmdepth_runtime.sources.cameras.v4l2 import offers_of  # where there is Video4Linux there is its fcntl, too
+
+    try:
+        return offers_of(device)
+    except OSError as error:
+        raise refusal(uri, error) from None
 
 
 def _open(location: str, uri: str, limits: tuple[float, float], **how: Any) -> tuple[InputContainer, VideoStream]:

@@ -20,7 +20,7 @@ from vmdepth_runtime.sources.live_readers import ContainerReader, GstreamerReade
 from vmdepth_runtime.sources.recordings.open import open_recorded
 from vmdepth_runtime.sources.refusals import NoAnswerError
 from vmdepth_runtime.sources.settings import LiveSettings, ReadSettings
-from vmdepth_runtime.sources.uri import NETWORK, camera_of, redacted, scheme_of
+from vmdepth_runtime.sources.uri import NETWORK, camera_of, local_path, path_of, redacted, scheme_of
 from vmdepth_runtime.sources.video import VideoSource
 
 
@@ -46,8 +46,8 @@ def open_source(
     Args:
         source: a video file, a picture, a folder of images, a pattern of image files ("frames/*.png",
             "frames/%06d.png"), a pipe such as /dev/stdin; what a robot recorded (an MCAP file, a rosbag2 folder); a
-            camera ("0", "/dev/video0", "v4l2:///dev/video0", "csi://0"); a network stream (rtsp, rtmp, http); "demo" is
-            the bundled clip.
+            camera ("0", "/dev/video0", "v4l2:///dev/video0?size=1280x720&fps=30&format=mjpeg", "csi://0"); a network
+            stream (rtsp, rtmp, http, udp, srt); "demo" is the bundled clip.
         live: how a camera or network stream is held on to, and after what gap a recording starts anew; None: the
             defaults of `LiveSettings`.
         read: which frames are taken, of which topic, and what a folder of images is; None: the defaults of
@@ -97,7 +97,7 @@ def _open(uri: str, settings: LiveSettings, read: ReadSettings) -> Source:
     if scheme is not None and scheme != "file":
         known = ", ".join(f"{name}://" for name in (*NETWORK, "v4l2", "csi", "file"))
         raise InputError(f"{redacted(uri)}: unknown scheme '{scheme}://'; there are {known}, and plain paths")
-    return _open_path(bundled.CLIP if uri == "demo" else Path(uri.removeprefix("file://")), settings, read)
+    return _open_path(bundled.CLIP if uri == "demo" else path_of(uri), settings, read)
 
 
 def _open_network(uri: str, settings: LiveSettings, read: ReadSettings) -> Source:
@@ -148,8 +148,9 @@ def _limited(live: Source, read: ReadSettings) -> Source:
 
 def check_source(uri: str) -> None:
     """Raise InputError for a path at which nothing is; cameras, addresses and patterns show when they are opened."""
-    if uri and uri != "demo" and scheme_of(uri) in (None, "file") and camera_of(uri) is None:
-        _status(Path(uri.removeprefix("file://")))
+    path = local_path(uri)
+    if path is not None:
+        _status(path)
 
 
 def _status(path: Path) -> os.stat_result | None:

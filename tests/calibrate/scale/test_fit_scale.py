@@ -180,9 +180,7 @@ def refused(error, data, tmp_path, model=bundled.MODEL, output="m.onnx", **setti
 
 
 def test_a_fit_that_is_worse_than_it_should_be_is_not_written_and_says_by_how_much(measure, tmp_path):
-    told = refused(WorkError, measure(SCALE, SHIFT, wrong=1.0), tmp_path)
-    assert "m.onnx: not written" in told
-    assert "%" in told
+    assert "m.onnx: not written, " in refused(WorkError, measure(SCALE, SHIFT, wrong=1.0), tmp_path)
     told = refused(WorkError, measure(SCALE, SHIFT, wrong=0.3), tmp_path, limit=1e-6)
     assert "half of the held-out points are off by" in told
     assert "--limit is 0.0%" in told

@@ -18,12 +18,11 @@ def depth_of(path):
 
 @pytest.fixture
 def photos(tmp_path, make):
-    """Four pictures of three sizes in a folder, and a text."""
+    """Four pictures of three sizes in a folder."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for k, size in enumerate([(48, 64), (64, 48), (90, 80), (48, 64)]):
         make.image(folder / f"p{k}.png", make.noise(1, *size, seed=k)[0])
-    (folder / "notes.txt").write_text("holidays")
     return folder
 
 
@@ -112,6 +111,20 @@ def test_two_sets_with_pictures_of_one_name_are_kept_apart(vmdepth_run, photos, 
     (photos / "p9.depth.png").write_bytes((photos / "p0.png").read_bytes())
     line = vmdepth_run("photos", "-o", "out3/{name}.npy").lines[0]
     assert line == "vmdepth-run: photos: 1 file is not taken, as named *.depth.* by an earlier run"
+
+
+def test_what_a_folder_holds_and_is_not_read_is_named_once(vmdepth_run, photos, videos):
+    for number in range(4):
+        (photos / f"{number}.cr2").write_bytes(b"1")
+    outcome = vmdepth_run("photos", "-o", "out/{name}.npy")
+    named = "vmdepth-run: photos: not read: 0.cr2, 1.cr2, 2.cr2, 3.cr2"
+    assert [line for line in outcome.lines if "cr2" in line] == [named]
+    (photos / "more").mkdir()
+    (photos / "notes.txt").write_bytes(b"1")
+    line = vmdepth_run("photos", "-o", "out/{name}.npy").lines[0]
+    assert line == f"{named}, more/ and 1 more; folders in it are not looked into"
+    (videos / "notes.txt").write_bytes(b"1")
+    assert vmdepth_run("videos", "-o", "out/{name}.npz").lines[0] == "vmdepth-run: videos: not read: notes.txt"
 
 
 def test_one_picture_is_one_file(vmdepth_run, photos, videos, tmp_path):

@@ -12,6 +12,7 @@ from vmdepth_runtime import InputError
 from vmdepth_runtime.sinks.open import KINDS, camera_endings, check_output, needs_range, output_help
 
 EXAMPLES = {
+    "out.mcap": True,
     "out.mp4": True,
     "out.npz": False,
     "out/%06d.exr": False,
@@ -32,12 +33,13 @@ def test_targets_that_cannot_be_are_refused_before_any_work(tmp_path):
     (tmp_path / "link.mp4").symlink_to(source)
     (tmp_path / "folder.mp4").mkdir()
     for name, message in [
-        ("out.avi", "unknown output ending '.avi'; there are .mp4, .npz, one file per frame"),
+        ("out.avi", "unknown output ending '.avi'; there are .mcap, .mp4, .npz, one file per frame"),
         (
             "out",
-            "has no ending, which says what is written; into a folder: '{out}/{{name}}.mp4' or .png; there are .mp4",
+            "has no ending, which says what is written; into a folder: '{out}/{{name}}.mp4' or .png; there are .mcap, "
+            ".mp4",
         ),
-        ("out/", "out/{{name}}.mp4' or .png; there are .mp4"),
+        ("out/", "out/{{name}}.mp4' or .png; there are .mcap, .mp4"),
         ("folder.mp4", "is a folder; name a file in it"),
         ("nowhere/nor/here/out.mp4", "nor is not there; make it first"),
         ("source.mp4", "is the source itself"),
@@ -115,14 +117,16 @@ def test_one_kind_is_meant_by_each_target_and_says_what_it_needs(target):
 
 
 def test_help_and_errors_name_what_there_is():
-    words = "OUT.mp4 (side by side); OUT.npz; one file per frame as DIR/%06d.exr, .jpg (coloured), .npy, .ply or .png "
-    assert output_help() == words + "(16 bit); '-' (raw float32); 'display'; http://127.0.0.1:8080 (a page)"
-    assert camera_endings() == ".ply"
+    assert output_help() == (
+        "OUT.mcap (ROS 2); OUT.mp4 (side by side); OUT.npz; one file per frame as DIR/%06d.exr, .jpg (coloured), .npy, "
+        ".ply or .png (16 bit); '-' (raw float32); 'display'; http://127.0.0.1:8080 (a page)"
+    )
+    assert camera_endings() == ".mcap and .ply"
     with pytest.raises(InputError) as error:
         check_output("out.avi")
     assert str(error.value) == (
-        "out.avi: unknown output ending '.avi'; there are .mp4, .npz, one file per frame as DIR/%06d.exr, .jpg, .npy, "
-        ".ply or .png, '-', 'display' and http://127.0.0.1:8080"
+        "out.avi: unknown output ending '.avi'; there are .mcap, .mp4, .npz, one file per frame as DIR/%06d.exr, .jpg, "
+        ".npy, .ply or .png, '-', 'display' and http://127.0.0.1:8080"
     )
 
 

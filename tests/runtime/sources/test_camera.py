@@ -13,6 +13,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vmdepth_runtime import InputError, open_source
+
+READ = """
+import json, sys
+from vmdepth_runtime import InputError, open_source
+for uri in sys.argv[1:]:
+    try:
+        with open_source(uri) as source:
+            source.wanted = 3
+            frames = list(source)
+            told = [source.name, source.info.width, source.info.height, source.info.fps, len(frames)]
+            level = [frame.image.mean() for frame in frames]
+            assert level[0] < level[1] < level[2] and all(frame.image.std() < 1 for frame in frames)
+    except InputError as error:
+        told = str(error)
+    print(json.dumps(told))
+"""
 MAIN = "from vmdepth_runtime.pipeline.cli import main; main()"
 
 pytestmark = pytest.mark.skipif(
@@ -93,3 +110,76 @@ def test_a_camera_that_is_not_there_gets_one_line(run_camera, tmp_path):
     (line,) = done.stderr.splitlines()
     assert f"v4l2://{tmp_path}/video9: no such camera" in line
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def open_camera(emulation, tmp_path):
+    """`open_camera("size=64x48", …)`: of each what `open_source` gives, or says, in one process."""
+    (tmp_path / "video9").touch()
+
+    def opened(*asked: str, **variables: str):
+        uris = [f"v4l2://{tmp_path}/video9?{words}" for words in asked]
+        told = {"LD_PRELOAD": str(emulation), "CAMERA": str(tmp_path / "video9"), "STEADY": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", READ, *uris],
+            env={**os.environ, **told, **variables},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        for uri, line in zip(uris, lines, strict=True):
+            assert (line if isinstance(line, str) else line[0]).startswith(uri.partition("?")[0])
+        return [line.partition(": ")[2] if isinstance(line, str) else tuple(line[1:]) for line in lines]
+
+    return opened
+
+
+def test_a_camera_gives_the_size_rate_and_format_that_it_is_asked_for(open_camera):
+    assert open_camera(
+        *("size=64x48", "size=64x48&fps=15", "fps=15", "size=32x24", "size=32x24&fps=60", "format=UYVY"),
+        *("size=32x24&fps=29.97&format=yuyv422", "format=yuyv"),
+    ) == [
+        *((64, 48, 30.0, 3), (64, 48, 15.0, 3), (64, 48, 15.0, 3), (32, 24, 30.0, 3), (32, 24, 60.0, 3)),
+        # UYVY alone is given 60 times a second, and is taken for that. A size that is not asked for stays as it was.
+        *((32, 24, 60.0, 3), (32, 24, 30.0, 3), (32, 24, 30.0, 3)),
+    ]
+
+
+def test_what_a_camera_does_not_offer_is_told_with_what_it_does(open_camera):
+    offers = "it offers yuyv422 64x48 at 30/15, 32x24 at 30; uyvy422 32x24 at 60"
+    asked = ("size=1280x720", "size=64x48&fps=60", "format=mjpeg", "size=64x48&format=uyvy")
+    assert open_camera(*asked) == [
+        f"the camera does not offer {what}; {offers}" for what in ("1280x720", "64x48 at 60", "mjpeg", "uyvy 64x48")
+    ]
+    offers = "it offers yuyv422 16x16 to 64x48 at 1 to 30; uyvy422 32x24 at 60"
+    asked = ("size=60x48", "size=48x48&fps=31", "size=32x24&fps=7")
+    *refused, nearest = open_camera(*asked, RANGE="1")
+    assert refused == [f"the camera does not offer {what}; {offers}" for what in ("60x48", "48x48 at 31")]
+    # What a camera makes of it in spite of its list is told as well.
+    assert nearest == "asked for 32x24 at 7, the camera gives 32x24 at 15; ask for that, or for nothing"
+
+
+def test_a_camera_that_lists_nothing_is_asked_all_the_same(open_camera):
+    assert open_camera("size=32x24", "size=1280x720", "fps=60&format=uyvy422", MUTE="1") == [
+        (32, 24, 30.0, 3),
+        "asked for 1280x720, the camera gives 64x48 at 30; ask for that, or for nothing",
+        (32, 24, 60.0, 3),
+    ]
+
+
+def test_what_cannot_be_asked_of_a_camera_gets_one_line(tmp_path):
+    (tmp_path / "video9").touch()
+    for asked, message in [
+        ("size=big", "size is width and height in pixels, as in size=1280x720"),
+        ("fps=0", "fps is frames per second, as in fps=30 or fps=30000/1001"),
+        ("fps=fast", "fps is frames per second"),
+        ("size=64x48&size=32x24", "asks for one thing twice; behind the ? of a camera there are size=1280x720, fps=30"),
+        ("exposure=3", "knows no 'exposure'; behind the ? of a camera there are size=1280x720, fps=30, format=mjpeg"),
+        ("", "asks for nothing; "),
+        ("size=64x48", "cannot be opened (Inappropriate ioctl for device)"),
+    ]:
+        with pytest.raises(InputError) as error:
+            open_source(f"v4l2://{tmp_path}/video9?{asked}")
+        assert str(error.value).startswith(f"v4l2://{tmp_path}/video9?{asked}: {message}")

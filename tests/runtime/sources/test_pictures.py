@@ -5,15 +5,14 @@ from __future__ import annotations
 import struct
 import zlib
 
-import av
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from vmdepth_runtime import InputError, ReadSettings, open_source
-from vmdepth_runtime.sources.image_file import upright_size
 from vmdepth_runtime.sources.listing import distinct, list_files
+from vmdepth_runtime.sources.stills.image_file import upright_size
 
 
 def read(path, **settings):
@@ -136,17 +135,40 @@ def test_headers_tell_the_size(tmp_path, make, ending):
     assert upright_size(path) is None
 
 
-@pytest.mark.skipif("libsvtav1" not in av.codecs_available, reason="no encoder for AVIF here")
-def test_avif(tmp_path, make):
-    with av.open(str(tmp_path / "a.avif"), "w", format="avif") as container:
-        stream = container.add_stream("libsvtav1", rate=1)
-        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
-        image = make.noise(1, 96, 128)[0]
-        for frame in (av.VideoFrame.from_ndarray(image).reformat(format="yuv420p"), None):
-            container.mux(stream.encode(frame))
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow writes no AVIF")
+def test_avif(tmp_path, make, orientation):
+    image = make.noise(1, 96, 128)[0]
+    Image.fromarray(image).save(tmp_path / "a.avif", exif=exif(orientation), quality=95)
     (frame,) = read(tmp_path / "a.avif")[1]
-    assert np.abs(frame.image.astype(int) - image).mean() < 16
-    assert upright_size(tmp_path / "a.avif") == (128, 96)
+    upright = image if orientation == 1 else np.rot90(image, -1)
+    assert frame.image.shape == upright.shape
+    assert np.abs(frame.image.astype(int) - upright).mean() < 3
+    make.image(tmp_path / "b.jpg", image)
+    assert [frame.name for frame in read(tmp_path, images=True)[1]] == ["a", "b"]
+
+
+def test_a_gif_is_a_picture_or_a_video_as_it_moves(tmp_path, make):
+    images = [Image.fromarray(image).quantize(256) for image in make.noise(4)]
+    images[0].save(tmp_path / "moves.gif", save_all=True, append_images=images[1:], duration=[40, 40, 120, 40])
+    images[0].save(tmp_path / "still.GIF")
+    source, (frame,) = read(tmp_path / "still.GIF")
+    assert source.pictures
+    assert frame.name == "still"
+    np.testing.assert_array_equal(frame.image, np.asarray(images[0].convert("RGB")))
+    source, frames = read(tmp_path / "moves.gif")
+    assert not source.pictures
+    assert [frame.time for frame in frames] == pytest.approx([0, 0.04, 0.08, 0.2])
+    for frame, image in zip(frames, images, strict=True):
+        assert np.abs(frame.image.astype(int) - np.asarray(image.convert("RGB"))).mean() < 4
+    assert source.skipped == source.warnings == []
+    listing = list_files(tmp_path)
+    assert (listing.images, listing.videos) == ([tmp_path / "still.GIF"], [tmp_path / "moves.gif"])
+    assert list_files(tmp_path / "*.*") == listing
+    for content in (b"", b"GIF89a", (tmp_path / "still.GIF").read_bytes()[:50]):
+        (tmp_path / "still.GIF").write_bytes(content)
+        with pytest.raises(InputError, match=r"still.GIF: "):
+            open_source(tmp_path / "still.GIF")
 
 
 # -- names, and what is refused ------------------------------------------------------------------------------------
@@ -166,6 +188,20 @@ def test_files_of_earlier_runs_are_not_taken_again(tmp_path, make):
     make.video(tmp_path / "b.depth.mp4", make.noise(2))
     listing = list_files(tmp_path)
     assert ([file.name for file in listing.images], listing.videos, listing.outputs) == (["a.png"], [], 2)
+
+
+def test_what_a_folder_holds_and_is_not_read_is_listed(tmp_path, make):
+    for name in ("a.png", "b.depth.png"):
+        make.image(tmp_path / name, make.noise(1)[0])
+    for name in ("a10.cr2", "a2.CR2", "notes.txt", ".hidden", "b.depth.json"):
+        (tmp_path / name).write_bytes(b"1")
+    for name in ("more", ".cache"):
+        (tmp_path / name).mkdir()
+    assert list_files(tmp_path).unread == ("a2.CR2", "a10.cr2", "more/", "notes.txt")
+    assert list_files(tmp_path / "*.png").unread == ()
+    (tmp_path / "more" / "deeper").mkdir()
+    with pytest.raises(InputError, match=r"more: there are only folders in it, which are not looked into, such as "):
+        list_files(tmp_path / "more")
 
 
 def test_pictures_that_cannot_be_read(tmp_path, make):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import zipfile
 from array import array
 from contextlib import suppress
@@ -12,14 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import DYNAMIC
 from vmdepth_runtime.sinks.base import SinkFacts, writing
-from vmdepth_runtime.sinks.files import OneFileSink, renamed
+from vmdepth_runtime.sinks.files import OneFileSink, foretell_arrays, renamed
 from vmdepth_runtime.sources.base import SourceFrame
 
 _NPY_HEADER_BYTES = 128
-_LARGE = 2 << 30  # bytes, from which the size is said beforehand
 _LEVEL = 1  # of compression: depth gets no smaller with more, which only takes longer
 _EXTRA_DTYPES = {"confidence": "<f2", "sky": "<f2", "pose": "<f4", DYNAMIC: "<f2"}
 _BLOCK = 1 << 20  # bytes that go into the archive at once
@@ -39,22 +36,7 @@ class NpzSink(OneFileSink):
 
     @classmethod
     def foretell(cls, target: str, facts: SinkFacts) -> str | None:
-        info = facts.info
-        size = 4 * info.height * info.width * (info.frames or 0)
-        folder = Path(target).absolute().parent
-        while not folder.exists():
-            folder = folder.parent
-        free = shutil.disk_usage(folder).free
-        what = f"{info.frames} frames of {info.width}x{info.height} are {size / 2**30:.1f} GiB"
-        if free < (size if facts.compress else 2 * size):
-            raise InputError(
-                f"{target}: {what}, twice that until it is finished, and the disk has {free / 2**30:.1f} GiB; take "
-                f"fewer frames, or 16-bit images: -o '{Path(target).stem}/%06d.png'"
-            )
-        if size < _LARGE:
-            return None
-        less = "--compress saves about a sixth" if not facts.compress else "compressed about a sixth less"
-        return f"{target}: {what}; {less}, 16-bit images are smaller"
+        return foretell_arrays(target, facts, per_pixel=4, copies=2)
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         super().__init__(target, facts)

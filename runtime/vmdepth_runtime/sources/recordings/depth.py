@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.recordings.images import rows_of
+from vmdepth_runtime.sources.recordings.message_types import POINTS
 from vmdepth_runtime.sources.recordings.points import PointProjector
-from vmdepth_runtime.sources.recordings.recording import POINTS, Recording
+from vmdepth_runtime.sources.recordings.recording import Recording
 from vmdepth_runtime.sources.recordings.rosbag import open_recording
 from vmdepth_runtime.sources.recordings.topics import depth_topic, picture_topic
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.sources.recordings.recording import TRANSFORMS, Recording
+from vmdepth_runtime.sources.recordings.message_types import TRANSFORMS
+from vmdepth_runtime.sources.recordings.recording import Recording
 
 _STATIC = "tf_static"
 

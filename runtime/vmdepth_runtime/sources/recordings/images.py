@@ -15,7 +15,7 @@ from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
-from vmdepth_runtime.sources.recordings.recording import COMPRESSED, IMAGE
+from vmdepth_runtime.sources.recordings.message_types import COMPRESSED, IMAGE
 
 # Encoding: type and channels of a pixel as it is stored, and OpenCV's code from there to RGB.
 _PLAIN = {

@@ -9,11 +9,11 @@ from mcap.records import Message
 
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.recordings.mcap_index import DAMAGE, MAGIC, McapIndex, read_index, records_of
-from vmdepth_runtime.sources.recordings.recording import RawMessage, Recording, Topic
+from vmdepth_runtime.sources.recordings.recording import RawMessage, Recording, Topic, of_ros_1
 
 
 class McapFile(Recording):
-    """The topics of an MCAP file that are in ROS 2's encoding; of one that was never finished as far as it goes.
+    """The topics of an MCAP file; of one that was never finished as far as it goes.
 
     A chunk whose bytes are not as they were written costs its own messages alone.
 
@@ -38,10 +38,8 @@ class McapFile(Recording):
             except (*DAMAGE, OSError) as error:
                 raise InputError(f"{path}: cannot be read as MCAP ({error}); copy or record it again") from None
             self.topics = _topics(self._index)
-            if not self.topics and any(schema.encoding == "ros1msg" for schema in self._index.schemas.values()):
-                raise InputError(
-                    f"{path}: was recorded with ROS 1; 'rosbags-convert' of the package rosbags makes a ROS 2 bag of it"
-                )
+            if any(schema.encoding == "ros1msg" for schema in self._index.schemas.values()):
+                raise of_ros_1(path)
         except InputError:
             self._file.close()
             raise
@@ -62,9 +60,9 @@ class McapFile(Recording):
                 reason = f"in a damaged part of the file ({' '.join(str(error).split())[:100]})"
                 yield from [RawMessage(span.begin, None, reason)] * count
                 continue
-            found = [record for record in records if isinstance(record, Message) and record.channel_id in channels]
-            for message in sorted(found, key=lambda message: message.log_time):
-                if start is None or message.log_time >= start:
+            # In the file's order: the clock of whoever recorded may have been set back.
+            for message in (record for record in records if isinstance(record, Message)):
+                if message.channel_id in channels and (start is None or message.log_time >= start):
                     yield RawMessage(message.log_time, message.data)
 
     def close(self) -> None:
@@ -75,17 +73,17 @@ def _topics(index: McapIndex) -> dict[str, Topic]:
     topics: dict[str, Topic] = {}
     for number, channel in index.channels.items():
         schema = index.schemas.get(channel.schema_id)
-        if schema is None or channel.message_encoding != "cdr":
-            continue
         count = sum(span.counts.get(number, 0) for span in index.spans)
         if channel.topic in topics:  # several publishers of one topic
             count += topics[channel.topic].count
-        definition = schema.data.decode(errors="replace") if schema.encoding == "ros2msg" else ""
-        topics[channel.topic] = Topic(channel.topic, _full_name(schema.name), count, definition)
+        definition = schema.data.decode(errors="replace") if schema and schema.encoding == "ros2msg" else ""
+        kind = _full_name(schema.name) if schema else "of no type"
+        if channel.message_encoding != "cdr":  # which ROS 2 writes; others are listed, and not read
+            kind += f" in {channel.message_encoding or 'no encoding'}"
+        topics[channel.topic] = Topic(channel.topic, kind, count, definition)
     return topics
 
 
 def _full_name(name: str) -> str:
     """ "sensor_msgs/msg/Image", as some leave "msg" out."""
-    package, _, kind = name.partition("/")
-    return name if "/" in kind else f"{package}/msg/{kind}"
+    return name.replace("/", "/msg/") if name.count("/") == 1 else name

@@ -6,15 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-CAMERA_INFO, POINTS = "sensor_msgs/msg/CameraInfo", "sensor_msgs/msg/PointCloud2"
-TRANSFORMS = "tf2_msgs/msg/TFMessage"
+from vmdepth_runtime.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,13 @@ class Topic:
 
     def __str__(self) -> str:
         return f"{self.name} ({self.type}, {self.count})"
+
+
+def of_ros_1(path: Path) -> InputError:
+    """What is said of a recording of ROS 1."""
+    return InputError(
+        f"{path}: was recorded with ROS 1; 'rosbags-convert --src {path.name} --dst BAG' makes a ROS 2 bag of it"
+    )
 
 
 class RawMessage(NamedTuple):

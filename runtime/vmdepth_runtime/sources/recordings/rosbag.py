@@ -15,17 +15,19 @@ from ruamel.yaml.error import YAMLError
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.listing import natural
 from vmdepth_runtime.sources.recordings.mcap_file import McapFile
-from vmdepth_runtime.sources.recordings.recording import RawMessage, Recording, Topic
+from vmdepth_runtime.sources.recordings.recording import RawMessage, Recording, Topic, of_ros_1
 
 
 def open_recording(path: Path) -> Recording:
     """Open what `listing.is_recording` says is one. Raises InputError."""
     if not path.is_dir():
+        if path.suffix.lower() == ".bag":
+            raise of_ros_1(path)
         return McapFile(path) if path.suffix.lower() == ".mcap" else Rosbag(path)
     told = _metadata(path)
-    files = sorted(path.glob("*.mcap"), key=lambda file: natural(file.name))
+    # MCAP files know all by themselves; databases do where the folder's metadata was never written.
+    files = _files(path, "*.mcap") or ([] if told else _files(path, "*.db3"))
     compressed = str(told.get("compression_mode") or "none").lower() != "none"
-    # Such files know all by themselves, also where the folder's metadata was never written.
     return Joined(path, files, told) if files and not compressed else Rosbag(path)
 
 
@@ -45,6 +47,11 @@ class Rosbag(Recording):
             self._reader = Reader(path)
             self._reader.open()
         except (ReaderError, OSError, apsw.Error) as error:
+            if "malformed" in str(error):  # as SQLite says
+                raise InputError(
+                    f"{path}: its database is damaged; 'sqlite3 {_database(path).name} .recover | sqlite3 saved.db3' "
+                    "may save what is left, which is a source, too"
+                ) from None
             raise InputError(
                 f"{path}: cannot be read as a recording ({_line(error)}); copy or record it again"
             ) from None
@@ -82,7 +89,7 @@ class Joined(Recording):
     def __init__(self, folder: Path, files: list[Path], told: dict[str, Any]) -> None:
         super().__init__(folder.name)
         opened = [_opened(file) for file in files]
-        self._parts = [part for part in opened if isinstance(part, McapFile)]
+        self._parts = [part for part in opened if isinstance(part, Recording)]
         unread = [part for part in opened if isinstance(part, InputError)]
         if not self._parts:
             raise unread[0]
@@ -108,9 +115,17 @@ class Joined(Recording):
             part.close()
 
 
-def _opened(file: Path) -> McapFile | InputError:
+def _files(folder: Path, pattern: str) -> list[Path]:
+    return sorted(folder.glob(pattern), key=lambda file: natural(file.name))
+
+
+def _database(path: Path) -> Path:
+    return next(iter(_files(path, "*.db3")), path)
+
+
+def _opened(file: Path) -> Recording | InputError:
     try:
-        return McapFile(file)
+        return McapFile(file) if file.suffix == ".mcap" else Rosbag(file)
     except InputError as error:
         return error
 

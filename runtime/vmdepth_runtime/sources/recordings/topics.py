@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.recordings.images import DEPTH, is_picture
-from vmdepth_runtime.sources.recordings.recording import COMPRESSED, IMAGE, POINTS, RecordedMessage, Recording, Topic
+from vmdepth_runtime.sources.recordings.message_types import COMPRESSED, IMAGE, POINTS
+from vmdepth_runtime.sources.recordings.recording import RecordedMessage, Recording, Topic
 
 _TOLD = 12  # topics that an error lists at most
 
@@ -31,8 +32,7 @@ def picture_topic(recording: Recording, path: str, wanted: str | None) -> Topic:
     if wanted is not None:
         return _wanted(recording, path, wanted, pictures, "pictures")
     if not pictures:
-        there = f"it has {_listed(list(recording.topics.values()))}" if recording.topics else "it has no topic at all"
-        raise InputError(f"{path}: none of its topics has pictures (Image or CompressedImage); {there}")
+        raise InputError(f"{path}: none of its topics has pictures (Image or CompressedImage); {_there(recording)}")
     if len(pictures) > 1:
         raise InputError(f"{path}: {len(pictures)} of its topics have pictures; --topic takes one: {_listed(pictures)}")
     return pictures[0]
@@ -46,10 +46,7 @@ def depth_topic(recording: Recording, path: str, wanted: str | None) -> Topic:
         return _wanted(recording, path, wanted, [*depth, *points], "depth")
     found = depth or points
     if not found:
-        raise InputError(
-            f"{path}: none of its topics has depth (16UC1, 32FC1 or PointCloud2); it has "
-            f"{_listed(list(recording.topics.values())) or 'no topic at all'}"
-        )
+        raise InputError(f"{path}: none of its topics has depth (16UC1, 32FC1 or PointCloud2); {_there(recording)}")
     if len(found) > 1:
         raise InputError(f"{path}: {len(found)} of its topics have depth; name one of them: {_listed(found)}")
     return found[0]
@@ -63,7 +60,7 @@ def _wanted(recording: Recording, path: str, wanted: str, fit: Sequence[Topic], 
     why = "is not in it"
     if there is not None:
         why = f"has no message in it ({there.type})" if there.count == 0 else f"holds no {what} ({there.type})"
-    instead = f"those with {what} are {_listed(fit)}" if fit else f"it has {_listed(list(recording.topics.values()))}"
+    instead = f"those with {what} are {_listed(fit)}" if fit else _there(recording)
     raise InputError(f"{path}: the topic {wanted} {why}; {instead}")
 
 
@@ -79,6 +76,13 @@ def _shows(recording: Recording, topic: Topic, *, depth: bool) -> bool:
     if is_picture(topic.type, first.message):
         return not depth
     return depth and DEPTH.match(getattr(first.message, "encoding", None) or first.message.format) is not None
+
+
+def _there(recording: Recording) -> str:
+    if recording.topics:
+        return f"it has {_listed(list(recording.topics.values()))}"
+    why = f" ({recording.broken})" if recording.broken else ""
+    return f"it has no topic at all{why}"
 
 
 def _listed(topics: Sequence[Topic]) -> str:

@@ -99,6 +99,7 @@ class Record:
     bag: Callable[..., Path] = write_bag
     image: Callable[..., Entry] = image
     camera: Callable[..., list[Entry]] = camera
+    definition: Callable[[str], str] = definition
     begin: int = BEGIN
     interval: int = INTERVAL
     pinhole: PinholeCamera = CAMERA

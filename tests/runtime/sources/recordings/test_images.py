@@ -8,7 +8,7 @@ import pytest
 
 from vmdepth_runtime import InputError, open_source
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
-from vmdepth_runtime.sources.image_file import load_image
+from vmdepth_runtime.sources.stills.image_file import load_image
 
 EXACT = {
     "rgb8": lambda rgb: rgb,

@@ -114,9 +114,8 @@ def test_a_distortion_that_is_not_known_is_told(record, frames, tmp_path):
     info = {"distortion_model": "thin_prism", "d": [0.1] * 14}
     with open_source(record.mcap(tmp_path / "drive.mcap", record.camera(frames[:1], **info))) as source:
         assert source.lens.pinhole == record.pinhole and source.lens.distortion is None
-        assert source.warnings == [
-            "drive.mcap: its distortion is 'thin_prism' with 14 numbers, which is not known here, and not heeded"
-        ]
+        (warning,) = source.warnings
+        assert warning.startswith("drive.mcap: its ") and "'thin_prism'" in warning and "not heeded" in warning
 
 
 def test_a_camera_is_the_part_that_was_recorded_and_rectified_where_its_pictures_are(record, frames, tmp_path):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import av
 import cv2
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
+from vmdepth_runtime.sources.stills.deep_grey import Grey, declares_depth, deep_grey, grey_of
 
 # Exif's orientation: how the stored picture is brought upright, as cv2.flip's code (None: not at all) and then
 # cv2.rotate's. ffmpeg knows it since version 8 only, and then without the mirroring.
@@ -27,14 +28,63 @@ _UPRIGHT = {
     7: (1, cv2.ROTATE_90_CLOCKWISE),
     8: (None, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
+_SEEN = 16  # pictures whose levels are looked at, of those that belong together
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM")  # AVIF and HEIC say it in their container
 
 
-def load_image(file: Path, to_rgb: RgbConverter) -> NDArray[np.uint8] | str:
-    """The picture uint8 `[H, W, 3]` RGB, upright, or what is wrong with the file.
+def load_image(
+    file: Path, to_rgb: RgbConverter, grey: Grey | None = None, told: Callable[[str], None] | None = None
+) -> NDArray[np.uint8] | str:
+    """Read a picture.
 
-    to_rgb: of the caller, kept for as long as pictures are of one size.
+    Args:
+        file: any that FFmpeg reads.
+        to_rgb: of the caller, kept for as long as pictures are of one size.
+        grey: what is black and white in 16 bits of grey; None: by the picture's own range.
+        told: gets a line where those are not all of the levels there are.
+
+    Returns:
+        uint8 `[H, W, 3]` RGB, upright; or what is wrong with the file.
     """
+    frame = _decoded(file)
+    if isinstance(frame, str):
+        return frame
+    deep = None if frame.by_container else deep_grey(frame.frame)
+    if deep is None:
+        image = to_rgb(frame.frame, turn=frame.by_container)
+    else:
+        depth = declares_depth(file)
+        if depth is not None:
+            return f"is depth that was written before, as {depth.name} says, and no picture"
+        grey = grey or grey_of([deep])
+        if told is not None and grey.is_stretched:
+            told(f"{file.name} has 16 bits of grey: {grey.black:.0f} to {grey.white:.0f} is taken from black to white")
+        image = np.repeat(grey(deep)[..., None], 3, axis=2)
+    flip, turn = _UPRIGHT.get(frame.orientation, (None, None))
+    image = image if flip is None else np.asarray(cv2.flip(image, flip), np.uint8)
+    return image if turn is None else np.asarray(cv2.rotate(image, turn), np.uint8)
+
+
+def shared_grey(files: Sequence[Path]) -> Grey | None:
+    """What is black and white in pictures that belong together, by a look at some; None where they have no 16 bits of
+    grey, as the first of them tells."""
+    seen: list[NDArray[np.uint16]] = []
+    for file in spread(files, _SEEN):
+        frame = _decoded(file)
+        deep = None if isinstance(frame, str) or frame.by_container else deep_grey(frame.frame)
+        if deep is None and not seen:
+            return None
+        seen += [] if deep is None else [deep]
+    return grey_of(seen)
+
+
+class _Decoded(NamedTuple):
+    frame: av.VideoFrame
+    by_container: bool  # whether the container says what is upright
+    orientation: int  # else Exif's
+
+
+def _decoded(file: Path) -> _Decoded | str:
     try:
         # As a file object: a name such as frame_%d.jpg would be taken for a pattern.
         with file.open("rb") as data, av.open(data) as container:
@@ -47,10 +97,7 @@ def load_image(file: Path, to_rgb: RgbConverter) -> NDArray[np.uint8] | str:
         return f"not a readable image ({getattr(error, 'strerror', None) or error})"
     if frame is None or frame.is_corrupt:
         return "not a readable image (broken off or damaged)"
-    image = to_rgb(frame, turn=by_container)
-    flip, turn = _UPRIGHT.get(orientation, (None, None))
-    image = image if flip is None else np.asarray(cv2.flip(image, flip), np.uint8)
-    return image if turn is None else np.asarray(cv2.rotate(image, turn), np.uint8)
+    return _Decoded(frame, by_container, orientation)
 
 
 def upright_size(file: Path) -> tuple[int, int] | None:
@@ -75,17 +122,22 @@ def differing(files: Sequence[Path], looks: int) -> tuple[Path, Path] | None:
 
     looks: how many are looked at, at most, spread evenly over them, the first and the last among them.
     """
-    count = min(len(files), looks)
     first: tuple[Path, tuple[int, int]] | None = None
-    for place in sorted({round(k * (len(files) - 1) / max(1, count - 1)) for k in range(count)}):
-        size = upright_size(files[place])
+    for file in spread(files, looks):
+        size = upright_size(file)
         if size is None:
             continue
         if first is None:
-            first = (files[place], size)
+            first = (file, size)
         elif size != first[1]:
-            return first[0], files[place]
+            return first[0], file
     return None
+
+
+def spread(files: Sequence[Path], most: int) -> list[Path]:
+    """At most so many of the files, spread evenly over them, the first and the last among them."""
+    count = min(len(files), most)
+    return [files[k] for k in sorted({round(k * (len(files) - 1) / max(1, count - 1)) for k in range(count)})]
 
 
 def _header(file: BinaryIO) -> tuple[tuple[int, int] | None, int]:

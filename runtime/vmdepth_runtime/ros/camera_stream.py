@@ -1,0 +1,129 @@
+"""Depth of a camera's pictures by their stamps, its lens as it becomes known."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
+from vmdepth_runtime.depth.resize import DepthResizer
+from vmdepth_runtime.depth.stream_batch import StreamBatch
+from vmdepth_runtime.encoding.points import PointCloud
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.ros.settings import RosSettings
+from vmdepth_runtime.sessions.base import StepOutputs, StepSession
+from vmdepth_runtime.sinks.base import SinkFacts
+from vmdepth_runtime.sinks.clouds import Clouds
+from vmdepth_runtime.sources.base import MIN_SIDE, VideoInfo
+
+
+class StampedDepth(NamedTuple):
+    """Depth of a picture.
+
+    Attributes:
+        depth: float32 `[H, W]`, as large as the picture; all NaN where the network failed. The next picture overwrites
+            it.
+        outputs: what else the network gave, likewise.
+        restarted: why the states began anew with this picture; empty where they went on.
+    """
+
+    depth: NDArray[np.float32]
+    outputs: StepOutputs
+    restarted: str
+
+
+class CameraStream:
+    """A stream of depth for one camera, which begins anew where its pictures do not go on: with another size, an
+    earlier stamp, one after a gap, and another lens where depth depends on it.
+
+    Args:
+        session: the model, of one stream; closed by whoever made it.
+        settings: of the node.
+    """
+
+    def __init__(self, session: StepSession, settings: RosSettings) -> None:
+        self._session, self._settings = session, settings
+        self._contract = session.contract
+        self._bring_back = DepthResizer(settings.resize)
+        self._depth = np.empty((0, 0), np.float32)
+        self._lens: Lens | None = None
+        self._batch = self._new_batch()
+        self._clouds: Clouds | None = None
+        self._stamp: int | None = None
+
+    @property
+    def needs_lens(self) -> bool:
+        """Whether there is no depth without a lens."""
+        return self._contract.metric_focal is not None
+
+    def step(self, image: NDArray[np.uint8], stamp: int, lens: Lens | None) -> StampedDepth:
+        """Go one picture further.
+
+        Args:
+            image: uint8 `[H, W, 3]` RGB.
+            stamp: when it was taken, nanoseconds.
+            lens: of the camera; None where it is not known, but where `needs_lens` says so.
+
+        Raises:
+            InputError: a picture that is too small, or a lens that does not fit it.
+        """
+        height, width = image.shape[:2]
+        if min(height, width) < MIN_SIDE:
+            raise InputError(f"{self._settings.image}: is {width}x{height}; at least {MIN_SIDE}x{MIN_SIDE} is needed")
+        restarted = self._why_anew(image, stamp, lens)
+        self._stamp = stamp
+        if lens != self._lens or self._depth.shape != (height, width):
+            self._lens, self._clouds = lens, None
+            if lens is not None:
+                lens.camera(width, height, self._settings.image)  # raises where it does not fit
+            if self.needs_lens:
+                self._batch = self._new_batch()
+            self._depth = np.empty((height, width), np.float32)
+        if restarted:
+            self._batch.restart(0)
+            self._clouds = None  # of relative depth the unit is that of its first picture
+        (result,) = self._batch.step([image])
+        assert result is not None
+        self._bring_back(result.depth, self._depth)
+        return StampedDepth(self._depth, result.outputs, restarted)
+
+    def points(self, image: NDArray[np.uint8], stepped: StampedDepth) -> PointCloud:
+        """The points of the picture that was stepped last, with a lens."""
+        height, width = image.shape[:2]
+        if self._clouds is None:
+            info = VideoInfo(width, height, None, 30.0, Fraction(1, 10**9))
+            facts = SinkFacts(
+                info,
+                depth_kind=self._contract.depth_kind,
+                lens=self._lens,
+                cloud=self._settings.cloud,
+                heed_moving=self._settings.heeds_moving,
+            )
+            self._clouds = Clouds(facts)
+        return self._clouds.of(image, stepped.depth, stepped.outputs)
+
+    def _why_anew(self, image: NDArray[np.uint8], stamp: int, lens: Lens | None) -> str:
+        if self._stamp is None:
+            return ""
+        if self._depth.shape != image.shape[:2]:
+            return f"pictures are {image.shape[1]}x{image.shape[0]} from here on"
+        gap = (stamp - self._stamp) / 1e9
+        if gap < 0:
+            return f"time went back by {-gap:.3g} s"
+        if gap > self._settings.max_gap:
+            return f"nothing came for {gap:.3g} s"
+        return "the camera is another one" if self.needs_lens and lens != self._lens else ""
+
+    def _new_batch(self) -> StreamBatch:
+        anchored = self._settings.anchored and bool(self._contract.states)
+        return StreamBatch(
+            self._session,
+            resize=self._settings.resize,
+            keyframes=KeyframeSettings.of(self._contract.keyframes) if anchored else None,
+            lens=self._lens,
+            heed_moving=self._settings.heeds_moving,
+        )

@@ -1,0 +1,163 @@
+"""From a camera's topic to depth: pictures as they come, the newest first, and what people have to be told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.ros.camera_stream import CameraStream, StampedDepth
+from vmdepth_runtime.ros.messages import stamp_of
+from vmdepth_runtime.ros.newest import Newest
+from vmdepth_runtime.ros.publishers import Publishers, quality_of_service
+from vmdepth_runtime.ros.settings import RosSettings
+from vmdepth_runtime.sessions.base import StepSession
+from vmdepth_runtime.sources.recordings.cameras import lens_of
+from vmdepth_runtime.sources.recordings.images import ImageReader
+
+_PATIENCE = 5.0  # seconds without what is waited for, until that is told
+_PICTURES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+
+
+class DepthNode:
+    """Subscribes a node to a camera, and gives depth for what arrives.
+
+    Args:
+        node: of rclpy.
+        settings: of the node.
+        session: the model; closed by whoever made it.
+        lens: of the camera, where it was given by hand; None leaves it to `CameraInfo`.
+
+    Attributes:
+        arrived: where pictures come to from the thread that listens.
+        frames: how many pictures were given depth.
+        skipped: how many could not be read.
+        restarts: how often the stream began anew.
+    """
+
+    def __init__(self, node: Any, settings: RosSettings, session: StepSession, lens: Lens | None) -> None:
+        from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+        self.arrived: Newest[Any] = Newest()
+        self.frames = self.skipped = self.restarts = 0
+        self._node, self._logger = node, node.get_logger()
+        self._meaning = f"{session.contract.depth_meaning.meaning}, of {session.path.name}"
+        self._stream = CameraStream(session, settings)
+        self._out = Publishers(node, session.contract.depth_meaning, settings)
+        self._given, self._info = lens, None
+        self._awaits_camera = False
+        self._told: set[str] = set()
+        self._read = ImageReader()
+        self._topic = node.resolve_topic_name(settings.image)
+        compressed = settings.compressed
+        self._compressed = self._topic.endswith("compressed") if compressed is None else compressed
+        self._info_topic = node.resolve_topic_name(settings.camera_info or _beside(self._topic))
+        quality = quality_of_service(settings.reliability, settings.queue)
+        kind = CompressedImage if self._compressed else Image
+        node.create_subscription(kind, settings.image, self.arrived.put, quality)
+        if lens is None:
+            node.create_subscription(CameraInfo, settings.camera_info or self._info_topic, self._keep_info, quality)
+        self._timer = node.create_timer(_PATIENCE, self._look_around)
+
+    def run(self) -> None:
+        """Give depth for the newest picture, again and again, until nothing arrives any more.
+
+        Raises:
+            InputError: pictures of an encoding that cannot be read, too small ones, a camera that does not fit them.
+            WorkError: the network failed.
+        """
+        while (message := self.arrived.take()) is not None:
+            self._take(message)
+
+    def tell_the_end(self) -> None:
+        """What became of it all, on stderr: ROS may be shut down, and its loggers with it."""
+        line = f"{self.frames} picture{'s' * (self.frames != 1)} of {self._topic}"
+        counts = {
+            "passed over for newer ones": self.arrived.dropped,
+            "could not be read": self.skipped,
+            "times begun anew": self.restarts,
+        }
+        told = [line, *(f"{count} {what}" for what, count in counts.items() if count)]
+        click.echo(f"vmdepth-ros: {'; '.join(told)}", err=True)
+
+    def _take(self, message: Any) -> None:
+        image = self._read(message)
+        if isinstance(image, str):
+            self._skip(image)
+            return
+        lens = self._lens()
+        if lens is None and self._stream.needs_lens:
+            self._awaits_camera = True
+            return
+        stepped = self._stream.step(image, stamp_of(message.header), lens)
+        height, width = image.shape[:2]
+        self._tell_of(stepped, f"{width}x{height}")
+        self._out.depth(message.header, stepped.depth)
+        if lens is not None:
+            self._out.camera(message.header, lens, width, height)
+            if self._out.points_are_wanted:
+                self._out.points(message.header, self._stream.points(image, stepped))
+        self.frames += 1
+
+    def _skip(self, reason: str) -> None:
+        """A damaged picture is one of many; an encoding that is not read is that of all of them."""
+        if not reason.startswith("damaged"):
+            raise InputError(f"{self._topic}: {reason}")
+        self.skipped += 1
+        if self.skipped & (self.skipped - 1) == 0:  # the first, the second, the fourth, …
+            self._logger.warning(f"{self._topic}: a picture is {reason}, and left out; {self.skipped} by now")
+
+    def _tell_of(self, stepped: StampedDepth, size: str) -> None:
+        if not self.frames:
+            self._logger.info(f"{self._topic} ({size}) → {self._out.depth_topic}: {self._meaning}")
+        if stepped.restarted:
+            self.restarts += 1
+            self._logger.warning(f"{self._topic}: {stepped.restarted}; the stream starts anew")
+
+    def _keep_info(self, message: Any) -> None:
+        self._info = message
+
+    def _lens(self) -> Lens | None:
+        if self._given is not None or self._info is None:
+            return self._given
+        lens, remark = lens_of(self._info, self._topic)
+        if lens is None:
+            remark = "has no focal length: the camera is not calibrated"
+        if remark:
+            self._warn_once(f"{self._info_topic}: {remark}")
+        return lens
+
+    def _warn_once(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            self._logger.warning(line)
+
+    def _look_around(self) -> None:
+        """Called by a timer until there is depth: tell what is waited for, and what there is instead."""
+        if self.frames:
+            self._timer.cancel()
+        else:
+            self._warn_once(self._what_is_missing())
+
+    def _what_is_missing(self) -> str:
+        if self._awaits_camera:
+            return (
+                f"{self._topic} comes, and no CameraInfo on {self._info_topic}, which this model's metres take; "
+                "camera_info names its topic, fov or intrinsics stand in for it"
+            )
+        topics = dict(self._node.get_topic_names_and_types())
+        wanted = _PICTURES[self._compressed]
+        kinds = topics.get(self._topic, [])
+        if wanted in kinds:
+            return f"nothing comes on {self._topic} yet"
+        if kinds:
+            return f"{self._topic} is {kinds[0]}, and {wanted} is waited for"
+        there = [name for name, kinds in sorted(topics.items()) if set(kinds) & set(_PICTURES)]
+        return f"nobody sends on {self._topic}; pictures are on {', '.join(there) or 'no topic'}"
+
+
+def _beside(image: str) -> str:
+    """Where ROS has the CameraInfo of a topic of pictures: next to it, whatever image_transport adds."""
+    return f"{image.removesuffix('/compressed').rpartition('/')[0]}/camera_info"

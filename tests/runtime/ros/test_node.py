@@ -1,0 +1,185 @@
+"""The node from outside: pictures in on topics, depth out, by a stand-in for rclpy."""
+
+import numpy as np
+import pytest
+
+from vmdepth_runtime import DepthStream
+from vmdepth_runtime.errors import InputError
+
+SECOND = 10**9
+START = 1_700_000_000 * SECOND + 123_456_789
+STEP = SECOND // 30
+RELATIVE = "/vmdepth/inverse_depth_relative"
+
+
+@pytest.fixture
+def images(make):
+    """Five of the model's own size, so that nothing is resized."""
+    return make.noise(5, 28, 42)
+
+
+def shown(message):
+    """The pixels of a depth image."""
+    kind = "<f4" if message.encoding.startswith("32FC1") else "<u2"
+    return np.frombuffer(message.data, kind).reshape(message.height, message.width)
+
+
+def one_by_one(running, images, heard, stamps=None):
+    """Publish pictures, each when there is depth of the one before; returns what was heard."""
+    for index, image in enumerate(images):
+        stamp = START + index * STEP if stamps is None else stamps[index]
+        running.robot.says(running.robot.picture(image, stamp), "/image")
+        running.robot.until(lambda wanted=index + 1: len(heard) >= wanted)
+    return list(heard)
+
+
+def streamed(model, images):
+    with DepthStream(model) as stream:
+        return [stream(image).depth.copy() for image in images]
+
+
+def test_depth_is_that_of_a_stream_and_has_the_picture_s_header(start, luma_model, images):
+    running = start()
+    heard = running.robot.listens(running.robot.messages.Image, RELATIVE)
+    depths = one_by_one(running, images, heard)
+    for index, (message, depth) in enumerate(zip(depths, streamed(luma_model, images), strict=True)):
+        np.testing.assert_array_equal(shown(message), depth)
+        stamp = message.header.stamp
+        assert (stamp.sec * SECOND + stamp.nanosec, message.header.frame_id) == (START + index * STEP, "front_optical")
+        assert (message.encoding, message.is_bigendian, message.step) == ("32FC1; inverse relative", 0, 4 * 42)
+    assert any(line.startswith(f"/image (42x28) → {RELATIVE}: relative inverse depth") for line in running.said)
+
+
+def test_depth_comes_with_its_camera_and_points_where_they_are_heard(start, build_graph, images):
+    running = start("--max-jump", "0", model=build_graph(depth_kind="metric"))
+    messages = running.robot.messages
+    heard = running.robot.listens(messages.Image, "/vmdepth/depth")
+    cameras = running.robot.listens(messages.CameraInfo, "/vmdepth/depth/camera_info")
+    running.robot.says(running.robot.camera(distortion_model="plumb_bob", d=[0.0] * 5), "/camera_info")
+    one_by_one(running, images[:1], heard)
+    clouds = running.robot.listens(messages.PointCloud2, "/vmdepth/points")
+    one_by_one(running, images, heard, [START + index * STEP for index in range(1, 6)])[1:]
+    running.robot.until(lambda: len(clouds) >= 4 and len(cameras) >= 5)
+    assert cameras[0].header.stamp.nanosec == heard[0].header.stamp.nanosec == 123_456_789
+    assert (list(cameras[0].k), cameras[0].width, cameras[0].height) == ([40.0, 0, 20.5, 0, 40, 13.5, 0, 0, 1], 42, 28)
+    depth, cloud = shown(heard[1]), np.frombuffer(clouds[0].data, "<f4").reshape(-1, 4)
+    assert [field.name for field in clouds[0].fields] == ["x", "y", "z", "rgb"]
+    np.testing.assert_array_equal(cloud[:, 2], depth.ravel())
+    np.testing.assert_allclose(cloud[:, 0], (depth * ((np.arange(42) - 20.5) / 40)).ravel(), rtol=1e-5, atol=1e-6)
+
+
+def test_millimetres_are_sent_of_metres(start, build_graph, images):
+    running = start("--depth-encoding", "16UC1", model=build_graph(depth_kind="metric"))
+    heard = running.robot.listens(running.robot.messages.Image, "/vmdepth/depth")
+    (message,) = one_by_one(running, images[:1], heard)
+    metres = images[0] @ np.array([0.25, 0.5, 0.25]) / 512
+    assert (message.encoding, message.step) == ("16UC1", 84)
+    assert np.abs(shown(message) / 1000 - metres).max() <= 0.0005 + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [(-1.5, "time went back by 1.5 s"), (3.0, "nothing came for 3 s")],
+)
+def test_states_begin_anew_where_time_jumps(start, luma_model, images, after, told):
+    running = start()
+    heard = running.robot.listens(running.robot.messages.Image, RELATIVE)
+    jump = START + STEP + round(after * SECOND)
+    stamps = [START, START + STEP, jump, jump + STEP, jump + STEP]  # one stamp twice is no jump
+    depths = [shown(message) for message in one_by_one(running, images, heard, stamps)]
+    for depth, wanted in zip(depths[2:], streamed(luma_model, images[2:]), strict=True):
+        np.testing.assert_array_equal(depth, wanted)
+    assert f"/image: {told}; the stream starts anew" in running.said
+
+
+def test_pictures_of_another_size_begin_anew(start, luma_model, make, images):
+    running = start()
+    heard = running.robot.listens(running.robot.messages.Image, RELATIVE)
+    small = make.noise(1, 20, 30)
+    depths = one_by_one(running, [images[0], small[0]], heard)
+    np.testing.assert_array_equal(shown(depths[1]), streamed(luma_model, small)[0])
+    assert "/image: pictures are 30x20 from here on; the stream starts anew" in running.said
+
+
+def test_metres_that_take_the_camera_wait_for_it(start, build_graph, images):
+    running = start(model=build_graph(depth_kind="metric", metric_focal=80.0))
+    heard = running.robot.listens(running.robot.messages.Image, "/vmdepth/depth")
+    running.robot.says(running.robot.picture(images[0]), "/image")
+    running.robot.says(running.robot.camera(), "/camera_info")
+
+    def sent_until_heard():
+        running.robot.says(running.robot.picture(images[0]), "/image")
+        return heard
+
+    running.robot.until(sent_until_heard)
+    luma = images[0] @ np.array([0.25, 0.5, 0.25], np.float32) / 512
+    np.testing.assert_allclose(shown(heard[0]), luma * 40 / 80, rtol=1e-6)
+
+
+def test_pictures_of_other_encodings_are_read(start, luma_model, images):
+    running = start()
+    heard = running.robot.listens(running.robot.messages.Image, RELATIVE)
+    grey = images[0, ..., 0]
+    for number, (encoding, pixels) in enumerate({"bgr8": images[0][..., ::-1], "mono8": grey}.items()):
+        earlier = START - number * SECOND  # which begins anew
+        running.robot.says(running.robot.picture(pixels, earlier, encoding), "/image")
+        running.robot.until(lambda wanted=number + 1: len(heard) >= wanted)
+    for message, image in zip(heard, (images[0], np.dstack([grey] * 3)), strict=True):
+        np.testing.assert_array_equal(shown(message), streamed(luma_model, image[None])[0])
+
+
+def test_compressed_pictures_are_read_and_damaged_ones_left_out(start, luma_model, images):
+    from array import array
+
+    import cv2
+
+    running = start("--image", "/front/image_raw/compressed", "--camera-info", "/front/calibration")
+    messages = running.robot.messages
+    heard = running.robot.listens(messages.Image, RELATIVE)
+    cameras = running.robot.listens(messages.CameraInfo, f"{RELATIVE}/camera_info")
+    running.robot.says(running.robot.camera(), "/front/calibration")
+    png = cv2.imencode(".png", images[0][..., ::-1])[1].tobytes()
+    for data in (png[: len(png) // 2], png):
+        message = messages.CompressedImage(format="png", data=array("B", data))
+        running.robot.says(message, "/front/image_raw/compressed")
+        running.robot.until(lambda: heard or any("damaged" in line for line in running.said))
+    running.robot.until(lambda: heard and cameras)
+    np.testing.assert_array_equal(shown(heard[0]), streamed(luma_model, images[:1])[0])
+
+
+def test_an_encoding_that_is_not_read_ends_the_node_with_one_line(start, images):
+    running = start()
+    running.robot.says(running.robot.picture(images[0], encoding="lab8"), "/image")
+    failure = running.ends()
+    assert isinstance(failure, InputError)
+    assert str(failure).startswith("/image: has the encoding 'lab8', which is not read; those are rgb8, bgr8, ")
+
+
+def test_a_camera_of_another_shape_ends_the_node_with_one_line(start, images):
+    running = start()
+    running.robot.says(
+        running.robot.camera(640, 480, [500.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0]), "/camera_info"
+    )
+    running.robot.says(running.robot.picture(images[0]), "/image")
+    running.robot.until(lambda: running.failure or running.robot.says(running.robot.picture(images[0]), "/image"))
+    assert "CameraInfo of /image: is of 640x480 frames, and image is 42x28" in str(running.ends())
+
+
+def test_an_uncalibrated_camera_is_told_once(start, images):
+    running = start()
+    heard = running.robot.listens(running.robot.messages.Image, RELATIVE)
+    running.robot.says(running.robot.camera(k=[0.0] * 9), "/camera_info")
+    one_by_one(running, images, heard)
+    assert sum("the camera is not calibrated" in line for line in running.said) == 1
+
+
+@pytest.mark.parametrize(("asked", "heard"), [("best_effort", 1), ("reliable", 0)])
+def test_a_camera_that_promises_nothing_is_heard_by_who_asks_for_nothing(start, asked, heard):
+    running = start("--reliability", asked)
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+    robot = running.robot
+    reliable = robot.node.create_publisher(robot.messages.Image, "/image", 10)
+    robot.until(reliable.get_subscription_count)
+    profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    assert robot.node.create_publisher(robot.messages.Image, "/image", profile).get_subscription_count() == heard

@@ -1,0 +1,117 @@
+"""Recordings as other programs leave them: without parts that the format lets one leave out, or with damage."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vmdepth_runtime import InputError, open_source
+
+
+def raw_mcap(path, entries, definition, **options):
+    """As a writer does that knows nothing of ROS's own."""
+    from mcap.writer import Writer
+    from mcap_ros2._dynamic import serialize_dynamic
+
+    with path.open("wb") as file:
+        writer = Writer(file, **options)
+        writer.start()
+        channels = {}
+        for topic, kind, time, message in entries:
+            if topic not in channels:
+                schema = writer.register_schema(kind.replace("/msg", ""), "ros2msg", definition(kind).encode())
+                encode = serialize_dynamic(kind, definition(kind))[kind]
+                channels[topic] = (writer.register_channel(topic, "cdr", schema), encode)
+            number, encode = channels[topic]
+            writer.add_message(number, time, encode(message), time)
+        writer.finish()
+    return path
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_chunking": False},
+        {"index_types": 0, "chunk_size": 5000},
+        {"repeat_channels": False, "repeat_schemas": False, "chunk_size": 5000},
+        {"use_statistics": False, "use_summary_offsets": False, "chunk_size": 5000},
+    ],
+)
+def test_parts_that_may_be_left_out(record, frames, tmp_path, options):
+    from mcap.writer import IndexType
+
+    if "index_types" in options:
+        options = {**options, "index_types": IndexType.NONE}
+    path = raw_mcap(tmp_path / "drive.mcap", record.camera(frames), record.definition, **options)
+    with open_source(path) as source:
+        read = list(source)
+        assert len(source.sample(4)) == 4
+    assert np.array_equal([frame.image for frame in read], frames)
+    assert source.info.frames == len(frames) and source.lens.pinhole == record.pinhole
+    assert source.warnings == []
+
+
+def test_what_was_never_in_a_chunk_is_read_up_to_the_cut(record, frames, tmp_path):
+    path = raw_mcap(tmp_path / "drive.mcap", record.camera(frames), record.definition, use_chunking=False)
+    path.write_bytes(path.read_bytes()[:20_000])
+    with open_source(path) as source:
+        assert 2 <= len(list(source)) == source.info.frames < len(frames)
+
+
+def test_zeros_at_the_end_are_no_records(record, frames, tmp_path):
+    """As a file system leaves them after a loss of power."""
+    path = record.mcap(tmp_path / "drive.mcap", record.camera(frames), finish=False)
+    path.write_bytes(path.read_bytes() + bytes(5000))
+    with open_source(path) as source:
+        assert len(list(source)) >= len(frames) - 1
+    assert "ended early: it was never finished" in source.warnings[0]
+
+
+def test_a_missing_file_of_several_is_told(record, frames, tmp_path):
+    path = record.bag(tmp_path / "drive", record.camera(frames), plugin="MCAP")
+    told = (path / "metadata.yaml").read_text()
+    (path / "metadata.yaml").write_text(told.replace("- drive.mcap", "- drive.mcap\n  - drive_1.mcap"))
+    with open_source(path) as source:
+        assert len(list(source)) == len(frames)
+    assert source.warnings == ["drive ended early: drive_1.mcap is missing; 8 frames read"]
+
+
+@pytest.mark.parametrize("plugin", ["SQLITE3", "MCAP"])
+def test_metadata_that_cannot_be_read_is_done_without(record, frames, tmp_path, plugin):
+    path = record.bag(tmp_path / "drive", record.camera(frames), plugin=plugin)
+    (path / "metadata.yaml").write_text("rosbag2_bagfile_information: [broken")
+    with open_source(path) as source:
+        assert len(list(source)) == len(frames)
+
+
+def test_a_damaged_database_is_one_line(record, frames, tmp_path):
+    path = record.bag(tmp_path / "drive", record.camera(frames))
+    database = path / "drive.db3"
+    database.write_bytes(database.read_bytes()[:20_000])
+    with pytest.raises(InputError, match=r"its database is damaged; 'sqlite3 drive.db3 .recover \| sqlite3 saved.db3'"):
+        open_source(path)
+
+
+def test_what_ros_2_did_not_write_is_named(tmp_path):
+    from mcap.writer import Writer
+
+    for name, kind, encoding, line in [
+        ("a.mcap", "sensor_msgs/Image", "ros1", "was recorded with ROS 1; 'rosbags-convert --src a.mcap --dst BAG'"),
+        (
+            "b.mcap",
+            "foxglove.CompressedImage",
+            "protobuf",
+            r"it has /image \(foxglove.CompressedImage in protobuf, 1\)",
+        ),
+    ]:
+        with (tmp_path / name).open("wb") as file:
+            writer = Writer(file)
+            writer.start()
+            schema = writer.register_schema(kind, encoding.replace("ros1", "ros1msg"), b"")
+            writer.add_message(writer.register_channel("/image", encoding, schema), 1, b"123", 1)
+            writer.finish()
+        with pytest.raises(InputError, match=line):
+            open_source(tmp_path / name)
+    (tmp_path / "c.bag").write_bytes(b"#ROSBAG V2.0\n")
+    with pytest.raises(InputError, match=r"was recorded with ROS 1; .rosbags-convert --src c\.bag --dst BAG."):
+        open_source(tmp_path / "c.bag")
