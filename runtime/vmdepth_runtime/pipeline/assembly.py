@@ -214,7 +214,7 @@ def _running(
     for job in jobs:
         measured = recorded_depth(job.paths[0], settings.align_to, pictures=settings.read.topic)
         stack.enter_context(closing(measured))
-        running.append(RunningMetres(measured, contract.depth_meaning))
+        running.append(RunningMetres(measured, contract.depth_meaning, settings.align_to))
     return running
 
 

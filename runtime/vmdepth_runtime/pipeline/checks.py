@@ -207,7 +207,7 @@ def check_model(settings: RunSettings, contract: StepContract, count: int) -> No
 
 def check_scale(settings: RunSettings, contract: StepContract) -> None:
     """Raise InputError where metres are asked for in two ways, or of a model that they are not for."""
-    check_metres(Metres.of(settings.metres), contract, settings.model)
+    check_metres(Metres.of(settings.metres), contract, settings.model.name)
     if settings.align_to is None:
         return
     if settings.metres is not None:
@@ -217,9 +217,11 @@ def check_scale(settings: RunSettings, contract: StepContract) -> None:
             f"--align-to {settings.align_to}: is of frames as they are, not rectified; leave --rectify out, clouds are "
             "straight without"
         )
+    if settings.rectify:
+        raise InputError(f"--align-to {settings.align_to}: measured the frames as they are; leave --rectify out")
     if contract.depth_meaning.unit is not None:
         meaning = contract.depth_meaning.meaning
-        raise InputError(f"--align-to {settings.align_to}: {settings.model} gives {meaning} already; leave it out")
+        raise InputError(f"--align-to {settings.align_to}: {settings.model.name} gives {meaning} already; leave it out")
 
 
 def check_depth_encoding(settings: RunSettings, contract: StepContract) -> None:
