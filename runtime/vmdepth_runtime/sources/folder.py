@@ -122,8 +122,9 @@ class FolderSource(Source):
 
     def _tell_grey(self, line: str) -> None:
         if not self._is_told:
-            self._is_told = True
-            self._warn(line)
+            own = "; the others by ranges of their own" if self.pictures and len(self._places) > 1 else ""
+            self.notes.append(f"{line}{own}")
+        self._is_told = True
 
     def _at_first_size(self, image: NDArray[np.uint8], file: Path) -> NDArray[np.uint8]:
         height, width = image.shape[:2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -117,13 +118,14 @@ class GstreamerReader:
     Args:
         number: of the camera.
         stall: seconds that a picture may take to come.
+        request: what is asked of it; None: what it gives, 30 times a second.
 
     Raises:
         InputError: this OpenCV cannot read it.
         NoAnswerError: the camera does not open.
     """
 
-    def __init__(self, number: int, stall: float) -> None:
+    def __init__(self, number: int, stall: float, request: Request | None = None) -> None:
         if "GStreamer:                   YES" not in cv2.getBuildInformation():
             raise InputError(
                 f"csi://{number}: this OpenCV is built without GStreamer, which reads CSI cameras; on a Jetson use "
@@ -134,10 +136,7 @@ class GstreamerReader:
                 f"csi://{number}: OpenCV {cv2.__version__} would wait for a silent camera for ever; it takes 4.7 or "
                 "later (JetPack 6 has 4.8)"
             )
-        pipeline = (
-            f"nvarguscamerasrc sensor-id={number} ! video/x-raw(memory:NVMM),framerate=30/1 ! nvvidconv ! "
-            "video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1"
-        )
+        pipeline = csi_pipeline(number, request)
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(_OPENING * 1e3), cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(stall * 1e3)]
         self._capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER, limits)
         if not self._capture.isOpened():
@@ -152,6 +151,17 @@ class GstreamerReader:
 
     def close(self) -> None:
         self._capture.release()
+
+
+def csi_pipeline(number: int, request: Request | None) -> str:
+    """What GStreamer reads a Jetson's camera by. number, request: as `GstreamerReader` takes them."""
+    size, fps = (request.size, request.fps) if request is not None else (None, None)
+    caps = "video/x-raw(memory:NVMM)" + (f",width={size[0]},height={size[1]}" if size else "")
+    rate = fps or Fraction(30)
+    return (
+        f"nvarguscamerasrc sensor-id={number} ! {caps},framerate={rate.numerator}/{rate.denominator} ! nvvidconv ! "
+        "video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1"
+    )
 
 
 def open_address(uri: str, stall: float) -> tuple[InputContainer, VideoStream]:
