@@ -213,6 +213,8 @@ class Writer:
         for at in depths | colours:
             self._bring_back[at](kept.depth, self._depths[at])
         if self._colours is not None:
+            if frame.discontinuity:
+                self._colours.restart()
             finite = bool(np.isfinite(kept.depth.flat[0]))  # where the network fails, all of it is NaN
             if finite:
                 self.bounds = self._colours.update(kept.depth, frame.time)

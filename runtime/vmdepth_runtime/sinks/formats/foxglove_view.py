@@ -24,7 +24,6 @@ from vmdepth_runtime.sinks.clouds import CLOUD_OUTPUTS, Clouds
 from vmdepth_runtime.sources.base import SourceFrame
 from vmdepth_runtime.sources.uri import scheme_of
 
-COLOURED_TOPIC = "/vmdepth/depth_coloured/compressed"
 FIGURES_TOPIC = "/vmdepth/figures"
 TRANSFORM_TOPIC = "/tf"
 UPRIGHT_FRAME = "vmdepth"
@@ -117,7 +116,7 @@ class FoxgloveSink(Sink):
         """Each channel, and what makes its message of a frame."""
         channels, context = self._foxglove.channels, self._context
         made: list[tuple[Any, Callable[[_Shown], Any]]] = [
-            (channels.CompressedImageChannel(COLOURED_TOPIC, context=context), self._coloured),
+            (channels.CompressedImageChannel(ros_messages.colours_topic(self._kind), context=context), self._coloured),
             (channels.CompressedImageChannel(ros_messages.COLOUR_TOPIC, context=context), self._colour),
             (self._foxglove.Channel(FIGURES_TOPIC, schema=_schema(self._status()), context=context), self._figures),
         ]

@@ -31,7 +31,7 @@ from vmdepth_runtime.sinks.open import check_output
 DEPTH, CAMERA, COLOUR, POINTS = (
     f"/vmdepth/{name}" for name in ("depth", "depth/camera_info", "colour/compressed", "points")
 )
-COLOURED, FIGURES, TRANSFORM = "/vmdepth/depth_coloured/compressed", "/vmdepth/figures", "/tf"
+COLOURED, FIGURES, TRANSFORM = f"{DEPTH}/colours/compressed", "/vmdepth/figures", "/tf"
 STAMP = 1_700_000_000_123_456_789
 
 
@@ -168,10 +168,11 @@ def test_metric_depth_is_seen_bit_by_bit_with_its_camera_and_its_points(facts, m
     assert "frames_per_s" in json.loads(viewer.channels[FIGURES]["schema"])["properties"]
 
 
-@pytest.mark.parametrize("kind", ["relative", "scaled"])
-def test_what_is_no_metres_is_shown_in_colours_alone(facts, kind):
-    with view(facts, [COLOURED], depth_kind=kind) as (sink, viewer):
-        assert viewer.channels.keys() == {COLOURED, COLOUR, FIGURES}
+@pytest.mark.parametrize(("kind", "name"), [("relative", "inverse_depth_relative"), ("scaled", "depth_scaled")])
+def test_what_is_no_metres_is_shown_in_colours_alone(facts, kind, name):
+    coloured = f"/vmdepth/{name}/colours/compressed"
+    with view(facts, [coloured], depth_kind=kind) as (sink, viewer):
+        assert viewer.channels.keys() == {coloured, COLOUR, FIGURES}
         assert not sink.wants_depth
 
 
