@@ -17,5 +17,5 @@ def check_encoding(kind: DepthKind, encoding: DepthEncoding) -> None:
     if encoding == "16UC1" and kind.unit != "m":
         raise InputError(
             f"--depth-encoding 16UC1: is millimetres, and the model gives {kind.meaning}; take 32FC1, whose encoding "
-            "says so, or a metric model"
+            "says so, a metric model, or --metres"
         )

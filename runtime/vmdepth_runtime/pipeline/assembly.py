@@ -22,10 +22,9 @@ from vmdepth_runtime.depth.metres import assumption, needed_lens
 from vmdepth_runtime.depth.scale.metres import Metres
 from vmdepth_runtime.depth.scale.running import RunningMetres
 from vmdepth_runtime.depth.stream_batch import StreamBatch
-from vmdepth_runtime.encoding.depth_encodings import check_encoding
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import DYNAMIC
-from vmdepth_runtime.pipeline.checks import check_camera, check_model, check_scale, check_source
+from vmdepth_runtime.pipeline.checks import check_camera, check_depth_encoding, check_model, check_scale, check_source
 from vmdepth_runtime.pipeline.interrupt import Interruptible
 from vmdepth_runtime.pipeline.jobs import Job
 from vmdepth_runtime.pipeline.reader import FrameReader
@@ -102,7 +101,7 @@ def open_session(settings: RunSettings, jobs: Sequence[Job], stack: ExitStack) -
     check_model(settings, session.contract, streams)
     check_scale(settings, session.contract)
     check_camera(settings, session.contract, jobs)
-    check_encoding(session.contract.depth_meaning, settings.depth_encoding)
+    check_depth_encoding(settings, session.contract)
     lens = Lens.of(settings.fov, settings.intrinsics) or needed_lens(session.contract, None)
     if lens is not None and lens.assumed and not all(job.recording for job in jobs):  # those may say it themselves
         say(assumption(session.contract))
@@ -131,17 +130,19 @@ def open_pipeline(
     cv2.setNumThreads(1)  # reading and writing have a thread each; more would only take cores from the network
     sources = [stack.enter_context(job.open(settings)) for job in jobs]
     for source, job in zip(sources, jobs, strict=True):
-        check_source(settings, source, job.outputs)
-        if source.live and place[1] > 1:
-            raise InputError(f"{source.name}: is live and has no end; give it alone, or --streams")
+        check_source(settings, source, job.outputs, alone=place[1] == 1)
     lenses, rectifiers = _cameras(settings, sources, jobs, session.contract)
     anchoring = None if any(source.pictures for source in sources) else _anchoring(settings, session.contract)
     sampled = [_looked_at(settings, source, job) for source, job in zip(sources, jobs, strict=True)]
-    make = partial(StreamBatch, session, resize=settings.resize, lens=lenses, heed_moving=settings.heeds_moving)
     metres = Metres.of(settings.metres) or _running(settings, jobs, session.contract, stack)
-    if isinstance(metres, list):
-        sampled = [None] * len(sources)  # no metres are known of frames that are looked at beforehand
-    make = partial(make, metres=metres)
+    make = partial(
+        StreamBatch,
+        session,
+        resize=settings.resize,
+        lens=lenses,
+        heed_moving=settings.heeds_moving,
+        metres=metres,
+    )
     colours = choose_ranges(make(), sampled, rectifiers)
     batch = make(keyframes=anchoring, cuts=[_looks_for_cuts(settings, source) for source in sources])
     statistics = RunStatistics(len(sources))
@@ -149,11 +150,7 @@ def open_pipeline(
     reporter.start(batch)
     _tell_sizes(settings, sources, jobs, reporter)
     if isinstance(session, OfflineSession):
-        again = stack.enter_context(jobs[0].open(settings))
-        (rectify,) = rectifiers
-        session.begin((rectify(f.image) if rectify else f.image, f.discontinuity) for f in again)
-        if session.remark:
-            reporter.say(session.remark)
+        _go_over(session, stack.enter_context(jobs[0].open(settings)), rectifiers[0], reporter)
     interrupt = stack.enter_context(Interruptible())
     readers: list[FrameReader] = []  # filled below: a page asks for its figures while frames come
     status = partial(reporter.status, readers, batch)
@@ -163,8 +160,8 @@ def open_pipeline(
         writers.append(_open_writer(settings, source, job.outputs, facts, colour_range, batch.contract, stack))
     _tell_invitations(writers, reporter)
     changed = Condition()
+    size = (session.contract.height, session.contract.width)
     for source, rectify in zip(sources, rectifiers, strict=True):
-        size = (session.contract.height, session.contract.width)
         readers.append(FrameReader(source, size, settings.resize, changed, rectify))
         stack.callback(readers[-1].close)
     stepping = StageTimer("the network", allowed=math.inf if settings.offline else 1.0)  # windows take their time
@@ -178,8 +175,17 @@ def _tell_invitations(writers: Sequence[Writer], reporter: Reporter) -> None:
         reporter.say(invitation)
 
 
+def _go_over(session: OfflineSession, again: Source, rectify: Rectifier | None, reporter: Reporter) -> None:
+    """Have the network see the whole video, which is opened once more for that."""
+    session.begin((rectify(f.image) if rectify else f.image, f.discontinuity) for f in again)
+    if session.remark:
+        reporter.say(session.remark)
+
+
 def _looked_at(settings: RunSettings, source: Source, job: Job) -> Source | None:
-    """A source, where it is worth knowing beforehand what depth there will be."""
+    """A source, where it is worth knowing beforehand what depth there will be, and can be known."""
+    if settings.align_to is not None:  # no metres are known of frames that are looked at beforehand
+        return None
     return source if source.pictures or any(map(needs_range, job.outputs)) else None
 
 
@@ -211,7 +217,7 @@ def _running(
     for job in jobs:
         measured = recorded_depth(job.paths[0], settings.align_to, pictures=settings.read.topic)
         stack.enter_context(closing(measured))
-        running.append(RunningMetres(measured, contract.depth_meaning))
+        running.append(RunningMetres(measured, contract.depth_meaning, settings.align_to))
     return running
 
 

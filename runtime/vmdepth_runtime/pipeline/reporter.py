@@ -128,6 +128,8 @@ class Reporter:
         self.stop()
         for source in report["sources"]:
             several = f"{source['name']}: " if len(report["sources"]) > 1 else ""
+            for note in source["notes"]:
+                self.say(f"{source['name']}: {note}")
             for frame in source["skipped"][:_NAMED]:
                 self.say(f"{several}skipped frame {frame['index']} ({frame['name']}): {frame['reason']}")
             if len(source["skipped"]) > _NAMED:

@@ -103,6 +103,11 @@ class RunSettings:
     report: Path | None = None
 
     @property
+    def makes_metres(self) -> bool:
+        """Whether the run itself makes metres of depth without a unit."""
+        return self.metres is not None or self.align_to is not None
+
+    @property
     def heeds_moving(self) -> bool:
         """Whether notice is taken of what a model says moves."""
         return self.dynamic_mask is not False

@@ -108,12 +108,12 @@ class DepthNode:
         self.frames += 1
 
     def _skip(self, reason: str) -> None:
-        """A damaged picture is one of many; an encoding that is not read is that of all of them."""
-        if not reason.startswith("damaged"):
+        """A picture that cannot be read is one of many, unless it is of the first: then all of them may be so."""
+        if not self.frames and not reason.startswith("damaged"):
             raise InputError(f"{self._topic}: {reason}")
         self.skipped += 1
         if self.skipped & (self.skipped - 1) == 0:  # the first, the second, the fourth, …
-            self._logger.warning(f"{self._topic}: a picture is {reason}, and left out; {self.skipped} by now")
+            self._logger.warning(f"{self._topic}: a picture is left out: {reason}; {self.skipped} by now")
 
     def _tell_of(self, stepped: StampedDepth, size: str) -> None:
         if not self.frames:
@@ -160,6 +160,7 @@ class DepthNode:
             return f"nothing comes on {self._topic} yet"
         if kinds:
             return f"{self._topic} is {kinds[0]}, and {wanted} is waited for"
+        topics.pop(self._out.depth_topic, None)
         there = [name for name, kinds in sorted(topics.items()) if set(kinds) & set(_PICTURES)]
         return f"nobody sends on {self._topic}; pictures are on {', '.join(there) or 'no topic'}"
 

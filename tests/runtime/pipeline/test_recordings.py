@@ -57,6 +57,15 @@ def test_a_recording_holds_what_the_archive_does_and_the_points_that_a_cloud_wou
         assert np.array_equal(points[:, :12], np.frombuffer(body, np.uint8).reshape(-1, 15)[:, :12])
 
 
+def test_metres_that_are_made_of_relative_depth_can_be_millimetres(vmdepth_run, video, tmp_path):
+    words = ["--metres", "1,0.1", "--depth-encoding", "16UC1"]
+    assert vmdepth_run(video, "-o", "run.mcap", "-o", "out.npz", *words).code == 0
+    with np.load(tmp_path / "out.npz") as data:
+        for image, depth in zip(read(tmp_path / "run.mcap")["/vmdepth/depth"], data["depth"], strict=True):
+            assert image.encoding == "16UC1"
+            assert np.abs(image.data.view("<u2").reshape(depth.shape) / 1000 - depth).max() <= 0.5e-3 + 1e-12
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -141,6 +141,12 @@ class Running:
 
         return [line for _, line in WORLD.said]
 
+    def waiting(self, topic: str) -> bool:
+        """Whether a message of a topic has not reached its listeners."""
+        from rclpy._world import WORLD
+
+        return any(listener.waiting for listener in WORLD.subscriptions[topic])
+
     def ends(self) -> BaseException | None:
         """Wait until it has ended by itself; why."""
         self._thread.join(timeout=60)

@@ -1,6 +1,7 @@
 """The node from outside: pictures in on topics, depth out, by a stand-in for rclpy."""
 
 from contextlib import suppress
+from threading import Event
 
 import numpy as np
 import pytest
@@ -175,6 +176,58 @@ def test_a_camera_of_another_shape_ends_the_node_with_one_line(start, images):
     with suppress(RuntimeError):  # it has ended already
         running.robot.says(running.robot.picture(images[0]), "/image")
     assert "CameraInfo of /image: is of 640x480 frames, and /image is 42x28" in str(running.ends())
+
+
+def test_of_pictures_that_come_while_the_network_is_busy_the_last_is_taken(start, luma_model, images, monkeypatch):
+    from vmdepth_runtime.ros.camera_stream import CameraStream
+
+    begun, go_on, step = Event(), Event(), CameraStream.step
+
+    def step_when_told(self, *arguments):
+        begun.set()
+        assert go_on.wait(60)
+        return step(self, *arguments)
+
+    monkeypatch.setattr(CameraStream, "step", step_when_told)
+    running = start()
+    heard = running.robot.listens(running.robot.messages.Image, RELATIVE)
+    running.robot.says(running.robot.picture(images[0]), "/image")
+    assert begun.wait(60)
+    cameras = []
+    running.robot.node.create_subscription(running.robot.messages.Image, "/image", cameras.append, 10)
+    for index, image in enumerate(images[1:], 1):
+        running.robot.says(running.robot.picture(image, START + index * STEP), "/image")
+    running.robot.until(lambda: len(cameras) == 4 and not running.waiting("/image"))
+    go_on.set()
+    running.robot.until(lambda: len(heard) == 2)
+    for message, depth in zip(heard, streamed(luma_model, images[[0, 4]]), strict=True):
+        np.testing.assert_array_equal(shown(message), depth)
+
+
+@pytest.mark.parametrize(
+    ("published", "line"),
+    [
+        ({}, "nobody sends on /image; pictures are on no topic"),
+        ({"/front": "Image", "/rear/compressed": "CompressedImage", "/cloud": "PointCloud2"},
+         "nobody sends on /image; pictures are on /front, /rear/compressed"),
+        ({"/image": "Image"}, "nothing comes on /image yet"),
+        ({"/image": "CompressedImage"},
+         "/image is sensor_msgs/msg/CompressedImage, and sensor_msgs/msg/Image is waited for"),
+    ],
+)  # fmt: skip
+def test_what_is_waited_for_is_told(start, monkeypatch, published, line):
+    monkeypatch.setattr("vmdepth_runtime.ros.depth_node._PATIENCE", 0.05)
+    running = start()
+    for topic, kind in published.items():
+        running.robot.node.create_publisher(getattr(running.robot.messages, kind), topic, 10)
+    running.robot.until(lambda: line in running.said)
+
+
+def test_a_camera_that_metres_wait_for_is_told(start, build_graph, images, monkeypatch):
+    monkeypatch.setattr("vmdepth_runtime.ros.depth_node._PATIENCE", 0.05)
+    running = start(model=build_graph(depth_kind="metric", metric_focal=80.0))
+    running.robot.says(running.robot.picture(images[0]), "/image")
+    running.robot.until(lambda: any("/image comes, and no CameraInfo on /camera_info" in line for line in running.said))
 
 
 def test_a_picture_on_its_way_when_ros_goes_down_is_no_failure(start, images, monkeypatch):

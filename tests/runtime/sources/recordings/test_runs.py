@@ -13,14 +13,15 @@ def drive(record, frames, tmp_path):
     return record.mcap(tmp_path / "drive.mcap", record.camera(frames))
 
 
-def test_depth_is_that_of_the_same_frames_in_a_folder(drive, frames, make, vmdepth_run, tmp_path):
+def test_depth_is_that_of_the_same_frames_in_a_folder(record, drive, frames, make, vmdepth_run, tmp_path):
     for number, frame in enumerate(frames):
         make.image(tmp_path / f"frame{number}.png", frame)
-    assert vmdepth_run(drive, "-o", "drive.npz").code == 0
     assert vmdepth_run(tmp_path / "*.png", "-o", "folder.npz", "--fps", "10").code == 0
-    with np.load(tmp_path / "drive.npz") as drive, np.load(tmp_path / "folder.npz") as folder:
-        assert np.array_equal(drive["depth"], folder["depth"])
-        assert drive["times"] == pytest.approx(folder["times"])
+    for source in (drive, record.bag(tmp_path / "bag", record.camera(frames))):
+        assert vmdepth_run(source, "-o", "drive.npz").code == 0
+        with np.load(tmp_path / "drive.npz") as drive, np.load(tmp_path / "folder.npz") as folder:
+            assert np.array_equal(drive["depth"], folder["depth"])
+            assert drive["times"] == pytest.approx(folder["times"])
 
 
 def test_a_cloud_needs_no_field_of_view_where_the_recording_knows_its_camera(
@@ -74,3 +75,19 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_done(drive, vmdepth_
         outcome = vmdepth_run(*arguments, "-o", "out{}.npz")
         assert outcome.code == 2 and line in outcome.lines[-1], outcome.lines
         assert not list(tmp_path.glob("out*"))
+
+
+def test_what_is_recorded_of_a_recording_has_its_stamps_its_frame_and_its_camera(
+    drive, frames, record, vmdepth_run, tmp_path
+):
+    from rosbags.highlevel import AnyReader
+
+    assert vmdepth_run(drive, "-o", "run.mcap").code == 0
+    with AnyReader([drive]) as given, AnyReader([tmp_path / "run.mcap"]) as made:
+        cameras, stamps = [], []
+        for reader in (given, made):
+            infos = [c for c in reader.connections if c.msgtype == "sensor_msgs/msg/CameraInfo"]
+            told = [reader.deserialize(raw, c.msgtype) for c, _, raw in reader.messages(infos)]
+            cameras.append([(info.header.frame_id, info.width, info.height, *info.k, *info.d) for info in told])
+            stamps.append([(info.header.stamp.sec, info.header.stamp.nanosec) for info in told])
+    assert cameras[0] == cameras[1] and stamps[0] == stamps[1] and len(stamps[0]) == len(frames)
