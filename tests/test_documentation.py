@@ -188,6 +188,10 @@ def write_pictures(place):
         size = np.s_[: image.shape[0] - 16 * number, : image.shape[1] - 32 * number, ::-1]
         cv2.imwrite(str(place / "photos" / f"{number}.jpg"), np.ascontiguousarray(image[size]))
     shutil.copy(place / "photos" / "0.jpg", place / "photo.jpg")
+    (place / "camera.yaml").write_text(
+        "image_width: 448\nimage_height: 336\nfx: 260\nfy: 260\ncx: 223.5\ncy: 167.5\n"
+        "distortion_model: plumb_bob\ndistortion_coefficients: [-0.2, 0.05, 0.001, 0.0, 0.0]\n"
+    )
     for name in ("videos/front.mp4", "videos/rear.mp4", "more.mp4"):
         shutil.copy(place / "walk.mp4", place / name)
 

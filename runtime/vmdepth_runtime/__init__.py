@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from vmdepth_runtime.errors import InputError, WorkError
 
 if TYPE_CHECKING:
+    from vmdepth_runtime.camera.lens import Lens
+    from vmdepth_runtime.camera.rectifier import Rectifier
     from vmdepth_runtime.contract import StepContract
     from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
     from vmdepth_runtime.depth.predict import predict
@@ -41,11 +43,13 @@ _HOME = {
     "DepthResult": "depth.stream",
     "DepthStream": "depth.stream",
     "KeyframeSettings": "depth.keyframe_settings",
+    "Lens": "camera.lens",
     "LiveSettings": "sources.settings",
     "Metres": "depth.scale.metres",
     "OnnxSession": "sessions.onnx",
     "Prediction": "depth.prediction",
     "ReadSettings": "sources.settings",
+    "Rectifier": "camera.rectifier",
     "RunSettings": "pipeline.settings",
     "SinkFacts": "sinks.base",
     "SourceFrame": "sources.base",
@@ -63,11 +67,13 @@ __all__ = [
     "DepthStream",
     "InputError",
     "KeyframeSettings",
+    "Lens",
     "LiveSettings",
     "Metres",
     "OnnxSession",
     "Prediction",
     "ReadSettings",
+    "Rectifier",
     "RunSettings",
     "SinkFacts",
     "SourceFrame",

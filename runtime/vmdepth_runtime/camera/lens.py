@@ -12,8 +12,9 @@ from vmdepth_runtime.camera.distortion import Distortion
 from vmdepth_runtime.camera.pinhole import PinholeCamera
 from vmdepth_runtime.errors import InputError
 
-Intrinsics: TypeAlias = Sequence[float] | str | Path
-"""fx, fy, cx, cy in pixels of the frames; the same as text, with commas; or a file of a calibrated camera."""
+Intrinsics: TypeAlias = "Sequence[float] | str | Path | Lens"
+"""fx, fy, cx, cy in pixels of the frames; the same as text, with commas; a file of a calibrated camera; or a `Lens`, as
+sources say it of themselves and a `Rectifier` of what it gives."""
 
 ASSUMED_FOV = 60.0
 """Degrees that the longer side of a frame is taken to span where nobody says."""
@@ -52,11 +53,13 @@ class Lens:
 
         Args:
             fov: degrees that a frame is wide.
-            intrinsics: fx, fy, cx, cy, or a file: camera_info of ROS, a calibration of OpenCV or ORB-SLAM, or plain
-                keys fx, fy, cx, cy; with the size of the frames, where it says that.
+            intrinsics: fx, fy, cx, cy, or a file: camera_info of ROS, a calibration of OpenCV, Kalibr or ORB-SLAM, or
+                plain keys fx, fy, cx, cy; with the size of the frames and the distortion, where it says those; or a
+                lens, taken as it is.
 
         Raises:
-            InputError: both are given, or one that cannot be meant; a file that cannot be read, or has no intrinsics.
+            InputError: both are given, or one that cannot be meant; a file that cannot be read, has no intrinsics, or
+                a distortion that is not known.
         """
         if fov is not None and intrinsics is not None:
             raise InputError(f"--fov {fov:g} and --intrinsics both say what the camera sees; leave one out")
@@ -64,25 +67,25 @@ class Lens:
             if not 0 < fov < 180:
                 raise InputError(f"--fov: is in degrees, between 0 and 180, not {fov:g}")
             return cls(f"--fov {fov:g}", fov=float(fov))
-        if intrinsics is None:
-            return None
+        if intrinsics is None or isinstance(intrinsics, Lens):
+            return intrinsics
         if isinstance(intrinsics, str) and not intrinsics:
             raise InputError(f"--intrinsics: is empty; intrinsics are {FORMS}")
         if isinstance(intrinsics, Path) or (isinstance(intrinsics, str) and not _are_numbers(intrinsics)):
-            from vmdepth_runtime.camera.calibration_file import (
-                read_calibration,
-            )  # OpenCV, which arguments need not wait for
+            # OpenCV, which arguments need not wait for.
+            from vmdepth_runtime.camera.calibration_file import read_calibration
 
-            numbers, size = read_calibration(Path(intrinsics))
+            numbers, size, distortion = read_calibration(Path(intrinsics))
             given = f"--intrinsics {intrinsics}"
         else:
-            numbers, size = _floats(intrinsics.split(",") if isinstance(intrinsics, str) else intrinsics), None
+            numbers = _floats(intrinsics.split(",") if isinstance(intrinsics, str) else intrinsics)
+            size = distortion = None
             given = f"--intrinsics {','.join(f'{number:g}' for number in numbers)}"
         if len(numbers) != 4:
             raise InputError(f"{given}: intrinsics are {FORMS}")
         if not (min(numbers[:2]) > 0 and all(map(math.isfinite, numbers))):
             raise InputError(f"{given}: intrinsics are fx, fy, cx, cy in pixels, fx and fy above 0")
-        return cls(given, pinhole=PinholeCamera(*map(float, numbers)), size=size)
+        return cls(given, pinhole=PinholeCamera(*map(float, numbers)), size=size, distortion=distortion)
 
     @classmethod
     def assume(cls) -> Lens:

@@ -15,6 +15,7 @@ from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.palettes import PALETTE, PALETTES
 
 if TYPE_CHECKING:
+    from vmdepth_runtime.camera.rectifier import Rectifier
     from vmdepth_runtime.depth.stream_batch import StreamBatch
     from vmdepth_runtime.sources.base import Source
 
@@ -155,15 +156,19 @@ class RunningRange:
         return bounds if self._larger_is_nearer else bounds[::-1]
 
 
-def choose_ranges(batch: StreamBatch, sources: Sequence[Source | None]) -> list[ColourRange]:
+def choose_ranges(
+    batch: StreamBatch, sources: Sequence[Source | None], rectifiers: Sequence[Rectifier | None] | None = None
+) -> list[ColourRange]:
     """One colour range for what is taken of each source, from a few frames spread over it; for pictures on their own
     one each; a slowly running one where a source cannot be looked at beforehand, or need not be (None). Leaves the
     session reset.
 
-    batch: without key frames, and not used for anything else.
+    batch: without key frames, and not used for anything else. rectifiers: what frames of each source go through first.
     """
     session = batch.session
     samples = [[] if source is None else source.sample(_RANGE_FRAMES) for source in sources]
+    for images, rectify in zip(samples, rectifiers or [None] * len(samples), strict=True):
+        images[:] = [rectify(image) if rectify else image for image in images]
     depths: list[list[Any]] = [[] for _ in sources]
     session.reset()
     # In order and with the states carried on: a network that has seen nothing may judge depth on another scale.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.atomic_files import check_target, write_whole
+from vmdepth_runtime.camera.distortion import Distortion
 from vmdepth_runtime.camera.lens import Intrinsics, Lens
 from vmdepth_runtime.camera.pinhole import PinholeCamera
 from vmdepth_runtime.depth.colour_map import NO_DEPTH, FixedRange, colourise, palette
@@ -49,6 +50,7 @@ class Prediction:
         kind: what depth means, a name of `vmdepth_runtime.depth_kinds.DEPTH_KINDS`: "relative" (inverse depth, larger
             is nearer), "scaled" (depth up to one scale, larger is farther) or "metric" (metres, larger is farther).
         camera: of the picture; None where nobody said it.
+        distortion: how that bends straight lines, which `points` undoes; None: not at all.
         confidence: float32 `[H, W]`, ≥ 1: how sure the network is; None of one that does not say.
         sky: float32 `[H, W]`, ≥ 0: from 0.3 on a pixel is sky; None of a network that does not say.
         dynamic: float32 `[H, W]`, 0..1: from 0.5 on a pixel moves by itself, which a network that judges by earlier
@@ -65,6 +67,7 @@ class Prediction:
     sky: NDArray[np.float32] | None = None
     dynamic: NDArray[np.float32] | None = None
     pose: NDArray[np.float32] | None = None
+    distortion: Distortion | None = None
 
     @property
     def meaning(self) -> DepthKind:
@@ -130,11 +133,13 @@ class Prediction:
         return self._cloud(Lens.of(fov, intrinsics), settings or CloudSettings())
 
     def _cloud(self, lens: Lens | None, settings: CloudSettings) -> PointCloud:
-        camera = self.camera if lens is None else lens.camera(self.image.shape[1], self.image.shape[0])
+        camera, distortion = self.camera, self.distortion
+        if lens is not None:
+            camera, distortion = lens.camera(self.image.shape[1], self.image.shape[0]), lens.distortion
         if camera is None:
             raise InputError("points need the camera: give fov, degrees that the picture is wide, or intrinsics")
         near = near_for(self.meaning, self.depth)
-        return back_project(self.depth, self.image, camera, near, settings, self._maps())
+        return back_project(self.depth, self.image, camera, near, settings, self._maps(), distortion)
 
     def save(
         self,

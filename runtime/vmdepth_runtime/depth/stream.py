@@ -285,7 +285,8 @@ class DepthStream:
         if not np.isfinite(depth.sum(dtype=np.float64)):
             depth.fill(np.nan)
         pose = own["pose"].copy() if "pose" in own else None
-        return Prediction(depth, frame, contract.depth_kind, camera, pose=pose, **maps)
+        bent = None if lens is None else lens.distortion
+        return Prediction(depth, frame, contract.depth_kind, camera, pose=pose, distortion=bent, **maps)
 
     def _warn_of_assumption(self, lens: Lens | None) -> None:
         """Once, where metres need a lens that nobody gave."""

@@ -48,8 +48,8 @@ class StreamBatch:
         session: loaded, for B streams; closed by whoever made it.
         resize: one of `contract.RESIZES`.
         keyframes: how the streams are anchored; None switches that off.
-        lens: of each stream's camera, for metres of a network with a `metric_focal`; None leaves depth as the network
-            gives it, as does a network without one.
+        lens: of the cameras, for metres of a network with a `metric_focal`: one for all streams, or one for each; None
+            leaves depth as the network gives it, as does a network without one.
         heed_moving: whether notice is taken of what the network says moves; else `StreamDepth.moves` is None.
         metres: what makes metres of depth without a unit, of all streams or one of each; None leaves it as it is.
 
@@ -71,7 +71,7 @@ class StreamBatch:
         *,
         resize: Resize = "area",
         keyframes: KeyframeSettings | None = None,
-        lens: Lens | None = None,
+        lens: Lens | Sequence[Lens | None] | None = None,
         heed_moving: bool = True,
         metres: Metres | Sequence[RunningMetres] | None = None,
     ) -> None:
@@ -82,7 +82,8 @@ class StreamBatch:
         self.step_ms = 0.0
         self.broken = [0] * contract.streams
         self._resize: Resize = resize
-        self._lens = lens if contract.metric_focal is not None else None
+        lenses = [lens] * contract.streams if lens is None or isinstance(lens, Lens) else lens
+        self._lenses = lenses if contract.metric_focal is not None else [None] * contract.streams
         self.metres = metres
         depths = np.zeros((contract.streams, contract.height, contract.width), np.float32)
         self._results = [StreamDepth(depth, {}, True) for depth in depths]
@@ -124,10 +125,11 @@ class StreamBatch:
             result.outputs = {name: array[stream] for name, array in outputs.items()}
             np.copyto(result.depth, result.outputs["depth"])
             scale = 1.0
-            if self._lens is not None:
+            lens = self._lenses[stream]
+            if lens is not None:
                 size = sizes[stream] if sizes is not None else frame.shape[:2]
                 assert size is not None
-                scale = metric_scale(self.contract, self._lens, *size)
+                scale = metric_scale(self.contract, lens, *size)
                 result.depth *= np.float32(scale)
             state_change = float(result.outputs["state_change"])
             # A state that is not finite makes the change not finite, so the states need no look of their own; but those

@@ -19,6 +19,8 @@ class CloudSettings:
             a network's soft edge would hang between what is near and what is behind it. 0 keeps them.
         confidence_percentile: Of a network that says how sure it is of each pixel, so many percent of a frame's pixels,
             the least sure, are left out; the default is that of Depth Anything 3's own export. 0 keeps them.
+        sky: What is farther than `max_range`, and what the network takes for sky, stands at that distance rather than
+            being left out: relative depth says of sky no more than that it is very far.
 
     Raises:
         InputError: A value that cannot be meant.
@@ -28,6 +30,7 @@ class CloudSettings:
     max_range: float | None = None
     max_jump: float = 0.1
     confidence_percentile: float = 40.0
+    sky: bool = False
 
     def __post_init__(self) -> None:
         if self.max_points < 1:
@@ -38,3 +41,10 @@ class CloudSettings:
             raise InputError(f"--max-jump {self.max_jump:g}: should be a share of the depth, or 0 to leave all in")
         if not 0 <= self.confidence_percentile < 100:
             raise InputError(f"--confidence-percentile {self.confidence_percentile:g}: should be from 0 to below 100")
+
+    def check_range(self, *, inverse: bool) -> None:
+        """Raise InputError where sky has no place. inverse: whether depth is inverse, which has a range by itself."""
+        if self.sky and self.max_range is None and not inverse:
+            raise InputError(
+                "--sky: puts what is very far at --max-range, which has to be given where depth has a unit"
+            )

@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.camera.distortion import Distortion
 from vmdepth_runtime.camera.pinhole import PinholeCamera
+from vmdepth_runtime.camera.rays import rays
 from vmdepth_runtime.depth_kinds import DepthKind
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.outputs import DYNAMIC, DYNAMIC_THRESHOLD, SKY_THRESHOLD
@@ -40,6 +42,7 @@ def back_project(
     near: float | None,
     settings: CloudSettings,
     outputs: Mapping[str, NDArray[np.float32]] | None = None,
+    distortion: Distortion | None = None,
 ) -> PointCloud:
     """The points of a depth map.
 
@@ -51,30 +54,37 @@ def back_project(
         settings: which points are wanted.
         outputs: `confidence`, `sky` and `dynamic`, float32 `[h, w]` of any size, of networks that give them: what is
             sky, where they are least sure, and what moves by itself has no point.
+        distortion: how the image's camera bends lines, which is undone; None: not at all.
 
     Returns:
         The points, row by row; in metres for metric depth.
+
+    Raises:
+        InputError: sky is to have points, and depth that is z itself no `max_range`.
     """
+    settings.check_range(inverse=near is not None)
+    farthest = settings.max_range or (math.inf if near is None else RELATIVE_RANGE)
+    if settings.sky:
+        depth = _with_sky(depth, near, farthest, (outputs or {}).get("sky"))
+        farthest = math.inf
     height, width = depth.shape
     there = np.isfinite(depth) & (depth > 0)
     if settings.max_jump:
         there &= ~_jumps(np.where(there, depth, 0), settings.max_jump)
-    for doubtful in _doubtful(outputs or {}, settings.confidence_percentile):
-        there &= ~cv2.resize(doubtful.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).view(bool)
+    for doubtful in _doubtful(outputs or {}, settings):
+        there &= ~_of_size(doubtful, height, width)
     step = max(1, math.ceil(math.sqrt(depth.size / settings.max_points)))
     # From the middle of each block of pixels, so that the whole does not shift.
-    rows, columns = (np.arange(step // 2, size, step) for size in (height, width))
+    rows, columns = (range(step // 2, size, step) for size in (height, width))
     grid = np.ix_(rows, columns)
     kept, there = depth[grid], there[grid]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         z = kept if near is None else np.float32(near) / kept
-    farthest = settings.max_range or (math.inf if near is None else RELATIVE_RANGE)
-    there &= z < farthest
-    down, across = np.nonzero(there)
+    along_x, along_y = rays(camera, distortion, rows, columns)
+    there &= (z < farthest) & np.isfinite(along_x)
     z = z[there]
-    x = z * ((columns - camera.cx) / camera.fx).astype(np.float32)[across]
-    y = z * ((rows - camera.cy) / camera.fy).astype(np.float32)[down]
-    return PointCloud(np.stack([x, y, z], axis=1), image[rows[down], columns[across]])
+    x, y = (z * np.broadcast_to(along, there.shape)[there] for along in (along_x, along_y))
+    return PointCloud(np.stack([x, y, z], axis=1), image[grid][there])
 
 
 def near_of(depth: NDArray[np.float32]) -> float | None:
@@ -101,18 +111,34 @@ def ply(cloud: PointCloud) -> bytes:
     return header.encode() + vertices.tobytes()
 
 
-def _doubtful(outputs: Mapping[str, NDArray[np.float32]], percentile: float) -> list[NDArray[np.bool_]]:
-    """Masks `[h, w]` of pixels that are sky, of those that the network is least sure of among the others, and of those
-    that move."""
+def _with_sky(
+    depth: NDArray[np.float32], near: float | None, farthest: float, sky: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    """Depth in which nothing is farther than that, and sky just so far; inverse depth of 0 and below is very far."""
+    limit = np.float32(farthest if near is None else near / farthest)
+    limited = np.minimum(depth, limit) if near is None else np.maximum(depth, limit)
+    if sky is not None:
+        limited[_of_size(sky >= SKY_THRESHOLD, *depth.shape) & ~np.isnan(depth)] = limit
+    return limited
+
+
+def _of_size(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
+    return cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).view(np.bool_)
+
+
+def _doubtful(outputs: Mapping[str, NDArray[np.float32]], settings: CloudSettings) -> list[NDArray[np.bool_]]:
+    """Masks `[h, w]` of pixels that are sky, unless that is wanted, of those that the network is least sure of among
+    the others, and of those that move."""
     masks = []
     sky = outputs.get("sky")
-    if sky is not None:
-        masks.append(sky >= SKY_THRESHOLD)
+    ground = None if sky is None else sky < SKY_THRESHOLD
+    if ground is not None and not settings.sky:
+        masks.append(~ground)
     confidence = outputs.get("confidence")
-    if confidence is not None and percentile > 0:
-        of = confidence[~masks[0]] if masks and masks[0].shape == confidence.shape else confidence
-        if of.size:
-            masks.append(confidence < np.percentile(of, percentile))
+    if confidence is not None and settings.confidence_percentile > 0:
+        judged = ground if ground is not None and ground.shape == confidence.shape else np.ones(confidence.shape, bool)
+        if judged.any():
+            masks.append(judged & (confidence < np.percentile(confidence[judged], settings.confidence_percentile)))
     dynamic = outputs.get(DYNAMIC)
     if dynamic is not None:
         masks.append(dynamic >= DYNAMIC_THRESHOLD)

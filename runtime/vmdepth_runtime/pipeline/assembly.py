@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 
 from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.camera.rectifier import Rectifier
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.colour_map import ColourRange, FixedRange, choose_ranges, palette
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
@@ -50,7 +51,7 @@ class Pipeline:
 
     Attributes:
         batch: The network, and one stream of depth for each source.
-        lens: What is known or assumed of the camera; None where nothing asks for it.
+        lenses: What is known or assumed of each source's camera; None where nothing asks for it.
         readers: One for each source, in their order.
         writers: Likewise.
         statistics: What is counted and measured.
@@ -61,7 +62,7 @@ class Pipeline:
     """
 
     batch: StreamBatch
-    lens: Lens | None
+    lenses: list[Lens | None]
     readers: list[FrameReader]
     writers: list[Writer]
     statistics: RunStatistics
@@ -101,8 +102,8 @@ def open_session(settings: RunSettings, jobs: Sequence[Job], stack: ExitStack) -
     check_scale(settings, session.contract)
     check_camera(settings, session.contract, jobs)
     check_depth_encoding(settings, session.contract)
-    lens = _lens(settings, session.contract)
-    if lens is not None and lens.assumed:
+    lens = Lens.of(settings.fov, settings.intrinsics) or needed_lens(session.contract, None)
+    if lens is not None and lens.assumed and not all(job.recording for job in jobs):  # those may say it themselves
         say(assumption(session.contract))
     if settings.device is None and isinstance(session, OnnxSession) and (wrong := two_builds()):
         say(f"warning: {wrong}")
@@ -128,47 +129,46 @@ def open_pipeline(
     stack.callback(cv2.setNumThreads, cv2.getNumThreads())
     cv2.setNumThreads(1)  # reading and writing have a thread each; more would only take cores from the network
     sources = [stack.enter_context(job.open(settings)) for job in jobs]
-    lens = _lens(settings, session.contract)
     for source, job in zip(sources, jobs, strict=True):
         check_source(settings, source, job.outputs)
-        if lens is not None:
-            lens.camera(source.info.width, source.info.height, source.name)  # raises where it does not fit
         if source.live and place[1] > 1:
             raise InputError(f"{source.name}: is live and has no end; give it alone, or --streams")
+    lenses, rectifiers = _cameras(settings, sources, jobs, session.contract)
     anchoring = None if any(source.pictures for source in sources) else _anchoring(settings, session.contract)
     sampled = [_looked_at(settings, source, job) for source, job in zip(sources, jobs, strict=True)]
-    make = partial(StreamBatch, session, resize=settings.resize, lens=lens, heed_moving=settings.heeds_moving)
+    make = partial(StreamBatch, session, resize=settings.resize, lens=lenses, heed_moving=settings.heeds_moving)
     metres = Metres.of(settings.metres) or _running(settings, jobs, session.contract, stack)
     if isinstance(metres, list):
         sampled = [None] * len(sources)  # no metres are known of frames that are looked at beforehand
     make = partial(make, metres=metres)
-    colours, batch = choose_ranges(make(), sampled), make(keyframes=anchoring)
+    colours, batch = choose_ranges(make(), sampled, rectifiers), make(keyframes=anchoring)
     statistics = RunStatistics(len(sources))
     reporter = stack.enter_context(Reporter(sources, statistics, place))
     reporter.start(batch)
     _tell_sizes(settings, sources, jobs, reporter)
     if isinstance(session, OfflineSession):
         again = stack.enter_context(jobs[0].open(settings))
-        session.begin((frame.image, frame.discontinuity) for frame in again)
+        (rectify,) = rectifiers
+        session.begin((rectify(f.image) if rectify else f.image, f.discontinuity) for f in again)
         if session.remark:
             reporter.say(session.remark)
     interrupt = stack.enter_context(Interruptible())
     readers: list[FrameReader] = []  # filled below: a page asks for its figures while frames come
     status = partial(reporter.status, readers, batch)
     writers: list[Writer] = []
-    for source, job, colour_range in zip(sources, jobs, colours, strict=True):
-        facts = _facts(settings, source, job, batch.contract, colour_range, status)
+    for source, job, lens, colour_range in zip(sources, jobs, lenses, colours, strict=True):
+        facts = _facts(settings, source, job, lens, batch.contract, colour_range, status)
         writers.append(_open_writer(settings, source, job.outputs, facts, colour_range, batch.contract, stack))
     _tell_invitations(writers, reporter)
     changed = Condition()
-    for source in sources:
+    for source, rectify in zip(sources, rectifiers, strict=True):
         size = (session.contract.height, session.contract.width)
-        readers.append(FrameReader(source, size, settings.resize, changed))
+        readers.append(FrameReader(source, size, settings.resize, changed, rectify))
         stack.callback(readers[-1].close)
     stepping = StageTimer("the network", allowed=math.inf if settings.offline else 1.0)  # windows take their time
     timers = [*(reader.source.timer or reader.timer for reader in readers), stepping, *(w.timer for w in writers)]
     watchdog = stack.enter_context(Watchdog(timers, settings.live.stall, reporter.say))
-    return Pipeline(batch, lens, readers, writers, statistics, reporter, interrupt, stepping, watchdog)
+    return Pipeline(batch, lenses, readers, writers, statistics, reporter, interrupt, stepping, watchdog)
 
 
 def _tell_invitations(writers: Sequence[Writer], reporter: Reporter) -> None:
@@ -248,6 +248,7 @@ def _facts(
     settings: RunSettings,
     source: Source,
     job: Job,
+    lens: Lens | None,
     contract: StepContract,
     colours: ColourRange,
     status: Callable[[], dict[str, Any]],
@@ -260,7 +261,7 @@ def _facts(
         side_by_side=not settings.depth_only,
         colour=job.colour,
         max_height=settings.max_height,
-        lens=Lens.of(settings.fov, settings.intrinsics) or source.lens,
+        lens=None if lens is None or lens.assumed else lens,
         cloud=settings.cloud,
         heed_moving=settings.heeds_moving,
         compress=settings.compress,
@@ -273,6 +274,33 @@ def _facts(
     )
 
 
-def _lens(settings: RunSettings, contract: StepContract) -> Lens | None:
-    """Whatever is said of the camera; what is assumed where the network cannot do without; else None."""
-    return Lens.of(settings.fov, settings.intrinsics) or needed_lens(contract, None)
+def _cameras(
+    settings: RunSettings, sources: Sequence[Source], jobs: Sequence[Job], contract: StepContract
+) -> tuple[list[Lens | None], list[Rectifier | None]]:
+    """The lens of each source's frames as the network is shown them, and what makes them so."""
+    lenses = [_lens(settings, source, job, contract) for source, job in zip(sources, jobs, strict=True)]
+    rectifiers = [_rectifier(settings, source, lens) for source, lens in zip(sources, lenses, strict=True)]
+    return [rectify.lens if rectify else lens for rectify, lens in zip(rectifiers, lenses, strict=True)], rectifiers
+
+
+def _lens(settings: RunSettings, source: Source, job: Job, contract: StepContract) -> Lens | None:
+    """Whatever is said of a source's camera; what is assumed where the network cannot do without; else None.
+
+    Raises InputError where what was given does not fit the frames.
+    """
+    lens = Lens.of(settings.fov, settings.intrinsics) or source.lens
+    if lens is None:
+        lens = needed_lens(contract, None)
+        if lens is not None and job.recording:
+            say(f"{source.name}: {assumption(contract)}")
+    if lens is not None:
+        lens.camera(source.info.width, source.info.height, source.name)
+    return lens
+
+
+def _rectifier(settings: RunSettings, source: Source, lens: Lens | None) -> Rectifier | None:
+    if not settings.rectify:
+        return None
+    if lens is None or lens.assumed:
+        raise InputError(f"{source.name}: says nothing of its camera; --rectify needs --camera FILE, a calibration")
+    return Rectifier(lens, source.info.width, source.info.height)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vmdepth_runtime.atomic_files import check_target
 from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.camera.rectifier import known_distortion
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.scale.metres import Metres, check_metres
 from vmdepth_runtime.depth.stream import MIN_SIDE
@@ -45,7 +46,12 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
 
     Touches nothing.
     """
-    has_camera = Lens.of(settings.fov, settings.intrinsics) is not None
+    lens = Lens.of(settings.fov, settings.intrinsics)
+    if settings.rectify and lens is not None:
+        known_distortion(lens)
+    elif settings.rectify and not any(job.recording for job in jobs):
+        raise InputError("--rectify: needs --camera FILE, a calibration with distortion coefficients")
+    has_camera = lens is not None
     shared = [path for job in jobs if job.listed for path in job.paths]
     for job in jobs:
         for output in job.outputs:
@@ -107,10 +113,8 @@ def _check_no_cloud(cloud: CloudSettings) -> None:
     for field in fields(cloud):
         value = getattr(cloud, field.name)
         if value != field.default:
-            option = field.name.replace("_", "-")
-            raise InputError(
-                f"--{option} {value:.10g}: no output is a cloud (.ply); leave it out, or add one, or --points to .mcap"
-            )
+            option = field.name.replace("_", "-") + ("" if value is True else f" {value:.10g}")
+            raise InputError(f"--{option}: no output is a cloud (.ply); leave it out, or add one, or --points to .mcap")
 
 
 def _check_pictures(output: str, job: Job, settings: RunSettings) -> None:
@@ -207,6 +211,11 @@ def check_scale(settings: RunSettings, contract: StepContract) -> None:
         return
     if settings.metres is not None:
         raise InputError(f"--align-to {settings.align_to}: and --metres both make metres; leave one out")
+    if settings.rectify:
+        raise InputError(
+            f"--align-to {settings.align_to}: is of frames as they are, not rectified; leave --rectify out, clouds are "
+            "straight without"
+        )
     if contract.depth_meaning.unit is not None:
         meaning = contract.depth_meaning.meaning
         raise InputError(f"--align-to {settings.align_to}: {settings.model} gives {meaning} already; leave it out")
@@ -219,9 +228,12 @@ def check_depth_encoding(settings: RunSettings, contract: StepContract) -> None:
 
 
 def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[Job]) -> None:
-    """Raise InputError where something is said of the camera and nothing asks for it."""
+    """Raise InputError where something is said of the camera and nothing asks for it; or sky has no place in clouds."""
+    in_metres = settings.metres is not None or settings.align_to is not None
+    settings.cloud.check_range(inverse=contract.depth_meaning.inverse and not in_metres)
     lens = Lens.of(settings.fov, settings.intrinsics)
-    asked = contract.metric_focal is not None or any(takes_camera(output) for job in jobs for output in job.outputs)
+    asked = settings.rectify or contract.metric_focal is not None
+    asked |= any(takes_camera(output) for job in jobs for output in job.outputs)
     if lens is not None and not asked:
         raise InputError(
             f"{lens.given}: nothing asks for the camera: no output is a cloud (.ply) or recording (.mcap), and "

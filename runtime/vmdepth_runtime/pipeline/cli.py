@@ -75,9 +75,12 @@ def _range_help() -> str:
               help="Of videos, windows and pages; the aspect is kept. 0: as high as the source.")  # fmt: skip
 @click.option("--fov", type=click.FloatRange(NARROWEST, WIDEST), cls=LateHelpOption,
               late_help=partial(_camera_help, "Degrees that a frame is wide"))  # fmt: skip
-@click.option("--intrinsics", metavar="FX,FY,CX,CY|FILE", cls=LateHelpOption,
+@click.option("--intrinsics", "--camera", "intrinsics", metavar="FX,FY,CX,CY|FILE", cls=LateHelpOption,
               late_help=partial(_camera_help, "Of the source's frames, in pixels, or a calibration (.yaml of ROS, "
-                                              "OpenCV or ORB-SLAM, .json) in place of --fov"))  # fmt: skip
+                                              "OpenCV, Kalibr or ORB-SLAM, .json) in place of --fov"))  # fmt: skip
+@click.option("--rectify", is_flag=True,
+              help="Frames are freed of the distortion that the calibration tells, plumb_bob or fisheye, first of all; "
+                   "clouds of others are straight, too.")  # fmt: skip
 @click.option("--metres", metavar="SCALE,SHIFT[,FARTHEST]",
               help="Makes metres of relative depth, 1 / (SCALE x depth + SHIFT), FARTHEST at most; or SCALE alone, of "
                    "scaled depth. 'vmdepth-calibrate scale' measures them.")  # fmt: skip
@@ -94,6 +97,9 @@ def _range_help() -> str:
               metavar="PERCENT",
               help="Of a model that says how sure it is: so many of a frame's pixels, the least sure, have no point in "
                    "a cloud. 0 leaves them in.")  # fmt: skip
+@click.option("--sky", is_flag=True,
+              help="What is farther than --max-range, and what the model takes for sky, stands in clouds at that "
+                   "distance, rather than being left out.")  # fmt: skip
 @click.option("--compress", is_flag=True, help="A smaller .npz or .mcap, which takes longer to write.")
 @click.option("--depth-encoding", type=click.Choice(DEPTH_ENCODINGS), show_default=True,
               help="Of depth in .mcap: float32, or 16-bit millimetres, of models that give metres.")  # fmt: skip

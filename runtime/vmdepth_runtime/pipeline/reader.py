@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.camera.rectifier import Rectifier
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.resize import resize_frame
 from vmdepth_runtime.sources.base import Source, SourceFrame
@@ -36,6 +37,7 @@ class FrameReader:
         model_size: Height and width that frames are resized to.
         resize: How.
         changed: Shared by readers that are waited for together; notified whenever one of them changes.
+        rectify: What frames go through first, where their camera's distortion is to be undone.
 
     Attributes:
         source: As given.
@@ -46,14 +48,19 @@ class FrameReader:
     """
 
     def __init__(
-        self, source: Source, model_size: tuple[int, int], resize: Resize = "area", changed: Condition | None = None
+        self,
+        source: Source,
+        model_size: tuple[int, int],
+        resize: Resize = "area",
+        changed: Condition | None = None,
+        rectify: Rectifier | None = None,
     ) -> None:
         self.source = source
         self.changed = changed or Condition()
         self.dropped = 0
         self.ended = False
         self.timer = StageTimer(f"reading {source.name}")
-        self._model_size, self._resize = model_size, resize
+        self._model_size, self._resize, self._rectify = model_size, resize, rectify
         self._frames: deque[PreparedFrame] = deque()
         self._stopped = False
         # Of a live source so many are to come out as were asked for, whatever is dropped.
@@ -103,6 +110,8 @@ class FrameReader:
                     frame = next(frames, None)
                     if frame is None:
                         break
+                    if self._rectify is not None:
+                        frame = replace(frame, image=self._rectify(frame.image))
                     resized = np.empty((*self._model_size, 3), np.uint8)
                     resize_frame(frame.image, resized, self._resize)
                 self._hand_over(frame, resized)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.depth.scale.metres import Metres
 from vmdepth_runtime.pipeline.assembly import Pipeline
@@ -113,10 +114,12 @@ def _limited_by(pipeline: Pipeline) -> str:
     return max(busy, key=busy.__getitem__)
 
 
-def _camera(pipeline: Pipeline, source: Source) -> dict[str, Any] | None:
+def _camera(lens: Lens | None, source: Source) -> dict[str, Any] | None:
     """What points and metres were made with, in pixels of the source's frames; of pictures those of the first."""
-    lens, info = pipeline.lens, source.info
-    return None if lens is None else {"given": lens.given, **asdict(lens.camera(info.width, info.height))}
+    if lens is None:
+        return None
+    bent = {} if lens.distortion is None else {"distortion": asdict(lens.distortion)}
+    return {"given": lens.given, **asdict(lens.camera(source.info.width, source.info.height)), **bent}
 
 
 def _of_source(pipeline: Pipeline, stream: int) -> dict[str, Any]:
@@ -140,7 +143,7 @@ def _of_source(pipeline: Pipeline, stream: int) -> dict[str, Any]:
         "broken_count": batch.broken[stream],
         "broken": statistics.broken[stream],
         "warnings": source.warnings,
-        "camera": _camera(pipeline, source),
+        "camera": _camera(pipeline.lenses[stream], source),
         "alignment": batch.metres[stream].as_dict() if isinstance(batch.metres, Sequence) else None,
         "moving": statistics.moving[stream].as_dict(),
         "colour_range": None if writer.bounds is None else {"low": writer.bounds[0], "high": writer.bounds[1]},

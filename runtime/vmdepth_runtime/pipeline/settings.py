@@ -47,8 +47,10 @@ class RunSettings:
             left out of clouds and of the fit to key frames, where the model tells.
         max_height: Rows that videos, windows and pages have at most, the aspect kept; 0: as many as the source.
         fov: Degrees that a frame is wide.
-        intrinsics: fx, fy, cx, cy of the source's frames, in pixels, or a calibration file, in place of `fov`. What the
-            camera sees makes points, and metres of a network that needs the focal length.
+        intrinsics: fx, fy, cx, cy of the source's frames, in pixels, or a calibration file, in place of `fov`, and of
+            what a source says itself. What the camera sees makes points, and metres of a network that needs the focal
+            length.
+        rectify: Frames are freed of their camera's distortion before anything else is done with them.
         metres: What makes metres of a model's relative or scaled depth, as `vmdepth-calibrate scale` tells it.
         align_to: The topic of measured depth in the same recording that scale and shift follow instead.
         cloud: Which points of a frame go into a cloud.
@@ -81,6 +83,7 @@ class RunSettings:
     max_height: int = 720
     fov: float | None = None
     intrinsics: Intrinsics | None = None
+    rectify: bool = False
     metres: MetresGiven | None = None
     align_to: str | None = None
     cloud: CloudSettings = field(default_factory=CloudSettings)

@@ -30,6 +30,7 @@ class Clouds:
         assert facts.lens is not None
         self._facts = facts
         self._camera = facts.lens.camera(facts.info.width, facts.info.height)
+        self._distortion = facts.lens.distortion
         self._near = facts.near if facts.depth_meaning.inverse else None
 
     def of(self, image: NDArray[np.uint8], depth: NDArray[np.float32], outputs: StepOutputs) -> PointCloud:
@@ -43,4 +44,4 @@ class Clouds:
         heeded = {name: given for name, given in outputs.items() if name != DYNAMIC or self._facts.heed_moving}
         # One unit for the whole video, else the cloud would breathe.
         self._near = self._near or near_for(self._facts.depth_meaning, depth)
-        return back_project(depth, image, self._camera, self._near, self._facts.cloud, heeded)
+        return back_project(depth, image, self._camera, self._near, self._facts.cloud, heeded, self._distortion)

@@ -42,7 +42,8 @@ class SourceFrame:
         arrived: `perf_counter` when it was in memory.
         name: of a picture on its own, what its outputs are named after, unlike that of any other of its source; of
             other frames empty.
-        stamp: nanoseconds since 1970 at which the camera took it, where the source says; else None.
+        stamp: nanoseconds since 1970 at which the camera took it, where the source says; of other live sources at which
+            it came; else None.
     """
 
     index: int

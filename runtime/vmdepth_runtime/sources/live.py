@@ -60,7 +60,7 @@ class LiveSource(Source):
         except LostError as lost:
             first.close()
             raise NoAnswerError(f"{self.name}: opens, but gives no picture ({lost}); is the camera sending?") from None
-        self._begin = time.perf_counter()
+        self._begin, self._began = time.perf_counter(), time.time_ns()
         height, width = self._ahead.shape[:2]
         self.info = VideoInfo(width, height, None, first.fps, _TIME_BASE)
 
@@ -74,7 +74,7 @@ class LiveSource(Source):
 
     def __iter__(self) -> Iterator[SourceFrame]:
         image, _ = self._at_one_size(self._ahead)
-        yield SourceFrame(0, 0.0, image, arrived=self._begin)
+        yield SourceFrame(0, 0.0, image, arrived=self._begin, stamp=self._began)
         index, last = 0, time.perf_counter()  # what else took time since it was opened is no gap
         while (self.wanted is None or index + 1 < self.wanted) and (picture := self._next()) is not None:
             now = time.perf_counter()
@@ -83,7 +83,8 @@ class LiveSource(Source):
             gap = now - last
             if gap > self._settings.max_gap:
                 self._warn(f"{self.name}: nothing came for {gap:.1f} s, the stream starts anew")
-            yield SourceFrame(index, now - self._begin, image, changed or gap > self._settings.max_gap, now)
+            seconds, anew = now - self._begin, changed or gap > self._settings.max_gap
+            yield SourceFrame(index, seconds, image, anew, now, stamp=self._began + round(seconds * 1e9))
             last = now
 
     def stop(self) -> None:

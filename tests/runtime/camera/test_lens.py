@@ -98,6 +98,7 @@ def test_numbers_are_read_as_text_and_as_they_are():
     assert Lens.of(intrinsics=(525.5, 524.5, 319.25, 239.75)).camera(640, 480) == CAMERA
     assert Lens.of(intrinsics=np.array([525.5, 524.5, 319.25, 239.75])).camera(640, 480) == CAMERA
     assert Lens.of() is None
+    assert Lens.of(intrinsics=Lens.of(intrinsics="525.5,524.5,319.25,239.75")).camera(640, 480) == CAMERA
 
 
 def test_a_field_of_view_is_of_the_width_and_what_is_assumed_of_the_longer_side():

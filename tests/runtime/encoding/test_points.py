@@ -74,6 +74,39 @@ def test_what_is_farther_than_the_limit_is_left_out():
     assert cloud(1 / depth, near=1.0, max_range=100).points[:, 2].max() > 30
 
 
+def test_sky_stands_at_the_limit_where_it_is_wanted():
+    inverse = np.where(ROWS < 80, 0, ROWS / HEIGHT)  # above the roofs a network says nothing at all, or nearly
+    inverse[:, 100:200] = np.where(ROWS[:, 100:200] < 80, -1e-5 * COLUMNS[:, 100:200], inverse[:, 100:200])
+    assert not (cloud(inverse, near=1.0, max_jump=0).points[:, 2] > 4).any()
+    for far in (None, 50.0):
+        points, colours = cloud(inverse, near=1.0, sky=True, max_range=far)
+        sky = colours[:, 0] < 80
+        np.testing.assert_allclose(points[sky, 2], far or 20, rtol=1e-6)
+        assert np.count_nonzero(sky) == 79 * WIDTH  # the edge is left out
+        assert points[~sky, 2].max() < 4
+    depth = 1 + COLUMNS / 10
+    depth[0, 0], depth[5, 5] = np.inf, np.nan
+    z = cloud(depth, sky=True, max_range=5, max_jump=0).points[:, 2]
+    np.testing.assert_allclose(np.sort(z), np.sort(np.minimum(depth[~np.isnan(depth)], 5)), rtol=1e-6)
+    with pytest.raises(InputError, match="--sky: puts what is very far at --max-range, which has to be given"):
+        cloud(depth, sky=True)
+
+
+def test_what_a_network_takes_for_sky_stands_there_too_and_is_sure():
+    sky = np.zeros((24, 32), np.float32)
+    sky[:8] = 0.9
+    confidence = np.where(sky > 0.3, 1, 2 + np.arange(32, dtype=np.float32)[None])  # of sky none is sure
+    image = np.repeat(ROWS[..., None], 3, axis=-1).astype(np.uint8)
+    depth, outputs = np.full((HEIGHT, WIDTH), 3, np.float32), {"sky": sky, "confidence": confidence}
+    settings = CloudSettings(sky=True, max_range=9, max_jump=0, confidence_percentile=50)
+    points, colours = back_project(depth, image, CAMERA, None, settings, outputs)
+    above = colours[:, 0] < 80
+    np.testing.assert_array_equal(points[:, 2], np.where(above, np.float32(9), np.float32(3)))
+    assert (np.count_nonzero(above), np.count_nonzero(~above)) == (80 * WIDTH, 160 * WIDTH / 2)
+    failed = np.full_like(depth, np.nan)
+    assert len(back_project(failed, image, CAMERA, None, settings, outputs).points) == 0
+
+
 @pytest.mark.parametrize("most", [1, 100, 5_000, 20_000, 76_799, 76_800])
 def test_a_cloud_is_thinned_out_evenly_to_the_size_that_is_wanted(most):
     points, colours = cloud(np.full((HEIGHT, WIDTH), 2.0), max_points=most)

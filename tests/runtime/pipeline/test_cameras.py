@@ -116,6 +116,16 @@ def test_what_only_clouds_have_is_refused_without_one(vmdepth_run, video, tmp_pa
     assert not (tmp_path / "out.npz").exists()
 
 
+def test_sky_needs_a_cloud_and_a_range(vmdepth_run, video, build_graph, tmp_path):
+    assert "--sky: no output is a cloud (.ply); leave it out" in vmdepth_run(video, "-o", "a.npz", "--sky").lines[0]
+    words = (video, "-o", "out/%d.ply", "--fov", "60", "--sky", "--frames", "1")
+    outcome = vmdepth_run(*words, "--model", build_graph(depth_kind="metric"))
+    assert outcome.code == 2
+    assert "--sky: puts what is very far at --max-range, which has to be given where depth has" in outcome.lines[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+    assert vmdepth_run(*words).code == 0
+
+
 def test_an_archive_keeps_what_the_network_gives_besides(vmdepth_run, video, build_graph, tmp_path):
     model = build_graph(depth_kind="scaled", extra_outputs=EXTRA)
     assert vmdepth_run(video, "-o", "out.npz", "-o", "out/%d.ply", "--fov", "60", "--model", model).code == 0

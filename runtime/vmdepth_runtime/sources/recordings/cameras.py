@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vmdepth_runtime.camera.distortion import Distortion
 from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.camera.pinhole import PinholeCamera
+from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.recordings.message_types import CAMERA_INFO
 
 if TYPE_CHECKING:
@@ -52,16 +53,10 @@ def lens_of(message: Any, topic: str) -> tuple[Lens | None, str]:
 
 
 def _distortion(model: str, numbers: Any) -> tuple[Distortion | None, str]:
-    given = tuple(float(number) for number in numbers)
-    if not any(given):
-        return None, ""
-    if model == "plumb_bob" and len(given) <= 5:
-        return Distortion("plumb_bob", given + (0.0,) * (5 - len(given))), ""
-    if model == "rational_polynomial" and len(given) >= 8 and not any(given[8:]):
-        return Distortion("rational_polynomial", given[:8]), ""
-    if model in ("equidistant", "fisheye") and len(given) == 4:
-        return Distortion("equidistant", given), ""
-    return None, f"its distortion is '{model}' with {len(given)} numbers, which is not known here, and not heeded"
+    try:
+        return Distortion.of(model, numbers, "its CameraInfo"), ""
+    except InputError as error:
+        return None, f"{error}; it is not heeded"
 
 
 def _names(topic: str) -> Iterator[str]:

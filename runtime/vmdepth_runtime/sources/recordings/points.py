@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.camera.rays import places_of
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.recordings.cameras import camera_of, lens_of
 from vmdepth_runtime.sources.recordings.frames import static_transform
@@ -100,18 +100,15 @@ def project(points: NDArray[np.float64], lens: Lens) -> NDArray[np.float32]:
     (width, height), camera = lens.size, lens.pinhole
     depth = np.full((height, width), np.inf, np.float32)
     ahead = points[points[:, 2] > 0]
-    flat = ahead[:, :2] / ahead[:, 2:] * (camera.fx, camera.fy) + (camera.cx, camera.cy)
+    rays = ahead[:, :2] / ahead[:, 2:]
+    flat = rays * (camera.fx, camera.fy) + (camera.cx, camera.cy)
     fisheye = lens.distortion is not None and lens.distortion.model == "equidistant"
     if not fisheye:
         low, high = (-_BEYOND * width, -_BEYOND * height), ((1 + _BEYOND) * width, (1 + _BEYOND) * height)
         near = ((flat >= low) & (flat <= high)).all(axis=1)
-        ahead, flat = ahead[near], flat[near]
+        ahead, rays, flat = ahead[near], rays[near], flat[near]
     if lens.distortion is not None and len(ahead):
-        matrix = np.array([[camera.fx, 0, camera.cx], [0, camera.fy, camera.cy], [0, 0, 1]])
-        numbers, still = np.array(lens.distortion.coefficients), np.zeros(3)
-        bend = cv2.fisheye.projectPoints if fisheye else cv2.projectPoints
-        bent = bend(ahead.reshape(-1, 1, 3), still, still, matrix, numbers)[0]
-        flat = np.asarray(bent, np.float64).reshape(-1, 2)
+        flat = places_of(camera, lens.distortion, rays)
     pixels = np.rint(flat).astype(np.int64)
     inside = ((pixels >= 0) & (pixels < (width, height))).all(axis=1)
     x, y = pixels[inside].T
