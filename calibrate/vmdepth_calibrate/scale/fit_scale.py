@@ -137,10 +137,8 @@ def _fitted(frames: Sequence[Points], contract: StepContract, settings: ScaleSet
     seen, unseen = frames[: len(frames) - held_out] or frames, frames[len(frames) - held_out :]
     count = sum(len(points[0]) for points in seen)
     if count < FEWEST:
-        counted = (
-            f"; of a recording those within {APART} ms of a picture count" if is_recording(Path(settings.data)) else ""
-        )
-        raise InputError(f"{settings.data}: {count} points of measured depth to fit to, and it takes {FEWEST}{counted}")
+        near = f", of a recording within {APART} ms of a picture" if is_recording(Path(settings.data)) else ""
+        raise InputError(f"{settings.data}: {count} points of measured depth to fit to{near}, and it takes {FEWEST}")
     depth, measured = _together(seen)
     not_written = f"{settings.output}: not written"
     try:
