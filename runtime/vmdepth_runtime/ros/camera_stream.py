@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.depth.resize import DepthResizer
+from vmdepth_runtime.depth.scale.metres import Metres, check_metres
 from vmdepth_runtime.depth.stream_batch import StreamBatch
 from vmdepth_runtime.encoding.points import PointCloud
 from vmdepth_runtime.errors import InputError
@@ -43,22 +45,32 @@ class CameraStream:
     Args:
         session: the model, of one stream; closed by whoever made it.
         settings: of the node.
+        topic: what pictures come on, for errors.
+
+    Raises:
+        InputError: metres that cannot be made of the model's depth.
     """
 
-    def __init__(self, session: StepSession, settings: RosSettings) -> None:
-        self._session, self._settings = session, settings
-        self._contract = session.contract
+    def __init__(self, session: StepSession, settings: RosSettings, topic: str) -> None:
+        self._session, self._settings, self._topic = session, settings, topic
         self._bring_back = DepthResizer(settings.resize)
         self._depth = np.empty((0, 0), np.float32)
         self._lens: Lens | None = None
+        self._metres = Metres.of(settings.metres)
+        check_metres(self._metres, session.contract, settings.model)
         self._batch = self._new_batch()
         self._clouds: Clouds | None = None
         self._stamp: int | None = None
 
     @property
+    def contract(self) -> StepContract:
+        """What there is to know of the depth."""
+        return self._batch.contract
+
+    @property
     def needs_lens(self) -> bool:
         """Whether there is no depth without a lens."""
-        return self._contract.metric_focal is not None
+        return self._session.contract.metric_focal is not None
 
     def step(self, image: NDArray[np.uint8], stamp: int, lens: Lens | None) -> StampedDepth:
         """Go one picture further.
@@ -73,13 +85,13 @@ class CameraStream:
         """
         height, width = image.shape[:2]
         if min(height, width) < MIN_SIDE:
-            raise InputError(f"{self._settings.image}: is {width}x{height}; at least {MIN_SIDE}x{MIN_SIDE} is needed")
+            raise InputError(f"{self._topic}: is {width}x{height}; at least {MIN_SIDE}x{MIN_SIDE} is needed")
         restarted = self._why_anew(image, stamp, lens)
         self._stamp = stamp
         if lens != self._lens or self._depth.shape != (height, width):
             self._lens, self._clouds = lens, None
             if lens is not None:
-                lens.camera(width, height, self._settings.image)  # raises where it does not fit
+                lens.camera(width, height, self._topic)  # raises where it does not fit
             if self.needs_lens:
                 self._batch = self._new_batch()
             self._depth = np.empty((height, width), np.float32)
@@ -98,7 +110,7 @@ class CameraStream:
             info = VideoInfo(width, height, None, 30.0, Fraction(1, 10**9))
             facts = SinkFacts(
                 info,
-                depth_kind=self._contract.depth_kind,
+                depth_kind=self.contract.depth_kind,
                 lens=self._lens,
                 cloud=self._settings.cloud,
                 heed_moving=self._settings.heeds_moving,
@@ -119,11 +131,13 @@ class CameraStream:
         return "the camera is another one" if self.needs_lens and lens != self._lens else ""
 
     def _new_batch(self) -> StreamBatch:
-        anchored = self._settings.anchored and bool(self._contract.states)
+        contract = self._session.contract
+        anchored = self._settings.anchored and bool(contract.states)
         return StreamBatch(
             self._session,
             resize=self._settings.resize,
-            keyframes=KeyframeSettings.of(self._contract.keyframes) if anchored else None,
+            keyframes=KeyframeSettings.of(contract.keyframes) if anchored else None,
             lens=self._lens,
             heed_moving=self._settings.heeds_moving,
+            metres=self._metres,
         )

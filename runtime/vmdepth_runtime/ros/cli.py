@@ -1,4 +1,4 @@
-"""`vmdepth-ros`: a node of ROS 2, from a camera's topic to depth, camera and points."""
+"""`vmdepth-ros`: a node of ROS 2: pictures of a topic in; depth and points out."""
 
 from __future__ import annotations
 
@@ -35,10 +35,13 @@ from vmdepth_runtime.ros.settings import RELIABILITIES, RosSettings
                    "out of points and of the fit to key frames, where the model tells.")  # fmt: skip
 @click.option("--fov", type=click.FloatRange(NARROWEST, WIDEST),
               help="Degrees that a frame is wide, in place of CameraInfo.")  # fmt: skip
-@click.option("--intrinsics", metavar="FX,FY,CX,CY|FILE",
+@click.option("--intrinsics", "--camera", "intrinsics", metavar="FX,FY,CX,CY|FILE",
               help="Of the frames, in pixels, or a calibration (.yaml, .json), likewise.")  # fmt: skip
+@click.option("--metres", metavar="SCALE,SHIFT[,FARTHEST]",
+              help="Makes metres of relative depth, 1 / (SCALE x depth + SHIFT), FARTHEST at most; or SCALE alone, of "
+                   "scaled depth. 'vmdepth-calibrate scale' measures them.")  # fmt: skip
 @click.option("--depth-encoding", type=click.Choice(DEPTH_ENCODINGS), show_default=True,
-              help="16UC1 is millimetres, of a model whose depth is in metres.")  # fmt: skip
+              help="16UC1 is millimetres, of depth in metres.")  # fmt: skip
 @click.option("--max-points", type=click.IntRange(min=1), show_default=True,
               help="Of a cloud: a larger frame is thinned out evenly.")  # fmt: skip
 @click.option("--max-range", type=click.FloatRange(min=0, min_open=True),

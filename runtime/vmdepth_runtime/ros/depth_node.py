@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.encoding.depth_encodings import check_encoding
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.ros.camera_stream import CameraStream, StampedDepth
 from vmdepth_runtime.ros.messages import stamp_of
@@ -35,6 +36,9 @@ class DepthNode:
         frames: how many pictures were given depth.
         skipped: how many could not be read.
         restarts: how often the stream began anew.
+
+    Raises:
+        InputError: depth that cannot be sent as the settings say, or a topic that cannot be one.
     """
 
     def __init__(self, node: Any, settings: RosSettings, session: StepSession, lens: Lens | None) -> None:
@@ -43,20 +47,22 @@ class DepthNode:
         self.arrived: Newest[Any] = Newest()
         self.frames = self.skipped = self.restarts = 0
         self._node, self._logger = node, node.get_logger()
-        self._meaning = f"{session.contract.depth_meaning.meaning}, of {session.path.name}"
-        self._stream = CameraStream(session, settings)
-        self._out = Publishers(node, session.contract.depth_meaning, settings)
+        self._topic = _resolved(node, settings.image)
+        self._stream = CameraStream(session, settings, self._topic)
+        kind = self._stream.contract.depth_meaning
+        check_encoding(kind, settings.depth_encoding)
+        self._meaning = f"{kind.meaning}, of {session.path.name}"
+        self._out = Publishers(node, kind, settings)
         self._given, self._info = lens, None
         self._awaits_camera = False
         self._told: set[str] = set()
         self._read = ImageReader()
-        self._topic = node.resolve_topic_name(settings.image)
         compressed = settings.compressed
         self._compressed = self._topic.endswith("compressed") if compressed is None else compressed
-        self._info_topic = node.resolve_topic_name(settings.camera_info or _beside(self._topic))
+        self._info_topic = _resolved(node, settings.camera_info or _beside(self._topic))
         quality = quality_of_service(settings.reliability, settings.queue)
-        kind = CompressedImage if self._compressed else Image
-        node.create_subscription(kind, settings.image, self.arrived.put, quality)
+        pictures = CompressedImage if self._compressed else Image
+        node.create_subscription(pictures, settings.image, self.arrived.put, quality)
         if lens is None:
             node.create_subscription(CameraInfo, settings.camera_info or self._info_topic, self._keep_info, quality)
         self._timer = node.create_timer(_PATIENCE, self._look_around)
@@ -87,12 +93,12 @@ class DepthNode:
         if isinstance(image, str):
             self._skip(image)
             return
-        lens = self._lens()
+        height, width = image.shape[:2]
+        lens = self._lens(width, height)
         if lens is None and self._stream.needs_lens:
             self._awaits_camera = True
             return
         stepped = self._stream.step(image, stamp_of(message.header), lens)
-        height, width = image.shape[:2]
         self._tell_of(stepped, f"{width}x{height}")
         self._out.depth(message.header, stepped.depth)
         if lens is not None:
@@ -102,12 +108,12 @@ class DepthNode:
         self.frames += 1
 
     def _skip(self, reason: str) -> None:
-        """A damaged picture is one of many; an encoding that is not read is that of all of them."""
-        if not reason.startswith("damaged"):
+        """A picture that cannot be read is one of many, unless it is of the first: then all of them may be so."""
+        if not self.frames and not reason.startswith("damaged"):
             raise InputError(f"{self._topic}: {reason}")
         self.skipped += 1
         if self.skipped & (self.skipped - 1) == 0:  # the first, the second, the fourth, …
-            self._logger.warning(f"{self._topic}: a picture is {reason}, and left out; {self.skipped} by now")
+            self._logger.warning(f"{self._topic}: a picture is left out: {reason}; {self.skipped} by now")
 
     def _tell_of(self, stepped: StampedDepth, size: str) -> None:
         if not self.frames:
@@ -119,12 +125,20 @@ class DepthNode:
     def _keep_info(self, message: Any) -> None:
         self._info = message
 
-    def _lens(self) -> Lens | None:
+    def _lens(self, width: int, height: int) -> Lens | None:
+        """What is known of the camera of a picture of a size."""
         if self._given is not None or self._info is None:
             return self._given
         lens, remark = lens_of(self._info, self._topic)
         if lens is None:
             remark = "has no focal length: the camera is not calibrated"
+        try:
+            if lens is not None:
+                lens.camera(width, height, self._topic)
+        except InputError as misfit:
+            if not self.frames:
+                raise
+            lens, remark = None, str(misfit)  # of a camera that changes its size one comes before the other
         if remark:
             self._warn_once(f"{self._info_topic}: {remark}")
         return lens
@@ -154,8 +168,21 @@ class DepthNode:
             return f"nothing comes on {self._topic} yet"
         if kinds:
             return f"{self._topic} is {kinds[0]}, and {wanted} is waited for"
+        topics.pop(self._out.depth_topic, None)
         there = [name for name, kinds in sorted(topics.items()) if set(kinds) & set(_PICTURES)]
         return f"nobody sends on {self._topic}; pictures are on {', '.join(there) or 'no topic'}"
+
+
+def told_by(error: Exception) -> str:
+    """What an error of rclpy says, in one line: their kinds belong to its compiled part, and had several names."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _resolved(node: Any, topic: str) -> str:
+    try:
+        return str(node.resolve_topic_name(topic))
+    except Exception as error:
+        raise InputError(f"{topic}: cannot be the name of a topic ({told_by(error)})") from None
 
 
 def _beside(image: str) -> str:

@@ -8,9 +8,8 @@ from threading import Thread
 from typing import Any
 
 from vmdepth_runtime.camera.lens import Lens
-from vmdepth_runtime.encoding.depth_encodings import check_encoding
 from vmdepth_runtime.errors import InputError, MissingLibrary
-from vmdepth_runtime.ros.depth_node import DepthNode
+from vmdepth_runtime.ros.depth_node import DepthNode, told_by
 from vmdepth_runtime.ros.newest import Newest
 from vmdepth_runtime.ros.settings import RosSettings
 from vmdepth_runtime.sessions.given_model import open_model
@@ -18,6 +17,7 @@ from vmdepth_runtime.sessions.given_model import open_model
 NAME = "vmdepth"
 
 _SETUP = "source /opt/ros/<distribution>/setup.bash"
+_ENVIRONMENT = "an environment made with '/usr/bin/python3 -m venv --system-site-packages'"
 
 
 @contextmanager
@@ -34,8 +34,8 @@ def open_node(arguments: Sequence[str] = ()) -> Iterator[Any]:
     rclpy = _import_ros()
     try:
         rclpy.init(args=["vmdepth-ros", *arguments])
-    except Exception as error:  # of kinds that belong to rclpy's compiled part, and had several names
-        raise InputError(f"ROS does not take its arguments: {str(error).splitlines()[0]}") from None
+    except Exception as error:
+        raise InputError(f"ROS does not take its arguments: {told_by(error)}") from None
     try:
         node = rclpy.create_node(NAME, automatically_declare_parameters_from_overrides=True)
         try:
@@ -79,10 +79,13 @@ def run_node(node: Any, settings: RosSettings) -> None:
         contract = session.contract
         if contract.streams != 1:
             raise InputError(f"{settings.model}: made for {contract.streams} streams at once, and a node has one")
-        check_encoding(contract.depth_meaning, settings.depth_encoding)
         depth_node = DepthNode(node, settings, session, lens)
         with suppress(KeyboardInterrupt), _listening(node, depth_node.arrived):
-            depth_node.run()
+            try:
+                depth_node.run()
+            except Exception:
+                if node.context.ok():
+                    raise  # else ROS was shut down while a picture was on its way through, and nobody can be told
         depth_node.tell_the_end()
     finally:
         session.close()
@@ -96,9 +99,9 @@ def _import_ros() -> Any:
         missing = (error.name or "").partition(".")[0]
         if isinstance(error, ModuleNotFoundError) and error.name in ("rclpy", "sensor_msgs"):
             line = f"{missing} of ROS 2 is not here, and pip does not have it; run '{_SETUP}' in this shell first"
-        else:  # its compiled part is made for one Python
-            told = str(error).splitlines()[0]
-            line = f"ROS 2 does not load in this Python ({told}); install vmdepth for the one that ROS is made for"
+        else:  # its compiled part is made for one Python, and takes libraries of the system
+            why = told_by(error)
+            line = f"ROS 2 does not load in this Python ({why}); install vmdepth where it does: {_ENVIRONMENT}"
         raise MissingLibrary(line) from None
     return rclpy
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from vmdepth_runtime import bundled
 from vmdepth_runtime.camera.lens import Intrinsics
@@ -12,6 +12,9 @@ from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.encoding.depth_encodings import DepthEncoding
 from vmdepth_runtime.sources.settings import LiveSettings
+
+if TYPE_CHECKING:
+    from vmdepth_runtime.depth.scale.metres import MetresGiven  # and NumPy, which arguments need not wait for
 
 Reliability: TypeAlias = Literal["best_effort", "reliable"]
 """A policy of ROS 2's quality of service, by its name there."""
@@ -36,7 +39,8 @@ class RosSettings:
             moves is left out of clouds and of the fit to key frames, where the model tells.
         fov: Degrees that a frame is wide; in place of `CameraInfo`.
         intrinsics: fx, fy, cx, cy of the frames, in pixels, or a calibration file; likewise.
-        depth_encoding: "32FC1", or "16UC1" of a model whose depth is in metres.
+        metres: What makes metres of a model's relative or scaled depth, as of `RunSettings`.
+        depth_encoding: "32FC1", or "16UC1" of depth that is in metres.
         cloud: Which points of a frame go into a cloud.
         anchored: Whether states and scale go back to a key frame's where a place is seen again.
         max_gap: Seconds between the stamps of two frames above which the second does not continue the first. Nor does
@@ -58,6 +62,7 @@ class RosSettings:
     dynamic_mask: bool | None = None
     fov: float | None = None
     intrinsics: Intrinsics | None = None
+    metres: MetresGiven | None = None
     depth_encoding: DepthEncoding = "32FC1"
     cloud: CloudSettings = field(default_factory=CloudSettings)
     anchored: bool = True

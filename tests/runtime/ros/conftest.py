@@ -72,10 +72,10 @@ class Robot:
         return self.heard[topic]
 
     def says(self, message: Any, topic: str, qos: Any = 10) -> None:
-        """Publish to a topic, once somebody listens there."""
+        """Publish to a topic, for the first time once somebody listens there."""
         if topic not in self._publishers:
             self._publishers[topic] = self.node.create_publisher(type(message), topic, qos)
-        self.until(lambda: self._publishers[topic].get_subscription_count())
+            self.until(self._publishers[topic].get_subscription_count)
         self._publishers[topic].publish(message)
 
     def until(self, holds: Callable[[], Any]) -> Any:
@@ -140,6 +140,12 @@ class Running:
         from rclpy._world import WORLD
 
         return [line for _, line in WORLD.said]
+
+    def waiting(self, topic: str) -> bool:
+        """Whether a message of a topic has not reached its listeners."""
+        from rclpy._world import WORLD
+
+        return any(listener.waiting for listener in WORLD.subscriptions[topic])
 
     def ends(self) -> BaseException | None:
         """Wait until it has ended by itself; why."""

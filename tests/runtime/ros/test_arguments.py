@@ -54,6 +54,7 @@ def test_parameters_of_ros_and_of_others_are_left_alone(rclpy):
         ("input_size:=big", "--input-size big: should be HxW, for example 192x272"),
         ("depth_encoding:=16UC1", "--depth-encoding 16UC1: is millimetres, and the model gives relative inverse depth"),
         ("model:=nothere.onnx", "nothere.onnx: "),
+        ("image:=a camera", "a camera: cannot be the name of a topic (Failed to resolve name 'a camera': Topic name "),
         ("fov=60", "ROS does not take its arguments: Couldn't parse -p: '-p fov=60'. Error: no :="),
     ],
 )

@@ -1,5 +1,8 @@
 """The node from outside: pictures in on topics, depth out, by a stand-in for rclpy."""
 
+from contextlib import suppress
+from threading import Event
+
 import numpy as np
 import pytest
 
@@ -75,6 +78,14 @@ def test_millimetres_are_sent_of_metres(start, build_graph, images):
     metres = images[0] @ np.array([0.25, 0.5, 0.25]) / 512
     assert (message.encoding, message.step) == ("16UC1", 84)
     assert np.abs(shown(message) / 1000 - metres).max() <= 0.0005 + 1e-12
+
+
+def test_metres_are_made_of_relative_depth(start, images):
+    running = start("--depth-encoding", "16UC1", "--ros-args", "-p", "metres:=[2.0, 0.1]")
+    heard = running.robot.listens(running.robot.messages.Image, "/vmdepth/depth")
+    (message,) = one_by_one(running, images[:1], heard)
+    metres = 1 / (2.0 * (images[0] @ np.array([0.25, 0.5, 0.25])) / 512 + 0.1)
+    np.testing.assert_allclose(shown(message) / 1000, metres, atol=0.0006)
 
 
 @pytest.mark.parametrize(
@@ -155,14 +166,103 @@ def test_an_encoding_that_is_not_read_ends_the_node_with_one_line(start, images)
     assert str(failure).startswith("/image: has the encoding 'lab8', which is not read; those are rgb8, bgr8, ")
 
 
+def test_a_camera_that_changes_its_size_is_waited_for(start, make, images):
+    running = start()
+    messages = running.robot.messages
+    heard = running.robot.listens(messages.Image, RELATIVE)
+    cameras = running.robot.listens(messages.CameraInfo, f"{RELATIVE}/camera_info")
+    running.robot.says(running.robot.camera(), "/camera_info")
+    running.robot.until(lambda: not running.waiting("/camera_info"))
+    one_by_one(running, images[:2], heard)
+    running.robot.until(lambda: cameras)
+    heard.clear()
+    one_by_one(running, make.noise(2, 40, 40), heard, [START + 2 * STEP, START + 3 * STEP])
+    running.robot.until(lambda: any("is of 42x28 frames, and /image is 40x40" in line for line in running.said))
+    assert {(camera.width, camera.height) for camera in cameras} == {(42, 28)}
+
+
 def test_a_camera_of_another_shape_ends_the_node_with_one_line(start, images):
     running = start()
     running.robot.says(
         running.robot.camera(640, 480, [500.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0]), "/camera_info"
     )
+    running.robot.says(running.robot.picture(images[0]), "/image")  # which may come before the camera
+    running.robot.until(lambda: any("inverse depth" in line for line in running.said) or running.failure)
+    with suppress(RuntimeError):  # it has ended already
+        running.robot.says(running.robot.picture(images[0]), "/image")
+    assert "CameraInfo of /image: is of 640x480 frames, and /image is 42x28" in str(running.ends())
+
+
+def test_of_pictures_that_come_while_the_network_is_busy_the_last_is_taken(start, luma_model, images, monkeypatch):
+    from vmdepth_runtime.ros.camera_stream import CameraStream
+    from vmdepth_runtime.ros.newest import Newest
+
+    begun, go_on, step = Event(), Event(), CameraStream.step
+    arrived, put = [], Newest.put
+
+    def step_when_told(self, *arguments):
+        begun.set()
+        assert go_on.wait(60)
+        return step(self, *arguments)
+
+    def put_and_count(self, message):
+        put(self, message)
+        arrived.append(message)
+
+    monkeypatch.setattr(CameraStream, "step", step_when_told)
+    monkeypatch.setattr(Newest, "put", put_and_count)
+    running = start()
+    heard = running.robot.listens(running.robot.messages.Image, RELATIVE)
     running.robot.says(running.robot.picture(images[0]), "/image")
-    running.robot.until(lambda: running.failure or running.robot.says(running.robot.picture(images[0]), "/image"))
-    assert "CameraInfo of /image: is of 640x480 frames, and image is 42x28" in str(running.ends())
+    assert begun.wait(60)
+    for index, image in enumerate(images[1:], 1):
+        running.robot.says(running.robot.picture(image, START + index * STEP), "/image")
+    running.robot.until(lambda: len(arrived) == 5)
+    go_on.set()
+    running.robot.until(lambda: len(heard) == 2)
+    for message, depth in zip(heard, streamed(luma_model, images[[0, 4]]), strict=True):
+        np.testing.assert_array_equal(shown(message), depth)
+
+
+@pytest.mark.parametrize(
+    ("published", "line"),
+    [
+        ({}, "nobody sends on /image; pictures are on no topic"),
+        ({"/front": "Image", "/rear/compressed": "CompressedImage", "/cloud": "PointCloud2"},
+         "nobody sends on /image; pictures are on /front, /rear/compressed"),
+        ({"/image": "Image"}, "nothing comes on /image yet"),
+        ({"/image": "CompressedImage"},
+         "/image is sensor_msgs/msg/CompressedImage, and sensor_msgs/msg/Image is waited for"),
+    ],
+)  # fmt: skip
+def test_what_is_waited_for_is_told(start, monkeypatch, published, line):
+    monkeypatch.setattr("vmdepth_runtime.ros.depth_node._PATIENCE", 0.05)
+    running = start()
+    for topic, kind in published.items():
+        running.robot.node.create_publisher(getattr(running.robot.messages, kind), topic, 10)
+    running.robot.until(lambda: line in running.said)
+
+
+def test_a_camera_that_metres_wait_for_is_told(start, build_graph, images, monkeypatch):
+    monkeypatch.setattr("vmdepth_runtime.ros.depth_node._PATIENCE", 0.05)
+    running = start(model=build_graph(depth_kind="metric", metric_focal=80.0))
+    running.robot.says(running.robot.picture(images[0]), "/image")
+    running.robot.until(lambda: any("/image comes, and no CameraInfo on /camera_info" in line for line in running.said))
+
+
+def test_a_picture_on_its_way_when_ros_goes_down_is_no_failure(start, images, monkeypatch):
+    from vmdepth_runtime.ros.camera_stream import CameraStream
+
+    step = CameraStream.step
+
+    def step_and_shut_down(self, *arguments):
+        running.rclpy.try_shutdown()  # as SIGTERM does, wherever it comes
+        return step(self, *arguments)
+
+    running = start()
+    monkeypatch.setattr(CameraStream, "step", step_and_shut_down)
+    running.robot.says(running.robot.picture(images[0]), "/image")
+    assert running.ends() is None
 
 
 def test_an_uncalibrated_camera_is_told_once(start, images):

@@ -31,12 +31,19 @@ class Node:
         self._subscriptions: list[Subscription] = []
         self._timers: list[Timer] = []
 
+    @property
+    def context(self) -> Context:
+        """What the node belongs to."""
+        return Context()
+
     def get_logger(self) -> Logger:
         """Where it tells things."""
         return Logger()
 
     def resolve_topic_name(self, topic: str, *, only_expand: bool = False) -> str:
         """A topic's full name, remapped."""
+        if " " in topic:
+            raise RuntimeError(f"Failed to resolve name '{topic}': Topic name is invalid")  # rclpy's own RCLError
         expanded = self._expand(topic)
         for before, after in self._remaps:
             if not only_expand and self._expand(before) == expanded:
@@ -115,6 +122,14 @@ class Node:
         return [*messages, *(timer.callback for timer in self._timers if timer.goes_off())]
 
 
+class Context:
+    """The only one."""
+
+    def ok(self) -> bool:
+        """Whether it is up."""
+        return WORLD.up
+
+
 class Logger:
     """As of a node; what it is told is kept for the test."""
 
@@ -138,6 +153,8 @@ class Publisher:
         assert isinstance(msg, self._msg_type), f"Expected {self._msg_type}, got {type(msg)}"
         data = to_cdr(msg)
         with WORLD.changed:
+            if not WORLD.up:
+                raise RuntimeError("Failed to publish: publisher's context is invalid")  # rclpy's own RCLError
             for listener in self._listeners():
                 listener.waiting.append(data)
             WORLD.changed.notify_all()
