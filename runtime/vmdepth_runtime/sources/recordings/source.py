@@ -23,6 +23,7 @@ from vmdepth_runtime.sources.recordings.topics import first_of, picture_topic
 from vmdepth_runtime.sources.settings import ReadSettings
 
 _TIME_BASE = Fraction(1, 90_000)
+_PATIENCE = 3  # frames that may be missing before it is a gap, however slow the camera is
 _LOOKS = 20  # messages whose stamps tell the rate
 _FPS = 30.0  # of a single frame
 
@@ -30,8 +31,8 @@ _FPS = 30.0  # of a single frame
 class RecordingSource(Source):
     """The pictures of a topic, each at the time its camera stamped it.
 
-    A stamp that goes back, as where a recording was played and recorded again, or comes late by more than `max_gap`
-    is a discontinuity.
+    A stamp that goes back, as where a recording was played and recorded again, or comes late by more than `max_gap` and
+    three frames is a discontinuity.
 
     Args:
         path: as `open_recording` takes it.
@@ -55,7 +56,7 @@ class RecordingSource(Source):
         try:
             self._topic = picture_topic(self._recording, str(path), read.topic)
             self._fps = self._rate()
-            self._clock = Clock(max_gap, 1 / self._fps)
+            self._clock = Clock(max(max_gap, _PATIENCE / self._fps), 1 / self._fps)
             self._selection = Selection(read)
             self._reader = ImageReader()
             self._next_index = 0
