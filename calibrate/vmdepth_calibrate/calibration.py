@@ -84,7 +84,8 @@ def calibrate(
     settings = replace(settings, model=local_file(model))
     proto, contract = read_step_graph(settings.model)
     size = (contract.height, contract.width, contract.streams)
-    frames = list(source_frames(data, settings.frames, *size, remembers=bool(contract.states)))
+    remembers = bool(contract.states)
+    frames = list(source_frames(data, settings.frames, *size, remembers=remembers, topic=settings.topic))
     if not frames:
         raise InputError(f"{data}: has no readable frame; choose another --data")
     if len(frames) < ENOUGH:

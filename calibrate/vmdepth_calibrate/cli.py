@@ -25,7 +25,9 @@ subcommands = {"scale": scale}
 
 @click.command("vmdepth-calibrate", context_settings=defaults_of(CalibrationSettings))
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--data", required=True, metavar="SOURCE", help="Video or image folder like what the camera will see.")
+@click.option("--data", required=True, metavar="SOURCE",
+              help="Video, image folder or recording of a robot, like what the camera will see.")  # fmt: skip
+@click.option("--topic", metavar="NAME", help="The pictures of a recording that has several topics of them.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The .onnx file.")
 @click.option("--precision", type=click.Choice(["int8", "fp8"]), show_default=True)
 @click.option(

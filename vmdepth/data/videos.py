@@ -16,6 +16,7 @@ from vmdepth.data.masks import MOVING, MaskFolder, masks_beside
 from vmdepth.data.rgbd import CAMERAS, RgbdFolder, depth_in_image
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
+from vmdepth_runtime.sources.footage.deinterlacing import whole_frames
 from vmdepth_runtime.sources.listing import IMAGE_ENDINGS, VIDEO_ENDINGS, natural
 
 _SEEKABLE = ("mov", "matroska")  # formats in which a frame has the same time after a seek as before
@@ -92,12 +93,12 @@ class VideoFile(Video):
         """Frames by number, decoded from the key frame before frame `start` on, known by their times."""
         wanted = {self._times[number]: number for number in numbers}
         found = {}
-        to_rgb = RgbConverter()
         with av.open(f"file:{self.path}") as container:
             stream = container.streams.video[0]
             stream.thread_type = "NONE"  # several workers share the cores already
+            to_rgb = RgbConverter(stream)
             container.seek(self._times[start], stream=stream)
-            for frame in container.decode(stream):
+            for frame in whole_frames(container.decode(stream), []):
                 if frame.pts in wanted and not frame.is_corrupt:
                     found[wanted[frame.pts]] = to_rgb(frame)
                 if frame.pts is not None and frame.pts >= self._times[numbers[-1]]:
@@ -107,11 +108,11 @@ class VideoFile(Video):
     def _from_start(self, numbers: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
         """Frames by number, counted from the first that decodes: the slow way that works for every format."""
         found = {}
-        to_rgb = RgbConverter()
         with av.open(f"file:{self.path}") as container:
             stream = container.streams.video[0]
             stream.thread_type = "NONE"
-            for number, frame in enumerate(container.decode(stream)):
+            to_rgb = RgbConverter(stream)
+            for number, frame in enumerate(whole_frames(container.decode(stream), [])):
                 if number in numbers and not frame.is_corrupt:
                     found[number] = to_rgb(frame)
                 if number >= numbers[-1]:

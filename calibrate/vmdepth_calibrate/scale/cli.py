@@ -35,5 +35,5 @@ def command(**options: Any) -> None:
 
     settings = ScaleSettings(**options)
     with ProgressLine(settings.data, None, "frames", prefix="vmdepth-calibrate: ") as line:
-        result = fit_scale(settings, moved=lambda done, total: line.update(done, (), total))
+        result = fit_scale(settings, warn=line.say, moved=lambda done, total: line.update(done, (), total))
     click.echo(f"{settings.output}: depth in metres; {summary(result)}")

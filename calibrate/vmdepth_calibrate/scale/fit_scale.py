@@ -57,7 +57,10 @@ class ScaleResult:
 
 
 def fit_scale(
-    settings: ScaleSettings, *, moved: Callable[[int, int | None], None] = lambda done, total: None
+    settings: ScaleSettings,
+    *,
+    warn: Callable[[str], None] = lambda line: None,
+    moved: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> ScaleResult:
     """Measure what makes metres of a step graph's depth and bake it in, as `vmdepth-calibrate scale` does.
 
@@ -66,6 +69,7 @@ def fit_scale(
 
     Args:
         settings: What is fitted to what.
+        warn: Gets a line where there is little data.
         moved: Told how many frames are done, of how many; None where nobody knows.
 
     Returns:
@@ -89,6 +93,8 @@ def fit_scale(
     with open_model(model) as session:
         frames = list(_points(session, measured, settings.frames, moved))
     result = _fitted(frames, contract, settings)
+    if len(frames) == 1:
+        warn(f"{settings.data}: depth was measured of one frame, which then also says how well it fits")
     _write(proto, contract, result, settings, model)
     if settings.report:
         write_report({**asdict(result), "data": settings.data, "limit": settings.limit}, settings.report)

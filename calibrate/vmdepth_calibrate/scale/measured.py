@@ -17,6 +17,7 @@ from vmdepth_runtime.sources.open import open_source
 from vmdepth_runtime.sources.recordings.open import recorded_depth
 from vmdepth_runtime.sources.settings import ReadSettings
 
+_INSTEAD = f"name a folder with rgb/, depth/ and {CAMERAS}, or a recording of a robot (.mcap, a rosbag2 folder)"
 _APART = 20_000_000  # nanoseconds between a picture and a measurement of the same, at most
 
 
@@ -37,20 +38,23 @@ def open_measured(settings: ScaleSettings, size: tuple[int, int]) -> Measured:
     size: height and width of rendered clips, pixels. Raises InputError, naming it, for what is none of it.
     """
     data, path = settings.data, Path(settings.data)
+    if is_recording(path):
+        if not path.exists():
+            raise InputError(f"{data}: no such recording; {_INSTEAD}")
+        return Measured([_Recording(settings)], None)
+    for option, topic in (("--topic", settings.topic), ("--depth-topic", settings.depth_topic)):
+        if topic is not None:
+            raise InputError(f"{option} {topic}: is of recordings of robots, and {data} is none; leave it out")
     if any((path / part).exists() for part in (CAMERAS, "rgb", "depth")):
         folder = RgbdFolder(path)
         return Measured([folder], len(folder))
-    if is_recording(path):
-        return Measured([_Recording(settings)], None)
+    if path.exists() and not any((place / "depth").is_dir() for level in ("*", "*/*") for place in path.glob(level)):
+        raise InputError(f"{data}: has no measured depth; {_INSTEAD}")
     from vmdepth.evaluation.sequences import HeldOut, Scenes, open_data  # which takes torch
 
     found = open_data(data)
-    if isinstance(found, Scenes):
-        return Measured(found.folders, sum(map(len, found.folders)))
-    if isinstance(found, HeldOut):
-        clips = found.sequences(*size)
-        return Measured(clips, sum(map(len, clips)))
-    raise InputError(f"{data}: has no measured depth; name an RGB-D folder, or a recording (.mcap)")
+    clips = found.folders if isinstance(found, Scenes) else found.sequences(*size) if isinstance(found, HeldOut) else []
+    return Measured(clips, sum(map(len, clips)))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vmdepth.model_files import CHECKPOINT_ENDINGS, no_model
 from vmdepth_export.info.facts import Facts
+from vmdepth_runtime.depth.scale.metres import metres_of
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.integrity import check_digest
@@ -62,6 +63,7 @@ def _contract_facts(contract: StepContract) -> Facts:
         ("model", f"{contract.model}, {contract.producer or 'unknown producer'}"),
         ("frames", f"{contract.height}x{contract.width}, {contract.streams} at once"),
         ("depth", depth_meaning(contract)),
+        *_metres_facts(contract),
         ("outputs", ", ".join(output.name for output in contract.own_outputs)),
         ("states", f"{told}; {contract.state_bytes / 1e6:.1f} MB"),
     ]
@@ -79,6 +81,17 @@ def _contract_facts(contract: StepContract) -> Facts:
             )
         )
     return facts
+
+
+def _metres_facts(contract: StepContract) -> Facts:
+    """How a graph makes metres of depth without a unit, and how well; nothing of one that does not."""
+    metres = metres_of(contract)
+    if metres is None:
+        return []
+    made = contract.metres
+    off = f", off by {made['median_error']:.1%} in the median" if "median_error" in made else ""
+    seen = f", fitted to {made['frames']} frames of {made['data']}" if "data" in made else ""
+    return [("metres", f"--metres {metres}{seen}{off}")]
 
 
 def depth_meaning(of: StepContract | StepNetwork) -> str:

@@ -36,7 +36,7 @@ def clip_frames(count: int, height: int, width: int, streams: int) -> Iterator[N
 
 
 def source_frames(
-    source: str, count: int, height: int, width: int, streams: int, *, remembers: bool = True
+    source: str, count: int, height: int, width: int, streams: int, *, remembers: bool = True, topic: str | None = None
 ) -> Iterator[NDArray[np.uint8]]:
     """Up to `count` frames of a video or folder, stretched to the model's size, the same for every stream.
 
@@ -47,12 +47,13 @@ def source_frames(
         width: likewise.
         streams: of the model.
         remembers: whether the model carries states from frame to frame, so that they have to be those of one video.
+        topic: of a recording of a robot; None: the only one with pictures.
 
     Raises:
         InputError: the source cannot be read, or holds pictures that have nothing to do with each other, and the model
             remembers.
     """
-    for image in islice(_images(source, height, width, remembers=remembers), count):
+    for image in islice(_images(source, height, width, remembers=remembers, topic=topic), count):
         yield np.repeat(image[None], streams, axis=0)
 
 
@@ -80,12 +81,15 @@ def _clip(height: int, width: int, first: int) -> Iterator[NDArray[np.uint8]]:
         first = 0
 
 
-def _images(source: str, height: int, width: int, *, remembers: bool = True) -> Iterator[NDArray[np.uint8]]:
+def _images(
+    source: str, height: int, width: int, *, remembers: bool = True, topic: str | None = None
+) -> Iterator[NDArray[np.uint8]]:
     import cv2
 
     from vmdepth_runtime.sources.open import open_source
+    from vmdepth_runtime.sources.settings import ReadSettings
 
-    with open_source(source) as frames:
+    with open_source(source, read=ReadSettings(topic=topic)) as frames:
         if remembers and frames.pictures and frames.info.frames != 1:
             raise InputError(
                 f"{source}: its images differ in size, so they are no video, and the model's states go on from one "

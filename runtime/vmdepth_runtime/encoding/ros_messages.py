@@ -109,7 +109,7 @@ def millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Metres in whole millimetres: uint16 `[H, W]`, 0 where there is no depth, it is not above 0, or it is beyond
     `FARTHEST`: a robot is better off without than with a wall there. depth: float32 `[H, W]`."""
     counted = np.rint(depth * np.float64(PER_METRE))  # in float32 the product would be rounded before
-    return np.where((counted >= 0) & (counted <= DEEPEST), counted, 0).astype(np.uint16)
+    return np.where((depth > 0) & (depth <= FARTHEST), counted, 0).astype(np.uint16)
 
 
 def colour_image(stamp: int, frame_id: str, image: NDArray[np.uint8]) -> Message:

@@ -130,28 +130,27 @@ def open_pipeline(
     cv2.setNumThreads(1)  # reading and writing have a thread each; more would only take cores from the network
     sources = [stack.enter_context(job.open(settings)) for job in jobs]
     for source, job in zip(sources, jobs, strict=True):
-        check_source(settings, source, job.outputs)
-        if source.live and place[1] > 1:
-            raise InputError(f"{source.name}: is live and has no end; give it alone, or --streams")
+        check_source(settings, source, job.outputs, alone=place[1] == 1)
     lenses, rectifiers = _cameras(settings, sources, jobs, session.contract)
     anchoring = None if any(source.pictures for source in sources) else _anchoring(settings, session.contract)
     sampled = [_looked_at(settings, source, job) for source, job in zip(sources, jobs, strict=True)]
-    make = partial(StreamBatch, session, resize=settings.resize, lens=lenses, heed_moving=settings.heeds_moving)
     metres = Metres.of(settings.metres) or _running(settings, jobs, session.contract, stack)
-    if isinstance(metres, list):
-        sampled = [None] * len(sources)  # no metres are known of frames that are looked at beforehand
-    make = partial(make, metres=metres)
-    colours, batch = choose_ranges(make(), sampled, rectifiers), make(keyframes=anchoring)
+    make = partial(
+        StreamBatch,
+        session,
+        resize=settings.resize,
+        lens=lenses,
+        heed_moving=settings.heeds_moving,
+        metres=metres,
+    )
+    colours = choose_ranges(make(), sampled, rectifiers)
+    batch = make(keyframes=anchoring, cuts=[_looks_for_cuts(settings, source) for source in sources])
     statistics = RunStatistics(len(sources))
     reporter = stack.enter_context(Reporter(sources, statistics, place))
     reporter.start(batch)
     _tell_sizes(settings, sources, jobs, reporter)
     if isinstance(session, OfflineSession):
-        again = stack.enter_context(jobs[0].open(settings))
-        (rectify,) = rectifiers
-        session.begin((rectify(f.image) if rectify else f.image, f.discontinuity) for f in again)
-        if session.remark:
-            reporter.say(session.remark)
+        _go_over(session, stack.enter_context(jobs[0].open(settings)), rectifiers[0], reporter)
     interrupt = stack.enter_context(Interruptible())
     readers: list[FrameReader] = []  # filled below: a page asks for its figures while frames come
     status = partial(reporter.status, readers, batch)
@@ -161,8 +160,8 @@ def open_pipeline(
         writers.append(_open_writer(settings, source, job.outputs, facts, colour_range, batch.contract, stack))
     _tell_invitations(writers, reporter)
     changed = Condition()
+    size = (session.contract.height, session.contract.width)
     for source, rectify in zip(sources, rectifiers, strict=True):
-        size = (session.contract.height, session.contract.width)
         readers.append(FrameReader(source, size, settings.resize, changed, rectify))
         stack.callback(readers[-1].close)
     stepping = StageTimer("the network", allowed=math.inf if settings.offline else 1.0)  # windows take their time
@@ -176,8 +175,17 @@ def _tell_invitations(writers: Sequence[Writer], reporter: Reporter) -> None:
         reporter.say(invitation)
 
 
+def _go_over(session: OfflineSession, again: Source, rectify: Rectifier | None, reporter: Reporter) -> None:
+    """Have the network see the whole video, which is opened once more for that."""
+    session.begin((rectify(f.image) if rectify else f.image, f.discontinuity) for f in again)
+    if session.remark:
+        reporter.say(session.remark)
+
+
 def _looked_at(settings: RunSettings, source: Source, job: Job) -> Source | None:
-    """A source, where it is worth knowing beforehand what depth there will be."""
+    """A source, where it is worth knowing beforehand what depth there will be, and can be known."""
+    if settings.align_to is not None:  # no metres are known of frames that are looked at beforehand
+        return None
     return source if source.pictures or any(map(needs_range, job.outputs)) else None
 
 
@@ -186,6 +194,8 @@ def _open_offline(settings: RunSettings, jobs: Sequence[Job]) -> StepSession:
         raise InputError("--offline: takes one source at a time")
     if settings.dynamic_mask:
         raise InputError("--dynamic-mask: is of streams; 'vmdepth-masks' tells what moves in a whole video")
+    if settings.cuts:
+        raise InputError("--cuts: is of streams; --offline looks at the whole video; leave one of the two out")
     if settings.backend != "auto":
         raise InputError(f"--backend {settings.backend}: --offline runs in PyTorch; leave one of the two out")
     with jobs[0].open(settings) as source:  # a look at its size
@@ -207,7 +217,7 @@ def _running(
     for job in jobs:
         measured = recorded_depth(job.paths[0], settings.align_to, pictures=settings.read.topic)
         stack.enter_context(closing(measured))
-        running.append(RunningMetres(measured, contract.depth_meaning))
+        running.append(RunningMetres(measured, contract.depth_meaning, settings.align_to))
     return running
 
 
@@ -215,6 +225,12 @@ def _anchoring(settings: RunSettings, contract: StepContract) -> KeyframeSetting
     if not settings.anchored or not contract.states:
         return None
     return KeyframeSettings.of(contract.keyframes, **settings.keyframes)
+
+
+def _looks_for_cuts(settings: RunSettings, source: Source) -> bool:
+    if settings.offline or source.pictures:
+        return False
+    return not source.tells_jumps if settings.cuts is None else settings.cuts
 
 
 def _tell_sizes(settings: RunSettings, sources: Sequence[Source], jobs: Sequence[Job], reporter: Reporter) -> None:

@@ -26,6 +26,7 @@ from vmdepth_runtime.sinks.files import is_pattern as is_numbered
 from vmdepth_runtime.sinks.open import (
     check_frames,
     check_output,
+    has_clouds,
     is_coloured,
     is_file,
     is_for_eyes,
@@ -67,7 +68,7 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
     if settings.max_height != RunSettings.max_height and not any(is_for_eyes(o) for job in jobs for o in job.outputs):
         raise InputError(f"--max-height {settings.max_height}: no output is a video, window or page, which have one")
     _check_recordings(settings, jobs, has_camera=has_camera or all(job.recording for job in jobs))
-    if not (settings.points or any(needs_camera(output) for job in jobs for output in job.outputs)):
+    if not (settings.points or any(has_clouds(output) for job in jobs for output in job.outputs)):
         _check_no_cloud(settings.cloud)
     if settings.report is not None:
         check_target(settings.report)
@@ -102,7 +103,7 @@ def _check_recordings(settings: RunSettings, jobs: Sequence[Job], *, has_camera:
             asked.append(f"--depth-encoding {settings.depth_encoding}")
         if asked:
             raise InputError(f"{asked[0]}: no output is a recording (.mcap); leave it out, or add one")
-    elif settings.points and not has_camera:
+    elif settings.points and not (has_camera or any(job.recording for job in jobs)):  # which may know it
         raise InputError(
             f"{recordings[0]}: points need the camera; give --fov DEGREES or --intrinsics FX,FY,CX,CY|FILE"
         )
@@ -206,31 +207,26 @@ def check_model(settings: RunSettings, contract: StepContract, count: int) -> No
 
 def check_scale(settings: RunSettings, contract: StepContract) -> None:
     """Raise InputError where metres are asked for in two ways, or of a model that they are not for."""
-    check_metres(Metres.of(settings.metres), contract, settings.model)
+    check_metres(Metres.of(settings.metres), contract, settings.model.name)
     if settings.align_to is None:
         return
     if settings.metres is not None:
         raise InputError(f"--align-to {settings.align_to}: and --metres both make metres; leave one out")
     if settings.rectify:
-        raise InputError(
-            f"--align-to {settings.align_to}: is of frames as they are, not rectified; leave --rectify out, clouds are "
-            "straight without"
-        )
+        raise InputError(f"--align-to {settings.align_to}: measured the frames as they are; leave --rectify out")
     if contract.depth_meaning.unit is not None:
         meaning = contract.depth_meaning.meaning
-        raise InputError(f"--align-to {settings.align_to}: {settings.model} gives {meaning} already; leave it out")
+        raise InputError(f"--align-to {settings.align_to}: {settings.model.name} gives {meaning} already; leave it out")
 
 
 def check_depth_encoding(settings: RunSettings, contract: StepContract) -> None:
     """Raise InputError where the depth that a run gives cannot be laid out as is asked for."""
-    in_metres = settings.metres is not None or settings.align_to is not None
-    check_encoding(DEPTH_KINDS["metric"] if in_metres else contract.depth_meaning, settings.depth_encoding)
+    check_encoding(DEPTH_KINDS["metric"] if settings.makes_metres else contract.depth_meaning, settings.depth_encoding)
 
 
 def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[Job]) -> None:
     """Raise InputError where something is said of the camera and nothing asks for it; or sky has no place in clouds."""
-    in_metres = settings.metres is not None or settings.align_to is not None
-    settings.cloud.check_range(inverse=contract.depth_meaning.inverse and not in_metres)
+    settings.cloud.check_range(inverse=contract.depth_meaning.inverse and not settings.makes_metres)
     lens = Lens.of(settings.fov, settings.intrinsics)
     asked = settings.rectify or contract.metric_focal is not None
     asked |= any(takes_camera(output) for job in jobs for output in job.outputs)
@@ -241,9 +237,12 @@ def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[J
         )
 
 
-def check_source(settings: RunSettings, source: Source, outputs: Sequence[str]) -> None:
+def check_source(settings: RunSettings, source: Source, outputs: Sequence[str], *, alone: bool) -> None:
     """Raise InputError for frames that are too small for any network, and more of them than an output has room for;
-    and where an output needs the camera, and neither the run nor the source was told of it."""
+    where an output needs the camera, and neither the run nor the source was told of it; and for a source without an end
+    that is not `alone`, as others come before or after it."""
+    if source.live and not alone:
+        raise InputError(f"{source.name}: is live and has no end; give it alone, or --streams")
     width, height = source.info.width, source.info.height
     if min(width, height) < MIN_SIDE:
         raise InputError(f"{source.name}: its frames are {width}x{height}; at least {MIN_SIDE}x{MIN_SIDE} is needed")

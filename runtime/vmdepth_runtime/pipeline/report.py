@@ -126,6 +126,7 @@ def _of_source(pipeline: Pipeline, stream: int) -> dict[str, Any]:
     batch, statistics = pipeline.batch, pipeline.statistics
     reader, writer = pipeline.readers[stream], pipeline.writers[stream]
     source, info = reader.source, reader.source.info
+    running = batch.metres[stream] if isinstance(batch.metres, Sequence) else None
     out = statistics.frames[stream]
     return {
         "name": source.name,
@@ -142,9 +143,12 @@ def _of_source(pipeline: Pipeline, stream: int) -> dict[str, Any]:
         "skipped": [{"index": s.index, "name": s.name, "reason": s.reason} for s in source.skipped],
         "broken_count": batch.broken[stream],
         "broken": statistics.broken[stream],
-        "warnings": source.warnings,
+        "cut_count": statistics.cut_counts[stream],
+        "cuts": statistics.cuts[stream],
+        "warnings": source.warnings + ([running.warning] if running and running.warning else []),
+        "notes": source.notes,
         "camera": _camera(pipeline.lenses[stream], source),
-        "alignment": batch.metres[stream].as_dict() if isinstance(batch.metres, Sequence) else None,
+        "alignment": running.as_dict() if running else None,
         "moving": statistics.moving[stream].as_dict(),
         "colour_range": None if writer.bounds is None else {"low": writer.bounds[0], "high": writer.bounds[1]},
         "keyframes": batch.banks[stream].as_dict() if batch.banks else None,

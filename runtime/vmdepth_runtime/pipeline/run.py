@@ -109,7 +109,7 @@ def _run_jobs(settings: RunSettings, session: StepSession, jobs: Sequence[Job], 
         report = make_report(pipeline, settings.resize, failure)
         if failure is None:
             pipeline.reporter.finish(report)
-            failure = _missing_pictures(pipeline)
+            failure = _missing_pictures(pipeline) or _missing_metres(pipeline)
     report["interrupted"] = pipeline.interrupt.pressed  # while all was being closed, too
     return report, failure
 
@@ -120,6 +120,15 @@ def _missing_pictures(pipeline: Pipeline) -> WorkError | None:
         if source.pictures and source.skipped_count:
             line = f"{source.name}: {source.skipped_count} of {source.info.frames} pictures could not be read"
             return WorkError(f"{line}, as told above; the others are done")
+    return None
+
+
+def _missing_metres(pipeline: Pipeline) -> WorkError | None:
+    """Metres that were to follow measured depth, of which none belonged to any frame: there is no depth at all."""
+    metres = pipeline.batch.metres
+    for running, reader in zip(metres if isinstance(metres, Sequence) else (), pipeline.readers, strict=False):
+        if running.without and not running.fits:
+            return WorkError(f"{reader.source.name}: {running.warning}; its frames have no depth")
     return None
 
 

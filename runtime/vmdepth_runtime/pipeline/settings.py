@@ -59,6 +59,8 @@ class RunSettings:
         points: Recordings have a cloud of each frame.
         anchored: Whether states and scale go back to a key frame's where a place is seen again.
         keyframes: Fields of `KeyframeSettings` that differ from the model's own; one that is None does not.
+        cuts: Whether a stream starts anew where a scene begins, with the first frame of it; None: of sources that do
+            not tell themselves where their frames do not continue, which are files.
         streams: All sources are taken at once, one for each stream of the model.
         read: Which frames are taken, and what a folder of images is.
         live: How live sources are held on to; its `stall` is also when a stage of the pipeline counts as stalled.
@@ -92,12 +94,18 @@ class RunSettings:
     points: bool = False
     anchored: bool = True
     keyframes: Mapping[str, float | None] = field(default_factory=dict)
+    cuts: bool | None = None
     streams: bool = False
     read: ReadSettings = field(default_factory=ReadSettings)
     live: LiveSettings = field(default_factory=LiveSettings)
     strict: bool = False
     verify: bool = True
     report: Path | None = None
+
+    @property
+    def makes_metres(self) -> bool:
+        """Whether the run itself makes metres of depth without a unit."""
+        return self.metres is not None or self.align_to is not None
 
     @property
     def heeds_moving(self) -> bool:

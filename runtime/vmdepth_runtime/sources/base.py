@@ -42,7 +42,8 @@ class SourceFrame:
         arrived: `perf_counter` when it was in memory.
         name: of a picture on its own, what its outputs are named after, unlike that of any other of its source; of
             other frames empty.
-        stamp: nanoseconds since 1970 at which the camera took it, where the source says; else None.
+        stamp: nanoseconds since 1970 at which the camera took it, where the source says; of other live sources at which
+            it came; else None.
     """
 
     index: int
@@ -111,11 +112,14 @@ class Source(ABC):
         name: likewise.
         live: whether frames come by themselves, and are lost if nobody takes them.
         pictures: whether each frame stands on its own: of any size, with a name, and a discontinuity.
+        tells_jumps: whether a `discontinuity` says wherever frames do not continue those before, as a camera films
+            without cuts.
         wanted: of a live source, how many frames it gives at most; None: no limit. Who drops some counts by himself.
         info: known once the source is open; of pictures it is the first one's.
         skipped: the first thousand frames left out.
         skipped_count: how many were left out.
         warnings: what else went wrong, a line each, the first thousand.
+        notes: what was done to its frames so that they are ordinary ones, a line each.
         losses: how often a live one was lost; 0 of others.
         timer: of a source that times its own reading; None leaves that to whoever reads it.
         tell: called with each warning at once, from the thread that reads.
@@ -125,6 +129,7 @@ class Source(ABC):
     """
 
     live: ClassVar[bool] = False
+    tells_jumps: ClassVar[bool] = False
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -134,6 +139,7 @@ class Source(ABC):
         self.skipped: list[Skipped] = []
         self.skipped_count = 0
         self.warnings: list[str] = []
+        self.notes: list[str] = []
         self.losses = 0
         self.timer: StageTimer | None = None
         self.tell: Callable[[str], None] = _keep_quiet

@@ -63,7 +63,7 @@ class FolderSource(Source):
         self._grey = None if pictures else shared_grey([files[place] for place in self._places])
         self._is_told = False  # of 16 bits of grey
         self._scaled = 0
-        self._to_rgb = RgbConverter()
+        self._to_rgb = RgbConverter(notes=self.notes)
         self._ahead = self._read()
         first = next(self._ahead, None)
         if first is None:
@@ -122,8 +122,9 @@ class FolderSource(Source):
 
     def _tell_grey(self, line: str) -> None:
         if not self._is_told:
-            self._is_told = True
-            self._warn(line)
+            own = "; the others by ranges of their own" if self.pictures and len(self._places) > 1 else ""
+            self.notes.append(f"{line}{own}")
+        self._is_told = True
 
     def _at_first_size(self, image: NDArray[np.uint8], file: Path) -> NDArray[np.uint8]:
         height, width = image.shape[:2]

@@ -43,6 +43,7 @@ class LiveSource(Source):
     """
 
     live: ClassVar[bool] = True
+    tells_jumps: ClassVar[bool] = True
     timer: StageTimer
 
     def __init__(self, uri: str, reopen: Callable[[], Reader], settings: LiveSettings, first: Reader) -> None:
@@ -57,10 +58,11 @@ class LiveSource(Source):
         self._stop = Event()
         try:
             self._ahead = first.read()
+            self._take_notes(first)
         except LostError as lost:
             first.close()
             raise NoAnswerError(f"{self.name}: opens, but gives no picture ({lost}); is the camera sending?") from None
-        self._begin = time.perf_counter()
+        self._begin, self._began = time.perf_counter(), time.time_ns()
         height, width = self._ahead.shape[:2]
         self.info = VideoInfo(width, height, None, first.fps, _TIME_BASE)
 
@@ -74,7 +76,7 @@ class LiveSource(Source):
 
     def __iter__(self) -> Iterator[SourceFrame]:
         image, _ = self._at_one_size(self._ahead)
-        yield SourceFrame(0, 0.0, image, arrived=self._begin)
+        yield SourceFrame(0, 0.0, image, arrived=self._begin, stamp=self._began)
         index, last = 0, time.perf_counter()  # what else took time since it was opened is no gap
         while (self.wanted is None or index + 1 < self.wanted) and (picture := self._next()) is not None:
             now = time.perf_counter()
@@ -83,7 +85,8 @@ class LiveSource(Source):
             gap = now - last
             if gap > self._settings.max_gap:
                 self._warn(f"{self.name}: nothing came for {gap:.1f} s, the stream starts anew")
-            yield SourceFrame(index, now - self._begin, image, changed or gap > self._settings.max_gap, now)
+            seconds, anew = now - self._begin, changed or gap > self._settings.max_gap
+            yield SourceFrame(index, seconds, image, anew, now, stamp=self._began + round(seconds * 1e9))
             last = now
 
     def stop(self) -> None:
@@ -105,6 +108,7 @@ class LiveSource(Source):
                 with self.timer:
                     picture = self._reader.read()
                 self._attempts, self._refusal = 0, ""
+                self._take_notes(self._reader)
                 return picture
             except LostError as lost:
                 self.losses += 1
@@ -112,6 +116,10 @@ class LiveSource(Source):
                 self._reader.close()
                 self._reader = None
         return None
+
+    def _take_notes(self, reader: Reader) -> None:
+        if isinstance(reader, ContainerReader):
+            self.notes += [line for line in reader.notes if line not in self.notes]
 
     def _open_again(self) -> bool:
         while self._settings.retries is None or self._attempts < self._settings.retries:

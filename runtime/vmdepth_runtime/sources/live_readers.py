@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.cameras.request import Request
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
+from vmdepth_runtime.sources.footage.deinterlacing import Deinterlacer
 from vmdepth_runtime.sources.refusals import NoAnswerError, reason_of, refusal
 from vmdepth_runtime.sources.uri import redacted, scheme_of, sendable
 
@@ -67,6 +69,7 @@ class ContainerReader:
 
     Attributes:
         has_sound: whether the container holds sound, too.
+        notes: what was done to its pictures, a line each.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream, stall: float) -> None:
@@ -77,7 +80,9 @@ class ContainerReader:
         self._container, self._stream = container, stream
         self._packets = container.demux(stream)
         self._decoded: list[av.VideoFrame] = []
-        self._to_rgb = RgbConverter()
+        self.notes: list[str] = []
+        self._deinterlace = Deinterlacer(self.notes)
+        self._to_rgb = RgbConverter(stream, self.notes)
 
     def read(self) -> NDArray[np.uint8]:
         begin = time.perf_counter()
@@ -99,7 +104,7 @@ class ContainerReader:
             if packet is None:
                 raise LostError("it ended")
             try:
-                self._decoded = packet.decode()
+                self._decoded = [whole for frame in packet.decode() for whole in self._deinterlace(frame)]
             except av.FFmpegError:
                 continue  # a damaged packet; decoders go on with the next one
 
@@ -113,13 +118,14 @@ class GstreamerReader:
     Args:
         number: of the camera.
         stall: seconds that a picture may take to come.
+        request: what is asked of it; None: what it gives, 30 times a second.
 
     Raises:
         InputError: this OpenCV cannot read it.
         NoAnswerError: the camera does not open.
     """
 
-    def __init__(self, number: int, stall: float) -> None:
+    def __init__(self, number: int, stall: float, request: Request | None = None) -> None:
         if "GStreamer:                   YES" not in cv2.getBuildInformation():
             raise InputError(
                 f"csi://{number}: this OpenCV is built without GStreamer, which reads CSI cameras; on a Jetson use "
@@ -130,10 +136,7 @@ class GstreamerReader:
                 f"csi://{number}: OpenCV {cv2.__version__} would wait for a silent camera for ever; it takes 4.7 or "
                 "later (JetPack 6 has 4.8)"
             )
-        pipeline = (
-            f"nvarguscamerasrc sensor-id={number} ! video/x-raw(memory:NVMM),framerate=30/1 ! nvvidconv ! "
-            "video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1"
-        )
+        pipeline = csi_pipeline(number, request)
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(_OPENING * 1e3), cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(stall * 1e3)]
         self._capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER, limits)
         if not self._capture.isOpened():
@@ -148,6 +151,17 @@ class GstreamerReader:
 
     def close(self) -> None:
         self._capture.release()
+
+
+def csi_pipeline(number: int, request: Request | None) -> str:
+    """What GStreamer reads a Jetson's camera by. number, request: as `GstreamerReader` takes them."""
+    size, fps = (request.size, request.fps) if request is not None else (None, None)
+    caps = "video/x-raw(memory:NVMM)" + (f",width={size[0]},height={size[1]}" if size else "")
+    rate = fps or Fraction(30)
+    return (
+        f"nvarguscamerasrc sensor-id={number} ! {caps},framerate={rate.numerator}/{rate.denominator} ! nvvidconv ! "
+        "video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1"
+    )
 
 
 def open_address(uri: str, stall: float) -> tuple[InputContainer, VideoStream]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from vmdepth_runtime import bundled
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.base import Source
+from vmdepth_runtime.sources.cameras.request import Request
 from vmdepth_runtime.sources.folder import FolderSource, are_pictures
 from vmdepth_runtime.sources.listing import is_pattern, is_picture, is_recording, list_files
 from vmdepth_runtime.sources.live import WAITS, LiveSource
@@ -124,10 +125,12 @@ def _open_network(uri: str, settings: LiveSettings, read: ReadSettings) -> Sourc
 
 
 def _open_csi(uri: str, settings: LiveSettings) -> Source:
-    number = uri.partition("://")[2] or "0"
+    number, request = uri.partition("://")[2].partition("?")[0] or "0", Request.of(uri) if "?" in uri else None
     if not number.isdigit():
-        raise InputError(f"{redacted(uri)}: a CSI camera is csi:// and its number, for example csi://0")
-    reopen = partial(GstreamerReader, int(number), settings.stall)
+        raise InputError(f"{uri}: a CSI camera is csi:// and its number, for example csi://0")
+    if request is not None and request.format is not None:
+        raise InputError(f"{uri}: a CSI camera has one format; size=1280x720 and fps=30 may be asked for")
+    reopen = partial(GstreamerReader, int(number), settings.stall, request)
     return LiveSource(uri, reopen, settings, first=reopen())
 
 

@@ -41,8 +41,8 @@ def refusal(uri: str, error: BaseException) -> InputError:
     encode = _ENCODE if scheme in NETWORK and is_unclear(uri) else ""
     if isinstance(error, av.error.ProtocolNotFoundError):
         return InputError(
-            f"{name}: this PyAV's FFmpeg has no {scheme}://; have another program receive it and pipe it on, as in "
-            f"'ffmpeg -i ADDRESS -c copy -f mpegts - | vmdepth-run /dev/stdin', or build PyAV against an FFmpeg with it"
+            f"{name}: the FFmpeg in this PyAV has no {scheme}://; run 'ffmpeg -i ADDRESS -c copy -f mpegts "
+            f"udp://127.0.0.1:5000' with one that has it, and give udp://127.0.0.1:5000"
         )
     if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
         return InputError(f"{name}: cannot be opened ({reason_of(error)}); check user and password{encode}")

@@ -23,7 +23,7 @@ def scheme_of(uri: str) -> str | None:
 def redacted(uri: str) -> str:
     """The address without what may be secret: user, password and query. Passwords may hold any sign, so all up to the
     last @ goes; what a camera of this machine is asked for stays."""
-    if scheme_of(uri) in (None, "file", "v4l2"):
+    if scheme_of(uri) in (None, "file", "v4l2", "csi"):
         return uri
     address, question, _ = re.sub(r"^([^:]+://).+@", r"\1***@", uri).partition("?")
     return f"{address}?***" if question else address
@@ -73,10 +73,12 @@ def local_path(uri: str) -> Path | None:
 
 
 def camera_of(uri: str) -> str | None:
-    """The device of "0", "/dev/video0", "/dev/v4l/by-id/…", "v4l2:///dev/video0?fps=30" or "v4l2://0"; None for
-    anything else."""
+    """The device of "0", "/dev/video0", "/dev/v4l/by-id/…", "v4l2://0", each with or without what it is asked for, as
+    in "v4l2:///dev/video0?fps=30"; None for anything else."""
     own = scheme_of(uri) == "v4l2"
-    rest = uri[len("v4l2://") :].partition("?")[0] if own else uri
+    rest, _, asked = (uri[len("v4l2://") :] if own else uri).partition("?")
+    if not own and asked and "=" not in asked:
+        return None  # a pattern
     if rest.isdigit():
         return f"/dev/video{rest}"
     return rest if own or _DEVICE.fullmatch(rest) else None
@@ -88,7 +90,7 @@ def short_name(uri: str) -> str:
     if scheme_of(uri) not in (None, "file"):
         parts = urlsplit(redacted(uri))
         return plain(Path(parts.path).stem or parts.hostname or "")
-    path = path_of(uri)
+    path = path_of(uri if camera_of(uri) is None else uri.partition("?")[0])
     if is_pattern(path):
         path = path.parent
     return plain(path.resolve().name if os.path.isdir(path) else path.stem)  # noqa: PTH112 (which never raises)

@@ -16,16 +16,18 @@ from numpy.typing import NDArray
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.base import Source, SourceFrame, VideoInfo
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
+from vmdepth_runtime.sources.footage.deinterlacing import whole_frame, whole_frames
 from vmdepth_runtime.sources.pipe import Pipe
+from vmdepth_runtime.sources.ranges.avi_file import lacks_times, pictures_of_avi, take_time
 from vmdepth_runtime.sources.ranges.selection import Selection
 from vmdepth_runtime.sources.ranges.video_places import find_start, packet_times, spread_frames
 from vmdepth_runtime.sources.settings import ReadSettings
 from vmdepth_runtime.sources.sound import Sound
+from vmdepth_runtime.sources.video_file import Opened, open_file, seconds_of
 
 # Codecs where each packet is one picture (unless interlaced), so that a picture which fails to come is lost even when
 # the decoder says nothing. Elsewhere packets may be meant not to show anything.
 _EACH_SHOWS = ("h264", "hevc")
-Opened = tuple[InputContainer, VideoStream]
 _SLACK = 2.5  # frame lengths that a header's duration may be off by with nothing missing; some are
 
 
@@ -57,22 +59,26 @@ class VideoSource(Source):
         super().__init__(path.name)
         self.path = path
         self._pipe = None if seekable else Pipe(path)
-        self._reopen = reopen or (lambda: _open(path, None))
-        self._container, self._stream = opened or _open(path, self._pipe)
+        self._reopen = reopen or (lambda: open_file(path))
+        self._container, self._stream = opened or open_file(path, self._pipe)
         self._stream.thread_type = "AUTO"
         self._is_file = seekable
+        counted = pictures_of_avi(path, self._container, self._stream) if seekable and not address else None
+        self._promised = counted or self._stream.frames  # frames, 0: it does not say
         self._time_base = self._stream.time_base or Fraction(1, 90_000)
         self._fps = float(self._stream.average_rate or self._stream.guessed_rate or 30)
         self._read_settings = read or ReadSettings()
         self._selection = Selection(self._read_settings)
-        self._to_rgb = RgbConverter()
+        self._to_rgb = RgbConverter(self._stream, self.notes)
         self._packets = 0  # read so far
         self._pending: set[int] = set()  # times of packets whose frames have not come out yet
         self._damage: str | None = None  # what the decoder said about damaged packets, once it met one
         self._each_shows = self._stream.codec_context.name in _EACH_SHOWS
+        self._lacks_times = lacks_times(self._container, self._stream)
         self._break: str | None = None  # why reading the file stopped before its end
         self._origin: int | None = None  # pts of the first frame
         self._last_pts: int | None = None
+        self._decoded: int | None = None  # pts of the latest one decoded: an interlaced one comes out after the next
         self._next_index = 0
         self._begin: int | None = None  # pts of the first frame taken, where reading began just before it
         self._timed = True  # until a frame comes without a time
@@ -95,7 +101,7 @@ class VideoSource(Source):
 
     @property
     def seekable(self) -> bool:
-        return self._is_file and _seconds(self._container) is not None
+        return self._is_file and seconds_of(self._container) is not None
 
     @property
     def sound(self) -> Sound | None:
@@ -114,16 +120,15 @@ class VideoSource(Source):
             self._pipe.close()
 
     def _read(self) -> Iterator[SourceFrame]:
-        if not self._selection.from_the_start and self._is_file:
+        if not self._selection.from_the_start and self._is_file and not self._lacks_times:
             self._go_to_start()
-        for frame in self._decode(self._container, self._stream):
+        for frame in whole_frames(self._decode(self._container, self._stream), self.notes):
             pts = frame.pts
             if pts is None:  # raw streams carry no times: the nominal rate is all there is
                 self._give_rate()
                 pts = 0 if self._last_pts is None else self._last_pts + self._interval
             if self._begin is not None and pts < self._begin:
                 continue
-            self._each_shows &= not frame.interlaced_frame
             self._name_missing(before=pts)
             if self._origin is None:
                 self._origin = pts
@@ -167,7 +172,7 @@ class VideoSource(Source):
                 f"{self.path}: has times of its own; --fps is for images and streams without times, --every takes fewer"
             )
         height, width = image.shape[:2]
-        frames = self._selection.count(self._stream.frames or None)
+        frames = self._selection.count(self._promised or None)
         begin = 0.0 if self._selection.from_the_start else time
         return VideoInfo(width, height, frames, self._fps / self._selection.every, self._time_base, begin)
 
@@ -220,7 +225,11 @@ class VideoSource(Source):
                     self._next_index += 1
                 frames = []
             for frame in frames:
+                self._each_shows &= not frame.interlaced_frame
+                if self._lacks_times and frame.pts is not None:
+                    frame.pts = take_time(frame, self._pending)
                 if after is None or (frame.pts is not None and frame.pts > after):
+                    self._decoded = frame.pts
                     yield frame
             if flushing and after is None:
                 yield from self._decode_tail()
@@ -230,8 +239,8 @@ class VideoSource(Source):
 
         With frame threads a damaged packet near the end takes its good neighbours with it; in one thread it does not.
         """
-        after = self._last_pts
-        if not self._is_file or after is None or max(self._pending, default=after) <= after:
+        after = self._decoded
+        if not self._is_file or self._lacks_times or after is None or max(self._pending, default=after) <= after:
             return
         container, stream = self._reopen()
         with container:
@@ -269,13 +278,13 @@ class VideoSource(Source):
         if self._last_pts is None or self._origin is None:
             return None
         reached = self._reached
-        promised = _seconds(self._container)
+        promised = seconds_of(self._container)
         if promised is None or reached + _SLACK * self._interval * float(self._time_base) >= promised:
             return None
-        if self._stream.frames:
-            if self._packets >= self._stream.frames:
+        if self._promised:
+            if self._packets >= self._promised:
                 return None
-            return f"{self.path.name} ended early: {read} of {self._stream.frames} frames"
+            return f"{self.path.name} ended early: {read} of {self._promised} frames"
         if len(self._container.streams) > 1 and reached > promised - 1:
             return None  # without a count the duration may be the sound's, which often runs on a little
         return f"{self.path.name} ended early: {reached:.2f} of {promised:.2f} s"
@@ -284,11 +293,11 @@ class VideoSource(Source):
         if not self.seekable:
             return []
         images: list[NDArray[np.uint8]] = []
-        to_rgb = RgbConverter()
         (walker, stream), scout = self._reopen(), self._reopen()
+        to_rgb = RgbConverter(stream)
         with walker, scout[0]:
             for frame in spread_frames((walker, stream), scout, *self._stretch(), count):
-                image = to_rgb(frame)
+                image = to_rgb(whole_frame(frame))
                 if image.shape == self._first.image.shape:
                     images.append(image)
         return images
@@ -297,7 +306,7 @@ class VideoSource(Source):
         """Times of the first frame that is taken, and of the end of the last one, in time bases."""
         origin = self._origin or 0
         begin = origin + round(self.info.begin / self._time_base)
-        end = origin + int((_seconds(self._container) or 0.0) / self._time_base)
+        end = origin + int((seconds_of(self._container) or 0.0) / self._time_base)
         last = self._selection.last
         if last is None:
             return begin, end
@@ -308,34 +317,3 @@ class VideoSource(Source):
         if times is None:  # as far as the nominal rate tells
             return begin, min(end, begin + (last + 1 - self._selection.first) * self._interval)
         return begin, times.shown[last] + 1 if last < len(times.shown) else end
-
-
-def _open(path: Path, pipe: Pipe | None) -> Opened:
-    try:
-        # The prefix keeps a colon in the name from being read as a protocol.
-        container = av.open(f"file:{path}" if pipe is None else pipe, mode="r")
-    except av.FFmpegError as error:
-        if pipe is not None:
-            pipe.check()
-        raise InputError(f"{path}: {_why_closed(path, error)}") from None
-    stream = container.streams.best("video")
-    # ffmpeg takes any .txt for terminal art and would play it.
-    if not isinstance(stream, VideoStream) or container.format.name == "tty":
-        container.close()
-        raise InputError(f"{path}: there is no picture in it; give a video file or a folder of images")
-    return container, stream
-
-
-def _why_closed(path: Path, error: av.FFmpegError) -> str:
-    if isinstance(error, OSError):
-        return f"cannot be read ({error.strerror}); check its permissions"
-    if path.is_file():
-        with path.open("rb") as file:
-            if file.read(12)[4:8] == b"ftyp":
-                return "broken off before its index (moov), nothing can be decoded; copy or record it again"
-    return "not a video that can be read; give a video file or a folder of images"
-
-
-def _seconds(container: InputContainer) -> float | None:
-    """How long the file says it is; None where it does not say."""
-    return container.duration / av.time_base if container.duration else None

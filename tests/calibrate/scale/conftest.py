@@ -23,11 +23,11 @@ _CAMERA = {"fx": 100.0, "fy": 100.0, "cx": 67.5, "cy": 47.5, "depth_scale_m": 1 
 
 @pytest.fixture(scope="session")
 def measure(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """`measure(scale, shift, frames=10, wrong=0.05, points=None)`: frames of the bundled clip, and as their depth what
+    """`measure(scale, shift, frames=5, wrong=0.05, points=None)`: frames of the bundled clip, and as their depth what
     that of the bundled model, streamed, is with scale and shift; a share of it wrong, all of it or so many points a
     frame."""
 
-    def make(scale: float, shift: float, *, frames: int = 10, wrong: float = 0.05, points: int | None = None) -> Path:
+    def make(scale: float, shift: float, *, frames: int = 5, wrong: float = 0.05, points: int | None = None) -> Path:
         folder, random = tmp_path_factory.mktemp("rgbd"), np.random.default_rng(0)
         for name in ("rgb", "depth"):
             (folder / name).mkdir()

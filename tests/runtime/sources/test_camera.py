@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import InputError, open_source
+from vmdepth_runtime.sources.cameras.request import Request
+from vmdepth_runtime.sources.live_readers import csi_pipeline
 
 READ = """
 import json, sys
@@ -183,3 +185,17 @@ def test_what_cannot_be_asked_of_a_camera_gets_one_line(tmp_path):
         with pytest.raises(InputError) as error:
             open_source(f"v4l2://{tmp_path}/video9?{asked}")
         assert str(error.value).startswith(f"v4l2://{tmp_path}/video9?{asked}: {message}")
+
+
+def test_a_csi_camera_is_asked_for_size_and_rate():
+    plain, asked = (csi_pipeline(1, request) for request in (None, Request.of("csi://1?size=1280x720&fps=60")))
+    assert plain.startswith("nvarguscamerasrc sensor-id=1 ! video/x-raw(memory:NVMM),framerate=30/1 ! nvvidconv ! ")
+    caps = "video/x-raw(memory:NVMM),width=1280,height=720,framerate=60/1"
+    assert asked == plain.replace("video/x-raw(memory:NVMM),framerate=30/1", caps)
+    for uri, message in [
+        ("csi://0?format=mjpeg", "a CSI camera has one format; size=1280x720 and fps=30 may be asked for"),
+        ("csi://0?size=1", "size is width and height in pixels"),
+    ]:
+        with pytest.raises(InputError) as error:
+            open_source(uri)
+        assert str(error.value).startswith(f"{uri}: {message}")

@@ -37,8 +37,8 @@ def test_the_range_that_a_picture_uses_is_taken_from_black_to_white(tmp_path, en
     expected = ((seen - black) / (white - black) * 255).clip(0, 255)
     assert np.abs(frame.image[4:] - expected[..., None]).max() <= 1
     assert (frame.image[:4] == 0).all()
-    (line,) = source.warnings
-    assert line == f"a.{ending} has 16 bits of grey: {black:.0f} to {white:.0f} is taken from black to white"
+    (line,) = source.notes
+    assert line == f"16 bits of grey: {black:.0f} to {white:.0f} is taken from black to white"
     # Whatever the picture comes in, it is the same.
     for one in (tmp_path / f"a.{ending}", deep, deep[..., None], Image.fromarray(deep)):
         np.testing.assert_array_equal(as_frame(one, "rgb"), frame.image)
@@ -49,7 +49,7 @@ def test_a_picture_that_uses_most_levels_stays_as_it_is(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), deep)
     source, (frame,) = read(tmp_path / "a.png")
     np.testing.assert_array_equal(frame.image, np.repeat(np.rint(deep / 257)[..., None], 3, axis=2))
-    assert source.warnings == []
+    assert source.notes == source.warnings == []
 
 
 def test_a_flat_picture_and_one_with_opacity(tmp_path):
@@ -76,9 +76,11 @@ def test_frames_of_a_video_are_seen_by_one_range(tmp_path):
     step = np.diff([frame.image.mean() for frame in frames])
     assert (step > 10).all()
     assert step.max() - step.min() < 1.5  # it grows brighter as it is
-    assert len(source.warnings) == 1
+    assert len(source.notes) == 1
     np.testing.assert_array_equal(source.sample(6)[2], frames[2].image)
-    assert np.ptp([frame.image.mean() for frame in read(tmp_path, images=True)[1]]) < 1  # pictures by their own
+    source, frames = read(tmp_path, images=True)
+    assert np.ptp([frame.image.mean() for frame in frames]) < 1
+    assert [note.partition(";")[2] for note in source.notes] == [" the others by ranges of their own"]
 
 
 def test_depth_that_was_written_before_is_no_picture(tmp_path, vmdepth_run, luma_model, make, monkeypatch):

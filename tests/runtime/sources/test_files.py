@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from fractions import Fraction
 
@@ -38,13 +39,58 @@ def test_other_containers_give_every_frame_too(tmp_path, make, ending, codec, re
     assert source.skipped == source.warnings == []
 
 
-def test_an_avi_of_a_variable_rate(tmp_path, make, read):
+@pytest.mark.parametrize("codec", ["mpeg4", "mjpeg", "libx264"])
+@pytest.mark.parametrize("ticks", [[0, 1, 2, 9, 10, 11, 20, 21], [0, 40, 41, 42], [*range(0, 60, 5)], [*range(20)]])
+def test_an_avi_of_a_variable_rate(tmp_path, make, read, codec, ticks):
     # AVI knows one rate only; the gaps are filled with empty chunks.
-    source, frames = read(
-        make.video(tmp_path / "v.avi", make.noise(8), codec="mpeg4", ticks=[0, 1, 2, 9, 10, 11, 20, 21])
-    )
-    assert [f.time for f in frames] == pytest.approx([k / 30 for k in (0, 1, 2, 9, 10, 11, 20, 21)])
+    images = make.noise(len(ticks))
+    source, frames = read(make.video(tmp_path / "v.avi", images, codec=codec, ticks=ticks))
+    shown = [f.time * 30 for f in frames]
+    # Of frames that were reordered it does not say when they are shown; but in which order.
+    assert shown == (pytest.approx(ticks) if codec != "libx264" else sorted(set(shown)))
+    nearest = [int(np.abs(images.astype(int) - f.image).mean(axis=(1, 2, 3)).argmin()) for f in frames]
+    assert nearest == list(range(len(ticks)))
     assert source.skipped == source.warnings == []
+    assert source.info.frames == len(ticks)
+
+
+def test_an_avi_that_ends_in_frames_that_were_dropped(tmp_path, make, read):
+    path = make.video(tmp_path / "v.avi", make.noise(20), codec="mjpeg", damage=lambda k, data: data if k < 12 else b"")
+    source, frames = read(path)
+    assert len(frames) == source.info.frames == 12
+    assert source.skipped == source.warnings == []
+    content = path.read_bytes()
+    path.write_bytes(content + b"JUNK")
+    assert read(path)[0].warnings == []
+    path.write_bytes(content[:-200])  # within its index
+    assert read(path)[0].warnings == ["v.avi ended early: 12 of 20 frames"]
+    path.write_bytes(content[: len(content) * 2 // 3])
+    (warning,) = read(path)[0].warnings
+    assert re.fullmatch(r"v\.avi ended early: \d of 20 frames", warning)
+
+
+@pytest.mark.parametrize("lost", [7, 19, 29])
+def test_an_avi_of_reordered_frames_with_a_damaged_one(tmp_path, make, lost):
+    def damage(k, content):
+        return content[:8] + bytes(len(content) - 8) if k == lost else content
+
+    path = make.video(tmp_path / "v.avi", np.concatenate([make.noise(10)] * 4), damage=damage)
+    with open_source(path) as source:
+        frames = list(source)
+        assert len(source.sample(4)) == 4
+    assert len(frames) + len(source.skipped) == 40
+    assert (np.diff([f.time for f in frames]) > 0).all()
+
+
+def test_a_range_of_an_avi_of_reordered_frames(tmp_path, make):
+    path = make.video(tmp_path / "v.avi", np.concatenate([make.noise(10)] * 4))
+    with open_source(path) as source:
+        whole = list(source)
+    with open_source(path, read=ReadSettings(start=13, frames=9, every=2)) as source:
+        frames = list(source)
+    assert [(f.index, f.time) for f in frames] == [(f.index, f.time) for f in whole[13:31:2]]
+    for frame, same in zip(frames, whole[13:31:2], strict=True):
+        np.testing.assert_array_equal(frame.image, same.image)
 
 
 @pytest.mark.parametrize("name", ["a:b.mp4", "frame_%03d.mp4", "with space é.mp4", "-o.mp4"])

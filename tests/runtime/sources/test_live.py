@@ -105,6 +105,7 @@ def camera(tmp_path: Path, make, seconds: float = 20.0) -> Iterator[CameraServer
 
 
 def test_frames_come_at_the_time_they_arrive(tmp_path, make):
+    before = time.time_ns()
     with camera(tmp_path, make) as server, open_source(server.uri, QUICK) as source:
         assert source.live
         assert not source.seekable
@@ -112,6 +113,9 @@ def test_frames_come_at_the_time_they_arrive(tmp_path, make):
         frames = [frame for frame, _ in zip(source, range(60), strict=False)]
     times = [frame.time for frame in frames]
     assert (np.diff(times) > 0).all()
+    stamps = [frame.stamp for frame in frames]
+    assert before < stamps[0] < stamps[-1] < time.time_ns()
+    np.testing.assert_allclose((np.array(stamps) - stamps[0]) / 1e9, times, atol=1e-6)
     assert times[-1] > 0.5  # the stream's own 30 a second, but for what came while it was probed
     assert [frame.index for frame in frames] == list(range(60))
     assert not any(frame.discontinuity for frame in frames)

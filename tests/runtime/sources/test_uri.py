@@ -14,6 +14,7 @@ def test_names_without_secrets():
     assert short_name("rtsp://u:p@cam.local:554/front") == "front"
     assert short_name("rtsp://u:p@cam.local") == "cam.local"
     assert short_name("frames/%06d.png") == "frames"
+    assert [short_name(f"{uri}?fps=30") for uri in ("0", "/dev/video3", "v4l2:///dev/video3")] == ["0", *["video3"] * 2]
 
 
 def test_cameras_are_told_from_files_and_addresses():
@@ -24,6 +25,9 @@ def test_cameras_are_told_from_files_and_addresses():
         ("v4l2:///dev/video2", "/dev/video2"),
         ("v4l2:///dev/v4l/by-path/pci-0?size=64x48&fps=30", "/dev/v4l/by-path/pci-0"),
         ("/dev/video3", "/dev/video3"),
+        ("/dev/video3?size=64x48", "/dev/video3"),
+        ("0?fps=30", "/dev/video0"),
+        ("/dev/video?", None),
         ("/dev/v4l/by-id/usb-046d_C920-video-index0", "/dev/v4l/by-id/usb-046d_C920-video-index0"),
         ("12.mp4", None),
         ("rtsp://0", None),

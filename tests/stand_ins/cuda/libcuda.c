@@ -20,7 +20,7 @@
  *   stand_in_count(what)        0 bytes to devices, 1 bytes to the host, 2 bytes within devices, 3 host functions run,
  *                               4 graphs launched, 5 bytes that are allocated now, 6 allocations made, 7 contexts retained,
  *                               8 bytes of host memory that are pinned now
- *   stand_in_new_process()      as if this were one: no context is spoilt any more
+ *   stand_in_new_process()      as if this were one: no context is spoilt any more, and what was not freed takes no room
  *   stand_in_fail(name, after, code)  the call of that name gives `code` once, after `after` calls that work
  */
 #define _GNU_SOURCE
@@ -39,7 +39,7 @@ enum { OK = 0, BAD_VALUE = 1, NO_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 10
 #define GPUS 8
 
 typedef struct Context { int device, users; R sticky; } Context;
-typedef struct Block { char *host; size_t size; int device, owner; struct Block *next; } Block; /* device -1: pinned */
+typedef struct Block { char *host; size_t size; int device, owner, process; struct Block *next; } Block; /* device -1: pinned */
 typedef enum { COPY, FUNCTION, LAUNCH, RECORD, WAIT } Kind;
 typedef struct Event { int done, recorded; struct Stream *stream; } Event;
 typedef struct Op {
@@ -65,6 +65,8 @@ static Context contexts[GPUS];
 static int gpus = -1, major, minor, version;
 static Context *running; /* whose stream runs now */
 static size_t room;
+static int process;
+static long left_over; /* bytes on devices that earlier processes did not free */
 static Block *blocks;
 static long counts[9];
 static __thread Context *stack[16];
@@ -87,7 +89,10 @@ void stand_in_fail(const char *name, int after, int code) {
   fail_after = after, fail_code = code;
 }
 void stand_in_illegal(void) { running->sticky = ILLEGAL_ADDRESS; }
-void stand_in_new_process(void) { for (int i = 0; i < GPUS; i++) contexts[i].sticky = OK; }
+void stand_in_new_process(void) {
+  for (int i = 0; i < GPUS; i++) contexts[i].sticky = OK;
+  process++, left_over = counts[5];
+}
 long stand_in_count(int what) { return counts[what]; }
 
 static Block *find(char *at, size_t size, int pinned) {
@@ -136,7 +141,7 @@ R cuDeviceGetAttribute(int *value, int attribute, int device) {
 R cuDeviceTotalMem_v2(size_t *bytes, int device) { BEGIN("cuDeviceTotalMem"); *bytes = room; return OK; }
 R cuMemGetInfo_v2(size_t *left, size_t *total) {
   BEGIN_IN_CONTEXT("cuMemGetInfo");
-  *total = room, *left = room - counts[5];
+  *total = room, *left = room - (counts[5] - left_over);
   return OK;
 }
 R cuGetErrorName(R error, const char **text) {
@@ -155,9 +160,9 @@ R cuGetErrorString(R error, const char **text) {
 
 static R allocate(char **host, size_t size, int device, int owner) {
   if (!size) return BAD_VALUE;
-  if (device >= 0 && counts[5] + size > room) return NO_MEMORY;
+  if (device >= 0 && counts[5] - left_over + size > room) return NO_MEMORY;
   Block *block = malloc(sizeof *block);
-  *block = (Block){aligned_alloc(256, (size + 255) / 256 * 256), size, device, owner, blocks};
+  *block = (Block){aligned_alloc(256, (size + 255) / 256 * 256), size, device, owner, process, blocks};
   memset(block->host, 0xA5, size);
   blocks = block;
   if (device >= 0) counts[5] += size, counts[6]++;
@@ -171,6 +176,7 @@ static R release(char *host, int pinned) {
       Block *gone = *at;
       *at = gone->next;
       counts[pinned ? 8 : 5] -= gone->size;
+      if (!pinned && gone->process != process) left_over -= gone->size;
       memset(gone->host, 0xA5, gone->size);
       free(gone->host), free(gone);
       return OK;

@@ -3,6 +3,7 @@
 import gc
 import json
 from collections import Counter
+from fractions import Fraction
 
 import av
 import cv2
@@ -92,6 +93,23 @@ def test_frame_numbers_hold_in_every_container(ending, codec, options, tmp_path)
         assert np.array_equal(image, streamed[number]), number
         right += 1
     assert right == len(streamed) == 40
+
+
+def test_frames_of_a_broadcast_are_whole_and_their_pixels_square(tmp_path):
+    path = tmp_path / "clip.mp4"
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"flags": "+ildct", "qp": "4"})
+        stream.width, stream.height, stream.pix_fmt = 72, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        for n in range(10):
+            image = np.full((48, 72, 3), 40, np.uint8)
+            image[1::2, 4 * n : 4 * n + 16] = 200  # x264 takes the lower field for the earlier one
+            image[::2, 4 * n + 2 : 4 * n + 18] = 200
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    images = VideoFile(path).read([3, 4, 9]).images.astype(int)
+    assert images.shape == (3, 48, 96, 3)
+    assert np.abs(np.diff(images, axis=1)).mean() < 1
 
 
 def test_frames_of_a_folder_come_in_the_order_of_their_numbers(frames):

@@ -48,8 +48,8 @@ class Metres:
     def __str__(self) -> str:
         """As `--metres` takes it."""
         if self.shift is None:
-            return f"{self.scale:.8g}"
-        return f"{self.scale:.8g},{self.shift:.8g},{self.farthest:.8g}"
+            return f"{self.scale:.6g}"
+        return f"{self.scale:.6g},{self.shift:.6g},{self.farthest:.6g}"
 
     @property
     def inverse(self) -> bool:
@@ -71,7 +71,7 @@ class Metres:
         except (TypeError, ValueError):
             numbers = []
         if not 1 <= len(numbers) <= 3:
-            raise InputError(f"--metres {given}: is {_FORMS}")
+            raise InputError(f"--metres {given!r}: is {_FORMS}")
         return cls(*numbers)
 
     def apply(self, depth: NDArray[np.float32]) -> None:

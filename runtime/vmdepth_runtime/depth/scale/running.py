@@ -30,6 +30,7 @@ class RunningMetres:
         measured: stamps, nanoseconds since 1970, and depth float32 `[H, W]` in metres, of the stream's camera from edge
             to edge of its frames; unknown is what is not finite or ≤ 0. In order, taken as they are needed.
         kind: of the stream's depth, one without a unit.
+        name: of what measured, for people.
 
     Attributes:
         fits: how many were made.
@@ -37,12 +38,12 @@ class RunningMetres:
         refused: why the latest measurement that made none did not; empty where all did.
     """
 
-    def __init__(self, measured: Iterator[tuple[int, NDArray[np.float32]]], kind: DepthKind) -> None:
+    def __init__(self, measured: Iterator[tuple[int, NDArray[np.float32]]], kind: DepthKind, name: str) -> None:
         self.fits = self.without = 0
         self.refused = ""
         self._measured = measured
         self._next = next(measured, None)
-        self._kind = kind
+        self._kind, self._name = kind, name
         self._points: deque[tuple[NDArray[np.float32], NDArray[np.float32]]] = deque(maxlen=_REMEMBERED)
         self._random = np.random.default_rng(0)
         self._metres: Metres | None = None
@@ -70,6 +71,17 @@ class RunningMetres:
         """What comes next has nothing to do with what came before: its own measurements alone make the next fit."""
         self._points.clear()
         self._before = None
+
+    @property
+    def warning(self) -> str:
+        """A line on what has gone wrong so far; empty where nothing has."""
+        if self.fits == 0:
+            why = self.refused or f"it measured nothing within {_APART // 1_000_000} ms of a frame"
+            return f"{self._name} makes no metres: {why}"
+        if self.without:
+            frames = "1 frame has" if self.without == 1 else f"{self.without} frames have"
+            return f"{frames} no depth: {self._name} had measured too little until then"
+        return ""
 
     def as_dict(self) -> dict[str, Any]:
         """For the report."""

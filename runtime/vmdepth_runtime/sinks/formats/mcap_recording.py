@@ -51,12 +51,12 @@ class McapSink(OneFileSink):
         return foretell_arrays(target, facts, per_pixel=2 if facts.depth_encoding == "16UC1" else 4, copies=1)
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
+        make = _writer_class(str(target))
+        if facts.points and facts.lens is None:
+            raise InputError(f"{target}: --points: the camera is not known; give --fov or --intrinsics")
         super().__init__(target, facts)
-        make, size = _writer_class(self.name), (facts.info.width, facts.info.height)
-        self._camera = facts.lens.camera(*size) if facts.lens else None
+        self._camera = facts.lens.camera(facts.info.width, facts.info.height) if facts.lens else None
         if self._camera is None:
-            if facts.points:
-                raise InputError(f"{target}: --points: the camera is not known; give --fov or --intrinsics")
             self.notes.append(
                 f"{self.path.name}: has no CameraInfo, as nothing is known of the camera; --fov or --intrinsics says it"
             )

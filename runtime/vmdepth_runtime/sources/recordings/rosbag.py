@@ -71,7 +71,8 @@ class Rosbag(Recording):
             self.broken = f"reading failed: {_line(error)}"
 
     def close(self) -> None:
-        self._reader.close()
+        if self._reader.is_open:
+            self._reader.close()
 
 
 class Joined(Recording):

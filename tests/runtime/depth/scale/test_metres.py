@@ -91,7 +91,7 @@ def test_metres_are_made_after_key_frames_have_anchored_the_depth(luma_model, fr
         ("metric", "1,2", "metres, larger is farther already; leave it out"),
         ("relative", "2", "larger is nearer; it takes SCALE,SHIFT"),
         ("scaled", "2,0", "larger is farther; it takes SCALE alone"),
-        ("relative", "1,b", r"--metres 1,b: is SCALE,SHIFT\[,FARTHEST\]"),
+        ("relative", "1,b", r"--metres '1,b': is SCALE,SHIFT\[,FARTHEST\]"),
         ("relative", "1,2,3,4", "is SCALE,SHIFT"),
         ("relative", "-1,2", "scale and farthest are above 0"),
         ("relative", "1,nan", "scale and farthest are above 0"),

@@ -13,14 +13,15 @@ def drive(record, frames, tmp_path):
     return record.mcap(tmp_path / "drive.mcap", record.camera(frames))
 
 
-def test_depth_is_that_of_the_same_frames_in_a_folder(drive, frames, make, vmdepth_run, tmp_path):
+def test_depth_is_that_of_the_same_frames_in_a_folder(record, drive, frames, make, vmdepth_run, tmp_path):
     for number, frame in enumerate(frames):
         make.image(tmp_path / f"frame{number}.png", frame)
-    assert vmdepth_run(drive, "-o", "drive.npz").code == 0
     assert vmdepth_run(tmp_path / "*.png", "-o", "folder.npz", "--fps", "10").code == 0
-    with np.load(tmp_path / "drive.npz") as drive, np.load(tmp_path / "folder.npz") as folder:
-        assert np.array_equal(drive["depth"], folder["depth"])
-        assert drive["times"] == pytest.approx(folder["times"])
+    for source in (drive, record.bag(tmp_path / "bag", record.camera(frames))):
+        assert vmdepth_run(source, "-o", "drive.npz").code == 0
+        with np.load(tmp_path / "drive.npz") as drive, np.load(tmp_path / "folder.npz") as folder:
+            assert np.array_equal(drive["depth"], folder["depth"])
+            assert drive["times"] == pytest.approx(folder["times"])
 
 
 def test_a_cloud_needs_no_field_of_view_where_the_recording_knows_its_camera(
