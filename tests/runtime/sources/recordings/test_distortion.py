@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vmdepth_runtime import Lens, Rectifier, open_source
+from vmdepth_runtime import Lens, ReadSettings, Rectifier, open_source
 from vmdepth_runtime.camera.distortion import Distortion
 
 FISHEYE = {"distortion_model": "equidistant", "d": [0.02, -0.01, 0.0, 0.0]}
@@ -43,7 +43,10 @@ def test_a_recording_is_rectified_by_the_camera_that_it_says(vmdepth_run, record
     lens = Lens("", pinhole=record.pinhole, distortion=Distortion("equidistant", (0.02, -0.01, 0, 0)))
     straight = np.stack([Rectifier(lens, 42, 28)(frame) for frame in frames])
     record.mcap(tmp_path / "straight.mcap", record.camera(straight))
-    assert vmdepth_run("drive.mcap", "--rectify", "-o", "a.npz", "-o", "a/%d.ply").code == 0
+    assert vmdepth_run("drive.mcap", "--rectify", "-o", "a.npz", "-o", "a/%d.ply", "-o", "a.mcap").code == 0
+    with open_source(tmp_path / "a.mcap", read=ReadSettings(topic="/vmdepth/colour/compressed")) as source:
+        assert source.lens.distortion is None  # what is recorded of it is a pinhole's, and says so
+        assert source.lens.pinhole == Rectifier(lens, 42, 28).lens.pinhole
     assert vmdepth_run("straight.mcap", "-o", "b.npz").code == 0
     assert vmdepth_run("drive.mcap", "-o", "c.npz").code == 0
     own, given, bent = (np.load(tmp_path / f"{k}.npz")["depth"] for k in "abc")
@@ -59,4 +62,4 @@ def test_a_recording_is_rectified_by_the_camera_that_it_says(vmdepth_run, record
     assert "alone.mcap: says nothing of its camera; --rectify needs --camera FILE, a calibration" in outcome.lines[-1]
     outcome = vmdepth_run("drive.mcap", "--rectify", "--align-to", "/lidar", "-o", "d.npz")
     assert outcome.code == 2
-    assert "--align-to /lidar: is of frames as they are, not rectified; leave --rectify out" in outcome.lines[-1]
+    assert "--align-to /lidar: measured the frames as they are; leave --rectify out" in outcome.lines[-1]
