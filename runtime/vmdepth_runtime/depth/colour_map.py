@@ -106,6 +106,9 @@ class ColourRange(Protocol):
     def update(self, depth: NDArray[np.float32], time: float) -> tuple[float, float]:
         """Take note of a depth map at `time` seconds; return (low, high) for `colourise`."""
 
+    def restart(self) -> None:
+        """What comes next does not continue what came before."""
+
 
 class FixedRange:
     """One range for the whole video. low, high: as in `colourise`."""
@@ -115,6 +118,9 @@ class FixedRange:
 
     def update(self, depth: NDArray[np.float32], time: float) -> tuple[float, float]:
         return self.low, self.high
+
+    def restart(self) -> None:
+        return
 
     @classmethod
     def of(cls, depths: Iterable[NDArray[np.float32]], *, larger_is_nearer: bool = True) -> FixedRange:
@@ -132,6 +138,9 @@ class OwnRange:
     def update(self, depth: NDArray[np.float32], time: float) -> tuple[float, float]:
         far, near = _percentiles(_some_pixels(depth))
         return (far, near) if self._larger_is_nearer else (near, far)
+
+    def restart(self) -> None:
+        return
 
 
 class RunningRange:
@@ -154,6 +163,9 @@ class RunningRange:
             bounds = (old_low + share * (bounds[0] - old_low), old_high + share * (bounds[1] - old_high))
         self._bounds, self._time = bounds, time
         return bounds if self._larger_is_nearer else bounds[::-1]
+
+    def restart(self) -> None:
+        self._bounds = None
 
 
 def choose_ranges(

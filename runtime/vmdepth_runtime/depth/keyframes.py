@@ -5,6 +5,9 @@ is like a key frame's, and which is no mere neighbour of it, is a *visit*, if th
 descriptors alone take one end of a room for the other. Where scale or shift of the depth are then off by more than they
 are between any two looks, the states are set to the key frame's, and scale and shift follow what makes the depth that
 of the key frame. Where they are not, nothing is touched: a network that does not drift is not to be disturbed.
+
+Key frames are of a scene, which ends where the stream starts anew. One of an earlier scene is gone back to likewise,
+as soon as it is seen again; nothing else of it counts in a later one.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ class _Keyframe:
     descriptor: NDArray[np.float32]
     depth: NDArray[np.float32]  # as it was given out, small; NaN where too much moved
     states: Snapshot
+    scene: int  # its frames continue each other
 
 
 @dataclass
@@ -104,6 +108,7 @@ class KeyframeBank:
         self._frame = -1
         self._started_at = 0  # frame that the stream started, or restarted, with
         self._last_added = self._last_reset = 0
+        self._scene = 0
         self._correcting = False
         self._recovered: tuple[int, _Keyframe] | None = None  # when, and from what
 
@@ -131,7 +136,11 @@ class KeyframeBank:
         settings = self.settings
         alike = [float(descriptor @ key.descriptor) for key in self._keyframes]
         match = max(
-            (i for i, key in enumerate(self._keyframes) if self._frame - key.number >= settings.min_gap),
+            (
+                i
+                for i, key in enumerate(self._keyframes)
+                if key.scene != self._scene or self._frame - key.number >= settings.min_gap
+            ),
             key=alike.__getitem__,
             default=None,
         )
@@ -143,13 +152,17 @@ class KeyframeBank:
             depth += np.float32(self.shift)
             np.maximum(depth, 0.0, out=depth)
         since = self._frame - self._last_added
-        new = not any(value >= settings.similarity for value in alike)
+        new = not any(
+            value >= settings.similarity
+            for value, key in zip(alike, self._keyframes, strict=True)
+            if key.scene == self._scene
+        )
         # Before the interval has passed once, the states have hardly seen anything.
         if self._frame - self._started_at >= settings.interval and (since >= settings.interval or (new and since > 1)):
             self._add(descriptor, np.float32(self.scale) * small + np.float32(self.shift))
 
     def recover(self) -> None:
-        """The last step gave what is not finite: back to the newest key frame's states, or to the initial ones.
+        """The last step gave what is not finite: back to the scene's newest key frame, or to the initial states.
 
         A key frame after which that happens again at once is not to be trusted, and goes.
         """
@@ -158,15 +171,19 @@ class KeyframeBank:
             self._keyframes.remove(self._recovered[1])
             self._free.append(self._recovered[1].states)
         self._recovered = None
-        if self._keyframes:
-            newest = max(self._keyframes, key=lambda key: key.number)
+        newest = max(
+            (key for key in self._keyframes if key.scene == self._scene), key=lambda key: key.number, default=None
+        )
+        if newest is not None:
             self._session.restore(self._stream, newest.states)
             self._recovered = (self._frame, newest)
         else:
             self._begin()
 
     def restart(self) -> None:
-        """The stream has a gap: its states are initial again. The key frames stay, it may come back to them."""
+        """Another scene, or a gap: the states are initial again. The key frames stay, the stream may come back."""
+        self._scene += 1
+        self._correcting = False
         self._begin()
 
     def _begin(self) -> None:
@@ -181,6 +198,7 @@ class KeyframeBank:
             "capacity": self.capacity,
             "memory_mib": round(self.mib, 2),
             "kept": [key.number for key in self._keyframes],
+            "scenes": [key.scene for key in self._keyframes],
             "added": self.added,
             "resets": self.resets,
             "scale": self.scale,
@@ -240,7 +258,7 @@ class KeyframeBank:
             self._free.append(self._keyframes.pop(newer).states)
         snapshot = self._free.pop()
         self._session.save(self._stream, snapshot)
-        self._keyframes.append(_Keyframe(self._frame, descriptor.copy(), small, snapshot))
+        self._keyframes.append(_Keyframe(self._frame, descriptor.copy(), small, snapshot, self._scene))
         self.added += 1
 
 

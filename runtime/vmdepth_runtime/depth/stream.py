@@ -47,6 +47,8 @@ class DepthResult:
         finite: False where the network failed on this frame; depth is NaN then, and the stream goes on from a key
             frame.
         step_ms: milliseconds that the network took, without resizing.
+        cut: whether a scene begins with the frame, so that the stream started anew with it; False of a stream that
+            does not look for cuts.
     """
 
     depth: NDArray[np.float32]
@@ -54,6 +56,7 @@ class DepthResult:
     outputs: StepOutputs
     finite: bool
     step_ms: float
+    cut: bool
     _bring_back: Callable[[NDArray[np.float32], NDArray[np.float32]], None] = field(repr=False)
 
     @property
@@ -126,6 +129,8 @@ class DepthStream:
         intrinsics: fx, fy, cx, cy in pixels of the frames, or a calibration file, in place of `fov`.
         dynamic_mask: whether the model has to tell what moves (`DepthResult.dynamic`); of a checkpoint a step graph is
             made that does.
+        cuts: whether the stream starts anew where a scene begins, as in films: with the first frame of it, which costs
+            one step more (`vmdepth_runtime.depth.scene_cuts`). Key frames stay.
         metres: what makes metres of a model's relative or scaled depth, as `vmdepth-calibrate scale` tells it: scale
             and shift, or scale alone.
 
@@ -147,6 +152,7 @@ class DepthStream:
         fov: float | None = None,
         intrinsics: Intrinsics | None = None,
         dynamic_mask: bool = False,
+        cuts: bool = False,
         metres: MetresGiven | None = None,
     ) -> None:
         lens, self._metres = Lens.of(fov, intrinsics), Metres.of(metres)
@@ -165,7 +171,7 @@ class DepthStream:
         self._lens = lens
         needed = needed_lens(contract, lens)
         self._batch = StreamBatch(
-            self._session, resize=resize, keyframes=keyframes or None, lens=needed, metres=self._metres
+            self._session, resize=resize, keyframes=keyframes or None, lens=needed, cuts=[cuts], metres=self._metres
         )
         self._resize: Resize = resize
         self._bring_back = DepthResizer(resize)
@@ -210,7 +216,9 @@ class DepthStream:
         assert result is not None
         self._bring_back(result.depth, self._depth)
         step_ms = self._batch.step_ms
-        return DepthResult(self._depth, result.depth, result.outputs, result.finite, step_ms, self._bring_back)
+        return DepthResult(
+            self._depth, result.depth, result.outputs, result.finite, step_ms, result.cut, self._bring_back
+        )
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a path that is a str can be gone over, too

@@ -17,6 +17,7 @@ from vmdepth_runtime.depth.metres import metric_scale, scale_pose
 from vmdepth_runtime.depth.resize import resize_frame
 from vmdepth_runtime.depth.scale.metres import Metres, in_metres
 from vmdepth_runtime.depth.scale.running import RunningMetres
+from vmdepth_runtime.depth.scene_cuts import CutDetector
 from vmdepth_runtime.outputs import DYNAMIC, DYNAMIC_THRESHOLD
 from vmdepth_runtime.sessions.base import StepOutputs, StepSession
 
@@ -33,12 +34,14 @@ class StreamDepth:
         finite: whether network and states are as they should be.
         moves: bool `[h, w]` of the model's size: what moves by itself; None of a network that does not say, and
             where no notice is taken of it.
+        cut: whether a scene begins with the frame, so that the stream started anew with it.
     """
 
     depth: NDArray[np.float32]
     outputs: StepOutputs
     finite: bool
     moves: NDArray[np.bool_] | None = None
+    cut: bool = False
 
 
 class StreamBatch:
@@ -51,6 +54,9 @@ class StreamBatch:
         lens: of the cameras, for metres of a network with a `metric_focal`: one for all streams, or one for each; None
             leaves depth as the network gives it, as does a network without one.
         heed_moving: whether notice is taken of what the network says moves; else `StreamDepth.moves` is None.
+        cuts: of each stream, whether it starts anew where a scene begins (`vmdepth_runtime.depth.scene_cuts`), with
+            the first frame of it: that is known once the frame has been stepped, so it is stepped a second time, from
+            initial states; a cut costs one step more. None: of no stream.
         metres: what makes metres of depth without a unit, of all streams or one of each; None leaves it as it is.
 
     Attributes:
@@ -73,12 +79,15 @@ class StreamBatch:
         keyframes: KeyframeSettings | None = None,
         lens: Lens | Sequence[Lens | None] | None = None,
         heed_moving: bool = True,
+        cuts: Sequence[bool] | None = None,
         metres: Metres | Sequence[RunningMetres] | None = None,
     ) -> None:
         self.session = session
         contract = session.contract
         self.contract = contract if metres is None else in_metres(contract)
         self.banks = [KeyframeBank(keyframes, session, k) for k in range(contract.streams)] if keyframes else []
+        similarity = contract.keyframes.similarity
+        self._detectors = {k: CutDetector(similarity) for k, wanted in enumerate(cuts or ()) if wanted}
         self.step_ms = 0.0
         self.broken = [0] * contract.streams
         self._resize: Resize = resize
@@ -117,6 +126,7 @@ class StreamBatch:
                 resize_frame(frame, self.session.frame[stream], self._resize)
         start = perf_counter()
         outputs = self.session.step([stream for stream, frame in enumerate(frames) if frame is None])
+        outputs = self._cut(frames, outputs)
         self.step_ms = (perf_counter() - start) * 1e3
         for stream, result in enumerate(self._results):
             frame = frames[stream]
@@ -151,6 +161,11 @@ class StreamBatch:
 
     def restart(self, stream: int) -> None:
         """What comes next has nothing to do with what came before: initial states."""
+        if stream in self._detectors:
+            self._detectors[stream].restart()
+        self._begin(stream)
+
+    def _begin(self, stream: int) -> None:
         if self.banks:
             self.banks[stream].restart()
         else:
@@ -167,6 +182,26 @@ class StreamBatch:
             return 1.0
         metres.apply(depth)
         return 1.0 if metres.inverse else metres.scale
+
+    def _cut(self, frames: Sequence[NDArray[np.uint8] | None], outputs: StepOutputs) -> StepOutputs:
+        """The outputs of a step; those of streams in which a scene begins, as they are from initial states."""
+        for stream, result in enumerate(self._results):
+            detector = self._detectors.get(stream)
+            result.cut = (
+                detector is not None
+                and frames[stream] is not None
+                and detector.cuts(self.session.frame[stream], outputs["descriptor"][stream])
+            )
+        cut = [stream for stream, result in enumerate(self._results) if result.cut]
+        for stream in cut:
+            self._begin(stream)
+        if not cut or not self.contract.states:
+            return outputs
+        joined = {name: array.copy() for name, array in outputs.items()}
+        again = self.session.step([stream for stream in range(len(frames)) if stream not in cut])
+        for name, array in again.items():
+            joined[name][cut] = array[cut]
+        return joined
 
     def _recover(self, stream: int, result: StreamDepth) -> None:
         self.broken[stream] += 1

@@ -141,7 +141,8 @@ def open_pipeline(
     if isinstance(metres, list):
         sampled = [None] * len(sources)  # no metres are known of frames that are looked at beforehand
     make = partial(make, metres=metres)
-    colours, batch = choose_ranges(make(), sampled, rectifiers), make(keyframes=anchoring)
+    colours = choose_ranges(make(), sampled, rectifiers)
+    batch = make(keyframes=anchoring, cuts=[_looks_for_cuts(settings, source) for source in sources])
     statistics = RunStatistics(len(sources))
     reporter = stack.enter_context(Reporter(sources, statistics, place))
     reporter.start(batch)
@@ -186,6 +187,8 @@ def _open_offline(settings: RunSettings, jobs: Sequence[Job]) -> StepSession:
         raise InputError("--offline: takes one source at a time")
     if settings.dynamic_mask:
         raise InputError("--dynamic-mask: is of streams; 'vmdepth-masks' tells what moves in a whole video")
+    if settings.cuts:
+        raise InputError("--cuts: is of streams; --offline looks at the whole video; leave one of the two out")
     if settings.backend != "auto":
         raise InputError(f"--backend {settings.backend}: --offline runs in PyTorch; leave one of the two out")
     with jobs[0].open(settings) as source:  # a look at its size
@@ -215,6 +218,12 @@ def _anchoring(settings: RunSettings, contract: StepContract) -> KeyframeSetting
     if not settings.anchored or not contract.states:
         return None
     return KeyframeSettings.of(contract.keyframes, **settings.keyframes)
+
+
+def _looks_for_cuts(settings: RunSettings, source: Source) -> bool:
+    if settings.offline or source.pictures:
+        return False
+    return not source.tells_jumps if settings.cuts is None else settings.cuts
 
 
 def _tell_sizes(settings: RunSettings, sources: Sequence[Source], jobs: Sequence[Job], reporter: Reporter) -> None:

@@ -26,6 +26,7 @@ from vmdepth_runtime.sinks.files import is_pattern as is_numbered
 from vmdepth_runtime.sinks.open import (
     check_frames,
     check_output,
+    has_clouds,
     is_coloured,
     is_file,
     is_for_eyes,
@@ -67,7 +68,7 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
     if settings.max_height != RunSettings.max_height and not any(is_for_eyes(o) for job in jobs for o in job.outputs):
         raise InputError(f"--max-height {settings.max_height}: no output is a video, window or page, which have one")
     _check_recordings(settings, jobs, has_camera=has_camera or all(job.recording for job in jobs))
-    if not (settings.points or any(needs_camera(output) for job in jobs for output in job.outputs)):
+    if not (settings.points or any(has_clouds(output) for job in jobs for output in job.outputs)):
         _check_no_cloud(settings.cloud)
     if settings.report is not None:
         check_target(settings.report)

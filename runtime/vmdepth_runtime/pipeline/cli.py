@@ -118,6 +118,8 @@ def _range_help() -> str:
 @click.option("--keyframe-drift", type=float,
               help="Share of the depth that may be off before it is touched.  "
                    f"[{KeyframeSettings.drift:g}]")  # fmt: skip
+@click.option("--cuts/--no-cuts", default=None,
+              help="Start anew where a scene begins, with its first frame. Default: of files.")  # fmt: skip
 @click.option("--start", metavar="FRAME|TIME", show_default=True,
               help="First frame that is taken: its number, or a time as 12.5s or 1:30. For files.")  # fmt: skip
 @click.option("--frames", type=click.IntRange(min=1), help="How many frames are taken. Default: all.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
 
@@ -65,6 +66,9 @@ def run_pipeline(
             if prepared is None or result is None:
                 continue
             frame = prepared.frame
+            if result.cut:
+                statistics.add_cut(stream, frame.index)
+                frame = replace(frame, discontinuity=True)
             since = frame.arrived if readers[stream].source.live else start
             statistics.add_frame(stream, latency=done - since)
             if result.finite and result.moves is not None:

@@ -143,6 +143,8 @@ def _of_source(pipeline: Pipeline, stream: int) -> dict[str, Any]:
         "skipped": [{"index": s.index, "name": s.name, "reason": s.reason} for s in source.skipped],
         "broken_count": batch.broken[stream],
         "broken": statistics.broken[stream],
+        "cut_count": statistics.cut_counts[stream],
+        "cuts": statistics.cuts[stream],
         "warnings": source.warnings + ([running.warning] if running and running.warning else []),
         "camera": _camera(pipeline.lenses[stream], source),
         "alignment": running.as_dict() if running else None,

@@ -18,7 +18,7 @@ from vmdepth_runtime.progress import ProgressLine
 from vmdepth_runtime.sources.base import Source
 
 _PREFIX = "vmdepth-run: "
-_NAMED = 10  # skipped frames told one by one on the terminal; the report has more
+_NAMED = 10  # skipped frames, and cuts, told one by one on the terminal; the report has more
 
 _LIMITS = {
     "reading": "reading; the network had to wait for frames",
@@ -111,6 +111,7 @@ class Reporter:
             "latency p99, ms": round(statistics.latency(99, last=100), 1),
             "dropped": sum(reader.dropped for reader in readers),
             "not finite": sum(batch.broken),
+            "scene cuts": sum(statistics.cut_counts),
             "key frames": sum(bank.count for bank in batch.banks),
             "returns to a key frame": sum(bank.resets for bank in batch.banks),
             "latest visit": ", ".join(
@@ -133,6 +134,8 @@ class Reporter:
                 self.say(f"{several}skipped {len(source['skipped']) - _NAMED} more frames; --report names them")
             if source["broken"]:
                 self.say(f"{several}{source['broken_count']} frames for which the network gave nothing finite")
+            if source["cut_count"]:
+                self.say(f"{several}{_told_cuts(source['cuts'], source['cut_count'])}")
             if not source["live"]:
                 for warning in source["warnings"]:
                     self.say(f"warning: {warning}")
@@ -171,6 +174,14 @@ def _network(batch: StreamBatch) -> str:
     contract = batch.contract
     size = f"{contract.height}x{contract.width}"
     return f"{contract.model} {size}, {batch.session.runs_on}, {contract.depth_meaning.meaning}"
+
+
+def _told_cuts(frames: Sequence[int], count: int) -> str:
+    """ "2 scene cuts, at frames 70 and 265: the stream started anew there"."""
+    *named, last = [str(frame) for frame in frames[:_NAMED]]
+    more = f", {last} and {count - _NAMED} more" if count > _NAMED else f" and {last}"
+    where = f"frames {', '.join(named)}{more}" if named else f"frame {last}"
+    return f"{count} scene cut{'s' * (count > 1)}, at {where}: the stream started anew there"
 
 
 def _described(source: Source) -> str:

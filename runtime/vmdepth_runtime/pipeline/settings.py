@@ -59,6 +59,8 @@ class RunSettings:
         points: Recordings have a cloud of each frame.
         anchored: Whether states and scale go back to a key frame's where a place is seen again.
         keyframes: Fields of `KeyframeSettings` that differ from the model's own; one that is None does not.
+        cuts: Whether a stream starts anew where a scene begins, with the first frame of it; None: of sources that do
+            not tell themselves where their frames do not continue, which are files.
         streams: All sources are taken at once, one for each stream of the model.
         read: Which frames are taken, and what a folder of images is.
         live: How live sources are held on to; its `stall` is also when a stage of the pipeline counts as stalled.
@@ -92,6 +94,7 @@ class RunSettings:
     points: bool = False
     anchored: bool = True
     keyframes: Mapping[str, float | None] = field(default_factory=dict)
+    cuts: bool | None = None
     streams: bool = False
     read: ReadSettings = field(default_factory=ReadSettings)
     live: LiveSettings = field(default_factory=LiveSettings)

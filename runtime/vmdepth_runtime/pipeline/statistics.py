@@ -12,7 +12,7 @@ import numpy as np
 
 MEMORY_EVERY = 200  # frames between two looks at the resident memory
 _KEPT = 100_000  # latest times that percentiles are taken from, and looks at the memory: a run may last for weeks
-_NAMED = 1000  # broken frames told one by one
+_NAMED = 1000  # broken frames, and cuts, told one by one
 
 
 @dataclass
@@ -55,6 +55,8 @@ class RunStatistics:
         step_seconds: In the network alone.
         anchor_seconds: In what goes on around it, mostly key frames.
         broken: Of each stream, the first frames for which the network gave what is not finite.
+        cuts: Of each stream, the first frames with which a scene begins, but for the very first.
+        cut_counts: Of each stream, how many there are.
         moving: Of each stream, how much of the frames moves by itself.
     """
 
@@ -65,6 +67,8 @@ class RunStatistics:
         self.step_seconds = 0.0
         self.anchor_seconds = 0.0
         self.broken: list[list[int]] = [[] for _ in range(streams)]
+        self.cuts: list[list[int]] = [[] for _ in range(streams)]
+        self.cut_counts = [0] * streams
         self.moving = [MovingShares() for _ in range(streams)]
         self._latency_ms = _Latest()
         self._step_ms = _Latest()
@@ -87,6 +91,12 @@ class RunStatistics:
         """The network gave what is not finite for a frame. index: its place in the source."""
         if len(self.broken[stream]) < _NAMED:
             self.broken[stream].append(index)
+
+    def add_cut(self, stream: int, index: int) -> None:
+        """A scene begins with a frame. index: its place in the source."""
+        self.cut_counts[stream] += 1
+        if len(self.cuts[stream]) < _NAMED:
+            self.cuts[stream].append(index)
 
     def add_step(self, whole: float, step: float) -> None:
         """A step took so many seconds: whole, with what goes on around it, and step, the network alone."""

@@ -191,24 +191,35 @@ class Writer:
     def _prepare(self, height: int, width: int) -> None:
         """Make room for depth and colour of frames of that size, at the sizes that the sinks read: no other is made."""
         self._size = height, width
-        depths = {self._size for sink in self.sinks if sink.wants_depth}
-        colours = {sink.colour_size(height, width) for sink in self.sinks if sink.wants_colour}
+        depths, colours = self._sizes(self.sinks)
         self._depths = {size: np.empty(size, np.float32) for size in depths | colours}
         self._pictures = {size: np.empty((*size, 3), np.uint8) for size in colours}
         self._bring_back = {size: DepthResizer(self._resize) for size in self._depths}
         self._marks = {size: MovingMarks(*size, self._resize) for size in colours} if self._marked else {}
 
+    def _sizes(self, sinks: Iterable[Sink]) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+        """The heights and widths at which some sinks read depth, and colours."""
+        return (
+            {self._size for sink in sinks if sink.wants_depth},
+            {sink.colour_size(*self._size) for sink in sinks if sink.wants_colour},
+        )
+
     def _write(self, frame: SourceFrame, kept: _Kept) -> None:
         size = frame.image.shape[:2]
         if size != self._size:
             self._prepare(*size)
-        for at, depth in self._depths.items():
-            self._bring_back[at](kept.depth, depth)
+        watched = [sink for sink in self.sinks if sink.watched]
+        depths, colours = self._sizes(watched)
+        for at in depths | colours:
+            self._bring_back[at](kept.depth, self._depths[at])
         if self._colours is not None:
+            if frame.discontinuity:
+                self._colours.restart()
             finite = bool(np.isfinite(kept.depth.flat[0]))  # where the network fails, all of it is NaN
             if finite:
                 self.bounds = self._colours.update(kept.depth, frame.time)
-            for at, picture in self._pictures.items():
+            for at in colours:
+                picture = self._pictures[at]
                 if finite and self.bounds is not None:
                     colourise(self._depths[at], *self.bounds, out=picture, palette=self._palette)
                     if self._marked:
@@ -217,6 +228,9 @@ class Writer:
                     picture.fill(NO_DEPTH)
         for sink in self.sinks:
             self._at = sink
+            if sink not in watched:
+                sink.pass_by()
+                continue
             depth = self._depths[size] if sink.wants_depth else _UNREAD_DEPTH
             colour = self._pictures[sink.colour_size(*size)] if sink.wants_colour else _UNREAD_COLOUR
             sink.write(frame, depth, colour, kept.outputs)

@@ -99,6 +99,7 @@ class Sink(ABC):
         address: of a kind that is meant by an address, what those look like; else empty.
         needs_camera: whether it can do nothing without `SinkFacts.lens`.
         takes_camera: whether it has a use for `SinkFacts.lens`, though it can do without.
+        has_clouds: whether it has clouds of points wherever that is known.
         records: whether it is a recording of a robot: `SinkFacts.depth_encoding` and `points` are about those.
         needs_range: whether it shows depth on a scale of its own, so that it is worth knowing what depth there will be.
         wants_depth: whether `write` reads its `depth`; a kind may leave it to the facts of each, as the next.
@@ -122,6 +123,7 @@ class Sink(ABC):
     address: ClassVar[str] = ""
     needs_camera: ClassVar[bool] = False
     takes_camera: ClassVar[bool] = False
+    has_clouds: ClassVar[bool] = False
     records: ClassVar[bool] = False
     needs_range: ClassVar[bool] = False
     wants_depth: bool = True
@@ -140,6 +142,11 @@ class Sink(ABC):
         self.frames = 0
         self.outputs: StepOutputs = {}
         self.moves: Callable[[], None] = _keep_quiet
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody will see the next frame; where not, neither its depth nor its colours need be made."""
+        return True
 
     def colour_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the `colour` that `write` takes with a frame of that size: the same, or of a picture for
@@ -214,6 +221,10 @@ class Sink(ABC):
         self.outputs = {name: given[name] for name in self.draws}
         with writing(self.name):
             self._write(frame, depth, colour)
+        self.frames += 1
+
+    def pass_by(self) -> None:
+        """In place of `write`, of a frame that nobody sees."""
         self.frames += 1
 
     @abstractmethod

@@ -91,6 +91,11 @@ def takes_camera(target: str) -> bool:
     return kind.needs_camera or kind.takes_camera
 
 
+def has_clouds(target: str) -> bool:
+    """Whether an output has clouds of points wherever the camera is known."""
+    return _kind_of(target).has_clouds
+
+
 def is_recording(target: str) -> bool:
     """Whether an output is a recording of a robot."""
     return _kind_of(target).records

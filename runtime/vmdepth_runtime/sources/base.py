@@ -112,6 +112,8 @@ class Source(ABC):
         name: likewise.
         live: whether frames come by themselves, and are lost if nobody takes them.
         pictures: whether each frame stands on its own: of any size, with a name, and a discontinuity.
+        tells_jumps: whether a `discontinuity` says wherever frames do not continue those before, as a camera films
+            without cuts.
         wanted: of a live source, how many frames it gives at most; None: no limit. Who drops some counts by himself.
         info: known once the source is open; of pictures it is the first one's.
         skipped: the first thousand frames left out.
@@ -126,6 +128,7 @@ class Source(ABC):
     """
 
     live: ClassVar[bool] = False
+    tells_jumps: ClassVar[bool] = False
 
     def __init__(self, name: str) -> None:
         self.name = name

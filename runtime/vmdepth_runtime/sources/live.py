@@ -43,6 +43,7 @@ class LiveSource(Source):
     """
 
     live: ClassVar[bool] = True
+    tells_jumps: ClassVar[bool] = True
     timer: StageTimer
 
     def __init__(self, uri: str, reopen: Callable[[], Reader], settings: LiveSettings, first: Reader) -> None:

@@ -41,6 +41,7 @@ def test_10000_frames_with_key_frames_keep_memory_flat_and_order(start_bare, loo
     report = json.loads((tmp_path / "r.json").read_text())
     (one,) = report["sources"]
     assert (one["frames_in"], one["frames_out"], one["dropped"], one["broken_count"]) == (10_000, 10_000, 0, 0)
+    assert one["cut_count"] == 0
     visits = one["keyframes"]["visits"]
     assert sum(1 + visit["last"] - visit["first"] for visit in visits) > 5000
     memory = np.array([entry["mib"] for entry in report["resident_memory"] if entry["frame"] >= 500])

@@ -24,6 +24,7 @@ EXAMPLES = {
     "-": False,
     "display": True,
     "http://127.0.0.1:8080": True,
+    "foxglove://127.0.0.1:8765": True,
 }  # target -> whether it is shown on a scale of its own
 
 
@@ -119,14 +120,15 @@ def test_one_kind_is_meant_by_each_target_and_says_what_it_needs(target):
 def test_help_and_errors_name_what_there_is():
     assert output_help() == (
         "OUT.mcap (ROS 2); OUT.mp4 (side by side); OUT.npz; one file per frame as DIR/%06d.exr, .jpg (coloured), .npy, "
-        ".ply or .png (16 bit); '-' (raw float32); 'display'; http://127.0.0.1:8080 (a page)"
+        ".ply or .png (16 bit); '-' (raw float32); 'display'; foxglove://127.0.0.1:8765 (live, for "
+        "Foxglove); http://127.0.0.1:8080 (a page)"
     )
     assert camera_endings() == ".mcap and .ply"
     with pytest.raises(InputError) as error:
         check_output("out.avi")
     assert str(error.value) == (
         "out.avi: unknown output ending '.avi'; there are .mcap, .mp4, .npz, one file per frame as DIR/%06d.exr, .jpg, "
-        ".npy, .ply or .png, '-', 'display' and http://127.0.0.1:8080"
+        ".npy, .ply or .png, '-', 'display', foxglove://127.0.0.1:8765 and http://127.0.0.1:8080"
     )
 
 

@@ -19,6 +19,7 @@ class PlySink(PerFrameSink):
 
     ending = ".ply"
     needs_camera = True
+    has_clouds = True
     needs_range = True
     draws = CLOUD_OUTPUTS
 

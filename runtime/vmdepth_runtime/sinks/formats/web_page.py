@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import json
 import os
 import socket
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.sinks.address import host_and_port, is_loopback
 from vmdepth_runtime.sinks.base import Sink, SinkFacts
 from vmdepth_runtime.sources.base import SourceFrame
 from vmdepth_runtime.sources.uri import scheme_of
@@ -54,19 +54,15 @@ def address_of(uri: str) -> tuple[str, int]:
     Raises:
         InputError: it is none, or of a host beyond this machine while no token is set.
     """
-    parts = urlsplit(uri)
-    try:
-        port = parts.port
-    except ValueError:
-        port = None
-    if not parts.hostname or port is None or parts.path not in ("", "/"):
+    address = host_and_port(uri)
+    if address is None:
         raise InputError(f"{uri}: {PageSink.address}")
-    if not _is_loopback(parts.hostname) and not os.environ.get(TOKEN_VARIABLE):
+    if not is_loopback(address[0]) and not os.environ.get(TOKEN_VARIABLE):
         raise InputError(
             f"{uri}: would be open to the network; set {TOKEN_VARIABLE} to a secret, and the page is at "
             "http://HOST:PORT/?token=SECRET"
         )
-    return parts.hostname, port
+    return address
 
 
 class PageSink(Sink):
@@ -85,7 +81,7 @@ class PageSink(Sink):
         super().__init__(target, facts)
         self.token = os.environ.get(TOKEN_VARIABLE, "")
         host, port = address_of(self.name)
-        self.loopback = _is_loopback(host)
+        self.loopback = is_loopback(host)
         self._changed = Condition()
         self._picture: NDArray[np.uint8] | None = None
         self._number = 0
@@ -162,7 +158,7 @@ def _handler(page: PageSink) -> type[BaseHTTPRequestHandler]:
                 return hmac.compare_digest(token.encode(), page.token.encode())
             # Without a token only this machine may ask, and under its own name: a page elsewhere could have its name
             # resolved to this address (DNS rebinding).
-            return page.loopback and _is_loopback(urlsplit(f"//{self.headers.get('Host', '')}").hostname or "")
+            return page.loopback and is_loopback(urlsplit(f"//{self.headers.get('Host', '')}").hostname or "")
 
         def _answer(self, kind: str, content: bytes) -> None:
             self.send_response(HTTPStatus.OK)
@@ -194,15 +190,6 @@ def _handler(page: PageSink) -> type[BaseHTTPRequestHandler]:
             return  # requests hold the token
 
     return Handler
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _invitation(host: str, port: int, *, has_token: bool) -> str:

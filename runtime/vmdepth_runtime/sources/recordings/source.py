@@ -7,6 +7,7 @@ from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
 from statistics import median
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,8 @@ class RecordingSource(Source):
     Raises:
         InputError: there is no such topic, or none of its frames can be read.
     """
+
+    tells_jumps: ClassVar[bool] = True
 
     def __init__(self, path: Path, read: ReadSettings, *, max_gap: float) -> None:
         super().__init__(path.name)
