@@ -122,7 +122,7 @@ def test_depth_that_is_no_metres_has_another_topic_and_encoding(tmp_path, facts,
 
 
 def test_points_are_those_of_the_depth(tmp_path, facts, frames, depths):
-    made = facts(depth_kind="metric", lens=replace(LENS, distortion=None), points=True)
+    made = facts(depth_kind="metric", lens=LENS, points=True)
     smooth = np.broadcast_to(np.linspace(2, 3, 64, dtype=np.float32), (2, 48, 64))
     record(tmp_path / "run.mcap", made, frames[:2], smooth)
     for (_, cloud), frame in zip(read(tmp_path / "run.mcap")["/vmdepth/points"], frames, strict=False):
