@@ -217,8 +217,6 @@ def check_scale(settings: RunSettings, contract: StepContract) -> None:
             f"--align-to {settings.align_to}: is of frames as they are, not rectified; leave --rectify out, clouds are "
             "straight without"
         )
-    if settings.rectify:
-        raise InputError(f"--align-to {settings.align_to}: measured the frames as they are; leave --rectify out")
     if contract.depth_meaning.unit is not None:
         meaning = contract.depth_meaning.meaning
         raise InputError(f"--align-to {settings.align_to}: {settings.model.name} gives {meaning} already; leave it out")
