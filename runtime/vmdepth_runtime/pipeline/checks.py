@@ -218,7 +218,10 @@ def check_scale(settings: RunSettings, contract: StepContract) -> None:
     if settings.metres is not None:
         raise InputError(f"--align-to {settings.align_to}: and --metres both make metres; leave one out")
     if settings.rectify:
-        raise InputError(f"--align-to {settings.align_to}: measured the frames as they are; leave --rectify out")
+        raise InputError(
+            f"--align-to {settings.align_to}: is of frames as they are, not rectified; leave --rectify out, clouds are "
+            "straight without"
+        )
     if contract.depth_meaning.unit is not None:
         meaning = contract.depth_meaning.meaning
         raise InputError(f"--align-to {settings.align_to}: {settings.model.name} gives {meaning} already; leave it out")

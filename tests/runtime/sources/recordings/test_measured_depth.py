@@ -82,6 +82,7 @@ def test_what_cannot_be_followed_is_refused(drive, frames, make, build_graph, vm
         ((path, "--align-to", "/nothing"), "/nothing"),
         (("walk.mp4", "--align-to", TOPIC), "walk.mp4 is none; leave it out"),
         ((path, "--align-to", TOPIC, "--metres", "1,2"), "both make metres; leave one out"),
+        ((path, "--align-to", TOPIC, "--rectify"), "is of frames as they are, not rectified; leave --rectify out"),
         ((path, "--align-to", TOPIC, "--model", build_graph(depth_kind="metric")), "already; leave it out"),
     ):
         outcome = vmdepth_run(*words, "-o", "d.npz")
