@@ -51,6 +51,7 @@ class DepthNode:
         self._stream = CameraStream(session, settings, self._topic)
         kind = self._stream.contract.depth_meaning
         check_encoding(kind, settings.depth_encoding)
+        settings.cloud.check_range(inverse=kind.inverse)
         self._meaning = f"{kind.meaning}, of {session.path.name}"
         self._out = Publishers(node, kind, settings)
         self._given, self._info = lens, None
