@@ -82,13 +82,13 @@ def read_index(file: BinaryIO, size: int) -> McapIndex:
     return index or _walk(file, size)
 
 
-def records_of(file: BinaryIO, span: Span) -> list[McapRecord]:
-    """The records of a span. Raises one of `DAMAGE`."""
+def records_of(file: BinaryIO, span: Span, *, check: bool = True) -> list[McapRecord]:
+    """The records of a span. check: whether its sum is compared. Raises one of `DAMAGE`."""
     file.seek(span.offset)
     if span.length:  # as a chunk would hold them
         return breakup_chunk(Chunk("", file.read(span.length), span.end, span.begin, 0, span.length))
     record = next(StreamReader(file, skip_magic=True, emit_chunks=True).records)
-    return breakup_chunk(record, validate_crc=True) if isinstance(record, Chunk) else [record]
+    return breakup_chunk(record, validate_crc=check) if isinstance(record, Chunk) else [record]
 
 
 def _from_summary(file: BinaryIO) -> McapIndex | None:
@@ -149,7 +149,8 @@ def _walk(file: BinaryIO, size: int) -> McapIndex:
 
 def _look_into(file: BinaryIO, index: McapIndex, span: Span) -> None:
     try:
-        records = records_of(file, span)
+        # Of a damaged one, too: what it says of topics later chunks do not say again.
+        records = records_of(file, span, check=False)
     except DAMAGE:
         return  # whoever reads its messages will be told
     _learn(index, records)

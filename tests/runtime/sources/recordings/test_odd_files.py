@@ -58,6 +58,18 @@ def test_what_was_never_in_a_chunk_is_read_up_to_the_cut(record, frames, tmp_pat
         assert 2 <= len(list(source)) == source.info.frames < len(frames)
 
 
+def test_a_damaged_chunk_still_says_which_topics_there_are(record, frames, tmp_path):
+    """Of a file that was never finished, in which nothing else does."""
+    path = record.mcap(tmp_path / "drive.mcap", [e for e in record.camera(frames) if "image" in e[0]], finish=False)
+    content = bytearray(path.read_bytes())
+    place = content.index(frames[0].tobytes()[:60])  # in the first chunk, which has the topic's definition
+    content[place : place + 2] = bytes(2)
+    path.write_bytes(content)
+    with open_source(path) as source:
+        assert [frame.index for frame in source] == list(range(1, source.info.frames))
+    assert source.skipped[0].index == 0 and "in a damaged part of the file" in source.skipped[0].reason
+
+
 def test_zeros_at_the_end_are_no_records(record, frames, tmp_path):
     """As a file system leaves them after a loss of power."""
     path = record.mcap(tmp_path / "drive.mcap", record.camera(frames), finish=False)
