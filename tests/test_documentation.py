@@ -60,6 +60,7 @@ COMMAND = re.compile(
 SMALLER = {
     "rendered:64": "rendered:1x4",
     "rendered:2x16": "rendered:1x4",
+    "rendered:1x8": "rendered:1x4",
     "vmdepth-bench ": "vmdepth-bench --frames 2 ",
     "vmdepth-views ": "vmdepth-views --process-res 56 ",
     "vmdepth-masks walk.mp4": "vmdepth-masks walk.mp4 --process-res 56",

@@ -53,6 +53,7 @@ def test_parameters_of_ros_and_of_others_are_left_alone(rclpy):
         ("reliability:=sure", "Invalid value for '--reliability': 'sure' is not one of 'best_effort', 'reliable'."),
         ("input_size:=big", "--input-size big: should be HxW, for example 192x272"),
         ("depth_encoding:=16UC1", "--depth-encoding 16UC1: is millimetres, and the model gives relative inverse depth"),
+        ("metres:=[2.0, 0.1]", "--sky: puts what is very far at --max-range, which has to be given where depth has a "),
         ("model:=nothere.onnx", "nothere.onnx: "),
         ("image:=a camera", "a camera: cannot be the name of a topic (Failed to resolve name 'a camera': Topic name "),
         ("fov=60", "ROS does not take its arguments: Couldn't parse -p: '-p fov=60'. Error: no :="),
@@ -60,7 +61,7 @@ def test_parameters_of_ros_and_of_others_are_left_alone(rclpy):
 )
 def test_what_cannot_be_meant_is_one_line(rclpy, luma_model, capsys, word, line):
     with pytest.raises(SystemExit) as end:
-        run_command(command, ["--model", str(luma_model), "--ros-args", "-p", word])
+        run_command(command, ["--model", str(luma_model), "--sky", "--ros-args", "-p", word])
     (told,) = capsys.readouterr().err.splitlines()
     assert end.value.code == 2
     assert told.startswith(f"vmdepth-ros: {line}")

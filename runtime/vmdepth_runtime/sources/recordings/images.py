@@ -89,9 +89,9 @@ class ImageReader:
 
     def _compressed(self, message: Any) -> NDArray[np.uint8] | str:
         data = message.data
-        name = next((codec for magic, codec in _CODECS if bytes(data[:4]).startswith(magic)), None)
+        name = _codec_of(message)
         if name is None:
-            return f"is neither JPEG nor PNG (its format is {message.format!r})"
+            return _unknown_format(message)
         if name not in self._codecs:
             codec = av.CodecContext.create(name, "r")
             assert isinstance(codec, VideoCodecContext)
@@ -106,6 +106,23 @@ class ImageReader:
         if not frames or frames[0].is_corrupt:
             return "damaged"
         return self._to_rgb(frames[0], turn=False)
+
+
+def never_read(message: Any) -> str | None:
+    """Why no picture can be read of the topic that an `Image` or `CompressedImage` is of; None where some may."""
+    if hasattr(message, "format"):
+        named = re.search("jpe?g|png", message.format, re.IGNORECASE)
+        return None if named or _codec_of(message) else _unknown_format(message)
+    encoding = message.encoding.strip()
+    return None if encoding in _PLAIN or encoding.lower() in _HALVED else unread(encoding)
+
+
+def _codec_of(message: Any) -> str | None:
+    return next((codec for magic, codec in _CODECS if bytes(message.data[:4]).startswith(magic)), None)
+
+
+def _unknown_format(message: Any) -> str:
+    return f"is neither JPEG nor PNG (its format is {message.format!r})"
 
 
 _EVEN = {*_HALVED.values(), cv2.COLOR_YUV2RGB_UYVY, cv2.COLOR_YUV2RGB_YUY2}

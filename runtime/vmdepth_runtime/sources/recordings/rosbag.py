@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import apsw
 from rosbags.interfaces import MessageDefinitionFormat
-from rosbags.rosbag2 import Reader, ReaderError
+from rosbags.rosbag2 import Reader
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -46,7 +45,7 @@ class Rosbag(Recording):
         try:
             self._reader = Reader(path)
             self._reader.open()
-        except (ReaderError, OSError, apsw.Error) as error:
+        except Exception as error:  # of rosbags, SQLite, Zstandard or YAML
             if "malformed" in str(error):  # as SQLite says
                 raise InputError(
                     f"{path}: its database is damaged; 'sqlite3 {_database(path).name} .recover | sqlite3 saved.db3' "
@@ -67,7 +66,7 @@ class Rosbag(Recording):
         try:
             for _, time, data in self._reader.messages(connections, start=start):
                 yield RawMessage(time, data)
-        except (ReaderError, OSError, apsw.Error, ValueError) as error:
+        except Exception as error:  # of rosbags, SQLite or Zstandard
             self.broken = f"reading failed: {_line(error)}"
 
     def close(self) -> None:

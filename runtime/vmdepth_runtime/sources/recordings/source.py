@@ -17,12 +17,13 @@ from vmdepth_runtime.sources.base import Source, SourceFrame, VideoInfo
 from vmdepth_runtime.sources.ranges.selection import Selection
 from vmdepth_runtime.sources.recordings.cameras import camera_of, lens_of
 from vmdepth_runtime.sources.recordings.clock import Clock
-from vmdepth_runtime.sources.recordings.images import ImageReader
+from vmdepth_runtime.sources.recordings.images import ImageReader, never_read
 from vmdepth_runtime.sources.recordings.rosbag import open_recording
 from vmdepth_runtime.sources.recordings.topics import first_of, picture_topic
 from vmdepth_runtime.sources.settings import ReadSettings
 
 _TIME_BASE = Fraction(1, 90_000)
+_PATIENCE = 3  # frames that may be missing before it is a gap, however slow the camera is
 _LOOKS = 20  # messages whose stamps tell the rate
 _FPS = 30.0  # of a single frame
 
@@ -30,8 +31,8 @@ _FPS = 30.0  # of a single frame
 class RecordingSource(Source):
     """The pictures of a topic, each at the time its camera stamped it.
 
-    A stamp that goes back, as where a recording was played and recorded again, or comes late by more than `max_gap`
-    is a discontinuity.
+    A stamp that goes back, as where a recording was played and recorded again, or comes late by more than `max_gap` and
+    three frames is a discontinuity.
 
     Args:
         path: as `open_recording` takes it.
@@ -54,8 +55,11 @@ class RecordingSource(Source):
         self._recording = open_recording(path)
         try:
             self._topic = picture_topic(self._recording, str(path), read.topic)
+            told = first_of(self._recording, self._topic)
+            if told is not None and (why := never_read(told.message)):
+                raise InputError(f"{path}: {self._topic.name} {why}")
             self._fps = self._rate()
-            self._clock = Clock(max_gap, 1 / self._fps)
+            self._clock = Clock(max(max_gap, _PATIENCE / self._fps), 1 / self._fps)
             self._selection = Selection(read)
             self._reader = ImageReader()
             self._next_index = 0
@@ -66,7 +70,8 @@ class RecordingSource(Source):
             if first is None:
                 raise self._no_frame()
             self._first = first
-            self._find_camera()
+            if told is not None:
+                self._find_camera(told.message.header.frame_id)
         except BaseException:
             self._recording.close()
             raise
@@ -149,10 +154,9 @@ class RecordingSource(Source):
         steps = [after - before for before, after in pairwise(stamps) if after > before]
         return 1e9 / median(steps) if steps else _FPS
 
-    def _find_camera(self) -> None:
-        """What the recording says of the camera, where that fits its frames."""
-        first = first_of(self._recording, self._topic)
-        told = None if first is None else camera_of(self._recording, self._topic.name, first.message.header.frame_id)
+    def _find_camera(self, frame_id: str) -> None:
+        """What the recording says of the camera of that frame id, where that fits its frames."""
+        told = camera_of(self._recording, self._topic.name, frame_id)
         if told is None:
             return
         lens, remark = lens_of(told, self._topic.name)
@@ -180,5 +184,5 @@ class RecordingSource(Source):
             return self._selection.beyond(str(self.path), self._next_index, self._next_index / self._fps)
         first = self.skipped[0]
         return InputError(
-            f"{self.path}: none of the frames of {self._topic.name} can be read; the first {first.reason}"
+            f"{self.path}: none of the frames of {self._topic.name} can be read; the first: {first.reason}"
         )

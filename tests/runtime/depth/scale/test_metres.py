@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
-from vmdepth_runtime import DepthStream, InputError, Metres, predict
+from vmdepth_runtime import DepthStream, InputError, Metres, StepContract, predict
+from vmdepth_runtime.depth.scale.metres import metres_of
 
 SCALE, SHIFT, FARTHEST = 1.5, -0.1, 6.0
 GIVEN = f"{SCALE},{SHIFT},{FARTHEST}"
@@ -104,6 +106,19 @@ def test_metres_that_cannot_be_meant_are_refused(build_graph, frames, kind, give
         DepthStream(model, metres=given)
     with pytest.raises(InputError, match=told):
         predict(frames[0], model=model, metres=given)
+
+
+def test_a_graph_that_is_not_metric_says_nothing_of_metres(luma_model):
+    with DepthStream(luma_model) as stream:
+        contract = stream.contract
+    assert "metres" not in contract.to_json()
+    made = {"scale": 1.5, "shift": None, "farthest": 100.0}
+    metric = replace(contract, depth_kind="metric", metres=made)
+    assert StepContract.from_json(metric.to_json(), "a.onnx") == metric
+    assert metres_of(metric) == Metres(1.5)
+    for broken in (replace(metric, depth_kind="relative"), replace(metric, metres={"scale": 1.5})):
+        with pytest.raises(InputError, match=r"a.onnx: its 'vmdepth' metadata breaks the contract \(metres"):
+            StepContract.from_json(broken.to_json(), "a.onnx")
 
 
 def test_a_run_is_in_metres_everywhere(vmdepth_run, luma_model, frames, make, tmp_path):

@@ -62,4 +62,4 @@ def test_a_recording_is_rectified_by_the_camera_that_it_says(vmdepth_run, record
     assert "alone.mcap: says nothing of its camera; --rectify needs --camera FILE, a calibration" in outcome.lines[-1]
     outcome = vmdepth_run("drive.mcap", "--rectify", "--align-to", "/lidar", "-o", "d.npz")
     assert outcome.code == 2
-    assert "--align-to /lidar: measured the frames as they are; leave --rectify out" in outcome.lines[-1]
+    assert "--align-to /lidar: is of frames as they are, not rectified; leave --rectify out" in outcome.lines[-1]

@@ -111,9 +111,18 @@ def test_compressed_pictures_are_as_their_files(record, frames, make, tmp_path, 
     assert source.lens.pinhole == record.pinhole  # the CameraInfo of the picture that was compressed
 
 
-def test_an_encoding_that_is_not_read_is_one_line(record, frames, tmp_path):
+def test_an_encoding_that_is_not_read_is_one_line_at_once(record, frames, tmp_path):
     path = record.mcap(tmp_path / "drive.mcap", [record.image(frames[0], record.begin, "cmyk8")])
     with pytest.raises(InputError) as error:
         open_source(path)
-    line = "none of the frames of /cam/image_raw can be read; the first has the encoding 'cmyk8', which is not read; "
-    assert line in str(error.value) and "rgb8" in str(error.value) and "\n" not in str(error.value)
+    assert f"{path}: /cam/image_raw has the encoding 'cmyk8', which is not read; those are rgb8, " in str(error.value)
+    assert "\n" not in str(error.value)
+    path = record.mcap(tmp_path / "video.mcap", [compressed(record, b"no picture", record.begin, "h264")])
+    with pytest.raises(InputError, match="/cam/image_raw/compressed is neither JPEG nor PNG"):
+        open_source(path)
+
+
+def test_a_topic_of_which_nothing_can_be_read_is_one_line(record, frames, tmp_path):
+    path = record.mcap(tmp_path / "drive.mcap", [record.image(frames[0], record.begin, data=b"")])
+    with pytest.raises(InputError, match="none of the frames of /cam/image_raw can be read; the first: damaged"):
+        open_source(path)

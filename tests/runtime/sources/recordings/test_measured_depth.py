@@ -82,6 +82,7 @@ def test_what_cannot_be_followed_is_refused(drive, frames, make, build_graph, vm
         ((path, "--align-to", "/nothing"), "/nothing"),
         (("walk.mp4", "--align-to", TOPIC), "walk.mp4 is none; leave it out"),
         ((path, "--align-to", TOPIC, "--metres", "1,2"), "both make metres; leave one out"),
+        ((path, "--align-to", TOPIC, "--rectify"), "is of frames as they are, not rectified; leave --rectify out"),
         ((path, "--align-to", TOPIC, "--model", build_graph(depth_kind="metric")), "already; leave it out"),
     ):
         outcome = vmdepth_run(*words, "-o", "d.npz")
@@ -109,6 +110,6 @@ def test_a_recording_of_too_few_points_is_refused(drive, luma_model, tmp_path):
     from vmdepth_runtime import InputError
 
     path = drive(points=20, lidar=range(4))
-    with pytest.raises(InputError, match="60 points of measured depth to fit to, and it takes 100"):
+    with pytest.raises(InputError, match="60 points of measured depth to fit to, of a recording within 20 ms"):
         fit_scale(ScaleSettings(luma_model, str(path), tmp_path / "m.onnx"))
     assert [file.name for file in tmp_path.iterdir()] == ["drive.mcap"]

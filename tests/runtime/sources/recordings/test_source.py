@@ -131,6 +131,13 @@ def test_a_jump_of_the_stamps_starts_the_stream_anew(record, frames, tmp_path, s
             assert not any(frame.discontinuity for frame in source)
 
 
+def test_a_slow_camera_has_no_gaps(record, frames, tmp_path):
+    stamps = [record.begin + k * 5 * SECOND for k in range(len(frames))]
+    with open_source(record.mcap(tmp_path / "drive.mcap", record.camera(frames, stamps))) as source:
+        assert not any(frame.discontinuity for frame in source)
+    assert source.info.fps == pytest.approx(0.2) and source.warnings == []
+
+
 def test_stamps_that_a_driver_leaves_empty_are_those_of_the_recorder(record, frames, tmp_path):
     entries = [
         (topic, kind, time, {**fields, "header": {"stamp": {"sec": 0, "nanosec": 0}, "frame_id": ""}})
