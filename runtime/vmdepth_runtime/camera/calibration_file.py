@@ -126,6 +126,10 @@ def _distortion(camera: cv2.FileNode, path: Path) -> tuple[str, list[float]]:
         numbers = _list(camera, key)
         if numbers is not None:
             return name, numbers
+        if not camera.getNode(key).empty():
+            raise InputError(
+                f"{path}: its {key} is no list of numbers; give k1, k2, p1, p2, k3, or of a fisheye k1 to k4"
+            )
     for prefix in _PREFIXES:
         values = {key: _value(camera, prefix + key) for key in _PLUMB_BOB}
         if values["k1"] is None:

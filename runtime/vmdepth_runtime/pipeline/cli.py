@@ -147,7 +147,7 @@ def _range_help() -> str:
 def command(input_size: str | None, **options: Any) -> None:
     """Depth for every frame of SOURCE: a video, a picture, a folder of images or of videos, a pattern
     (frames/%06d.png, 'videos/*.mp4'), what a robot recorded (drive.mcap, a rosbag2 folder), a pipe (/dev/stdin), a
-    camera (0, /dev/video0, csi://0), an address (rtsp://, rtmp://, http://), or "demo", the bundled clip. Several are
+    camera (0, /dev/video0, csi://0), an address (rtsp://, http://, udp://), or "demo", the bundled clip. Several are
     done one after the other.
 
     Every frame of a file is used; of a live source the newest, and a lost one is opened again. Frames that cannot be

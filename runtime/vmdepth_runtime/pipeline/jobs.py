@@ -155,7 +155,8 @@ def _with_outputs(job: Job, number: int, settings: RunSettings) -> Job:
         if job.pictures:
             target = f"{job.name}.depth/{NAME}.png" if job.listed else f"{NAME}.depth.png"
         return replace(job, outputs=(target,), colour=True)
-    outputs = [output.replace("{}", str(number)) for output in settings.outputs]
+    # A shell leaves "~" in what is quoted, as names with {name} are.
+    outputs = [os.path.expanduser(output).replace("{}", str(number)) for output in settings.outputs]  # noqa: PTH111
     if not job.pictures:
         outputs = [output.replace(NAME, job.name) for output in outputs]
     return replace(job, outputs=tuple(outputs), colour=settings.colour)

@@ -51,6 +51,9 @@ from vmdepth_runtime.ros.settings import RELIABILITIES, RosSettings
               help="By which depth may change between points that are close in the picture; 0: by any.")  # fmt: skip
 @click.option("--confidence-percentile", type=click.FloatRange(0, 100, max_open=True), show_default=True,
               metavar="PERCENT", help="Of a frame's pixels, those without a point, the least sure.")  # fmt: skip
+@click.option("--sky", is_flag=True,
+              help="What is farther than --max-range, and what the model takes for sky, has points at that "
+                   "distance.")  # fmt: skip
 @click.option("--keyframes/--no-keyframes", "anchored", show_default=True,
               help="Go back to earlier states and scale when a place is seen again.")  # fmt: skip
 @click.option("--max-gap", type=click.FloatRange(min=0), show_default=True, metavar="SECONDS",

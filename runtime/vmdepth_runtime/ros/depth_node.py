@@ -51,6 +51,7 @@ class DepthNode:
         self._stream = CameraStream(session, settings, self._topic)
         kind = self._stream.contract.depth_meaning
         check_encoding(kind, settings.depth_encoding)
+        settings.cloud.check_range(inverse=kind.inverse)
         self._meaning = f"{kind.meaning}, of {session.path.name}"
         self._out = Publishers(node, kind, settings)
         self._given, self._info = lens, None
@@ -93,12 +94,12 @@ class DepthNode:
         if isinstance(image, str):
             self._skip(image)
             return
-        lens = self._lens()
+        height, width = image.shape[:2]
+        lens = self._lens(width, height)
         if lens is None and self._stream.needs_lens:
             self._awaits_camera = True
             return
         stepped = self._stream.step(image, stamp_of(message.header), lens)
-        height, width = image.shape[:2]
         self._tell_of(stepped, f"{width}x{height}")
         self._out.depth(message.header, stepped.depth)
         if lens is not None:
@@ -125,12 +126,20 @@ class DepthNode:
     def _keep_info(self, message: Any) -> None:
         self._info = message
 
-    def _lens(self) -> Lens | None:
+    def _lens(self, width: int, height: int) -> Lens | None:
+        """What is known of the camera of a picture of a size."""
         if self._given is not None or self._info is None:
             return self._given
         lens, remark = lens_of(self._info, self._topic)
         if lens is None:
             remark = "has no focal length: the camera is not calibrated"
+        try:
+            if lens is not None:
+                lens.camera(width, height, self._topic)
+        except InputError as misfit:
+            if not self.frames:
+                raise
+            lens, remark = None, str(misfit)  # of a camera that changes its size one comes before the other
         if remark:
             self._warn_once(f"{self._info_topic}: {remark}")
         return lens

@@ -17,6 +17,7 @@ from vmdepth_runtime.sessions.given_model import open_model
 NAME = "vmdepth"
 
 _SETUP = "source /opt/ros/<distribution>/setup.bash"
+_ENVIRONMENT = "an environment made with '/usr/bin/python3 -m venv --system-site-packages'"
 
 
 @contextmanager
@@ -98,9 +99,9 @@ def _import_ros() -> Any:
         missing = (error.name or "").partition(".")[0]
         if isinstance(error, ModuleNotFoundError) and error.name in ("rclpy", "sensor_msgs"):
             line = f"{missing} of ROS 2 is not here, and pip does not have it; run '{_SETUP}' in this shell first"
-        else:  # its compiled part is made for one Python
+        else:  # its compiled part is made for one Python, and takes libraries of the system
             why = told_by(error)
-            line = f"ROS 2 does not load in this Python ({why}); install vmdepth for the Python that it is made for"
+            line = f"ROS 2 does not load in this Python ({why}); install vmdepth where it does: {_ENVIRONMENT}"
         raise MissingLibrary(line) from None
     return rclpy
 

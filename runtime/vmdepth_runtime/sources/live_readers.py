@@ -206,7 +206,7 @@ def open_device(device: str, uri: str, stall: float) -> ContainerReader:
     reader = ContainerReader(container, stream, stall)
     if request is not None:
         try:
-            request.check(stream.width, stream.height, reader.fps)
+            request.check(stream.width, stream.height, stream.average_rate)
         except InputError:
             reader.close()
             raise

@@ -212,6 +212,8 @@ class VideoSource(Source):
             if packet is None:
                 return
             flushing = packet.size == 0 and packet.dts is None
+            if self._lacks_times:
+                packet.pts = packet.dts  # where it stands in the file; the other is a guess
             self._packets += after is None and not flushing
             earliest = after + 1 if after is not None else self._begin
             if packet.pts is not None and not packet.is_discard and (earliest is None or packet.pts >= earliest):

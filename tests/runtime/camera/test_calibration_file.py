@@ -157,6 +157,8 @@ def test_distortion_is_read_in_every_form(tmp_path, text, distortion):
          "camera.yaml: equidistant has 4 finite coefficients at most, not -0.361976, 0.11051, 0.001014, 0.000505, 0.1"),
         (ROS_FILE.replace("0.110510", ".Nan"), "camera.yaml: plumb_bob has 5 finite coefficients at most, not .*nan"),
         (KALIBR + KALIBR.replace("cam0", "cam1"), "camera.yaml: is of 2 cameras, cam0, cam1; leave in it the one"),
+        (PLAIN + "D: [a, b]\n", "camera.yaml: its D is no list of numbers; give k1, k2, p1, p2, k3"),
+        (PLAIN + "distortion_coefficients: wide\n", "camera.yaml: its distortion_coefficients is no list of numbers"),
         (KALIBR.replace("[525.5", "[1.2, 525.5"), "camera.yaml: has no intrinsics"),  # omnidirectional
         (PLAIN + "k1: 0.1\nk2: 0.2\nk3: 0\nk4: 0.3\n", "has k1 to k4 and no p1, p2, and does not say what they mean"),
     ],

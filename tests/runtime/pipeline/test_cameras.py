@@ -123,6 +123,7 @@ def test_sky_needs_a_cloud_and_a_range(vmdepth_run, video, build_graph, tmp_path
     assert outcome.code == 2
     assert "--sky: puts what is very far at --max-range, which has to be given where depth has" in outcome.lines[-1]
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+    assert "--sky: puts what is very far at" in vmdepth_run(*words, "--metres", "1,0.1").lines[-1]
     assert vmdepth_run(*words).code == 0
 
 

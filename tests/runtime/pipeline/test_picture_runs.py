@@ -127,6 +127,13 @@ def test_what_a_folder_holds_and_is_not_read_is_named_once(vmdepth_run, photos, 
     assert vmdepth_run("videos", "-o", "out/{name}.npz").lines[0] == "vmdepth-run: videos: not read: notes.txt"
 
 
+def test_outputs_may_be_in_the_home_folder(vmdepth_run, photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    assert vmdepth_run("photos", "-o", "~/out/{name}.npy").code == 0
+    assert len(list((tmp_path / "home" / "out").iterdir())) == 4
+
+
 def test_one_picture_is_one_file(vmdepth_run, photos, videos, tmp_path):
     for output in ("depth.png", "depth.npy", "depth.exr", "new/depth.npz", "depth.mp4"):
         assert vmdepth_run(photos / "p0.png", "-o", output).code == 0

@@ -67,6 +67,13 @@ def test_what_cannot_be_meant_is_one_line(rclpy, luma_model, capsys, word, line)
     assert not rclpy.ok()
 
 
+def test_sky_needs_a_range_where_depth_is_in_metres(rclpy, luma_model, capsys):
+    with pytest.raises(SystemExit) as end:
+        run_command(command, ["--model", str(luma_model), "--sky", "--metres", "1,0.1"])
+    assert end.value.code == 2
+    assert "--sky: puts what is very far at --max-range, which has to be given" in capsys.readouterr().err
+
+
 def test_every_parameter_is_unlike_those_of_ros_itself():
     """Which would be taken for a misspelt one."""
     from difflib import get_close_matches

@@ -166,6 +166,21 @@ def test_an_encoding_that_is_not_read_ends_the_node_with_one_line(start, images)
     assert str(failure).startswith("/image: has the encoding 'lab8', which is not read; those are rgb8, bgr8, ")
 
 
+def test_a_camera_that_changes_its_size_is_waited_for(start, make, images):
+    running = start()
+    messages = running.robot.messages
+    heard = running.robot.listens(messages.Image, RELATIVE)
+    cameras = running.robot.listens(messages.CameraInfo, f"{RELATIVE}/camera_info")
+    running.robot.says(running.robot.camera(), "/camera_info")
+    running.robot.until(lambda: not running.waiting("/camera_info"))
+    one_by_one(running, images[:2], heard)
+    running.robot.until(lambda: cameras)
+    heard.clear()
+    one_by_one(running, make.noise(2, 40, 40), heard, [START + 2 * STEP, START + 3 * STEP])
+    running.robot.until(lambda: any("is of 42x28 frames, and /image is 40x40" in line for line in running.said))
+    assert {(camera.width, camera.height) for camera in cameras} == {(42, 28)}
+
+
 def test_a_camera_of_another_shape_ends_the_node_with_one_line(start, images):
     running = start()
     running.robot.says(
@@ -180,24 +195,29 @@ def test_a_camera_of_another_shape_ends_the_node_with_one_line(start, images):
 
 def test_of_pictures_that_come_while_the_network_is_busy_the_last_is_taken(start, luma_model, images, monkeypatch):
     from vmdepth_runtime.ros.camera_stream import CameraStream
+    from vmdepth_runtime.ros.newest import Newest
 
     begun, go_on, step = Event(), Event(), CameraStream.step
+    arrived, put = [], Newest.put
 
     def step_when_told(self, *arguments):
         begun.set()
         assert go_on.wait(60)
         return step(self, *arguments)
 
+    def put_and_count(self, message):
+        put(self, message)
+        arrived.append(message)
+
     monkeypatch.setattr(CameraStream, "step", step_when_told)
+    monkeypatch.setattr(Newest, "put", put_and_count)
     running = start()
     heard = running.robot.listens(running.robot.messages.Image, RELATIVE)
     running.robot.says(running.robot.picture(images[0]), "/image")
     assert begun.wait(60)
-    cameras = []
-    running.robot.node.create_subscription(running.robot.messages.Image, "/image", cameras.append, 10)
     for index, image in enumerate(images[1:], 1):
         running.robot.says(running.robot.picture(image, START + index * STEP), "/image")
-    running.robot.until(lambda: len(cameras) == 4 and not running.waiting("/image"))
+    running.robot.until(lambda: len(arrived) == 5)
     go_on.set()
     running.robot.until(lambda: len(heard) == 2)
     for message, depth in zip(heard, streamed(luma_model, images[[0, 4]]), strict=True):

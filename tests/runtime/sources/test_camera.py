@@ -141,7 +141,7 @@ def open_camera(emulation, tmp_path):
 def test_a_camera_gives_the_size_rate_and_format_that_it_is_asked_for(open_camera):
     assert open_camera(
         *("size=64x48", "size=64x48&fps=15", "fps=15", "size=32x24", "size=32x24&fps=60", "format=UYVY"),
-        *("size=32x24&fps=29.97&format=yuyv422", "format=yuyv"),
+        *("size=32x24&fps=30000/1001&format=yuyv422", "format=yuyv"),
     ) == [
         *((64, 48, 30.0, 3), (64, 48, 15.0, 3), (64, 48, 15.0, 3), (32, 24, 30.0, 3), (32, 24, 60.0, 3)),
         # UYVY alone is given 60 times a second, and is taken for that. A size that is not asked for stays as it was.
@@ -175,6 +175,10 @@ def test_what_cannot_be_asked_of_a_camera_gets_one_line(tmp_path):
     (tmp_path / "video9").touch()
     for asked, message in [
         ("size=big", "size is width and height in pixels, as in size=1280x720"),
+        ("size=0x48", "size is width and height in pixels"),
+        ("fps=0.0", "fps is frames per second"),
+        ("fps=30/0", "fps is frames per second"),
+        ("fps=", "asks for nothing; "),
         ("fps=0", "fps is frames per second, as in fps=30 or fps=30000/1001"),
         ("fps=fast", "fps is frames per second"),
         ("size=64x48&size=32x24", "asks for one thing twice; behind the ? of a camera there are size=1280x720, fps=30"),

@@ -15,13 +15,14 @@ from vmdepth_runtime.errors import InputError
 if TYPE_CHECKING:
     from vmdepth_runtime.sources.cameras.v4l2 import Offer
 
-# FFmpeg's names of the kernel's pixel formats, in the order in which it would take them: what is not compressed first.
+# FFmpeg's names of the kernel's pixel formats, in the order in which one is chosen: as FFmpeg's, what is not compressed
+# first, but colours before grey.
 # fmt: off
 _FORMATS = {
     "YU12": "yuv420p", "422P": "yuv422p", "YUYV": "yuyv422", "UYVY": "uyvy422", "RGBP": "rgb565le", "BGR3": "bgr24",
-    "RGB3": "rgb24", "BGR4": "bgr0", "XR24": "bgr0", "RGB4": "0rgb", "GREY": "gray", "Y16": "gray16le", "NV12": "nv12",
-    "MJPG": "mjpeg", "JPEG": "mjpeg", "H264": "h264", "BA81": "bayer_bggr8", "GBRG": "bayer_gbrg8",
-    "GRBG": "bayer_grbg8", "RGGB": "bayer_rggb8",
+    "RGB3": "rgb24", "BGR4": "bgr0", "XR24": "bgr0", "RGB4": "0rgb", "NV12": "nv12", "MJPG": "mjpeg", "JPEG": "mjpeg",
+    "H264": "h264", "BA81": "bayer_bggr8", "GBRG": "bayer_gbrg8", "GRBG": "bayer_grbg8", "RGGB": "bayer_rggb8",
+    "GREY": "gray", "Y16": "gray16le",
 }
 # fmt: on
 _NEAR = 0.01  # of a rate: 30 may be 30000/1001
@@ -56,19 +57,19 @@ class Request:
         twice = len({key for key, _ in values}) < len(values)
         asked = dict(values)
         unknown = next((key for key in asked if key not in _KEYS), None)
-        if unknown is not None or twice or not asked:
+        if unknown is not None or twice or not all(asked.values()) or not asked:
             what = f"knows no '{unknown}'" if unknown else "asks for one thing twice" if twice else "asks for nothing"
             raise InputError(f"{uri}: {what}; behind the ? of a camera there are size=1280x720, fps=30, format=mjpeg")
         size, fps = asked.get("size"), asked.get("fps")
-        sides = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size or "1x1")
+        sides = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", size or "1x1")
         if sides is None:
             raise InputError(f"{uri}: size is width and height in pixels, as in size=1280x720")
-        if not re.fullmatch(r"0*[1-9]\d{0,3}(\.\d{1,3}|/0*[1-9]\d{0,4})?", fps or "1"):
+        if not re.fullmatch(r"\d{1,6}(\.\d{1,3}|/[1-9]\d{0,4})?", fps or "1") or (fps and not Fraction(fps)):
             raise InputError(f"{uri}: fps is frames per second, as in fps=30 or fps=30000/1001")
         return cls(
             name,
-            (int(sides[1]), int(sides[2])) if size is not None else None,
-            Fraction(fps) if fps is not None else None,
+            (int(sides[1]), int(sides[2])) if size else None,
+            Fraction(fps) if fps else None,
             asked.get("format"),
         )
 
@@ -96,10 +97,14 @@ class Request:
             options |= {"input_format": order[0]} if order else {}
         return options
 
-    def check(self, width: int, height: int, fps: float) -> None:
-        """Raise InputError where the camera, once open, gives something else; some take what is nearest, unasked."""
-        if self.size not in (None, (width, height)) or not (self.fps is None or _is_near(Fraction(fps), self.fps)):
-            given = f"{width}x{height} at {fps:.4g}"
+    def check(self, width: int, height: int, fps: Fraction | None) -> None:
+        """Raise InputError where the camera, once open, gives something else; some take what is nearest, unasked.
+
+        fps: as the camera says; None: it does not.
+        """
+        same_rate = self.fps is None or fps is None or _is_near(fps, self.fps)
+        if self.size not in (None, (width, height)) or not same_rate:
+            given = f"{width}x{height}" + ("" if fps is None else f" at {float(fps):.4g}")
             raise InputError(f"{self.name}: asked for {self}, the camera gives {given}; ask for that, or for nothing")
 
     def _fits(self, offer: Offer) -> bool:

@@ -57,3 +57,6 @@ def test_a_recording_is_rectified_by_the_camera_that_it_says(vmdepth_run, record
     outcome = vmdepth_run("alone.mcap", "--rectify", "-o", "d.npz")
     assert outcome.code == 2
     assert "alone.mcap: says nothing of its camera; --rectify needs --camera FILE, a calibration" in outcome.lines[-1]
+    outcome = vmdepth_run("drive.mcap", "--rectify", "--align-to", "/lidar", "-o", "d.npz")
+    assert outcome.code == 2
+    assert "--align-to /lidar: is of frames as they are, not rectified; leave --rectify out" in outcome.lines[-1]
