@@ -45,7 +45,12 @@ NOTHING_INSIDE = (
 
 
 def first_divergence(
-    reference: Path, candidate: Path, source: str | None, frames: int, causal: bool | None = None
+    reference: Path,
+    candidate: Path,
+    source: str | None,
+    frames: int,
+    causal: bool | None = None,
+    topic: str | None = None,
 ) -> str:
     """One line: the first frame, and in graph order the first node of the candidate, that is out of tolerance.
 
@@ -66,7 +71,7 @@ def first_divergence(
     runnable = [expand(emulated(proto)) for proto in (first, second)]
     probes: list[ProbeMaker] = [partial(Probe, proto) for proto in runnable]
     sessions: list[StepSession] = [open_graph(proto) for proto in (first, second)]
-    found = _first_frame(sessions, choose_frames(source, frames, contract), limit)
+    found = _first_frame(sessions, choose_frames(source, frames, contract, topic), limit)
     if found is not None:
         known = [element_types(proto) for proto in runnable]
         return find_culprit(second, known, probes, found, limit, nothing=_NOTHING)
@@ -76,10 +81,10 @@ def first_divergence(
             f"in ONNX Runtime no output of any one of {frames} frames is out of tolerance: what differs is how the "
             "sides are run, or shows over many frames only"
         )
-    return _inside(engine, source, frames)
+    return _inside(engine, source, frames, topic)
 
 
-def _inside(engine: Path, source: str | None, frames: int) -> str:
+def _inside(engine: Path, source: str | None, frames: int, topic: str | None) -> str:
     """An engine against the step graph it was built from: the step graphs agree, so what differs is its own."""
     _, facts = read_sidecar(engine)
     proto, contract = graph_of(engine, like=None)
@@ -88,7 +93,7 @@ def _inside(engine: Path, source: str | None, frames: int) -> str:
         return f"{told}; on its device --bisect looks inside it"
     limit, plain = precision_of(contract), expand(proto)
     with open_graph(proto) as right, load_session(engine) as session:
-        found = _first_frame([right, session], choose_frames(source, frames, contract), limit)
+        found = _first_frame([right, session], choose_frames(source, frames, contract, topic), limit)
     if found is None:
         return f"{told}, and against that no output of one frame differs over {frames} frames"
     probes: list[ProbeMaker] = [partial(Probe, expand(emulated(proto))), partial(EngineProbe, plain, facts=facts)]

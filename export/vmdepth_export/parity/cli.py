@@ -22,7 +22,10 @@ _COLUMNS = ("largest", "mean", "p99", "cosine", "growth")
 @click.command("vmdepth-parity", context_settings=defaults_of(ParitySettings))
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidate", type=click.Path(path_type=Path))
-@click.option("--source", help="Video or image folder to run both over. [default: the bundled clip]")
+@click.option(
+    "--source", help="Video, image folder or recording of a robot to run both over. [default: the bundled clip]"
+)
+@click.option("--topic", metavar="NAME", help="The pictures of a recording that has several topics of them.")
 @click.option("--frames", show_default=True, type=click.IntRange(min=1), help="At most this many.")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures as JSON.")
 @click.option(

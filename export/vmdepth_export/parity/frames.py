@@ -17,12 +17,14 @@ from vmdepth_runtime.errors import InputError
 _APART = 37  # frames of the clip between two streams
 
 
-def choose_frames(source: str | None, count: int, contract: StepContract) -> Iterator[NDArray[np.uint8]]:
-    """`count` frames for a model: of a source, or of the bundled clip where there is none."""
+def choose_frames(
+    source: str | None, count: int, contract: StepContract, topic: str | None = None
+) -> Iterator[NDArray[np.uint8]]:
+    """`count` frames for a model: of a source, or of the bundled clip where there is none. topic: of a recording."""
     size = (contract.height, contract.width, contract.streams)
     if source is None:
         return clip_frames(count, *size)
-    return source_frames(source, count, *size, remembers=bool(contract.states))
+    return source_frames(source, count, *size, remembers=bool(contract.states), topic=topic)
 
 
 def clip_frames(count: int, height: int, width: int, streams: int) -> Iterator[NDArray[np.uint8]]:

@@ -40,7 +40,7 @@ def compare_models(settings: ParitySettings, *, warn: Callable[[str], None] = la
     check_asked(settings.causal, models)
     check_device(settings.device, models[1:])
     with open_pair(*models, settings.causal, warn, settings.device) as (reference, candidate):
-        frames = choose_frames(settings.source, settings.frames, candidate.contract)
+        frames = choose_frames(settings.source, settings.frames, candidate.contract, settings.topic)
         try:
             result = compare(reference, candidate, frames)
         except WorkError as error:
@@ -57,4 +57,4 @@ def compare_models(settings: ParitySettings, *, warn: Callable[[str], None] = la
 def find_divergence(settings: ParitySettings) -> str:
     """One line: the first node of the candidate, in graph order, whose result is out of tolerance."""
     models = local_file(settings.reference), local_file(settings.candidate)
-    return first_divergence(*models, settings.source, settings.frames, settings.causal)
+    return first_divergence(*models, settings.source, settings.frames, settings.causal, settings.topic)

@@ -16,7 +16,8 @@ class ParitySettings:
     Attributes:
         reference: What is right: a checkpoint, a step graph or an engine.
         candidate: What should do the same: likewise.
-        source: Video or image folder that both run over; None is the bundled clip.
+        source: Video, image folder or recording of a robot that both run over; None is the bundled clip.
+        topic: The pictures of a recording that has several topics of them.
         frames: At most so many.
         report: Where all figures go, as JSON.
         picture: Where the error over frames is drawn, as PNG.
@@ -29,6 +30,7 @@ class ParitySettings:
     reference: Path
     candidate: Path
     source: str | None = None
+    topic: str | None = None
     frames: int = PARITY_FRAMES
     report: Path | None = None
     picture: Path | None = None

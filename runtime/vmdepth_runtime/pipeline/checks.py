@@ -36,7 +36,7 @@ from vmdepth_runtime.sinks.open import (
     takes_camera,
 )
 from vmdepth_runtime.sources.base import Source
-from vmdepth_runtime.sources.listing import names_of
+from vmdepth_runtime.sources.listing import names_of, would_read
 from vmdepth_runtime.sources.uri import NETWORK, camera_of, redacted, scheme_of
 
 _LIVE = ("csi", *(scheme for scheme in NETWORK if not scheme.startswith("http")))  # http may be a file
@@ -77,14 +77,19 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
 
 
 def _check_topics(settings: RunSettings, jobs: Sequence[Job]) -> None:
-    """Raise InputError where the pictures of one topic are taken twice, or none of the sources has topics."""
+    """Raise InputError where the pictures of one topic are taken twice, a recording would read what is written, or none
+    of the sources has topics."""
     other = next((job for job in jobs if not job.recording), None)
     if settings.align_to is not None and other is not None:
         raise InputError(
             f"--align-to {settings.align_to}: follows depth in a recording of a robot (.mcap, a rosbag2 folder), and "
             f"{redacted(other.source)} is none; leave it out"
         )
-    paths = [os.path.realpath(path) for job in jobs if job.recording for path in job.paths]
+    recordings = [path for job in jobs if job.recording for path in job.paths]
+    for output in (output for job in jobs for output in job.outputs if is_file(output)):
+        if any(would_read(path, Path(output)) for path in recordings):
+            raise InputError(f"{output}: would be written among the source's own files; choose another folder")
+    paths = [os.path.realpath(path) for path in recordings]
     twice = next((path for place, path in enumerate(paths) if path in paths[:place]), None)
     if twice is not None:
         raise InputError(f"{Path(twice).name}: is a source twice, and both are of one topic; leave one out")

@@ -158,7 +158,10 @@ def means(pattern: Path, name: str) -> bool:
 def would_read(source: Path, file: Path) -> bool:
     """Whether a source that is a file, folder or pattern reads a file, were it there."""
     if os.path.isdir(source):  # noqa: PTH112 (which never raises)
-        return file.parent.resolve() == source.resolve() and is_picture(file) and not _is_output(file.name)
+        inside = file.parent.resolve() == source.resolve()
+        if is_recording(source):
+            return inside and is_recording(file)
+        return inside and is_picture(file) and not _is_output(file.name)
     if file.parent.resolve() != source.parent.resolve():
         return False
     return means(source, file.name) if is_pattern(source) else source.name == file.name

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from vmdepth_export.parity.frames import source_frames
-from vmdepth_runtime import InputError
+from vmdepth_export.parity.proof import compare_models
+from vmdepth_export.parity.settings import ParitySettings
+from vmdepth_runtime import InputError, bundled
 from vmdepth_runtime.encoding.ros_definitions import DEFINITIONS
 from vmdepth_runtime.encoding.ros_messages import header
 
@@ -35,3 +37,5 @@ def test_a_recording_of_a_robot_is_one_by_its_topic(tmp_path):
     assert np.array_equal(frame[0], pixels[::-1])
     with pytest.raises(InputError, match="2 of its topics have pictures; --topic takes one: /left"):
         next(source_frames(str(tmp_path / "drive.mcap"), 10, 28, 42, 1))
+    both = ParitySettings(bundled.MODEL, bundled.MODEL, source=str(tmp_path / "drive.mcap"), topic="/left", frames=2)
+    assert compare_models(both).agrees

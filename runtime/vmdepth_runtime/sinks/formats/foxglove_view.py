@@ -29,6 +29,7 @@ TRANSFORM_TOPIC = "/tf"
 UPRIGHT_FRAME = "vmdepth"
 """x forward, z up: what a 3D view takes a world to be. The camera looks along x of it."""
 
+_KANNALA_BRANDT = "kannala_brandt"  # what Foxglove calls the fisheye that ROS calls "equidistant"
 _PATIENCE = 1.0  # seconds that viewers have at the end for what they have not taken yet
 _BACKLOG = 16  # messages that a slow viewer may be behind: two frames or so, each of which may be megabytes
 # From x right, y down, z forward of a camera to x forward, y left, z up (REP 103).
@@ -156,9 +157,11 @@ class FoxgloveSink(Sink):
         camera = self.facts.lens.camera(width, height)
         frame_id, distortion = self.facts.frame_id, self.facts.lens.distortion
         info = ros_messages.camera_info(shown.stamp, frame_id, camera, (width, height), distortion)
-        fields = {name: info[name] for name in ("width", "height", "distortion_model")}
+        model = _KANNALA_BRANDT if info["distortion_model"] == "equidistant" else info["distortion_model"]
         matrices = {name.upper(): info[name] for name in ("d", "k", "r", "p")}
-        return self._foxglove.messages.CameraCalibration(**self._stamped(shown), **fields, **matrices)
+        return self._foxglove.messages.CameraCalibration(
+            **self._stamped(shown), width=width, height=height, distortion_model=model, **matrices
+        )
 
     def _points(self, shown: _Shown) -> Any:
         assert self._clouds is not None
@@ -170,8 +173,11 @@ class FoxgloveSink(Sink):
             messages.PackedElementField(name=name, offset=offset, type=kinds[kind.str])
             for name, (kind, offset, *_) in (_POINT.fields or {}).items()
         ]
+        where = messages.Pose(
+            position=messages.Vector3(x=0.0, y=0.0, z=0.0), orientation=messages.Quaternion(x=0.0, y=0.0, z=0.0, w=1.0)
+        )
         return messages.PointCloud(
-            **self._stamped(shown), point_stride=_POINT.itemsize, fields=fields, data=_packed(cloud)
+            **self._stamped(shown), pose=where, point_stride=_POINT.itemsize, fields=fields, data=_packed(cloud)
         )
 
     def _transform(self, shown: _Shown) -> Any:

@@ -21,6 +21,7 @@ from mcap.stream_reader import StreamReader, breakup_chunk
 MAGIC = b"\x89MCAP0\r\n"
 # What reading a damaged record may raise: of the two compressions, of sums that differ, of lengths that cannot be.
 DAMAGE = (McapError, zstandard.ZstdError, RuntimeError, ValueError, struct.error, OverflowError, MemoryError)
+_STRETCH = 1 << 20  # bytes of messages without a chunk that are held for one, as writers make chunks
 _HEAD = struct.Struct("<BQ")  # opcode and length, before every record
 _TIMES = struct.Struct("<QQ")
 _MESSAGE = struct.Struct("<HIQ")
@@ -29,19 +30,26 @@ _MESSAGE_INDEX = struct.Struct("<HI")
 
 @dataclass
 class Span:
-    """A chunk, or a message that is in none.
+    """A chunk, or messages one after the other that are in none.
 
     Attributes:
-        offset: of its record in the file.
+        offset: of its first record in the file.
         begin: when its first message was recorded, nanoseconds since 1970.
         end: likewise, the last.
         counts: how many messages there are of each channel.
+        length: bytes of messages that are in no chunk; 0 of a chunk.
     """
 
     offset: int
     begin: int
     end: int
     counts: dict[int, int] = field(default_factory=dict)
+    length: int = 0
+
+    def add(self, channel: int, time: int, length: int) -> None:
+        """Take one message more, which is in no chunk, of that many bytes with its head."""
+        self.counts[channel] = self.counts.get(channel, 0) + 1
+        self.begin, self.end, self.length = min(self.begin, time), max(self.end, time), self.length + length
 
 
 @dataclass
@@ -75,8 +83,10 @@ def read_index(file: BinaryIO, size: int) -> McapIndex:
 
 
 def records_of(file: BinaryIO, span: Span) -> list[McapRecord]:
-    """The records of a chunk, or the message itself. Raises one of `DAMAGE`."""
+    """The records of a span. Raises one of `DAMAGE`."""
     file.seek(span.offset)
+    if span.length:  # as a chunk would hold them
+        return breakup_chunk(Chunk("", file.read(span.length), span.end, span.begin, 0, span.length))
     record = next(StreamReader(file, skip_magic=True, emit_chunks=True).records)
     return breakup_chunk(record, validate_crc=True) if isinstance(record, Chunk) else [record]
 
@@ -120,7 +130,11 @@ def _walk(file: BinaryIO, size: int) -> McapIndex:
             index.spans.append(last)
         elif opcode == Opcode.MESSAGE:
             channel, _, time = _MESSAGE.unpack(file.read(_MESSAGE.size))
-            index.spans.append(Span(place, time, time, {channel: 1}))
+            before = index.spans[-1] if index.spans else None
+            if before is None or not 0 < before.length < _STRETCH or before.offset + before.length != place:
+                before = Span(place, time, time)
+                index.spans.append(before)
+            before.add(channel, time, _HEAD.size + length)
         elif opcode == Opcode.MESSAGE_INDEX and last is not None:
             channel, listed = _MESSAGE_INDEX.unpack(file.read(_MESSAGE_INDEX.size))
             last.counts[channel] = listed // 16

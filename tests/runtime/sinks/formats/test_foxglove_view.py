@@ -23,7 +23,9 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # 
 from tornado.websocket import websocket_connect  # which ipykernel brings
 
 from vmdepth_runtime import InputError, RunSettings, SourceFrame, open_sink, run
+from vmdepth_runtime.camera.distortion import Distortion
 from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.camera.pinhole import PinholeCamera
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.encoding.points import back_project
 from vmdepth_runtime.sinks.open import check_output
@@ -155,6 +157,7 @@ def test_metric_depth_is_seen_bit_by_bit_with_its_camera_and_its_points(facts, m
     np.testing.assert_array_equal(rows[:, :12].copy().view("<f4"), expected.points)
     np.testing.assert_array_equal(rows[:, 12:15], expected.colours)
     assert (rows[:, 15] == 255).all()
+    assert (cloud.pose.orientation.w, cloud.pose.position.z) == (1, 0)
 
     coloured = cv2.imdecode(np.frombuffer(seen[COLOURED][1].data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     assert np.abs(coloured.astype(int) - painted).max() <= 3
@@ -174,6 +177,27 @@ def test_what_is_no_metres_is_shown_in_colours_alone(facts, kind, name):
     with view(facts, [coloured], depth_kind=kind) as (sink, viewer):
         assert viewer.channels.keys() == {coloured, COLOUR, FIGURES}
         assert not sink.wants_depth
+
+
+def test_a_fisheye_has_the_name_that_foxglove_knows(facts, make):
+    fisheye = Distortion("equidistant", (0.1, 0.01, 0.0, 0.0))
+    frame, depth = frame_of(make)
+    lens = Lens("x", pinhole=PinholeCamera(50, 51, 31, 24), distortion=fisheye)
+    with view(facts, [CAMERA], depth_kind="metric", lens=lens) as (sink, viewer):
+        sink.write(frame, depth, frame.image, {"state_change": np.float32(0)})
+        camera = viewer.next(CAMERA)[1]
+    assert (camera.distortion_model, list(camera.D)) == ("kannala_brandt", [0.1, 0.01, 0, 0])
+
+
+def test_the_next_source_is_seen_at_the_same_address(facts, make):
+    frame, depth = frame_of(make)
+    port = free_port()
+    for number in range(2):
+        with open_sink(f"foxglove://127.0.0.1:{port}", facts(depth_kind="metric")) as sink:
+            viewer = Viewer(port, [DEPTH])
+            wait_until(lambda sink=sink: sink.watched)
+            sink.write(frame, depth + number, frame.image, {"state_change": np.float32(0)})
+            assert viewer.next(DEPTH)[1].data == (depth + number).tobytes()
 
 
 def test_nothing_is_made_for_nobody(facts, make):

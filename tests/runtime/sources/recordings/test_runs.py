@@ -62,6 +62,14 @@ def test_what_is_lost_is_in_the_report(record, frames, vmdepth_run, tmp_path):
     assert source["skipped"][0]["index"] == 2
 
 
+def test_no_output_goes_where_a_recording_would_read_it(record, drive, frames, vmdepth_run, tmp_path):
+    record.bag(tmp_path / "bag", record.camera(frames), plugin="MCAP")
+    for source, output in ((drive, drive), ("bag", "bag/more.mcap")):
+        outcome = vmdepth_run(source, "-o", output)
+        assert outcome.code == 2 and len(outcome.lines) == 1, outcome.lines
+    assert vmdepth_run("bag", "-o", "bag/depth.npz").code == 0
+
+
 def test_what_cannot_be_meant_is_refused_before_anything_is_done(drive, vmdepth_run, tmp_path):
     for arguments, line in [
         ((drive, drive.parent / "x" / ".." / drive.name), "drive.mcap: is a source twice, and both are of one topic"),
