@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vmdepth.data.rgbd import RgbdFrame, at_places
 from vmdepth.official.hub import local_file
 from vmdepth_calibrate.scale.bake import bake_metres
-from vmdepth_calibrate.scale.measured import Measured, open_measured
+from vmdepth_calibrate.scale.measured import APART, Measured, open_measured
 from vmdepth_calibrate.scale.settings import ScaleSettings
 from vmdepth_export.graph import read_step_graph, save_step_graph, with_contract
 from vmdepth_export.parity.comparison import compare
@@ -28,6 +28,7 @@ from vmdepth_runtime.depth.scale.fit import FEWEST, FitErrors, NoFit, fit_errors
 from vmdepth_runtime.depth.scale.metres import Metres
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sessions.base import StepSession
+from vmdepth_runtime.sources.listing import is_recording
 
 Points: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Of one frame: depth `[N]` as the network gave it, and metres `[N]` as they were measured."""
@@ -136,7 +137,8 @@ def _fitted(frames: Sequence[Points], contract: StepContract, settings: ScaleSet
     seen, unseen = frames[: len(frames) - held_out] or frames, frames[len(frames) - held_out :]
     count = sum(len(points[0]) for points in seen)
     if count < FEWEST:
-        raise InputError(f"{settings.data}: {count} points of measured depth to fit to, and it takes {FEWEST}")
+        near = f", of a recording within {APART} ms of a picture" if is_recording(Path(settings.data)) else ""
+        raise InputError(f"{settings.data}: {count} points of measured depth to fit to{near}, and it takes {FEWEST}")
     depth, measured = _together(seen)
     not_written = f"{settings.output}: not written"
     try:

@@ -18,7 +18,7 @@ from vmdepth_runtime.sources.recordings.open import recorded_depth
 from vmdepth_runtime.sources.settings import ReadSettings
 
 _INSTEAD = f"name a folder with rgb/, depth/ and {CAMERAS}, or a recording of a robot (.mcap, a rosbag2 folder)"
-_APART = 20_000_000  # nanoseconds between a picture and a measurement of the same, at most
+APART = 20  # milliseconds between a picture and a measurement of the same in a recording, at most
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,14 @@ class _Recording:
     settings: ScaleSettings
 
     def __iter__(self) -> Iterator[RgbdFrame]:
-        path, topic = Path(self.settings.data), self.settings.topic
+        path, topic, near = Path(self.settings.data), self.settings.topic, APART * 1_000_000
         measured = recorded_depth(path, self.settings.depth_topic, pictures=topic)
         with closing(measured), open_source(str(path), read=ReadSettings(topic=topic)) as source:
             next_one = next(measured, None)
             for frame in source:
                 depth = np.zeros((1, 1), np.float32)
-                while next_one is not None and frame.stamp is not None and next_one[0] <= frame.stamp + _APART:
-                    if next_one[0] >= frame.stamp - _APART:
+                while next_one is not None and frame.stamp is not None and next_one[0] <= frame.stamp + near:
+                    if next_one[0] >= frame.stamp - near:
                         depth = np.nan_to_num(next_one[1], nan=0.0, posinf=0.0)
                     next_one = next(measured, None)
                 yield RgbdFrame(frame.image, depth, same_places(depth.shape, frame.image.shape), None)

@@ -109,6 +109,6 @@ def test_a_recording_of_too_few_points_is_refused(drive, luma_model, tmp_path):
     from vmdepth_runtime import InputError
 
     path = drive(points=20, lidar=range(4))
-    with pytest.raises(InputError, match="60 points of measured depth to fit to, and it takes 100"):
+    with pytest.raises(InputError, match="60 points of measured depth to fit to, of a recording within 20 ms"):
         fit_scale(ScaleSettings(luma_model, str(path), tmp_path / "m.onnx"))
     assert [file.name for file in tmp_path.iterdir()] == ["drive.mcap"]
