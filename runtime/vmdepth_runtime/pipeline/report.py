@@ -146,10 +146,7 @@ def _of_source(pipeline: Pipeline, stream: int) -> dict[str, Any]:
         "cut_count": statistics.cut_counts[stream],
         "cuts": statistics.cuts[stream],
         "warnings": source.warnings + ([running.warning] if running and running.warning else []),
-<<<<<<< HEAD
         "notes": source.notes,
-=======
->>>>>>> 0cf8a5c7c76768a72348ef5178c8b9d1a36b3f2d
         "camera": _camera(pipeline.lenses[stream], source),
         "alignment": running.as_dict() if running else None,
         "moving": statistics.moving[stream].as_dict(),
