@@ -229,7 +229,7 @@ class Writer:
         for sink in self.sinks:
             self._at = sink
             if sink not in watched:
-                sink.pass_by()
+                sink.pass_by(frame)
                 continue
             depth = self._depths[size] if sink.wants_depth else _UNREAD_DEPTH
             colour = self._pictures[sink.colour_size(*size)] if sink.wants_colour else _UNREAD_COLOUR

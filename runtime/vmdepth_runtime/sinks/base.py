@@ -223,7 +223,7 @@ class Sink(ABC):
             self._write(frame, depth, colour)
         self.frames += 1
 
-    def pass_by(self) -> None:
+    def pass_by(self, frame: SourceFrame) -> None:
         """In place of `write`, of a frame that nobody sees."""
         self.frames += 1
 

@@ -80,9 +80,17 @@ def test_many_cuts_are_counted_and_the_first_ones_named(vmdepth_run, make, film,
     assert f"vmdepth-run: {expected}" in told.lines
 
 
-@pytest.mark.parametrize(("options", "count"), [((), 0), (("--cuts",), 0)])
-def test_pictures_have_no_cuts(vmdepth_run, make, film, tmp_path, options, count):
+@pytest.mark.parametrize(("options", "count"), [((), 0), (("--cuts",), 1)])
+def test_recordings_tell_their_jumps_themselves(vmdepth_run, make, film, tmp_path, options, count):
+    make.video(tmp_path / "joined.mkv", np.concatenate(film), codec="ffv1")
+    vmdepth_run("joined.mkv", "-o", "joined.mcap")
+    vmdepth_run("joined.mcap", "--topic", "/vmdepth/colour/compressed", "-o", "x.npz", "--report", "r.json", *options)
+    assert json.loads((tmp_path / "r.json").read_text())["sources"][0]["cut_count"] == count
+
+
+@pytest.mark.parametrize("options", [(), ("--cuts",)])
+def test_pictures_have_no_cuts(vmdepth_run, make, film, tmp_path, options):
     for number, image in enumerate((film[0][0], film[1][0])):
         make.image(tmp_path / f"{number}.png", image)
     vmdepth_run(".", "--images", "-o", "{name}.npy", "--report", "r.json", *options)
-    assert json.loads((tmp_path / "r.json").read_text())["sources"][0]["cut_count"] == count
+    assert json.loads((tmp_path / "r.json").read_text())["sources"][0]["cut_count"] == 0

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
+from threading import Condition, Thread
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from vmdepth_runtime.encoding import ros_messages
 from vmdepth_runtime.encoding.pictures import picture
 from vmdepth_runtime.encoding.points import PointCloud
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.sessions.base import StepOutputs
 from vmdepth_runtime.sinks.address import host_and_port, is_loopback
 from vmdepth_runtime.sinks.base import Sink, SinkFacts
 from vmdepth_runtime.sinks.clouds import CLOUD_OUTPUTS, Clouds
@@ -40,18 +41,22 @@ _POINT = np.dtype(
 
 
 class _Shown(NamedTuple):
-    """What messages of one frame are made of."""
+    """What messages of one frame are made of. anew: whether the stream started anew with it, or with one before it that
+    was not shown."""
 
     frame: SourceFrame
     depth: NDArray[np.float32]
     colour: NDArray[np.uint8]
+    outputs: StepOutputs
     stamp: int
+    anew: bool
 
 
 class FoxgloveSink(Sink):
     """Serves coloured depth, colour and figures; depth itself where it is in metres; where the camera is known that,
     and points, of relative depth on the scale of what came since the latest discontinuity. Each is made only where a
-    viewer wants it. A viewer that is too slow misses some; nobody holds the run up."""
+    viewer wants it, in a thread of its own and of the newest frame: nobody holds the run up, nor other outputs, and a
+    viewer that is too slow misses some."""
 
     example = "foxglove://127.0.0.1:8765"
     remark = "live, for Foxglove"
@@ -81,6 +86,12 @@ class FoxgloveSink(Sink):
         shown = f"[{host}]" if ":" in host else host
         self.invitation = f"in Foxglove open a connection to ws://{shown}:{self._server.port}"
         self._publications = self._published()
+        self._changed = Condition()
+        self._newest: _Shown | None = None
+        self._over = self._anew = False
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._run, name="foxglove", daemon=True)
+        self._thread.start()
 
     @classmethod
     def accepts(cls, target: str) -> bool:
@@ -96,19 +107,50 @@ class FoxgloveSink(Sink):
         return any(channel.has_sinks() for channel, _ in self._publications)
 
     def close(self) -> None:
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+        self._thread.join(_PATIENCE)
         # It waits for what viewers have not taken yet: for ever, where one takes nothing.
-        stopping = Thread(target=self._server.stop, name="foxglove", daemon=True)
+        stopping = Thread(target=self._server.stop, name="foxglove server", daemon=True)
         stopping.start()
         stopping.join(_PATIENCE)
         for channel, _ in self._publications:
             channel.close()
+        if self._error is not None:
+            raise self._error
+
+    def pass_by(self, frame: SourceFrame) -> None:
+        super().pass_by(frame)
+        self._anew |= frame.discontinuity
 
     def _write(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> None:
-        if frame.discontinuity and self._clouds is not None:
-            height, width = frame.image.shape[:2]  # pictures have each their own size
+        outputs = {name: np.copy(array) for name, array in self.outputs.items()}
+        with self._changed:
+            if self._error is not None:
+                raise self._error
+            missed = self._newest is not None and self._newest.anew
+            anew, self._anew = frame.discontinuity or self._anew or missed, False
+            self._newest = _Shown(frame, depth.copy(), colour.copy(), outputs, self.facts.stamp(frame), anew)
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        try:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._newest is not None or self._over)
+                    shown, self._newest = self._newest, None
+                if shown is None:
+                    return
+                self._publish(shown)
+        except BaseException as error:  # raised by `write`, in the thread that can do something about it
+            self._error = error
+
+    def _publish(self, shown: _Shown) -> None:
+        if shown.anew and self._clouds is not None:
+            height, width = shown.frame.image.shape[:2]  # pictures have each their own size
             info = replace(self.facts.info, width=width, height=height)
             self._clouds = Clouds(replace(self.facts, info=info))
-        shown = _Shown(frame, depth, colour, self.facts.stamp(frame))
         for channel, message in self._publications:
             if channel.has_sinks():
                 channel.log(message(shown), log_time=shown.stamp)
@@ -165,7 +207,7 @@ class FoxgloveSink(Sink):
 
     def _points(self, shown: _Shown) -> Any:
         assert self._clouds is not None
-        cloud = self._clouds.of(shown.frame.image, shown.depth, self.outputs)
+        cloud = self._clouds.of(shown.frame.image, shown.depth, shown.outputs)
         messages = self._foxglove.messages
         numeric = messages.PackedElementFieldNumericType
         kinds = {"<f4": numeric.Float32, "|u1": numeric.Uint8}
@@ -194,8 +236,8 @@ class FoxgloveSink(Sink):
         return {
             **self._status(),
             "frame": shown.frame.index,
-            "state_change": round(float(self.outputs["state_change"]), 6),
-            "discontinuity": shown.frame.discontinuity,
+            "state_change": round(float(shown.outputs["state_change"]), 6),
+            "discontinuity": shown.anew,
         }
 
     def _status(self) -> dict[str, Any]:

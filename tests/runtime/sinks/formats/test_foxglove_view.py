@@ -225,6 +225,21 @@ def test_a_viewer_that_takes_nothing_holds_nobody_up(facts, make):
     slow.leave()
 
 
+def test_the_newest_frame_is_shown_and_what_starts_anew_is_told_though_it_is_missed(facts, make):
+    frame, depth = frame_of(make, 0, 480, 640)
+    known = {"depth_kind": "metric", "lens": Lens.of(60.0)}
+    with view(facts, [FIGURES, POINTS, COLOURED], height=480, width=640, **known) as (sink, viewer):
+        for index in range(60):
+            later = replace(frame, index=index, stamp=STAMP + index, discontinuity=index == 20)
+            sink.write(later, depth, frame.image, {"state_change": np.float32(0)})
+        shown = []
+        while not shown or shown[-1]["frame"] < 59:
+            shown.append(viewer.next(FIGURES)[1])
+    assert shown == sorted(shown, key=lambda figures: figures["frame"])
+    (anew,) = [figures["frame"] for figures in shown if figures["discontinuity"]]
+    assert anew == min(figures["frame"] for figures in shown if figures["frame"] >= 20)
+
+
 def test_a_run_is_watched_as_it_is_written(build_graph, make, tmp_path):
     """The end of the video comes when the viewer is there: all that he sees is in the archive."""
     content = make.video(tmp_path / "in.ts", make.noise(240, 28, 42), codec="mpeg2video").read_bytes()
