@@ -24,7 +24,7 @@ from vmdepth_export.parity.opening import open_graph, open_model
 from vmdepth_runtime.atomic_files import being_written, check_target, part_name, write_report
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
-from vmdepth_runtime.depth.scale.fit import FEWEST, FitErrors, NoFit, fit_errors, fit_metres, some_points
+from vmdepth_runtime.depth.scale.fit import FEWEST, NO_BETTER, FitErrors, NoFit, fit_errors, fit_metres, some_points
 from vmdepth_runtime.depth.scale.metres import Metres
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sessions.base import StepSession
@@ -37,7 +37,6 @@ HELD_OUT = 5  # one of so many parts of the frames, the last, only measures
 _POINTS = 500_000  # that all frames together give at most
 _EACH = 5_000  # and one of them
 _PROOF = 12  # frames that the written graph is compared over: what it adds remembers nothing
-_NO_BETTER = 0.9  # of the error of one distance for all: a fit that is worse explains nothing
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ def _fitted(frames: Sequence[Points], contract: StepContract, settings: ScaleSet
             f"{result.seen.median:.1%}"
         )
     constant = float(np.median(np.abs(np.median(measured) / unseen_measured - 1)))
-    if errors.median > _NO_BETTER * constant:
+    if errors.median > NO_BETTER * constant:
         raise WorkError(f"{not_written}, {off}, and one distance for all of them is off by {constant:.1%}")
     return result
 

@@ -13,6 +13,9 @@ from vmdepth_runtime.depth_kinds import DepthKind
 FEWEST = 100
 """Points of measured depth below which nothing is fitted."""
 
+NO_BETTER = 0.9
+"""Of the median error that one distance for all points has: a fit that is off by more explains nothing."""
+
 _PAIRS = 200  # draws of two points; half of all may be wrong, and yet every draw misses once in 1e24 times
 _JUDGES = 1000  # points that those are judged by
 _ROUNDS = 50  # of reweighting at most
@@ -63,7 +66,8 @@ def fit_metres(depth: NDArray[np.floating], measured: NDArray[np.floating], kind
         Scale and shift, and as the farthest twice what was measured.
 
     Raises:
-        NoFit: fewer than `FEWEST` points, depth without any relief, or depth that runs against what was measured.
+        NoFit: fewer than `FEWEST` points, depth without any relief, depth that runs against what was measured, or that
+            explains it no better than one distance for all, as where a camera looks at a wall.
     """
     d, z = depth.astype(np.float64), measured.astype(np.float64)
     known = np.isfinite(d) & np.isfinite(z) & (z > 0)
@@ -75,6 +79,8 @@ def fit_metres(depth: NDArray[np.floating], measured: NDArray[np.floating], kind
     scale, shift = _scale_and_shift(d, z)
     if scale <= 0:
         raise NoFit("what is nearer by the network is farther by measurement")
+    if np.median(np.abs(z * (scale * d + shift) - 1)) > NO_BETTER * np.median(np.abs(z / np.median(z) - 1)):
+        raise NoFit("one distance for all of it would do as well")
     farthest = _BEYOND * float(np.percentile(z, _FARTHEST_SHARE))
     return Metres(scale, shift, farthest)
 

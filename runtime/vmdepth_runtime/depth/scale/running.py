@@ -62,8 +62,10 @@ class RunningMetres:
         """
         measured = None if stamp is None else self._taken_at(stamp)
         if measured is not None:
-            self._points.append(some_points(_at_places(depth, measured.shape), measured, _POINTS, self._random))
-            self._fit()
+            points = some_points(_at_places(depth, measured.shape), measured, _POINTS, self._random)
+            if len(points[0]):
+                self._points.append(points)
+                self._fit()
         self.without += self._metres is None
         return self._metres
 

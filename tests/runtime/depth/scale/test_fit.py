@@ -74,6 +74,10 @@ def test_nothing_is_said_to_be_farther_than_twice_what_was_measured():
         ((np.arange(99.0), np.arange(1.0, 100.0)), f"99 points of measured depth, and a fit takes {FEWEST}"),
         ((np.arange(200.0), np.zeros(200)), "0 points"),
         ((np.full(200, 3.0), np.linspace(1, 2, 200)), "flat"),
+        (
+            (np.random.default_rng(1).normal(5, 1, 400), np.linspace(2, 2.2, 400)),
+            "one distance for all of it|nearer by",
+        ),
         ((np.linspace(1, 2, 200), np.linspace(1, 2, 200)), "nearer by the network is farther by measurement"),
     ],
 )

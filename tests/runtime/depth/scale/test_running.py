@@ -94,6 +94,20 @@ def test_scale_and_shift_follow_a_network_that_drifts():
     assert found[-1] == pytest.approx(2 * SCALE, rel=0.01)
 
 
+def test_a_wall_or_a_blind_sensor_changes_nothing():
+    """At a wall scale and shift cannot be told apart."""
+    room, random = a_room(), np.random.default_rng(0)
+    wall = np.full_like(room, 2.0)
+    blind = np.full_like(room, np.nan)
+    noisy = relative(wall) + random.normal(0, 0.01, wall.shape).astype(np.float32)
+    measured = [room, *[blind] * 12, *[wall * random.normal(1, 0.01, wall.shape).astype(np.float32)] * 12]
+    running = RunningMetres(iter([(n * SECOND, seen) for n, seen in enumerate(measured)]), RELATIVE, "lidar")
+    fit = running.at(relative(room), 0)
+    running.restart()
+    for number in range(1, len(measured)):
+        assert running.at(noisy, number * SECOND) == fit
+
+
 def test_a_restart_forgets_the_points_of_before():
     rooms = [a_room(number) for number in range(6)]
     running = RunningMetres(iter([(n * SECOND, sparse(room, 300)) for n, room in enumerate(rooms)]), RELATIVE, "lidar")
