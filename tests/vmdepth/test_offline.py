@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -17,7 +18,7 @@ from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.offline import open_offline
 from vmdepth.session import TorchSession
 from vmdepth.whole_video.clip_windows import clip_depth, offline_depth, offline_depths
-from vmdepth_runtime import RunSettings, run
+from vmdepth_runtime import Lens, Rectifier, RunSettings, run
 from vmdepth_runtime.errors import InputError
 
 SIZE = (28, 42)
@@ -149,6 +150,25 @@ def test_every_output_works(edge, video, tmp_path):
     assert cv2.imread(str(tmp_path / "000.png"), cv2.IMREAD_UNCHANGED).dtype == np.uint16
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 9
+
+
+def test_the_whole_video_is_looked_at_rectified(edge, tmp_path):
+    """Which is its own frames, rectified, looked at as they are."""
+    camera = tmp_path / "wide.yaml"
+    camera.write_text("fx: 60\nfy: 60\ncx: 47.5\ncy: 31.5\nD: [0.02, 0.0, 0.0, 0.0]\ndistortion_model: fisheye\n")
+    rectify = Rectifier(Lens.of(intrinsics=camera), 96, 64)
+    for folder, change in (("bent", lambda picture: picture), ("straight", rectify)):
+        (tmp_path / folder).mkdir()
+        for number, picture in enumerate(pictures(3, (64, 96))):
+            cv2.imwrite(str(tmp_path / folder / f"{number}.png"), change(picture)[..., ::-1])
+    given = RunSettings((), model=edge, input_size=(32, 48), offline=True, threads=1)
+    depths = []
+    for folder, options in (("bent", {"intrinsics": camera, "rectify": True}), ("straight", {}), ("bent", {})):
+        output = str(tmp_path / "out.npz")
+        run(replace(given, sources=(str(tmp_path / folder),), outputs=(output,), **options))
+        depths.append(np.load(output)["depth"])
+    np.testing.assert_array_equal(depths[0], depths[1])
+    assert (depths[0] != depths[2]).any()
 
 
 def vmdepth_run(*words, **options):

@@ -41,7 +41,7 @@ def rays(
     return _bent_rays(camera, distortion, rows, columns)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)  # as many cameras as robots have at once
 def _bent_rays(
     camera: PinholeCamera, distortion: Distortion, rows: range, columns: range
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
