@@ -16,6 +16,7 @@ from vmdepth.networks.heads.base import StateTensors
 from vmdepth.networks.step_graph import StepGraph
 from vmdepth.networks.step_network import StepNetwork
 from vmdepth_export.graph import FUSED_OPSET, OPSET, OUTSIDE, check
+from vmdepth_export.rewriting import quick_rewriting
 from vmdepth_export.storage import store_small
 from vmdepth_runtime.contract import FRAME, state_input, state_output
 from vmdepth_runtime.outputs import outputs_with
@@ -48,7 +49,7 @@ def to_onnx(model: StepNetwork, height: int, width: int, streams: int, attention
     # The exporter warns of other libraries' business (no torchvision, its own deprecations).
     for library in ("torch.onnx", "onnx_ir"):
         logging.getLogger(library).setLevel(logging.ERROR)
-    with torch.no_grad(), use_attention(attention), warnings.catch_warnings():
+    with torch.no_grad(), use_attention(attention), quick_rewriting(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             graph,
