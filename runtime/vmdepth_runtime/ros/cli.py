@@ -69,9 +69,9 @@ from vmdepth_runtime.ros.settings import RELIABILITIES, RosSettings
               help="Check first that the model's file is as it was written.")  # fmt: skip
 @click.pass_context
 def command(context: click.Context, **_: Any) -> None:
-    """A node of ROS 2 that gives depth for the pictures of a camera's topic: ~/depth, which is /vmdepth/depth, with
-    ~/depth/camera_info and ~/points, in the header of the picture. Depth that is no metres has another name and
-    encoding.
+    """A node of ROS 2 that gives depth for the pictures of a camera's topic: ~/depth/image, which is
+    /vmdepth/depth/image, with ~/depth/camera_info and ~/points, in the header of the picture. Depth that is no metres
+    has another name and encoding.
 
     Of pictures the newest is used. Every option is a parameter of the node, too: -p max_range:=8.0. What follows
     --ros-args is ROS's. It needs a ROS 2 whose setup file was sourced.

@@ -12,7 +12,8 @@ from vmdepth_runtime.errors import InputError
 SECOND = 10**9
 START = 1_700_000_000 * SECOND + 123_456_789
 STEP = SECOND // 30
-RELATIVE = "/vmdepth/inverse_depth_relative"
+RELATIVE = "/vmdepth/inverse_depth_relative/image"
+RELATIVE_CAMERA = "/vmdepth/inverse_depth_relative/camera_info"
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_depth_is_that_of_a_stream_and_has_the_picture_s_header(start, luma_mode
 def test_depth_comes_with_its_camera_and_points_where_they_are_heard(start, build_graph, images):
     running = start("--max-jump", "0", model=build_graph(depth_kind="metric"))
     messages = running.robot.messages
-    heard = running.robot.listens(messages.Image, "/vmdepth/depth")
+    heard = running.robot.listens(messages.Image, "/vmdepth/depth/image")
     cameras = running.robot.listens(messages.CameraInfo, "/vmdepth/depth/camera_info")
     running.robot.says(running.robot.camera(distortion_model="plumb_bob", d=[0.0] * 5), "/camera_info")
     one_by_one(running, images[:1], heard)
@@ -73,7 +74,7 @@ def test_depth_comes_with_its_camera_and_points_where_they_are_heard(start, buil
 
 def test_millimetres_are_sent_of_metres(start, build_graph, images):
     running = start("--depth-encoding", "16UC1", model=build_graph(depth_kind="metric"))
-    heard = running.robot.listens(running.robot.messages.Image, "/vmdepth/depth")
+    heard = running.robot.listens(running.robot.messages.Image, "/vmdepth/depth/image")
     (message,) = one_by_one(running, images[:1], heard)
     metres = images[0] @ np.array([0.25, 0.5, 0.25]) / 512
     assert (message.encoding, message.step) == ("16UC1", 84)
@@ -82,7 +83,7 @@ def test_millimetres_are_sent_of_metres(start, build_graph, images):
 
 def test_metres_are_made_of_relative_depth(start, images):
     running = start("--depth-encoding", "16UC1", "--ros-args", "-p", "metres:=[2.0, 0.1]")
-    heard = running.robot.listens(running.robot.messages.Image, "/vmdepth/depth")
+    heard = running.robot.listens(running.robot.messages.Image, "/vmdepth/depth/image")
     (message,) = one_by_one(running, images[:1], heard)
     metres = 1 / (2.0 * (images[0] @ np.array([0.25, 0.5, 0.25])) / 512 + 0.1)
     np.testing.assert_allclose(shown(message) / 1000, metres, atol=0.0006)
@@ -114,7 +115,7 @@ def test_pictures_of_another_size_begin_anew(start, luma_model, make, images):
 
 def test_metres_that_take_the_camera_wait_for_it(start, build_graph, images):
     running = start(model=build_graph(depth_kind="metric", metric_focal=80.0))
-    heard = running.robot.listens(running.robot.messages.Image, "/vmdepth/depth")
+    heard = running.robot.listens(running.robot.messages.Image, "/vmdepth/depth/image")
     running.robot.says(running.robot.picture(images[0]), "/image")
     running.robot.says(running.robot.camera(), "/camera_info")
 
@@ -147,7 +148,7 @@ def test_compressed_pictures_are_read_and_damaged_ones_left_out(start, luma_mode
     running = start("--image", "/front/image_raw/compressed", "--camera-info", "/front/calibration")
     messages = running.robot.messages
     heard = running.robot.listens(messages.Image, RELATIVE)
-    cameras = running.robot.listens(messages.CameraInfo, f"{RELATIVE}/camera_info")
+    cameras = running.robot.listens(messages.CameraInfo, RELATIVE_CAMERA)
     running.robot.says(running.robot.camera(), "/front/calibration")
     png = cv2.imencode(".png", images[0][..., ::-1])[1].tobytes()
     for data in (png[: len(png) // 2], png):
@@ -170,7 +171,7 @@ def test_a_camera_that_changes_its_size_is_waited_for(start, make, images):
     running = start()
     messages = running.robot.messages
     heard = running.robot.listens(messages.Image, RELATIVE)
-    cameras = running.robot.listens(messages.CameraInfo, f"{RELATIVE}/camera_info")
+    cameras = running.robot.listens(messages.CameraInfo, RELATIVE_CAMERA)
     running.robot.says(running.robot.camera(), "/camera_info")
     running.robot.until(lambda: not running.waiting("/camera_info"))
     one_by_one(running, images[:2], heard)
