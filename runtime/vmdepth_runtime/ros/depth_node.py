@@ -9,9 +9,8 @@ import click
 from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.encoding.depth_encodings import check_encoding
 from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.ros.arrivals import Arrival, Arrivals
 from vmdepth_runtime.ros.camera_stream import CameraStream, StampedDepth
-from vmdepth_runtime.ros.messages import stamp_of
-from vmdepth_runtime.ros.newest import Newest
 from vmdepth_runtime.ros.publishers import Publishers, quality_of_service
 from vmdepth_runtime.ros.settings import RosSettings
 from vmdepth_runtime.sessions.base import StepSession
@@ -35,6 +34,7 @@ class DepthNode:
         arrived: where pictures come to from the thread that listens.
         frames: how many pictures were given depth.
         skipped: how many could not be read.
+        failed: for how many of `frames` the network gave nothing finite: their depth is NaN.
         restarts: how often the stream began anew.
 
     Raises:
@@ -44,8 +44,8 @@ class DepthNode:
     def __init__(self, node: Any, settings: RosSettings, session: StepSession, lens: Lens | None) -> None:
         from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-        self.arrived: Newest[Any] = Newest()
-        self.frames = self.skipped = self.restarts = 0
+        self.arrived = Arrivals(settings.max_gap)
+        self.frames = self.skipped = self.failed = self.restarts = 0
         self._node, self._logger = node, node.get_logger()
         self._topic = _resolved(node, settings.image)
         self._stream = CameraStream(session, settings, self._topic)
@@ -56,6 +56,7 @@ class DepthNode:
         self._out = Publishers(node, kind, settings)
         self._given, self._info = lens, None
         self._awaits_camera = False
+        self._jump = ""  # before pictures that were given no depth
         self._told: set[str] = set()
         self._read = ImageReader()
         compressed = settings.compressed
@@ -75,8 +76,8 @@ class DepthNode:
             InputError: pictures of an encoding that cannot be read, too small ones, a camera that does not fit them.
             WorkError: the network failed.
         """
-        while (message := self.arrived.take()) is not None:
-            self._take(message)
+        while (arrival := self.arrived.take()) is not None:
+            self._take(arrival)
 
     def tell_the_end(self) -> None:
         """What became of it all, on stderr: ROS may be shut down, and its loggers with it."""
@@ -84,12 +85,15 @@ class DepthNode:
         counts = {
             "passed over for newer ones": self.arrived.dropped,
             "could not be read": self.skipped,
+            "for which the network gave nothing finite": self.failed,
             "times begun anew": self.restarts,
         }
         told = [line, *(f"{count} {what}" for what, count in counts.items() if count)]
         click.echo(f"vmdepth-ros: {'; '.join(told)}", err=True)
 
-    def _take(self, message: Any) -> None:
+    def _take(self, arrival: Arrival) -> None:
+        message = arrival.message
+        self._jump = arrival.jump or self._jump
         image = self._read(message)
         if isinstance(image, str):
             self._skip(image)
@@ -99,7 +103,8 @@ class DepthNode:
         if lens is None and self._stream.needs_lens:
             self._awaits_camera = True
             return
-        stepped = self._stream.step(image, stamp_of(message.header), lens)
+        stepped = self._stream.step(image, lens, self._jump)
+        self._jump = ""
         self._tell_of(stepped, f"{width}x{height}")
         self._out.depth(message.header, stepped.depth)
         if lens is not None:
@@ -113,8 +118,11 @@ class DepthNode:
         if not self.frames and not reason.startswith("damaged"):
             raise InputError(f"{self._topic}: {reason}")
         self.skipped += 1
-        if self.skipped & (self.skipped - 1) == 0:  # the first, the second, the fourth, …
-            self._logger.warning(f"{self._topic}: a picture is left out: {reason}; {self.skipped} by now")
+        self._warn_sometimes(f"a picture is left out: {reason}", self.skipped)
+
+    def _warn_sometimes(self, what: str, count: int) -> None:
+        if count & (count - 1) == 0:  # the first, the second, the fourth, …
+            self._logger.warning(f"{self._topic}: {what}; {count} by now")
 
     def _tell_of(self, stepped: StampedDepth, size: str) -> None:
         if not self.frames:
@@ -122,6 +130,9 @@ class DepthNode:
         if stepped.restarted:
             self.restarts += 1
             self._logger.warning(f"{self._topic}: {stepped.restarted}; the stream starts anew")
+        if not stepped.finite:
+            self.failed += 1
+            self._warn_sometimes("the network gave nothing finite for a picture, whose depth is NaN", self.failed)
 
     def _keep_info(self, message: Any) -> None:
         self._info = message

@@ -62,7 +62,7 @@ def test_depth_comes_with_its_camera_and_points_where_they_are_heard(start, buil
     running.robot.says(running.robot.camera(distortion_model="plumb_bob", d=[0.0] * 5), "/camera_info")
     one_by_one(running, images[:1], heard)
     clouds = running.robot.listens(messages.PointCloud2, "/vmdepth/points")
-    one_by_one(running, images, heard, [START + index * STEP for index in range(1, 6)])[1:]
+    one_by_one(running, images, heard, [START + index * STEP for index in range(1, 6)])
     running.robot.until(lambda: len(clouds) >= 4 and len(cameras) >= 5)
     assert cameras[0].header.stamp.nanosec == heard[0].header.stamp.nanosec == 123_456_789
     assert (list(cameras[0].k), cameras[0].width, cameras[0].height) == ([40.0, 0, 20.5, 0, 40, 13.5, 0, 0, 1], 42, 28)
@@ -195,11 +195,11 @@ def test_a_camera_of_another_shape_ends_the_node_with_one_line(start, images):
 
 
 def test_of_pictures_that_come_while_the_network_is_busy_the_last_is_taken(start, luma_model, images, monkeypatch):
+    from vmdepth_runtime.ros.arrivals import Arrivals
     from vmdepth_runtime.ros.camera_stream import CameraStream
-    from vmdepth_runtime.ros.newest import Newest
 
     begun, go_on, step = Event(), Event(), CameraStream.step
-    arrived, put = [], Newest.put
+    arrived, put = [], Arrivals.put
 
     def step_when_told(self, *arguments):
         begun.set()
@@ -211,18 +211,46 @@ def test_of_pictures_that_come_while_the_network_is_busy_the_last_is_taken(start
         arrived.append(message)
 
     monkeypatch.setattr(CameraStream, "step", step_when_told)
-    monkeypatch.setattr(Newest, "put", put_and_count)
+    monkeypatch.setattr(Arrivals, "put", put_and_count)
     running = start()
     heard = running.robot.listens(running.robot.messages.Image, RELATIVE)
     running.robot.says(running.robot.picture(images[0]), "/image")
     assert begun.wait(60)
-    for index, image in enumerate(images[1:], 1):
-        running.robot.says(running.robot.picture(image, START + index * STEP), "/image")
+    for index, image in enumerate(images[1:], 1):  # four seconds go by, which are no gap: pictures came
+        running.robot.says(running.robot.picture(image, START + index * SECOND), "/image")
     running.robot.until(lambda: len(arrived) == 5)
     go_on.set()
     running.robot.until(lambda: len(heard) == 2)
     for message, depth in zip(heard, streamed(luma_model, images[[0, 4]]), strict=True):
         np.testing.assert_array_equal(shown(message), depth)
+    assert not any("anew" in line for line in running.said)
+
+
+def test_a_jump_is_heeded_though_its_picture_cannot_be_read(start, luma_model, images):
+    running = start()
+    heard = running.robot.listens(running.robot.messages.Image, RELATIVE)
+    one_by_one(running, images[:2], heard)
+    damaged = running.robot.picture(images[2], START + 9 * SECOND)
+    damaged.data = damaged.data[:100]
+    running.robot.says(damaged, "/image")
+    running.robot.until(lambda: any("damaged" in line for line in running.said))
+    running.robot.says(running.robot.picture(images[3], START + 9 * SECOND + STEP), "/image")
+    running.robot.until(lambda: len(heard) == 3)
+    np.testing.assert_array_equal(shown(heard[2]), streamed(luma_model, images[3:4])[0])
+
+
+def test_a_network_that_fails_is_told_and_counted(start, build_graph, nan_on_white, images, capsys):
+    running = start(model=build_graph(touch=nan_on_white))
+    heard = running.robot.listens(running.robot.messages.Image, RELATIVE)
+    white = np.full_like(images[0], 255)
+    one_by_one(running, [images[0], white, white, white, images[1]], heard)
+    assert [bool(np.isnan(shown(message)).all()) for message in heard] == [False, True, True, True, False]
+    told = [line for line in running.said if "nothing finite" in line]
+    line = "/image: the network gave nothing finite for a picture, whose depth is NaN"
+    assert told == [f"{line}; 1 by now", f"{line}; 2 by now"]
+    running.stop()
+    end = capsys.readouterr().err
+    assert "vmdepth-ros: 5 pictures of /image; 3 for which the network gave nothing finite" in end
 
 
 @pytest.mark.parametrize(
