@@ -131,7 +131,7 @@ class CameraStream:
         return StreamBatch(
             self._session,
             resize=self._settings.resize,
-            keyframes=KeyframeSettings.of(contract.keyframes) if anchored else None,
+            keyframes=KeyframeSettings.of(contract.keyframes, **self._settings.keyframes) if anchored else None,
             lens=self._lens,
             heed_moving=self._settings.heeds_moving,
             metres=self._metres,

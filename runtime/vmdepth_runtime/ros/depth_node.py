@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
 
 from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.camera.rectifier import Rectifier, known_distortion
 from vmdepth_runtime.encoding.depth_encodings import check_encoding
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.ros.arrivals import Arrival, Arrivals
@@ -14,11 +16,11 @@ from vmdepth_runtime.ros.camera_stream import CameraStream, StampedDepth
 from vmdepth_runtime.ros.publishers import Publishers, quality_of_service
 from vmdepth_runtime.ros.settings import RosSettings
 from vmdepth_runtime.sessions.base import StepSession
-from vmdepth_runtime.sources.recordings.cameras import lens_of
+from vmdepth_runtime.sources.recordings.cameras import camera_info_names, lens_of
 from vmdepth_runtime.sources.recordings.images import ImageReader
+from vmdepth_runtime.sources.recordings.message_types import COMPRESSED, IMAGE
 
 _PATIENCE = 5.0  # seconds without what is waited for, until that is told
-_PICTURES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
 class DepthNode:
@@ -49,24 +51,29 @@ class DepthNode:
         self._node, self._logger = node, node.get_logger()
         self._topic = _resolved(node, settings.image)
         self._stream = CameraStream(session, settings, self._topic)
+        self._settings = settings
+        if settings.rectify and lens is not None:
+            known_distortion(lens)  # raises where there is none
         kind = self._stream.contract.depth_meaning
         check_encoding(kind, settings.depth_encoding)
         settings.cloud.check_range(inverse=kind.inverse)
         self._meaning = f"{kind.meaning}, of {session.path.name}"
         self._out = Publishers(node, kind, settings)
-        self._given, self._info = lens, None
+        self._given = lens
+        self._rectified: tuple[tuple[Lens, int, int], Rectifier] | None = None
         self._awaits_camera = False
         self._jump = ""  # before pictures that were given no depth
         self._told: set[str] = set()
         self._read = ImageReader()
         compressed = settings.compressed
         self._compressed = self._topic.endswith("compressed") if compressed is None else compressed
-        self._info_topic = _resolved(node, settings.camera_info or _beside(self._topic))
+        names = [settings.camera_info] if settings.camera_info else list(camera_info_names(self._topic))
+        self._infos: dict[str, Any] = {_resolved(node, name): None for name in names}  # the first place counts most
         quality = quality_of_service(settings.reliability, settings.queue)
         pictures = CompressedImage if self._compressed else Image
         node.create_subscription(pictures, settings.image, self.arrived.put, quality)
-        if lens is None:
-            node.create_subscription(CameraInfo, settings.camera_info or self._info_topic, self._keep_info, quality)
+        for name in names if lens is None else ():
+            node.create_subscription(CameraInfo, name, partial(self._keep_info, _resolved(node, name)), quality)
         self._timer = node.create_timer(_PATIENCE, self._look_around)
 
     def run(self) -> None:
@@ -100,9 +107,12 @@ class DepthNode:
             return
         height, width = image.shape[:2]
         lens = self._lens(width, height)
-        if lens is None and self._stream.needs_lens:
+        if lens is None and (self._stream.needs_lens or self._settings.rectify):
             self._awaits_camera = True
             return
+        if lens is not None and self._settings.rectify:
+            rectify = self._rectifier(lens, width, height)
+            image, lens = rectify(image), rectify.lens
         stepped = self._stream.step(image, lens, self._jump)
         self._jump = ""
         self._tell_of(stepped, f"{width}x{height}")
@@ -134,26 +144,36 @@ class DepthNode:
             self.failed += 1
             self._warn_sometimes("the network gave nothing finite for a picture, whose depth is NaN", self.failed)
 
-    def _keep_info(self, message: Any) -> None:
-        self._info = message
+    def _keep_info(self, place: str, message: Any) -> None:
+        self._infos[place] = message
 
     def _lens(self, width: int, height: int) -> Lens | None:
         """What is known of the camera of a picture of a size."""
-        if self._given is not None or self._info is None:
+        info_topic, info = next(((name, info) for name, info in self._infos.items() if info is not None), ("", None))
+        if self._given is not None or info is None:
             return self._given
-        lens, remark = lens_of(self._info, self._topic)
+        lens, remark = lens_of(info, self._topic)
         if lens is None:
             remark = "has no focal length: the camera is not calibrated"
         try:
             if lens is not None:
                 lens.camera(width, height, self._topic)
+                if self._settings.rectify:
+                    self._rectifier(lens, width, height)
         except InputError as misfit:
             if not self.frames:
                 raise
             lens, remark = None, str(misfit)  # of a camera that changes its size one comes before the other
         if remark:
-            self._warn_once(f"{self._info_topic}: {remark}")
+            self._warn_once(f"{info_topic}: {remark}")
         return lens
+
+    def _rectifier(self, lens: Lens, width: int, height: int) -> Rectifier:
+        """What makes pictures of a size straight. Raises InputError where the lens does not say how."""
+        wanted = (lens, width, height)
+        if self._rectified is None or self._rectified[0] != wanted:
+            self._rectified = (wanted, Rectifier(*wanted))
+        return self._rectified[1]
 
     def _warn_once(self, line: str) -> None:
         if line not in self._told:
@@ -169,19 +189,23 @@ class DepthNode:
 
     def _what_is_missing(self) -> str:
         if self._awaits_camera:
+            takes, instead = "this model's metres take", "fov or intrinsics stand in for it"
+            if self._settings.rectify:
+                takes, instead = "rectify takes", "a calibration, as intrinsics, stands in for it"
+            places = " or ".join(self._infos)
             return (
-                f"{self._topic} comes, and no CameraInfo on {self._info_topic}, which this model's metres take; "
-                "camera_info names its topic, fov or intrinsics stand in for it"
+                f"{self._topic} comes, and no CameraInfo on {places}, which {takes}; camera_info names its topic, "
+                f"{instead}"
             )
         topics = dict(self._node.get_topic_names_and_types())
-        wanted = _PICTURES[self._compressed]
+        wanted = COMPRESSED if self._compressed else IMAGE
         kinds = topics.get(self._topic, [])
         if wanted in kinds:
             return f"nothing comes on {self._topic} yet"
         if kinds:
             return f"{self._topic} is {kinds[0]}, and {wanted} is waited for"
         topics.pop(self._out.depth_topic, None)
-        there = [name for name, kinds in sorted(topics.items()) if set(kinds) & set(_PICTURES)]
+        there = [name for name, kinds in sorted(topics.items()) if {IMAGE, COMPRESSED} & set(kinds)]
         return f"nobody sends on {self._topic}; pictures are on {', '.join(there) or 'no topic'}"
 
 
@@ -195,8 +219,3 @@ def _resolved(node: Any, topic: str) -> str:
         return str(node.resolve_topic_name(topic))
     except Exception as error:
         raise InputError(f"{topic}: cannot be the name of a topic ({told_by(error)})") from None
-
-
-def _beside(image: str) -> str:
-    """Where ROS has the CameraInfo of a topic of pictures: next to it, whatever image_transport adds."""
-    return f"{image.removesuffix('/compressed').rpartition('/')[0]}/camera_info"

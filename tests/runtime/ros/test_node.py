@@ -7,6 +7,10 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import DepthStream
+from vmdepth_runtime.camera.distortion import Distortion
+from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.camera.pinhole import PinholeCamera
+from vmdepth_runtime.camera.rectifier import Rectifier
 from vmdepth_runtime.errors import InputError
 
 SECOND = 10**9
@@ -70,6 +74,37 @@ def test_depth_comes_with_its_camera_and_points_where_they_are_heard(start, buil
     assert [field.name for field in clouds[0].fields] == ["x", "y", "z", "rgb"]
     np.testing.assert_array_equal(cloud[:, 2], depth.ravel())
     np.testing.assert_allclose(cloud[:, 0], (depth * ((np.arange(42) - 20.5) / 40)).ravel(), rtol=1e-5, atol=1e-6)
+
+
+def test_rectified_depth_camera_and_points_are_of_straight_pictures(start, build_graph, images):
+    bent, k = [-0.2, 0.05, 0.0, 0.0, 0.0], (40.0, 40.0, 20.5, 13.5)
+    lens = Lens("a camera", pinhole=PinholeCamera(*k), size=(42, 28), distortion=Distortion("plumb_bob", tuple(bent)))
+    rectify = Rectifier(lens, 42, 28)
+    straight = rectify.lens.camera(42, 28)
+    model = build_graph(depth_kind="metric")
+    running = start("--rectify", "--max-jump", "0", "--image", "/front/image_raw", model=model)
+    messages = running.robot.messages
+    heard = running.robot.listens(messages.Image, "/vmdepth/depth/image")
+    cameras = running.robot.listens(messages.CameraInfo, "/vmdepth/depth/camera_info")
+    clouds = running.robot.listens(messages.PointCloud2, "/vmdepth/points")
+    running.robot.says(running.robot.camera(distortion_model="plumb_bob", d=bent), "/front/image_raw/camera_info")
+    running.robot.until(lambda: not running.waiting("/front/image_raw/camera_info"))
+    running.robot.says(running.robot.picture(images[0]), "/front/image_raw")
+    running.robot.until(lambda: heard and cameras and clouds)
+    depth = streamed(model, [rectify(images[0])])[0]
+    np.testing.assert_array_equal(shown(heard[0]), depth)
+    assert list(cameras[0].k) == [straight.fx, 0, straight.cx, 0, straight.fy, straight.cy, 0, 0, 1]
+    assert list(cameras[0].d) == [0.0] * 5
+    cloud = np.frombuffer(clouds[0].data, "<f4").reshape(-1, 4)
+    wanted = depth * ((np.arange(42) - straight.cx) / straight.fx)
+    np.testing.assert_allclose(cloud[:, 0], wanted.ravel(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_camera_that_bends_nothing_is_not_rectified(start, images):
+    running = start("--rectify", "--ros-args", "-p", "intrinsics:=[40.0, 40.0, 20.5, 13.5]")
+    failure = running.ends()
+    assert isinstance(failure, InputError)
+    assert "40,40,20.5,13.5: says nothing of distortion, so there is nothing to rectify" in str(failure)
 
 
 def test_millimetres_are_sent_of_metres(start, build_graph, images):
@@ -276,7 +311,16 @@ def test_a_camera_that_metres_wait_for_is_told(start, build_graph, images, monke
     monkeypatch.setattr("vmdepth_runtime.ros.depth_node._PATIENCE", 0.05)
     running = start(model=build_graph(depth_kind="metric", metric_focal=80.0))
     running.robot.says(running.robot.picture(images[0]), "/image")
-    running.robot.until(lambda: any("/image comes, and no CameraInfo on /camera_info" in line for line in running.said))
+    line = "/image comes, and no CameraInfo on /camera_info or /image/camera_info, which this model's metres take; "
+    running.robot.until(lambda: any(line in said for said in running.said))
+
+
+def test_a_camera_that_rectifying_waits_for_is_told(start, images, monkeypatch):
+    monkeypatch.setattr("vmdepth_runtime.ros.depth_node._PATIENCE", 0.05)
+    running = start("--rectify")
+    running.robot.says(running.robot.picture(images[0]), "/image")
+    line = "/image/camera_info, which rectify takes; camera_info names its topic, a calibration, as intrinsics, stands"
+    running.robot.until(lambda: any(line in said for said in running.said))
 
 
 def test_a_picture_on_its_way_when_ros_goes_down_is_no_failure(start, images, monkeypatch):
