@@ -76,6 +76,11 @@ def header(stamp: int, frame_id: str) -> Message:
     return {"stamp": {"sec": seconds, "nanosec": nanoseconds}, "frame_id": frame_id}
 
 
+def stamp_of(header: Any) -> int:
+    """Nanoseconds since 1970 of a `std_msgs/Header`, whoever made it."""
+    return int(header.stamp.sec) * 10**9 + int(header.stamp.nanosec)
+
+
 def depth_image(
     stamp: int, frame_id: str, depth: NDArray[np.float32], kind: DepthKind, encoding: DepthEncoding = "32FC1"
 ) -> Message:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Condition
 from typing import Any, NamedTuple
 
-from vmdepth_runtime.ros.messages import stamp_of
+from vmdepth_runtime.encoding.ros_messages import stamp_of
 
 
 class Arrival(NamedTuple):

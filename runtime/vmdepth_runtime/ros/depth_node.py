@@ -10,7 +10,7 @@ import click
 from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.camera.rectifier import Rectifier, known_distortion
 from vmdepth_runtime.encoding.depth_encodings import check_encoding
-from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.errors import InputError, told_by
 from vmdepth_runtime.ros.arrivals import Arrival, Arrivals
 from vmdepth_runtime.ros.camera_stream import CameraStream, StampedDepth
 from vmdepth_runtime.ros.publishers import Publishers, quality_of_service
@@ -209,13 +209,8 @@ class DepthNode:
         return f"nobody sends on {self._topic}; pictures are on {', '.join(there) or 'no topic'}"
 
 
-def told_by(error: Exception) -> str:
-    """What an error of rclpy says, in one line: their kinds belong to its compiled part, and had several names."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
-
-
 def _resolved(node: Any, topic: str) -> str:
     try:
         return str(node.resolve_topic_name(topic))
-    except Exception as error:
+    except Exception as error:  # of rclpy's compiled part, whose kinds had several names
         raise InputError(f"{topic}: cannot be the name of a topic ({told_by(error)})") from None

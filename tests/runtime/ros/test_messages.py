@@ -9,8 +9,8 @@ from vmdepth_runtime.camera.distortion import Distortion
 from vmdepth_runtime.camera.pinhole import PinholeCamera
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 from vmdepth_runtime.encoding.points import PointCloud
-from vmdepth_runtime.encoding.ros_messages import camera_info, depth_image, point_cloud
-from vmdepth_runtime.ros.messages import filled, stamp_of
+from vmdepth_runtime.encoding.ros_messages import camera_info, depth_image, point_cloud, stamp_of
+from vmdepth_runtime.ros.messages import filled
 
 STAMP = 1_700_000_000_987_654_321
 
