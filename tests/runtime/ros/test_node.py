@@ -107,6 +107,14 @@ def test_a_camera_that_bends_nothing_is_not_rectified(start, images):
     assert "40,40,20.5,13.5: says nothing of distortion, so there is nothing to rectify" in str(failure)
 
 
+def test_a_camera_info_that_bends_nothing_is_not_rectified_either(start, images):
+    running = start("--rectify")
+    running.robot.says(running.robot.camera(distortion_model="plumb_bob", d=[0.0] * 5), "/camera_info")
+    running.robot.until(lambda: not running.waiting("/camera_info"))
+    running.robot.says(running.robot.picture(images[0]), "/image")
+    assert "CameraInfo of /image: says nothing of distortion, so there is nothing to rectify" in str(running.ends())
+
+
 def test_millimetres_are_sent_of_metres(start, build_graph, images):
     running = start("--depth-encoding", "16UC1", model=build_graph(depth_kind="metric"))
     heard = running.robot.listens(running.robot.messages.Image, "/vmdepth/depth/image")
