@@ -20,12 +20,6 @@ RELATIVE = "/vmdepth/inverse_depth_relative/image"
 RELATIVE_CAMERA = "/vmdepth/inverse_depth_relative/camera_info"
 
 
-@pytest.fixture
-def images(make):
-    """Five of the model's own size, so that nothing is resized."""
-    return make.noise(5, 28, 42)
-
-
 def shown(message):
     """The pixels of a depth image."""
     kind = "<f4" if message.encoding.startswith("32FC1") else "<u2"
@@ -296,41 +290,6 @@ def test_a_network_that_fails_is_told_and_counted(start, build_graph, nan_on_whi
     assert "vmdepth-ros: 5 pictures of /image; 3 for which the network gave nothing finite" in end
 
 
-@pytest.mark.parametrize(
-    ("published", "line"),
-    [
-        ({}, "nobody sends on /image; pictures are on no topic"),
-        ({"/front": "Image", "/rear/compressed": "CompressedImage", "/cloud": "PointCloud2"},
-         "nobody sends on /image; pictures are on /front, /rear/compressed"),
-        ({"/image": "Image"}, "nothing comes on /image yet"),
-        ({"/image": "CompressedImage"},
-         "/image is sensor_msgs/msg/CompressedImage, and sensor_msgs/msg/Image is waited for"),
-    ],
-)  # fmt: skip
-def test_what_is_waited_for_is_told(start, monkeypatch, published, line):
-    monkeypatch.setattr("vmdepth_runtime.ros.depth_node._PATIENCE", 0.05)
-    running = start()
-    for topic, kind in published.items():
-        running.robot.node.create_publisher(getattr(running.robot.messages, kind), topic, 10)
-    running.robot.until(lambda: line in running.said)
-
-
-def test_a_camera_that_metres_wait_for_is_told(start, build_graph, images, monkeypatch):
-    monkeypatch.setattr("vmdepth_runtime.ros.depth_node._PATIENCE", 0.05)
-    running = start(model=build_graph(depth_kind="metric", metric_focal=80.0))
-    running.robot.says(running.robot.picture(images[0]), "/image")
-    line = "/image comes, and no CameraInfo on /camera_info or /image/camera_info, which this model's metres take; "
-    running.robot.until(lambda: any(line in said for said in running.said))
-
-
-def test_a_camera_that_rectifying_waits_for_is_told(start, images, monkeypatch):
-    monkeypatch.setattr("vmdepth_runtime.ros.depth_node._PATIENCE", 0.05)
-    running = start("--rectify")
-    running.robot.says(running.robot.picture(images[0]), "/image")
-    line = "/image/camera_info, which rectify takes; camera_info names its topic, a calibration, as intrinsics, stands"
-    running.robot.until(lambda: any(line in said for said in running.said))
-
-
 def test_a_picture_on_its_way_when_ros_goes_down_is_no_failure(start, images, monkeypatch):
     from vmdepth_runtime.ros.camera_stream import CameraStream
 
@@ -352,15 +311,3 @@ def test_an_uncalibrated_camera_is_told_once(start, images):
     running.robot.says(running.robot.camera(k=[0.0] * 9), "/camera_info")
     one_by_one(running, images, heard)
     assert sum("the camera is not calibrated" in line for line in running.said) == 1
-
-
-@pytest.mark.parametrize(("asked", "heard"), [("best_effort", 1), ("reliable", 0)])
-def test_a_camera_that_promises_nothing_is_heard_by_who_asks_for_nothing(start, asked, heard):
-    running = start("--reliability", asked)
-    from rclpy.qos import QoSProfile, ReliabilityPolicy
-
-    robot = running.robot
-    reliable = robot.node.create_publisher(robot.messages.Image, "/image", 10)
-    robot.until(reliable.get_subscription_count)
-    profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-    assert robot.node.create_publisher(robot.messages.Image, "/image", profile).get_subscription_count() == heard
