@@ -28,7 +28,7 @@ _POINTS_TOPICS = {
     "scaled": "/vmdepth/points_scaled",
     "relative": "/vmdepth/points_relative",
 }
-_DEPTH_TOPICS = {
+_DEPTH = {
     "metric": "/vmdepth/depth",
     "scaled": "/vmdepth/depth_scaled",
     "relative": "/vmdepth/inverse_depth_relative",
@@ -41,17 +41,17 @@ _FLOAT32 = 7  # a datatype of sensor_msgs/PointField
 
 def depth_topic(kind: DepthKind) -> str:
     """Where depth of a kind is published: another name for each, since they mean other things."""
-    return _DEPTH_TOPICS[kind.name]
+    return f"{_DEPTH[kind.name]}/image"
 
 
 def camera_info_topic(kind: DepthKind) -> str:
-    """Where the camera of depth of a kind is published."""
-    return f"{depth_topic(kind)}/camera_info"
+    """Where the camera of depth of a kind is published: beside its image, where image_transport looks for it."""
+    return f"{_DEPTH[kind.name]}/camera_info"
 
 
 def colours_topic(kind: DepthKind) -> str:
     """Where depth of a kind is published as a coloured picture."""
-    return f"{depth_topic(kind)}/colours/compressed"
+    return f"{_DEPTH[kind.name]}/colours/compressed"
 
 
 def points_topic(kind: DepthKind) -> str:
@@ -74,6 +74,11 @@ def header(stamp: int, frame_id: str) -> Message:
     """`std_msgs/Header`. stamp: nanoseconds since 1970."""
     seconds, nanoseconds = divmod(stamp, 10**9)
     return {"stamp": {"sec": seconds, "nanosec": nanoseconds}, "frame_id": frame_id}
+
+
+def stamp_of(header: Any) -> int:
+    """Nanoseconds since 1970 of a `std_msgs/Header`, whoever made it."""
+    return int(header.stamp.sec) * 10**9 + int(header.stamp.nanosec)
 
 
 def depth_image(

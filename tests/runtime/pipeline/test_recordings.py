@@ -43,10 +43,10 @@ def test_a_recording_holds_what_the_archive_does_and_the_points_that_a_cloud_wou
     assert (outcome.code, "wrote r/run.mcap" in outcome.lines[-1]) == (0, True)
     found = read(tmp_path / "r" / "run.mcap")
     assert {topic: len(messages) for topic, messages in found.items()} == {
-        f"/vmdepth/{name}": 6 for name in ("depth", "depth/camera_info", "colour/compressed", "points")
+        f"/vmdepth/{name}": 6 for name in ("depth/image", "depth/camera_info", "colour/compressed", "points")
     }
     with np.load(tmp_path / "out.npz") as data:
-        for image, depth, seconds in zip(found["/vmdepth/depth"], data["depth"], data["times"], strict=True):
+        for image, depth, seconds in zip(found["/vmdepth/depth/image"], data["depth"], data["times"], strict=True):
             assert image.data.tobytes() == depth.tobytes()
             stamp = image.header.stamp
             assert before <= stamp.sec + stamp.nanosec / 1e9 - seconds <= time.time()
@@ -61,7 +61,7 @@ def test_metres_that_are_made_of_relative_depth_can_be_millimetres(vmdepth_run, 
     words = ["--metres", "1,0.1", "--depth-encoding", "16UC1"]
     assert vmdepth_run(video, "-o", "run.mcap", "-o", "out.npz", *words).code == 0
     with np.load(tmp_path / "out.npz") as data:
-        for image, depth in zip(read(tmp_path / "run.mcap")["/vmdepth/depth"], data["depth"], strict=True):
+        for image, depth in zip(read(tmp_path / "run.mcap")["/vmdepth/depth/image"], data["depth"], strict=True):
             assert image.encoding == "16UC1"
             assert np.abs(image.data.view("<u2").reshape(depth.shape) / 1000 - depth).max() <= 0.5e-3 + 1e-12
 
@@ -95,7 +95,7 @@ def test_a_camera_that_nobody_said_is_told_and_left_out(vmdepth_run, video, tmp_
     assert note.startswith("run.mcap: has no CameraInfo")
     found = read(tmp_path / "run.mcap")
     relative = "/vmdepth/inverse_depth_relative"
-    assert sorted(found) == ["/vmdepth/colour/compressed", relative, f"{relative}/colours/compressed"]
+    assert sorted(found) == ["/vmdepth/colour/compressed", f"{relative}/colours/compressed", f"{relative}/image"]
     # The colours are those that a picture of the depth would have.
     assert vmdepth_run(video, "-o", "%d.jpg").code == 0
     for number, message in enumerate(found[f"{relative}/colours/compressed"]):
@@ -138,6 +138,6 @@ def test_a_killed_run_can_be_read_up_to_two_seconds_before(start_bare, long, met
     count = 0
     with part.open("rb") as file, pytest.raises(EndOfFile):
         for _, channel, _ in NonSeekingReader(file).iter_messages(log_time_order=False):
-            count += channel.topic == "/vmdepth/depth"
+            count += channel.topic == "/vmdepth/depth/image"
     assert count >= sum(1 for at in taken if at < killed - 2)
     assert process.returncode == -signal.SIGKILL

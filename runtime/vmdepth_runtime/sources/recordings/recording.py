@@ -13,7 +13,8 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.encoding.ros_messages import stamp_of
+from vmdepth_runtime.errors import InputError, told_by
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,10 @@ class Recording(ABC):
             try:
                 message: Any = store.deserialize_cdr(raw.data, kind)
             except (SerdeError, TypesysError, KeyError) as error:
-                yield RecordedMessage(raw.time, raw.time, None, f"damaged ({_line(error)})")
+                yield RecordedMessage(raw.time, raw.time, None, f"damaged ({told_by(error)})")
                 continue
             header = getattr(message, "header", None)
-            stamp = header.stamp.sec * 10**9 + header.stamp.nanosec if header is not None else 0
+            stamp = stamp_of(header) if header is not None else 0
             yield RecordedMessage(stamp or raw.time, raw.time, message)
 
     @abstractmethod
@@ -130,7 +131,3 @@ class Recording(ABC):
                 store.register(get_types_from_msg(topic.definition, topic.type) if topic.definition else {})
             self._stores[topic.type] = store if topic.type in store.fielddefs else get_typestore(Stores.LATEST)
         return self._stores[topic.type]
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

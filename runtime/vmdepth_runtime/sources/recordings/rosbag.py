@@ -11,7 +11,7 @@ from rosbags.rosbag2 import Reader
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.errors import InputError, told_by
 from vmdepth_runtime.sources.listing import natural
 from vmdepth_runtime.sources.recordings.mcap_file import McapFile
 from vmdepth_runtime.sources.recordings.recording import RawMessage, Recording, Topic, of_ros_1
@@ -52,7 +52,7 @@ class Rosbag(Recording):
                     "may save what is left, which is a source, too"
                 ) from None
             raise InputError(
-                f"{path}: cannot be read as a recording ({_line(error)}); copy or record it again"
+                f"{path}: cannot be read as a recording ({told_by(error)}); copy or record it again"
             ) from None
         for name, info in self._reader.topics.items():
             is_text = info.msgdef.format == MessageDefinitionFormat.MSG
@@ -67,7 +67,7 @@ class Rosbag(Recording):
             for _, time, data in self._reader.messages(connections, start=start):
                 yield RawMessage(time, data)
         except Exception as error:  # of rosbags, SQLite or Zstandard
-            self.broken = f"reading failed: {_line(error)}"
+            self.broken = f"reading failed: {told_by(error)}"
 
     def close(self) -> None:
         if self._reader.is_open:
@@ -141,7 +141,3 @@ def _metadata(folder: Path) -> dict[str, Any]:
 
 def _file_name(path: object) -> str:
     return Path(str(path)).name
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

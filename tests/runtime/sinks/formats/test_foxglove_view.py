@@ -31,9 +31,9 @@ from vmdepth_runtime.encoding.points import back_project
 from vmdepth_runtime.sinks.open import check_output
 
 DEPTH, CAMERA, COLOUR, POINTS = (
-    f"/vmdepth/{name}" for name in ("depth", "depth/camera_info", "colour/compressed", "points")
+    f"/vmdepth/{name}" for name in ("depth/image", "depth/camera_info", "colour/compressed", "points")
 )
-COLOURED, FIGURES, TRANSFORM = f"{DEPTH}/colours/compressed", "/vmdepth/figures", "/tf"
+COLOURED, FIGURES, TRANSFORM = "/vmdepth/depth/colours/compressed", "/vmdepth/figures", "/tf"
 STAMP = 1_700_000_000_123_456_789
 
 

@@ -72,12 +72,12 @@ def test_depth_stamps_and_camera_come_back_bit_by_bit(tmp_path, facts, frames, d
     made = facts(depth_kind="metric", lens=LENS, frame_id="front_optical_frame")
     assert record(tmp_path / "run.mcap", made, frames, depths).notes == []
     found = read(tmp_path / "run.mcap")
-    assert sorted(found) == ["/vmdepth/colour/compressed", "/vmdepth/depth", "/vmdepth/depth/camera_info"]
+    assert sorted(found) == ["/vmdepth/colour/compressed", "/vmdepth/depth/camera_info", "/vmdepth/depth/image"]
     for messages in found.values():
         assert [time for time, _ in messages] == [frame.stamp for frame in frames]
         assert [stamp_of(message) for _, message in messages] == [frame.stamp for frame in frames]
         assert {message.header.frame_id for _, message in messages} == {"front_optical_frame"}
-    for (_, image), depth in zip(found["/vmdepth/depth"], depths, strict=True):
+    for (_, image), depth in zip(found["/vmdepth/depth/image"], depths, strict=True):
         assert (image.encoding, image.height, image.width, image.is_bigendian) == ("32FC1", 48, 64, 0)
         assert image.data.tobytes() == depth.tobytes()
     for _, info in found["/vmdepth/depth/camera_info"]:
@@ -94,7 +94,7 @@ def test_millimetres_are_within_half_of_one_and_what_they_do_not_hold_is_counted
     far[5, 0, :3] = 65.6, 300, np.inf
     sink = record(tmp_path / "run.mcap", facts(depth_kind="metric", lens=LENS, depth_encoding="16UC1"), frames, far)
     assert sink.notes == ["run.mcap: 3 pixels were beyond the 65.535 m that 16UC1 holds, and are 0"]
-    for (_, image), depth in zip(read(tmp_path / "run.mcap")["/vmdepth/depth"], far, strict=True):
+    for (_, image), depth in zip(read(tmp_path / "run.mcap")["/vmdepth/depth/image"], far, strict=True):
         assert image.encoding == "16UC1"
         held = image.data.view("<u2").reshape(depth.shape)
         there = depth <= np.float32(65.535)
@@ -114,11 +114,11 @@ def test_depth_that_is_no_metres_has_another_topic_and_encoding(tmp_path, facts,
     (note,) = sink.notes
     assert "has no CameraInfo, as nothing is known of the camera; --fov or --intrinsics" in note
     found = read(tmp_path / "run.mcap")
-    assert sorted(found) == sorted(["/vmdepth/colour/compressed", topic, f"{topic}/colours/compressed"])
+    assert sorted(found) == sorted(["/vmdepth/colour/compressed", f"{topic}/colours/compressed", f"{topic}/image"])
     picture = cv2.imdecode(found[f"{topic}/colours/compressed"][1][1].data, cv2.IMREAD_COLOR)[::-1, :, ::-1]
     assert np.abs(picture.astype(int) - frames[1].image).mean() < 4
-    assert {image.encoding for _, image in found[topic]} == {encoding}
-    assert found[topic][1][1].data.tobytes() == depths[1].tobytes()
+    assert {image.encoding for _, image in found[f"{topic}/image"]} == {encoding}
+    assert found[f"{topic}/image"][1][1].data.tobytes() == depths[1].tobytes()
 
 
 def test_points_are_those_of_the_depth(tmp_path, facts, frames, depths):
@@ -143,7 +143,7 @@ def test_points_are_those_of_the_depth(tmp_path, facts, frames, depths):
 def test_a_source_without_stamps_begins_when_the_run_did(tmp_path, facts, make, depths):
     plain = [SourceFrame(k, k / 10, image) for k, image in enumerate(make.noise(3))]
     record(tmp_path / "run.mcap", facts(depth_kind="metric", began=BEGAN), plain, depths[:3])
-    times = [time - BEGAN for time, _ in read(tmp_path / "run.mcap")["/vmdepth/depth"]]
+    times = [time - BEGAN for time, _ in read(tmp_path / "run.mcap")["/vmdepth/depth/image"]]
     assert times == [0, 100_000_000, 200_000_000]
 
 
@@ -151,7 +151,7 @@ def test_a_compressed_recording_holds_the_same_in_less(tmp_path, facts, frames, 
     smooth = np.round(depths[:8], 1)
     for name, compress in (("plain", False), ("small", True)):
         record(tmp_path / f"{name}.mcap", facts(depth_kind="metric", compress=compress), frames[:8], smooth)
-    found = [message.data.tobytes() for _, message in read(tmp_path / "small.mcap")["/vmdepth/depth"]]
+    found = [message.data.tobytes() for _, message in read(tmp_path / "small.mcap")["/vmdepth/depth/image"]]
     assert found == [depth.tobytes() for depth in smooth]
     assert (tmp_path / "small.mcap").stat().st_size < 0.6 * (tmp_path / "plain.mcap").stat().st_size
 
@@ -187,7 +187,7 @@ def test_after_a_kill_all_but_the_last_seconds_can_be_read(tmp_path):
     with part.open("rb") as file, pytest.raises(EndOfFile):
         reader = NonSeekingReader(file, decoder_factories=[DecoderFactory()])
         for _, channel, _, message in reader.iter_decoded_messages(log_time_order=False):
-            if channel.topic == "/vmdepth/depth":
+            if channel.topic == "/vmdepth/depth/image":
                 found.append(np.frombuffer(message.data, np.float32)[0])
     assert found == list(range(len(found)))
     assert len(found) >= 30 - 2 * 4
