@@ -148,7 +148,7 @@ def open_pipeline(
     statistics = RunStatistics(len(sources))
     reporter = stack.enter_context(Reporter(sources, statistics, place))
     reporter.start(batch)
-    _tell_sizes(settings, sources, jobs, reporter)
+    _tell_sizes(settings, sources, jobs, batch.contract, reporter)
     if isinstance(session, OfflineSession):
         _go_over(session, stack.enter_context(jobs[0].open(settings)), rectifiers[0], reporter)
     interrupt = stack.enter_context(Interruptible())
@@ -233,10 +233,19 @@ def _looks_for_cuts(settings: RunSettings, source: Source) -> bool:
     return not source.tells_jumps if settings.cuts is None else settings.cuts
 
 
-def _tell_sizes(settings: RunSettings, sources: Sequence[Source], jobs: Sequence[Job], reporter: Reporter) -> None:
+def _tell_sizes(
+    settings: RunSettings, sources: Sequence[Source], jobs: Sequence[Job], contract: StepContract, reporter: Reporter
+) -> None:
     """Tell which outputs will be large. Raises InputError for one that there is no room for."""
     for source, job in zip(sources, jobs, strict=True):
-        facts = SinkFacts(source.info, compress=settings.compress, depth_encoding=settings.depth_encoding)
+        facts = SinkFacts(
+            source.info,
+            depth_kind=contract.depth_kind,
+            cloud=settings.cloud,
+            compress=settings.compress,
+            depth_encoding=settings.depth_encoding,
+            points=settings.points,
+        )
         for line in filter(None, (foretell(name, facts) for name in job.outputs)):
             reporter.say(line)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -100,6 +101,16 @@ def test_a_camera_that_nobody_said_is_told_and_left_out(vmdepth_run, video, tmp_
     assert vmdepth_run(video, "-o", "%d.jpg").code == 0
     for number, message in enumerate(found[f"{relative}/colours/compressed"]):
         assert message.data.tobytes() == (tmp_path / f"{number}.jpg").read_bytes()
+
+
+def test_points_count_where_the_disk_has_no_room(vmdepth_run, video, metric, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=200_000))  # of 6 frames of 64x48
+    words = [video, "-o", "run.mcap", "--model", metric, "--fov", "60"]
+    outcome = vmdepth_run(*words, "--points")
+    assert (outcome.code, "run.mcap: 6 frames of" in outcome.lines[-1]) == (2, True)
+    assert "and the disk has" in outcome.lines[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+    assert vmdepth_run(*words, "--points", "--max-points", "1000").code == 0
 
 
 @pytest.fixture(scope="module")

@@ -13,15 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.encoding import ros_messages
+from vmdepth_runtime.encoding.points import every
 from vmdepth_runtime.encoding.ros_definitions import DEFINITIONS
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sinks.base import SinkFacts, writing
 from vmdepth_runtime.sinks.clouds import CLOUD_OUTPUTS, Clouds
-from vmdepth_runtime.sinks.files import OneFileSink, foretell_arrays
+from vmdepth_runtime.sinks.files import OneFileSink, foretell_size
 from vmdepth_runtime.sources.base import SourceFrame
 
 _CHUNK = 1 << 20  # bytes, after which a chunk is closed: a reader takes whole ones, and each has an entry in the index
 _FLUSH = 1.0  # seconds, after which it is closed whatever it holds
+_COLOUR, _COLOURS = 0.25, 0.1  # bytes that JPEG makes of a pixel of the source, and of coloured depth; of the demo
 
 
 class McapSink(OneFileSink):
@@ -48,7 +50,14 @@ class McapSink(OneFileSink):
 
     @classmethod
     def foretell(cls, target: str, facts: SinkFacts) -> str | None:
-        return foretell_arrays(target, facts, per_pixel=2 if facts.depth_encoding == "16UC1" else 4, copies=1)
+        pixels, short = facts.info.height * facts.info.width, facts.depth_encoding == "16UC1"
+        size, saved = (2 if short else 4) * pixels + _COLOUR * pixels, "about half" if short else "about a seventh"
+        if facts.depth_meaning.unit is None:
+            size += _COLOURS * pixels
+        if facts.points:
+            size += ros_messages.POINT_BYTES * pixels / every(pixels, facts.cloud.max_points) ** 2
+            saved = "about a quarter"
+        return foretell_size(target, facts, per_frame=size, copies=1, saved=saved)
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         make = _writer_class(str(target))

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from vmdepth_runtime import InputError, SourceFrame, WorkError, open_sink
 from vmdepth_runtime.camera.distortion import Distortion
 from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.encoding.ros_definitions import DEFINITIONS
 from vmdepth_runtime.sinks.formats import mcap_recording
 from vmdepth_runtime.sinks.open import check_output, foretell
@@ -215,8 +217,20 @@ def test_what_writes_it_may_be_missing(tmp_path, monkeypatch):
         check_output(str(tmp_path / "run.mcap"))
 
 
-def test_a_large_recording_is_foretold(tmp_path, facts):
-    info = replace(facts(480, 640).info, frames=3000)
-    long = replace(facts(480, 640), info=info)
-    assert "3000 frames of 640x480 are 3.4 GiB" in foretell(str(tmp_path / "run.mcap"), long)
-    assert foretell(str(tmp_path / "run.mcap"), replace(long, depth_encoding="16UC1")) is None
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        ({}, "3.7 GiB; --compress saves about a seventh"),
+        ({"compress": True}, "3.7 GiB; compressed about a seventh less"),
+        ({"depth_kind": "metric"}, "3.6 GiB; --compress saves about a seventh"),
+        ({"depth_kind": "metric", "depth_encoding": "16UC1", "frames": 6000}, "3.9 GiB; --compress saves about half"),
+        ({"depth_kind": "metric", "points": True}, "17.4 GiB; --compress saves about a quarter"),
+        ({"points": True, "cloud": CloudSettings(max_points=100_000)}, "7.2 GiB; --compress saves about a quarter"),
+    ],
+)
+def test_a_large_recording_is_foretold_with_its_pictures_and_points(tmp_path, facts, known, told, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100 << 30))
+    frames = known.get("frames", 3000)
+    made = facts(480, 640, **{name: value for name, value in known.items() if name != "frames"})
+    line = foretell(str(tmp_path / "run.mcap"), replace(made, info=replace(made.info, frames=frames)))
+    assert f"{frames} frames of 640x480 are {told}, 16-bit images are smaller" in line
