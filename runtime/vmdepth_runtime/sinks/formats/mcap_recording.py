@@ -11,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.depth_kinds import DepthKind
 from vmdepth_runtime.encoding import ros_messages
 from vmdepth_runtime.encoding.points import every
 from vmdepth_runtime.encoding.ros_definitions import DEFINITIONS
@@ -59,6 +60,14 @@ class McapSink(OneFileSink):
             saved = "about a quarter"
         return foretell_size(target, facts, per_frame=size, copies=1, saved=saved)
 
+    @classmethod
+    def shows_colour(cls, colour: bool, kind: DepthKind | None = None) -> bool:
+        return kind is None or kind.unit is None
+
+    @classmethod
+    def scales(cls, kind: DepthKind) -> bool:
+        return kind.unit is None
+
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         make = _writer_class(str(target))
         if facts.points and facts.lens is None:
@@ -69,7 +78,7 @@ class McapSink(OneFileSink):
             self.notes.append(
                 f"{self.path.name}: has no CameraInfo, as nothing is known of the camera; --fov or --intrinsics says it"
             )
-        self.wants_colour = facts.depth_meaning.unit is None
+        self.wants_colour = self.shows_colour(facts.colour, facts.depth_meaning)
         self._clouds = Clouds(facts) if facts.points else None
         if self._clouds is None:
             self.draws = ()
