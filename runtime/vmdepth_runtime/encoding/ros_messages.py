@@ -23,6 +23,9 @@ Message: TypeAlias = dict[str, Any]
 """The fields of a message; one within it is a dict likewise, an array of bytes is `bytes`."""
 
 COLOUR_TOPIC = "/vmdepth/colour/compressed"
+POINT_BYTES = 16
+"""Of each point of a cloud."""
+
 _POINTS_TOPICS = {
     "metric": "/vmdepth/points",
     "scaled": "/vmdepth/points_scaled",
@@ -154,7 +157,7 @@ def point_cloud(stamp: int, frame_id: str, cloud: PointCloud) -> Message:
     """`sensor_msgs/PointCloud2`: x, y, z, and colour as PCL packs it, 0x00RRGGBB in the bits of a float `rgb`.
     Arguments as of `depth_image`."""
     count = len(cloud.points)
-    packed = np.zeros((count, 16), np.uint8)
+    packed = np.zeros((count, POINT_BYTES), np.uint8)
     packed[:, :12] = np.ascontiguousarray(cloud.points, "<f4").view(np.uint8).reshape(count, 12)
     packed[:, 12:15] = cloud.colours[:, ::-1]
     return {
@@ -166,8 +169,8 @@ def point_cloud(stamp: int, frame_id: str, cloud: PointCloud) -> Message:
             for place, name in enumerate(("x", "y", "z", "rgb"))
         ],
         "is_bigendian": False,
-        "point_step": 16,
-        "row_step": 16 * count,
+        "point_step": POINT_BYTES,
+        "row_step": POINT_BYTES * count,
         "data": packed.tobytes(),
         "is_dense": True,
     }

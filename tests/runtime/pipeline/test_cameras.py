@@ -118,6 +118,13 @@ def test_what_only_clouds_have_is_refused_without_one(vmdepth_run, video, tmp_pa
     assert not (tmp_path / "out.npz").exists()
 
 
+def test_clouds_of_a_live_view_need_the_camera(vmdepth_run, video):
+    outcome = vmdepth_run(video, "-o", "foxglove://127.0.0.1:9", "--max-points", "1000")
+    assert (outcome.code, len(outcome.lines)) == (2, 1)
+    expected = "--max-points 1000: foxglove://127.0.0.1:9 has clouds where the camera is known; give --fov DEGREES or"
+    assert expected in outcome.lines[0]
+
+
 def test_sky_needs_a_cloud_and_a_range(vmdepth_run, video, build_graph, tmp_path):
     assert "--sky: no output is a cloud (.ply); leave it out" in vmdepth_run(video, "-o", "a.npz", "--sky").lines[0]
     words = (video, "-o", "out/%d.ply", "--fov", "60", "--sky", "--frames", "1")
