@@ -16,7 +16,7 @@ from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.base import Source
 from vmdepth_runtime.sources.cameras.request import Request
 from vmdepth_runtime.sources.folder import FolderSource, are_pictures
-from vmdepth_runtime.sources.listing import is_pattern, is_picture, is_recording, list_files
+from vmdepth_runtime.sources.listing import is_pattern, is_picture, is_recording, list_files, refuse_part
 from vmdepth_runtime.sources.live import WAITS, LiveSource
 from vmdepth_runtime.sources.live_readers import ContainerReader, GstreamerReader, open_address, open_device
 from vmdepth_runtime.sources.recordings.open import open_recorded
@@ -87,8 +87,11 @@ def open_source(
 
 
 def _open_aside(uri: str, settings: LiveSettings, read: ReadSettings, waiting: Callable[[str], None] | None) -> Source:
-    """`_open` in a thread of its own, so that Ctrl-C ends the wait for it: what is raised while PyAV waits is lost, as it
-    comes in a callback of FFmpeg's. What opens after that is closed. waiting: gets a line where it takes long."""
+    """`_open` in a thread of its own, so that Ctrl-C ends the wait for it: in the thread in which PyAV waits it would
+    come in a callback of FFmpeg's, and be lost. What opens after that is closed.
+
+    waiting: gets a line where it takes long.
+    """
     opened: list[Source] = []
     failed: list[BaseException] = []
     left = threading.Event()
@@ -211,6 +214,7 @@ def _open_path(path: Path, settings: LiveSettings, read: ReadSettings) -> Source
         return _open_listed(path, settings, read)
     if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         raise InputError(f"{path}: the file is empty; copy or record it again")
+    refuse_part(path)
     if is_recording(path):
         return open_recorded(path, settings, read)
     _refuse_topic(str(path), read)

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from vmdepth_runtime.errors import InputError, told_by
-from vmdepth_runtime.sources.listing import natural
+from vmdepth_runtime.sources.listing import called, natural
 from vmdepth_runtime.sources.recordings.mcap_file import McapFile
 from vmdepth_runtime.sources.recordings.recording import RawMessage, Recording, Topic, of_ros_1
 
@@ -87,7 +87,7 @@ class Joined(Recording):
     """
 
     def __init__(self, folder: Path, files: list[Path], told: dict[str, Any]) -> None:
-        super().__init__(folder.name)
+        super().__init__(called(folder))
         opened = [_opened(file) for file in files]
         self._parts = [part for part in opened if isinstance(part, Recording)]
         unread = [part for part in opened if isinstance(part, InputError)]
