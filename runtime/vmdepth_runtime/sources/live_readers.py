@@ -180,6 +180,10 @@ def open_address(uri: str, stall: float) -> tuple[InputContainer, VideoStream]:
     options |= {"overrun_nonfatal": "1"} if scheme == "udp" else {}  # a burst costs frames, not the stream
     if scheme == "udp" and re.match(r"[^:]+://[^/?]*:\d+", uri) is None:
         raise InputError(f"{redacted(uri)}: says no port; give the one that is sent to, as in udp://@:5000")
+    host = re.match(r"[^:]+://(?:[^/?#@]*@)?([^/?#@]*)(?![^?#]*@)", uri)
+    port = re.search(r":(\d+)$", host[1]) if host is not None else None
+    if port is not None and not 0 < int(port[1]) < 65536:
+        raise InputError(f"{redacted(uri)}: ports are 1 to 65535; give the one that it is at, or sent to")
     return _open(sendable(uri), uri, (_OPENING, stall), options=options)
 
 

@@ -119,6 +119,10 @@ def test_a_stream_by_udp_is_live(make):
 def test_what_is_wrong_with_an_address_that_is_sent_to():
     with pytest.raises(InputError, match=r"^udp://239.0.0.1: says no port; give the one that is sent to, as in udp://"):
         open_source("udp://239.0.0.1")
+    for impossible in ("udp://@:99999", "rtsp://me:hunter2@127.0.0.1:70000/a"):
+        with pytest.raises(InputError, match=r"(@:99999|\*\*\*@127\.0\.0\.1:70000/a): ports are 1 to 65535") as refused:
+            open_source(impossible, waiting=pytest.fail)
+        assert "hunter" not in str(refused.value)
     told: list[str] = []
     with pytest.raises(InputError, match=r"^srt://\*\*\*@127.0.0.1:9\?\*\*\*: "):
         open_source("srt://me:hunter2@127.0.0.1:9?passphrase=hunter2", LiveSettings(retries=0), waiting=told.append)
