@@ -16,7 +16,7 @@ from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.base import Source, SourceFrame, VideoInfo
 from vmdepth_runtime.sources.ranges.selection import Selection
 from vmdepth_runtime.sources.recordings.cameras import camera_of, lens_of
-from vmdepth_runtime.sources.recordings.clock import Clock
+from vmdepth_runtime.sources.recordings.clock import FARTHEST, Clock
 from vmdepth_runtime.sources.recordings.images import ImageReader, never_read
 from vmdepth_runtime.sources.recordings.rosbag import open_recording
 from vmdepth_runtime.sources.recordings.topics import first_of, picture_topic
@@ -32,7 +32,7 @@ class RecordingSource(Source):
     """The pictures of a topic, each at the time its camera stamped it.
 
     A stamp that goes back, as where a recording was played and recorded again, or comes late by more than `max_gap` and
-    three frames is a discontinuity.
+    three frames is a discontinuity. Where it goes back, or forward by more than an hour, the times go on.
 
     Args:
         path: as `open_recording` takes it.
@@ -172,6 +172,8 @@ class RecordingSource(Source):
     def _tell_jump(self, time: float, jump: float) -> None:
         if jump < 0:
             self._warn(f"{self.name} at {time:.3f} s: stamps go back by {-jump:.3f} s, the stream starts anew")
+        elif jump > FARTHEST:
+            self._warn(f"{self.name} at {time:.3f} s: stamps go forward by {jump:.3f} s, the stream starts anew")
         elif jump > 0:
             self._warn(f"{self.name} at {time:.3f} s: after {jump:.1f} s without a frame the stream starts anew")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import av
 import numpy as np
 import pytest
 
@@ -50,6 +51,18 @@ def test_a_jump_is_where_the_states_start_anew(record, frames, vmdepth_run, tmp_
     assert any("after 10.1 s without a frame the stream starts anew" in line for line in outcome.lines)
     with np.load(tmp_path / "jump.npz") as jump, np.load(tmp_path / "later.npz") as later:
         assert np.array_equal(jump["depth"][4:], later["depth"])
+
+
+def test_a_video_goes_on_where_the_clock_was_set(record, frames, vmdepth_run, tmp_path):
+    """As on a board without a clock, which learns the time while it films."""
+    stamps = [(record.begin if k >= 4 else 10**9) + k * record.interval for k in range(8)]
+    record.mcap(tmp_path / "drive.mcap", record.camera(frames, stamps))
+    outcome = vmdepth_run("drive.mcap", "-o", "out.mp4")
+    assert outcome.code == 0
+    assert any("stamps go forward by 1699999999.100 s, the stream starts anew" in line for line in outcome.lines)
+    with av.open(str(tmp_path / "out.mp4")) as video:
+        times = [frame.time for frame in video.decode(video=0)]
+    assert times == pytest.approx([k / 10 for k in range(8)], abs=1e-4)
 
 
 def test_what_is_lost_is_in_the_report(record, frames, vmdepth_run, tmp_path):

@@ -116,7 +116,7 @@ def test_a_damaged_message_is_skipped_and_named(record, frames, tmp_path):
     assert source.skipped[0].reason == "damaged (10 bytes for 42x28 rgb8)"
 
 
-@pytest.mark.parametrize("step", [-5 * SECOND, 3 * SECOND])
+@pytest.mark.parametrize("step", [-5 * SECOND, 3 * SECOND, 300_000_000 * SECOND])
 def test_a_jump_of_the_stamps_starts_the_stream_anew(record, frames, tmp_path, step):
     stamps = [record.begin + k * record.interval + step * (k >= 3) for k in range(len(frames))]
     path = record.mcap(tmp_path / "drive.mcap", sorted(record.camera(frames, stamps), key=lambda entry: entry[0]))
@@ -126,7 +126,8 @@ def test_a_jump_of_the_stamps_starts_the_stream_anew(record, frames, tmp_path, s
     assert [frame.stamp for frame in read] == stamps
     assert (np.diff([frame.time for frame in read]) > 0).all()
     assert len(source.warnings) == 1 and "the stream starts anew" in source.warnings[0]
-    if step > 0:
+    assert read[-1].time == pytest.approx(3.7 if step == 3 * SECOND else 0.7)
+    if step == 3 * SECOND:
         with open_source(path, LiveSettings(max_gap=4.0)) as source:
             assert not any(frame.discontinuity for frame in source)
 
@@ -136,6 +137,13 @@ def test_a_slow_camera_has_no_gaps(record, frames, tmp_path):
     with open_source(record.mcap(tmp_path / "drive.mcap", record.camera(frames, stamps))) as source:
         assert not any(frame.discontinuity for frame in source)
     assert source.info.fps == pytest.approx(0.2) and source.warnings == []
+
+
+def test_a_camera_of_a_frame_in_two_hours_has_times_of_its_own(record, frames, tmp_path):
+    stamps = [record.begin + k * 7200 * SECOND for k in range(len(frames))]
+    with open_source(record.mcap(tmp_path / "drive.mcap", record.camera(frames, stamps))) as source:
+        assert [frame.time for frame in source] == pytest.approx([7200 * k for k in range(len(frames))])
+    assert source.warnings == []
 
 
 def test_stamps_that_a_driver_leaves_empty_are_those_of_the_recorder(record, frames, tmp_path):
