@@ -85,6 +85,7 @@ class Recording(ABC):
         begin: when the first message was recorded, nanoseconds since 1970.
         end: likewise, the last.
         broken: why it is not whole, once that is known; empty where it is.
+        notes: what else there is to say of its files, a line each.
     """
 
     def __init__(self, name: str) -> None:
@@ -92,6 +93,7 @@ class Recording(ABC):
         self.topics: dict[str, Topic] = {}
         self.begin, self.end = 0, 0
         self.broken = ""
+        self.notes: list[str] = []
         self._stores: dict[str, Typestore] = {}
 
     def messages(self, topic: str, start: int | None = None) -> Iterator[RecordedMessage]:

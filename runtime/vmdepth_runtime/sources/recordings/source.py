@@ -53,6 +53,7 @@ class RecordingSource(Source):
             )
         self.path = path
         self._recording = open_recording(path)
+        self.notes += self._recording.notes
         try:
             self._topic = picture_topic(self._recording, str(path), read.topic)
             told = first_of(self._recording, self._topic)

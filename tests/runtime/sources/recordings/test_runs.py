@@ -75,12 +75,43 @@ def test_what_is_lost_is_in_the_report(record, frames, vmdepth_run, tmp_path):
     assert source["skipped"][0]["index"] == 2
 
 
-def test_no_output_goes_where_a_recording_would_read_it(record, drive, frames, vmdepth_run, tmp_path):
-    record.bag(tmp_path / "bag", record.camera(frames), plugin="MCAP")
-    for source, output in ((drive, drive), ("bag", "bag/more.mcap")):
-        outcome = vmdepth_run(source, "-o", output)
-        assert outcome.code == 2 and len(outcome.lines) == 1, outcome.lines
+def test_no_output_becomes_a_part_of_a_recording(record, drive, frames, vmdepth_run, tmp_path):
+    bag = record.bag(tmp_path / "bag", record.camera(frames), plugin="MCAP")
+    (part,) = bag.glob("*.mcap")
+    more = bag / "more.mcap"
     assert vmdepth_run("bag", "-o", "bag/depth.npz").code == 0
+    assert vmdepth_run("bag", "-o", more).code == 0  # of which the bag's metadata knows nothing
+    more.unlink()
+    listed = (bag / "metadata.yaml").read_text()
+    missing = listed.replace(f"- {part.name}", f"- {part.name}\n  - more.mcap")
+    for told in (listed, missing, "rosbag2_bagfile_information: [broken"):
+        (bag / "metadata.yaml").write_text(told)
+        whole = part.read_bytes()
+        for source, output in [
+            ("bag", part),
+            (drive, part),
+            *((s, more) for s in ("bag", part, drive) if told != listed),
+        ]:
+            outcome = vmdepth_run(source, "-o", output)
+            assert outcome.code == 2 and len(outcome.lines) == 1, outcome.lines
+            assert f"{output}: would be a part of the recording {bag}; choose another folder" in outcome.lines[0]
+        assert part.read_bytes() == whole and not more.exists()
+    outcome = vmdepth_run(drive, "-o", drive)
+    assert outcome.code == 2 and len(outcome.lines) == 1, outcome.lines
+
+
+def test_a_folder_and_a_file_of_it_are_one_topic_twice(record, frames, vmdepth_run, tmp_path):
+    bag = record.bag(tmp_path / "bag", record.camera(frames), plugin="MCAP")
+    record.mcap(bag / "more.mcap", record.camera(frames))
+    (tmp_path / "link").symlink_to(bag)
+    for sources, told in [
+        (("bag", "bag/bag.mcap"), "bag/bag.mcap: has files of bag, a source as well, and both are of one topic; leave"),
+        (("link/bag.mcap", "bag"), "bag: has files of link/bag.mcap, a source as well, and both are of one topic"),
+        (("link", "bag"), "bag: is a source twice, and both are of one topic; leave one out"),
+    ]:
+        outcome = vmdepth_run(*sources, "-o", "out{}.npz")
+        assert outcome.code == 2 and told in outcome.lines[-1], outcome.lines
+    assert vmdepth_run("bag", "bag/more.mcap", "-o", "out{}.npz").code == 0
 
 
 def test_what_cannot_be_meant_is_refused_before_anything_is_done(drive, vmdepth_run, tmp_path):

@@ -85,12 +85,27 @@ def test_a_folder_whose_recorder_was_killed_is_read_without_its_metadata(record,
 def test_a_recording_in_several_files_is_one(record, frames, tmp_path):
     path = record.bag(tmp_path / "drive", record.camera(frames[:4]), plugin="MCAP")
     later = [record.begin + (4 + k) * record.interval for k in range(4)]
-    for number, stamps in ((1, later[:2]), (10, later[2:])):
-        begin = 4 if number == 1 else 6
-        record.mcap(path / f"drive_{number}.mcap", record.camera(frames[begin : begin + 2], stamps))
+    for name, begin in (("drive_1", 4), ("drive_10", 6)):
+        stamps = later[begin - 4 : begin - 2]
+        record.mcap(path / f"{name}.mcap", record.camera(frames[begin : begin + 2], stamps))
+    listed = "- drive.mcap\n  - drive/drive_1.mcap\n  - drive_10.mcap"  # with the folder, as older ones have it
+    metadata = path / "metadata.yaml"
+    for told in (metadata.read_text().replace("- drive.mcap", listed), "rosbag2_bagfile_information: [broken"):
+        metadata.write_text(told)
+        with open_source(path) as source:
+            assert np.array_equal([frame.image for frame in source], frames)
+            assert len(source.sample(4)) == 4
+        assert source.notes == source.warnings == []
+
+
+@pytest.mark.parametrize("plugin", ["MCAP", "SQLITE3"])
+def test_a_recording_that_only_lies_in_the_folder_is_not_of_it(record, frames, tmp_path, plugin):
+    path = record.bag(tmp_path / "drive", record.camera(frames[:5]), plugin=plugin)
+    record.mcap(path / "depth.mcap", record.camera(frames[5:]))
     with open_source(path) as source:
-        assert np.array_equal([frame.image for frame in source], frames)
-        assert len(source.sample(4)) == 4
+        assert np.array_equal([frame.image for frame in source], frames[:5])
+    if plugin == "MCAP":
+        assert source.notes == ["drive: depth.mcap lies there, and is not of it by its metadata"]
 
 
 def test_a_damaged_part_costs_its_own_frames(written, frames):
