@@ -7,7 +7,7 @@ from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
 from statistics import median
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from vmdepth_runtime.sources.settings import ReadSettings
 
 _TIME_BASE = Fraction(1, 90_000)
 _PATIENCE = 3  # frames that may be missing before it is a gap, however slow the camera is
+_SEEN = 16  # pictures whose levels are looked at
 _LOOKS = 20  # messages whose stamps tell the rate
 _FPS = 30.0  # of a single frame
 
@@ -62,7 +63,9 @@ class RecordingSource(Source):
             self._fps = self._rate()
             self._clock = Clock(max(max_gap, _PATIENCE / self._fps), 1 / self._fps)
             self._selection = Selection(read)
-            self._reader = ImageReader()
+            self._reader = ImageReader(self._looks())
+            if self._reader.grey is not None and self._reader.grey.is_stretched:
+                self.notes.append(str(self._reader.grey))
             self._next_index = 0
             self._time = 0.0  # of the latest frame
             self._begin: int | None = None  # when the first frame taken was recorded
@@ -95,7 +98,7 @@ class RecordingSource(Source):
             length = (self._selection.last - self._selection.first + 1) / self._fps
             end = min(end, self._begin + round(length * 1e9))
         images: list[NDArray[np.uint8]] = []
-        recording, reader, seen = open_recording(self.path), ImageReader(), -1
+        recording, reader, seen = open_recording(self.path), self._reader.alike(), -1
         try:
             for part in range(count):
                 start = self._begin + (end - self._begin) * (2 * part + 1) // (2 * count)
@@ -154,6 +157,15 @@ class RecordingSource(Source):
         stamps = [told.stamp for told in islice(self._recording.messages(self._topic.name), _LOOKS) if told.message]
         steps = [after - before for before, after in pairwise(stamps) if after > before]
         return 1e9 / median(steps) if steps else _FPS
+
+    def _looks(self) -> Iterator[Any]:
+        """Messages of pictures, the first one and others over all of the recording."""
+        begin, length, seen = self._recording.begin, self._recording.end - self._recording.begin, -1
+        for part in range(_SEEN):
+            told = next(self._recording.messages(self._topic.name, begin + length * part // _SEEN), None)
+            if told is not None and told.message is not None and told.time > seen:
+                seen = told.time
+                yield told.message
 
     def _find_camera(self, frame_id: str) -> None:
         """What the recording says of the camera of that frame id, where that fits its frames."""
