@@ -143,3 +143,12 @@ def test_what_is_recorded_of_a_recording_has_its_stamps_its_frame_and_its_camera
             cameras.append([(info.header.frame_id, info.width, info.height, *info.k, *info.d) for info in told])
             stamps.append([(info.header.stamp.sec, info.header.stamp.nanosec) for info in told])
     assert cameras[0] == cameras[1] and stamps[0] == stamps[1] and len(stamps[0]) == len(frames)
+
+
+def test_what_a_run_recorded_is_a_source_whose_pictures_are_its_colour(drive, vmdepth_run, tmp_path):
+    assert vmdepth_run(drive, "-o", "run.mcap").code == 0
+    colour, coloured = "/vmdepth/colour/compressed", "/vmdepth/inverse_depth_relative/colours/compressed"
+    for name, topic in (("again", []), ("colour", ["--topic", colour]), ("coloured", ["--topic", coloured])):
+        assert vmdepth_run("run.mcap", *topic, "-o", f"{name}.npz").code == 0
+    again, named, other = (np.load(tmp_path / f"{name}.npz")["depth"] for name in ("again", "colour", "coloured"))
+    assert np.array_equal(again, named) and not np.array_equal(again, other)
