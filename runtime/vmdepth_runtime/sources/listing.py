@@ -91,7 +91,7 @@ def bag_files(folder: Path, told: Mapping[str, Any]) -> tuple[list[Path], bool]:
     """
     names = told.get("relative_file_paths")
     if isinstance(names, list) and names:
-        return [folder / Path(str(name)).name for name in names], True
+        return [folder / name for name in dict.fromkeys(Path(str(name)).name for name in names)], True
     found = sorted(folder.glob("*"), key=lambda file: natural(file.name))
     kinds = ([file for file in found if file.suffix.lower() == ending] for ending in RECORDING_ENDINGS[:2])
     return next(filter(None, kinds), []), False

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import zstandard
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from vmdepth_runtime.errors import InputError
+
+_ZSTANDARD = b"\x28\xb5\x2f\xfd"  # how what it compressed begins, and CDR never does
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,8 @@ class Recording(ABC):
                 yield RecordedMessage(raw.time, raw.time, None, raw.damage)
                 continue
             try:
-                message: Any = store.deserialize_cdr(raw.data, kind)
-            except (SerdeError, TypesysError, KeyError) as error:
+                message: Any = store.deserialize_cdr(_unpacked(raw.data), kind)
+            except (SerdeError, TypesysError, KeyError, zstandard.ZstdError) as error:
                 yield RecordedMessage(raw.time, raw.time, None, f"damaged ({_line(error)})")
                 continue
             header = getattr(message, "header", None)
@@ -132,6 +135,12 @@ class Recording(ABC):
                 store.register(get_types_from_msg(topic.definition, topic.type) if topic.definition else {})
             self._stores[topic.type] = store if topic.type in store.fielddefs else get_typestore(Stores.LATEST)
         return self._stores[topic.type]
+
+
+def _unpacked(data: bytes) -> bytes:
+    """A message in CDR, which a recorder may have compressed: the metadata that says so may be lost."""
+    packed = bytes(data[:4]) == _ZSTANDARD
+    return zstandard.ZstdDecompressor().decompressobj().decompress(data) if packed else data
 
 
 def _line(error: Exception) -> str:

@@ -13,6 +13,8 @@ from vmdepth_runtime.sources.listing import bag_files, bag_metadata
 from vmdepth_runtime.sources.recordings.mcap_file import McapFile
 from vmdepth_runtime.sources.recordings.recording import RawMessage, Recording, Topic, of_ros_1
 
+_READ = (".mcap", ".db3")  # by themselves; compressed ones end in .zstd
+
 
 def open_recording(path: Path) -> Recording:
     """Open what `listing.is_recording` says is one. Raises InputError."""
@@ -22,10 +24,10 @@ def open_recording(path: Path) -> Recording:
         return McapFile(path) if path.suffix.lower() == ".mcap" else Rosbag(path)
     told = bag_metadata(path)
     files, listed = bag_files(path, told)
-    compressed = str(told.get("compression_mode") or "none").lower() != "none"
-    # MCAP files know all by themselves; databases do where the folder's metadata was never written.
-    alone = not listed or all(file.suffix.lower() == ".mcap" for file in files)
-    joined = alone and not compressed and any(file.exists() for file in files)
+    # MCAP files know all by themselves; databases do where the folder's metadata was not written to its end.
+    whole = {"version", "duration", "starting_time", "topics_with_message_count", "relative_file_paths"} <= told.keys()
+    alone = not whole or all(file.suffix.lower() == ".mcap" for file in files)
+    joined = alone and any(file.suffix.lower() in _READ and file.exists() for file in files)
     return Joined(path, files, listed=listed) if joined else Rosbag(path)
 
 

@@ -96,6 +96,37 @@ def test_metadata_that_cannot_be_read_is_done_without(record, frames, tmp_path, 
         assert len(list(source)) == len(frames)
 
 
+@pytest.mark.parametrize("kind", ["MCAP NONE", "SQLITE3 NONE", "MCAP MESSAGE", "SQLITE3 MESSAGE"])
+def test_files_know_all_by_themselves_whatever_is_left_of_their_metadata(record, frames, tmp_path, kind):
+    plugin, compression = kind.split()
+    path = record.bag(tmp_path / "drive", record.camera(frames), plugin=plugin, compression=compression)
+    metadata = path / "metadata.yaml"
+    told = metadata.read_text()
+    (file,) = (file for file in path.iterdir() if file != metadata)
+    for content in (told[: len(told) * 9 // 10], told[: len(told) // 2]):
+        metadata.write_text(content)
+        for source in (path, file):
+            with open_source(source) as opened:
+                assert np.array_equal([frame.image for frame in opened], frames)
+                assert opened.warnings == []
+
+
+@pytest.mark.parametrize("plugin", ["MCAP", "SQLITE3"])
+@pytest.mark.parametrize("compression", ["NONE", "FILE", "MESSAGE"])
+def test_a_bag_without_messages_or_without_its_files_is_one_line(record, frames, tmp_path, plugin, compression):
+    empty = record.bag(tmp_path / "empty", [], plugin=plugin, compression=compression)
+    gone = record.bag(tmp_path / "gone", record.camera(frames), plugin=plugin, compression=compression)
+    cut = record.bag(tmp_path / "cut", record.camera(frames), plugin=plugin, compression=compression)
+    for file in gone.glob("gone*"):
+        file.unlink()
+    for file in cut.glob("cut*"):
+        file.write_bytes(file.read_bytes()[:50])
+    for path, line in [(empty, "it has no topic at all"), (gone, "are missing"), (cut, "cut")]:
+        with pytest.raises(InputError, match=line) as error:
+            open_source(path)
+        assert "\n" not in str(error.value) and path.name in str(error.value)
+
+
 def test_a_damaged_database_is_one_line(record, frames, tmp_path):
     path = record.bag(tmp_path / "drive", record.camera(frames))
     database = path / "drive.db3"
