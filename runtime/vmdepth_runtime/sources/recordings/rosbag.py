@@ -9,7 +9,7 @@ from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag2 import Reader
 
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.sources.listing import bag_files, bag_metadata
+from vmdepth_runtime.sources.listing import bag_files, bag_metadata, recorded_files
 from vmdepth_runtime.sources.recordings.mcap_file import McapFile
 from vmdepth_runtime.sources.recordings.recording import RawMessage, Recording, Topic, of_ros_1
 
@@ -43,6 +43,7 @@ class Rosbag(Recording):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path.name)
+        self.broken = _unread(path)
         try:
             self._reader = Reader(path)
             self._reader.open()
@@ -68,7 +69,7 @@ class Rosbag(Recording):
             for _, time, data in self._reader.messages(connections, start=start):
                 yield RawMessage(time, data)
         except Exception as error:  # of rosbags, SQLite or Zstandard
-            self.broken = f"reading failed: {_line(error)}"
+            self.broken = "; ".join(filter(None, [self.broken, f"reading failed: {_line(error)}"]))
 
     def close(self) -> None:
         if self._reader.is_open:
@@ -115,6 +116,14 @@ class Joined(Recording):
     def close(self) -> None:
         for part in self._parts:
             part.close()
+
+
+def _unread(path: Path) -> str:
+    """What a recorder that was killed left beside a database, of which the library takes no notice."""
+    logs = [(file, file.with_name(f"{file.name}-wal")) for file in recorded_files(path)]
+    left = [(file.name, log.name) for file, log in logs if log.exists() and log.stat().st_size]
+    how = "is not read; in its folder 'sqlite3 {} \"PRAGMA wal_checkpoint(TRUNCATE)\"' brings in what it holds"
+    return "; ".join(f"{log} {how.format(file)}" for file, log in left)
 
 
 def _database(path: Path) -> Path:

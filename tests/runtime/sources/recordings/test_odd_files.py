@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+from contextlib import closing
+
 import numpy as np
 import pytest
 
@@ -125,6 +129,27 @@ def test_a_bag_without_messages_or_without_its_files_is_one_line(record, frames,
         with pytest.raises(InputError, match=line) as error:
             open_source(path)
         assert "\n" not in str(error.value) and path.name in str(error.value)
+
+
+def test_what_a_killed_recorder_left_beside_a_database_is_told(record, frames, tmp_path):
+    path = record.bag(tmp_path / "drive", record.camera(frames))
+    with closing(sqlite3.connect(path / "drive.db3", isolation_level=None)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute(
+            "INSERT INTO messages(topic_id, timestamp, data) SELECT topic_id, timestamp, data FROM messages"
+        )
+        shutil.copytree(path, tmp_path / "killed")
+    for told in (True, False):
+        with open_source(tmp_path / "killed") as source:
+            assert len(list(source)) == len(frames)
+        (warning,) = source.warnings
+        assert "drive.db3-wal is not read; in its folder 'sqlite3 drive.db3 \"PRAGMA wal_checkpoint" in warning
+        if told:
+            (tmp_path / "killed" / "metadata.yaml").unlink()
+    with closing(sqlite3.connect(tmp_path / "killed" / "drive.db3")) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with open_source(tmp_path / "killed") as source:
+        assert len(list(source)) == 2 * len(frames)
 
 
 def test_a_damaged_database_is_one_line(record, frames, tmp_path):
