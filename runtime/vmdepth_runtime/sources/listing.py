@@ -22,7 +22,8 @@ VIDEO_ENDINGS = (
     *(".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv"),
     *(".3gp", ".ogv", ".mxf", ".y4m", ".h264", ".hevc", ".mjpeg", ".gif"),
 )
-RECORDING_ENDINGS = (".mcap", ".db3", ".bag")  # of robots: MCAP, databases of rosbag2, and of ROS 1, to say so
+# Of robots: MCAP, databases of rosbag2; of ROS 1, and files that rosbag2 compressed as a whole, to say so.
+RECORDING_ENDINGS = (".mcap", ".db3", ".bag", ".mcap.zstd", ".db3.zstd")
 _PLACE = re.compile(r"%0?\d*d")
 _OUTPUT = ".depth"  # what ends the stems of default outputs
 
@@ -63,7 +64,7 @@ def _is_still(path: Path) -> bool:
 
 def is_recording(path: Path) -> bool:
     """Whether a path is a recording of a robot: a file with such an ending, or a rosbag2 folder."""
-    if path.suffix.lower() in RECORDING_ENDINGS and not is_pattern(path):
+    if path.name.lower().endswith(RECORDING_ENDINGS) and not is_pattern(path):
         return True
     try:
         with (path / "metadata.yaml").open("rb") as file:

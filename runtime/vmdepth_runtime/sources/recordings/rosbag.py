@@ -21,6 +21,8 @@ def open_recording(path: Path) -> Recording:
     if not path.is_dir():
         if path.suffix.lower() == ".bag":
             raise of_ros_1(path)
+        if path.suffix.lower() == ".zstd":
+            raise InputError(f"{path}: is compressed; its folder with its metadata.yaml is a source, {_unpack(path)}")
         return McapFile(path) if path.suffix.lower() == ".mcap" else Rosbag(path)
     told = bag_metadata(path)
     files, listed = bag_files(path, told)
@@ -28,6 +30,9 @@ def open_recording(path: Path) -> Recording:
     whole = {"version", "duration", "starting_time", "topics_with_message_count", "relative_file_paths"} <= told.keys()
     alone = not whole or all(file.suffix.lower() == ".mcap" for file in files)
     joined = alone and any(file.suffix.lower() in _READ and file.exists() for file in files)
+    packed = next(iter(sorted(path.glob("*.zstd"))), None)
+    if not joined and not whole and packed is not None:
+        raise InputError(f"{path}: its metadata.yaml is not whole, which its compressed files need; {_unpack(packed)}")
     return Joined(path, files, listed=listed) if joined else Rosbag(path)
 
 
@@ -116,6 +121,10 @@ class Joined(Recording):
     def close(self) -> None:
         for part in self._parts:
             part.close()
+
+
+def _unpack(file: Path) -> str:
+    return f"'zstd -d {file.name}' makes {file.stem} of it, which is one by itself"
 
 
 def _unread(path: Path) -> str:

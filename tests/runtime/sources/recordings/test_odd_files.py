@@ -8,6 +8,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+import zstandard
 
 from vmdepth_runtime import InputError, open_source
 
@@ -113,6 +114,27 @@ def test_files_know_all_by_themselves_whatever_is_left_of_their_metadata(record,
             with open_source(source) as opened:
                 assert np.array_equal([frame.image for frame in opened], frames)
                 assert opened.warnings == []
+
+
+@pytest.mark.parametrize("plugin", ["MCAP", "SQLITE3"])
+def test_a_line_says_how_to_unpack_files_that_are_compressed_as_a_whole(record, frames, tmp_path, plugin):
+    path = record.bag(tmp_path / "drive", record.camera(frames), plugin=plugin, compression="FILE")
+    (file,) = path.glob("*.zstd")
+    metadata = path / "metadata.yaml"
+    how = f"'zstd -d {file.name}' makes {file.stem} of it, which is one by itself"
+    with pytest.raises(InputError, match=f"is compressed; its folder .* is a source, {how}"):
+        open_source(file)
+    metadata.write_text(metadata.read_text()[:-20].partition("  version")[0])
+    with pytest.raises(InputError, match=f"drive: its metadata.yaml is not whole, .*; {how}"):
+        open_source(path)
+    metadata.unlink()
+    with pytest.raises(InputError, match=how):
+        open_source(path)
+    (path / file.stem).write_bytes(zstandard.ZstdDecompressor().decompressobj().decompress(file.read_bytes()))
+    metadata.write_text("rosbag2_bagfile_information: [broken")
+    for unpacked in (path, path / file.stem):
+        with open_source(unpacked) as source:
+            assert len(list(source)) == len(frames)
 
 
 @pytest.mark.parametrize("plugin", ["MCAP", "SQLITE3"])
