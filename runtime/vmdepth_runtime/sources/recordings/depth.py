@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.encoding.pictures import PER_METRE
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.recordings.images import rows_of
 from vmdepth_runtime.sources.recordings.message_types import POINTS
@@ -19,7 +20,6 @@ from vmdepth_runtime.sources.recordings.recording import Recording
 from vmdepth_runtime.sources.recordings.rosbag import open_recording
 from vmdepth_runtime.sources.recordings.topics import depth_topic, picture_topic
 
-_PER_METRE = 1000.0  # of 16UC1, by REP 118
 _HEAD = struct.Struct("<iff")  # before the picture of compressed depth: its kind, and two numbers of its quantisation
 _DENSE = {"16UC1": "u2", "32FC1": "f4", "64FC1": "f8"}
 
@@ -78,7 +78,7 @@ def _dense(message: Any) -> NDArray[np.float32] | str | None:
         return None
     metres = values.astype(np.float32)
     if values.dtype == np.uint16:
-        metres /= np.float32(_PER_METRE)
+        metres /= np.float32(PER_METRE)
     return np.where(np.isfinite(metres) & (metres > 0), metres, np.float32(np.nan))
 
 
