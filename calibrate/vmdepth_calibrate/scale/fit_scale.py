@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from vmdepth.data.rgbd import RgbdFrame, at_places
 from vmdepth.official.hub import local_file
-from vmdepth_calibrate.scale.bake import bake_metres
 from vmdepth_calibrate.scale.measured import APART, Measured, open_measured
 from vmdepth_calibrate.scale.settings import ScaleSettings
 from vmdepth_export.graph import read_step_graph, save_step_graph, with_contract
+from vmdepth_export.metres import bake_metres
 from vmdepth_export.parity.comparison import compare
 from vmdepth_export.parity.frames import clip_frames
 from vmdepth_export.parity.in_metres import InMetres
