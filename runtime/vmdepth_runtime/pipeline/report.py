@@ -145,7 +145,7 @@ def _of_source(pipeline: Pipeline, stream: int) -> dict[str, Any]:
         "broken": statistics.broken[stream],
         "cut_count": statistics.cut_counts[stream],
         "cuts": statistics.cuts[stream],
-        "warnings": source.warnings + ([running.warning] if running and running.warning else []),
+        "warnings": [*source.warnings, *(running.warnings if running else [])],
         "notes": source.notes,
         "camera": _camera(pipeline.lenses[stream], source),
         "alignment": running.as_dict() if running else None,

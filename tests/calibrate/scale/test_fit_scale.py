@@ -213,6 +213,7 @@ def test_what_is_metric_already_or_no_data_or_no_graph_is_refused(metric, rgbd, 
     assert "has no measured depth; name a folder with rgb/" in refused(InputError, bundled.CLIP, tmp_path)
     assert "has no measured depth; name a folder with rgb/" in refused(InputError, bundled.CLIP.parent, tmp_path)
     assert "--depth-topic /lidar: is of recordings" in refused(InputError, rgbd, tmp_path, depth_topic="/lidar")
+    assert "--camera 1,1,1,1: is of recordings" in refused(InputError, rgbd, tmp_path, camera="1,1,1,1")
     assert "no such file" in refused(InputError, rgbd, tmp_path, tmp_path / "none.onnx")
 
 

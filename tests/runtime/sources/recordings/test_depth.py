@@ -15,6 +15,7 @@ from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 from vmdepth_runtime.encoding.points import PointCloud
 from vmdepth_runtime.encoding.ros_messages import depth_image, header, point_cloud
 from vmdepth_runtime.sources.recordings.open import recorded_depth
+from vmdepth_runtime.sources.recordings.rosbag import open_recording
 
 IMAGE = "sensor_msgs/msg/Image"
 DEPTH = np.random.default_rng(0).uniform(0.5, 20, (28, 42)).astype(np.float32)
@@ -104,7 +105,14 @@ def test_compressed_depth_that_is_not_read_is_one_line(record, tmp_path, named, 
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are looked at in /proc")
-def test_closed_before_its_first_item_it_lets_go_of_the_file(record, tmp_path):
+def test_closed_before_its_first_item_it_lets_go_of_the_file(record, tmp_path, monkeypatch):
+    kept = []  # which the garbage collector leaves alone
+
+    def keep(path):
+        kept.append(open_recording(path))
+        return kept[-1]
+
+    monkeypatch.setattr("vmdepth_runtime.sources.recordings.depth.open_recording", keep)
     message = depth_image(record.begin, "left", DEPTH, DEPTH_KINDS["metric"])
     path = record.mcap(tmp_path / "drive.mcap", entries(record, [message])).resolve()
     reading = recorded_depth(path)
