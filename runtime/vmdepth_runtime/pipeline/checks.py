@@ -258,6 +258,7 @@ def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[J
     settings.cloud.check_range(inverse=contract.depth_meaning.inverse and not settings.makes_metres)
     lens = Lens.of(settings.fov, settings.intrinsics)
     asked = settings.rectify or contract.metric_focal is not None
+    asked |= settings.align_to is not None  # it may be points, which the camera sees
     asked |= any(takes_camera(output) for job in jobs for output in job.outputs)
     if lens is not None and not asked:
         raise InputError(
