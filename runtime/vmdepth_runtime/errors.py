@@ -1,4 +1,4 @@
-"""The two ways a vmdepth command ends badly, and of the first the one that an install mends."""
+"""The two ways a vmdepth command ends badly; what an install mends; and what errors of libraries say."""
 
 
 class InputError(Exception):
@@ -17,3 +17,8 @@ NO_ONNXRUNTIME = (
     "step graphs need ONNX Runtime, which is not installed: pip install 'vmdepth[cpu]', or 'vmdepth[gpu]' for an "
     "NVIDIA GPU"
 )
+
+
+def told_by(error: Exception, longest: int = 300) -> str:
+    """What an error of a library says, in one line of so many characters at most; its kind where it says nothing."""
+    return " ".join(str(error).split())[:longest] or type(error).__name__

@@ -22,6 +22,37 @@ HEIGHT, WIDTH = 28, 42
 LUMA = (0.25 / 256, 0.5 / 256, 0.25 / 256)  # powers of two: what the graph computes, NumPy computes to the last bit
 
 
+@pytest.fixture(scope="session")
+def nan_on_white() -> Callable[[Any], None]:
+    """For `build_graph(touch=...)`: the graph gives NaN, its states included, for a picture that is all white; of
+    others nothing changes by a bit."""
+
+    def touch(model: Any) -> None:
+        from onnx import helper, numpy_helper
+
+        nodes = model.graph.node
+        place = next(k for k, node in enumerate(nodes) if node.output[0] == "grey")
+        nodes[place].output[0] = "plain"
+        added = [
+            helper.make_node("ReduceMean", ["rgb", "whole"], ["level"], keepdims=1),
+            helper.make_node("Sub", ["limit", "level"], ["below"]),
+            helper.make_node("Sqrt", ["below"], ["root"]),  # of a negative number: NaN
+            helper.make_node("Mul", ["root", "zero"], ["nothing"]),
+            helper.make_node("Squeeze", ["nothing", "last"], ["added"]),
+            helper.make_node("Add", ["plain", "added"], ["grey"]),
+        ]
+        for offset, node in enumerate(added):
+            nodes.insert(place + 1 + offset, node)
+        for name, value in (
+            ("whole", np.array([1, 2, 3], np.int64)),
+            ("limit", np.array([250], np.float32)),
+            ("zero", np.array([0], np.float32)),
+        ):
+            model.graph.initializer.append(numpy_helper.from_array(value, name))
+
+    return touch
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a command ended: exit code and lines on stderr."""

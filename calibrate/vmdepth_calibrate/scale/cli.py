@@ -19,7 +19,11 @@ from vmdepth_runtime.cli import defaults_of
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The .onnx file.")
 @click.option("--topic", help="The pictures of a recording that has several topics of them.")
 @click.option("--depth-topic", help="Its measured depth, dense or sparse, where there are several topics of that.")
-@click.option("--frames", show_default=True, type=click.IntRange(min=1), help="At most this many.")
+@click.option("--camera", "--intrinsics", "camera", metavar="FX,FY,CX,CY|FILE",
+              help="Of its pictures, which points of a lidar are brought into: in pixels, or a calibration (.yaml of "
+                   "ROS, OpenCV, Kalibr or ORB-SLAM, .json), in place of what the recording says.")  # fmt: skip
+@click.option("--frames", show_default=True, type=click.IntRange(min=1),
+              help="At most this many with measured depth, of ten times as many.")  # fmt: skip
 @click.option("--limit", show_default=True, type=click.FloatRange(min=0, min_open=True), metavar="SHARE",
               help="Median error of the held-out frames, of the distance, above which nothing is written.")  # fmt: skip
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures as JSON.")

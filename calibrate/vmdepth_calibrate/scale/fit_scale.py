@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from vmdepth.data.rgbd import RgbdFrame, at_places
 from vmdepth.official.hub import local_file
-from vmdepth_calibrate.scale.bake import bake_metres
-from vmdepth_calibrate.scale.measured import APART, Measured, open_measured
+from vmdepth_calibrate.scale.measured import Measured, open_measured
 from vmdepth_calibrate.scale.settings import ScaleSettings
 from vmdepth_export.graph import read_step_graph, save_step_graph, with_contract
+from vmdepth_export.metres import bake_metres
 from vmdepth_export.parity.comparison import compare
 from vmdepth_export.parity.frames import clip_frames
 from vmdepth_export.parity.in_metres import InMetres
@@ -26,6 +26,7 @@ from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
 from vmdepth_runtime.depth.scale.fit import FEWEST, NO_BETTER, FitErrors, NoFit, fit_errors, fit_metres, some_points
 from vmdepth_runtime.depth.scale.metres import Metres
+from vmdepth_runtime.depth.scale.nearest import APART
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sessions.base import StepSession
 from vmdepth_runtime.sources.listing import is_recording
@@ -36,6 +37,7 @@ Points: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
 HELD_OUT = 5  # one of so many parts of the frames, the last, only measures
 _POINTS = 500_000  # that all frames together give at most
 _EACH = 5_000  # and one of them
+_LOOKED_AT = 10  # times as many frames as are wanted with measured depth, at most
 _PROOF = 12  # frames that the written graph is compared over: what it adds remembers nothing
 
 
@@ -69,8 +71,8 @@ def fit_scale(
 
     Args:
         settings: What is fitted to what.
-        warn: Gets a line where there is little data.
-        moved: Told how many frames are done, of how many; None where nobody knows.
+        warn: Gets a line where there is little data, or some of it cannot be read.
+        moved: Told how many frames with measured depth are done, of how many; None where nobody knows.
 
     Returns:
         What was found; the file is there.
@@ -89,7 +91,7 @@ def fit_scale(
     proto, contract = read_step_graph(model)
     if contract.depth_unit is not None:
         raise InputError(f"{model}: gives {contract.depth_meaning.meaning} already; take the graph that it was made of")
-    measured = open_measured(settings, (contract.height, contract.width))
+    measured = open_measured(settings, (contract.height, contract.width), warn)
     with open_model(model) as session:
         frames = list(_points(session, measured, settings.frames, moved))
     result = _fitted(frames, contract, settings)
@@ -107,18 +109,19 @@ def _points(
     """Of every frame with measured depth, in order, some of its points."""
     total = None if measured.frames is None else min(measured.frames, most)
     each = min(_EACH, max(FEWEST, _POINTS // (total or most)))
-    random, done = np.random.default_rng(0), 0
+    random, done, left = np.random.default_rng(0), 0, _LOOKED_AT * most
     for sequence in measured.sequences:
         session.reset()
         for frame in sequence:
-            if done == most:
+            if done == most or left == 0:
                 return
+            left -= 1
             predicted, true = at_places(_depth(session, frame), frame)
             points = some_points(predicted, true, each, random)
-            done += 1
-            moved(done, total)
             if len(points[0]):
+                done += 1
                 yield points
+            moved(done, total)
 
 
 def _depth(session: StepSession, frame: RgbdFrame) -> NDArray[np.float32]:
@@ -136,7 +139,8 @@ def _fitted(frames: Sequence[Points], contract: StepContract, settings: ScaleSet
     seen, unseen = frames[: len(frames) - held_out] or frames, frames[len(frames) - held_out :]
     count = sum(len(points[0]) for points in seen)
     if count < FEWEST:
-        near = f", of a recording within {APART} ms of a picture" if is_recording(Path(settings.data)) else ""
+        recorded = is_recording(Path(settings.data))
+        near = f", of a recording within {APART // 1_000_000} ms of a picture" if recorded else ""
         raise InputError(f"{settings.data}: {count} points of measured depth to fit to{near}, and it takes {FEWEST}")
     depth, measured = _together(seen)
     not_written = f"{settings.output}: not written"

@@ -17,7 +17,9 @@ class ScaleSettings:
         output: The .onnx file.
         topic: The pictures of a recording that has several topics of them.
         depth_topic: Its measured depth, where there are several topics of that.
-        frames: At most so many frames; the last fifth only measures.
+        camera: Calibration file, or fx, fy, cx, cy, of its pictures, which points are brought into; None: what the
+            recording says.
+        frames: At most so many frames with measured depth, of ten times as many at most; the last fifth only measures.
         limit: The median error of the held-out frames, as a share of the distance, above which nothing is written.
         report: Where all figures go, as JSON.
     """
@@ -27,6 +29,7 @@ class ScaleSettings:
     output: Path
     topic: str | None = None
     depth_topic: str | None = None
+    camera: str | None = None
     frames: int = 1000
     limit: float = 0.2
     report: Path | None = None

@@ -62,7 +62,7 @@ class Lens:
                 a distortion that is not known.
         """
         if fov is not None and intrinsics is not None:
-            raise InputError(f"--fov {fov:g} and --intrinsics both say what the camera sees; leave one out")
+            raise InputError(f"--fov {fov:g} and intrinsics both say what the camera sees; leave one out")
         if fov is not None:
             if not 0 < fov < 180:
                 raise InputError(f"--fov: is in degrees, between 0 and 180, not {fov:g}")
@@ -70,17 +70,17 @@ class Lens:
         if intrinsics is None or isinstance(intrinsics, Lens):
             return intrinsics
         if isinstance(intrinsics, str) and not intrinsics:
-            raise InputError(f"--intrinsics: is empty; intrinsics are {FORMS}")
+            raise InputError(f"intrinsics: are empty; intrinsics are {FORMS}")
         if isinstance(intrinsics, Path) or (isinstance(intrinsics, str) and not _are_numbers(intrinsics)):
             # OpenCV, which arguments need not wait for.
             from vmdepth_runtime.camera.calibration_file import read_calibration
 
             numbers, size, distortion = read_calibration(Path(intrinsics))
-            given = f"--intrinsics {intrinsics}"
+            given = str(intrinsics)
         else:
             numbers = _floats(intrinsics.split(",") if isinstance(intrinsics, str) else intrinsics)
             size = distortion = None
-            given = f"--intrinsics {','.join(f'{number:g}' for number in numbers)}"
+            given = f"intrinsics {','.join(f'{number:g}' for number in numbers)}"
         if len(numbers) != 4:
             raise InputError(f"{given}: intrinsics are {FORMS}")
         if not (min(numbers[:2]) > 0 and all(map(math.isfinite, numbers))):
@@ -142,4 +142,4 @@ def _floats(given: Sequence[float] | Sequence[str]) -> list[float]:
         return [float(part) for part in given]
     except (TypeError, ValueError):  # a matrix's parts are rows
         told = ",".join(map(str, given)).replace("\n", " ")
-        raise InputError(f"--intrinsics {told}: intrinsics are {FORMS}") from None
+        raise InputError(f"intrinsics {told}: intrinsics are {FORMS}") from None

@@ -73,7 +73,7 @@ def back_project(
         there &= ~_jumps(np.where(there, depth, 0), settings.max_jump)
     for doubtful in _doubtful(outputs or {}, settings):
         there &= ~_of_size(doubtful, height, width)
-    step = max(1, math.ceil(math.sqrt(depth.size / settings.max_points)))
+    step = every(depth.size, settings.max_points)
     # From the middle of each block of pixels, so that the whole does not shift.
     rows, columns = (range(step // 2, size, step) for size in (height, width))
     grid = np.ix_(rows, columns)
@@ -85,6 +85,11 @@ def back_project(
     z = z[there]
     x, y = (z * np.broadcast_to(along, there.shape)[there] for along in (along_x, along_y))
     return PointCloud(np.stack([x, y, z], axis=1), image[grid][there])
+
+
+def every(pixels: int, most: int) -> int:
+    """Each how many pixels of a row, and each how many rows, a cloud of a map of so many pixels takes. most: points."""
+    return max(1, math.ceil(math.sqrt(pixels / most)))
 
 
 def near_of(depth: NDArray[np.float32]) -> float | None:

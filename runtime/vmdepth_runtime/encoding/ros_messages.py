@@ -23,12 +23,15 @@ Message: TypeAlias = dict[str, Any]
 """The fields of a message; one within it is a dict likewise, an array of bytes is `bytes`."""
 
 COLOUR_TOPIC = "/vmdepth/colour/compressed"
+POINT_BYTES = 16
+"""Of each point of a cloud."""
+
 _POINTS_TOPICS = {
     "metric": "/vmdepth/points",
     "scaled": "/vmdepth/points_scaled",
     "relative": "/vmdepth/points_relative",
 }
-_DEPTH_TOPICS = {
+_DEPTH = {
     "metric": "/vmdepth/depth",
     "scaled": "/vmdepth/depth_scaled",
     "relative": "/vmdepth/inverse_depth_relative",
@@ -41,17 +44,17 @@ _FLOAT32 = 7  # a datatype of sensor_msgs/PointField
 
 def depth_topic(kind: DepthKind) -> str:
     """Where depth of a kind is published: another name for each, since they mean other things."""
-    return _DEPTH_TOPICS[kind.name]
+    return f"{_DEPTH[kind.name]}/image"
 
 
 def camera_info_topic(kind: DepthKind) -> str:
-    """Where the camera of depth of a kind is published."""
-    return f"{depth_topic(kind)}/camera_info"
+    """Where the camera of depth of a kind is published: beside its image, where image_transport looks for it."""
+    return f"{_DEPTH[kind.name]}/camera_info"
 
 
 def colours_topic(kind: DepthKind) -> str:
     """Where depth of a kind is published as a coloured picture."""
-    return f"{depth_topic(kind)}/colours/compressed"
+    return f"{_DEPTH[kind.name]}/colours/compressed"
 
 
 def points_topic(kind: DepthKind) -> str:
@@ -74,6 +77,11 @@ def header(stamp: int, frame_id: str) -> Message:
     """`std_msgs/Header`. stamp: nanoseconds since 1970."""
     seconds, nanoseconds = divmod(stamp, 10**9)
     return {"stamp": {"sec": seconds, "nanosec": nanoseconds}, "frame_id": frame_id}
+
+
+def stamp_of(header: Any) -> int:
+    """Nanoseconds since 1970 of a `std_msgs/Header`, whoever made it."""
+    return int(header.stamp.sec) * 10**9 + int(header.stamp.nanosec)
 
 
 def depth_image(
@@ -149,7 +157,7 @@ def point_cloud(stamp: int, frame_id: str, cloud: PointCloud) -> Message:
     """`sensor_msgs/PointCloud2`: x, y, z, and colour as PCL packs it, 0x00RRGGBB in the bits of a float `rgb`.
     Arguments as of `depth_image`."""
     count = len(cloud.points)
-    packed = np.zeros((count, 16), np.uint8)
+    packed = np.zeros((count, POINT_BYTES), np.uint8)
     packed[:, :12] = np.ascontiguousarray(cloud.points, "<f4").view(np.uint8).reshape(count, 12)
     packed[:, 12:15] = cloud.colours[:, ::-1]
     return {
@@ -161,8 +169,8 @@ def point_cloud(stamp: int, frame_id: str, cloud: PointCloud) -> Message:
             for place, name in enumerate(("x", "y", "z", "rgb"))
         ],
         "is_bigendian": False,
-        "point_step": 16,
-        "row_step": 16 * count,
+        "point_step": POINT_BYTES,
+        "row_step": POINT_BYTES * count,
         "data": packed.tobytes(),
         "is_dense": True,
     }

@@ -24,7 +24,14 @@ from vmdepth_runtime.depth.scale.running import RunningMetres
 from vmdepth_runtime.depth.stream_batch import StreamBatch
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.outputs import DYNAMIC
-from vmdepth_runtime.pipeline.checks import check_camera, check_depth_encoding, check_model, check_scale, check_source
+from vmdepth_runtime.pipeline.checks import (
+    check_camera,
+    check_depth_kind,
+    check_model,
+    check_scale,
+    check_source,
+    depth_kind,
+)
 from vmdepth_runtime.pipeline.interrupt import Interruptible
 from vmdepth_runtime.pipeline.jobs import Job
 from vmdepth_runtime.pipeline.reader import FrameReader
@@ -101,7 +108,7 @@ def open_session(settings: RunSettings, jobs: Sequence[Job], stack: ExitStack) -
     check_model(settings, session.contract, streams)
     check_scale(settings, session.contract)
     check_camera(settings, session.contract, jobs)
-    check_depth_encoding(settings, session.contract)
+    check_depth_kind(settings, session.contract, jobs)
     lens = Lens.of(settings.fov, settings.intrinsics) or needed_lens(session.contract, None)
     if lens is not None and lens.assumed and not all(job.recording for job in jobs):  # those may say it themselves
         say(assumption(session.contract))
@@ -133,7 +140,7 @@ def open_pipeline(
         check_source(settings, source, job.outputs, alone=place[1] == 1)
     lenses, rectifiers = _cameras(settings, sources, jobs, session.contract)
     anchoring = None if any(source.pictures for source in sources) else _anchoring(settings, session.contract)
-    sampled = [_looked_at(settings, source, job) for source, job in zip(sources, jobs, strict=True)]
+    sampled = [_looked_at(settings, source, job, session.contract) for source, job in zip(sources, jobs, strict=True)]
     metres = Metres.of(settings.metres) or _running(settings, jobs, session.contract, stack)
     make = partial(
         StreamBatch,
@@ -148,7 +155,7 @@ def open_pipeline(
     statistics = RunStatistics(len(sources))
     reporter = stack.enter_context(Reporter(sources, statistics, place))
     reporter.start(batch)
-    _tell_sizes(settings, sources, jobs, reporter)
+    _tell_sizes(settings, sources, jobs, batch.contract, reporter)
     if isinstance(session, OfflineSession):
         _go_over(session, stack.enter_context(jobs[0].open(settings)), rectifiers[0], reporter)
     interrupt = stack.enter_context(Interruptible())
@@ -182,11 +189,12 @@ def _go_over(session: OfflineSession, again: Source, rectify: Rectifier | None, 
         reporter.say(session.remark)
 
 
-def _looked_at(settings: RunSettings, source: Source, job: Job) -> Source | None:
+def _looked_at(settings: RunSettings, source: Source, job: Job, contract: StepContract) -> Source | None:
     """A source, where it is worth knowing beforehand what depth there will be, and can be known."""
     if settings.align_to is not None:  # no metres are known of frames that are looked at beforehand
         return None
-    return source if source.pictures or any(map(needs_range, job.outputs)) else None
+    kind = depth_kind(settings, contract)
+    return source if source.pictures or any(needs_range(output, kind) for output in job.outputs) else None
 
 
 def _open_offline(settings: RunSettings, jobs: Sequence[Job]) -> StepSession:
@@ -213,11 +221,11 @@ def _running(
     """What follows measured depth, for each source; None where that was not asked for."""
     if settings.align_to is None:
         return None
-    running = []
+    running, lens = [], Lens.of(settings.fov, settings.intrinsics)
     for job in jobs:
-        measured = recorded_depth(job.paths[0], settings.align_to, pictures=settings.read.topic)
+        measured = recorded_depth(job.paths[0], settings.align_to, pictures=settings.read.topic, lens=lens)
         stack.enter_context(closing(measured))
-        running.append(RunningMetres(measured, contract.depth_meaning, settings.align_to))
+        running.append(RunningMetres(measured, contract.depth_meaning, settings.align_to, measured.damage))
     return running
 
 
@@ -233,10 +241,19 @@ def _looks_for_cuts(settings: RunSettings, source: Source) -> bool:
     return not source.tells_jumps if settings.cuts is None else settings.cuts
 
 
-def _tell_sizes(settings: RunSettings, sources: Sequence[Source], jobs: Sequence[Job], reporter: Reporter) -> None:
+def _tell_sizes(
+    settings: RunSettings, sources: Sequence[Source], jobs: Sequence[Job], contract: StepContract, reporter: Reporter
+) -> None:
     """Tell which outputs will be large. Raises InputError for one that there is no room for."""
     for source, job in zip(sources, jobs, strict=True):
-        facts = SinkFacts(source.info, compress=settings.compress, depth_encoding=settings.depth_encoding)
+        facts = SinkFacts(
+            source.info,
+            depth_kind=contract.depth_kind,
+            cloud=settings.cloud,
+            compress=settings.compress,
+            depth_encoding=settings.depth_encoding,
+            points=settings.points,
+        )
         for line in filter(None, (foretell(name, facts) for name in job.outputs)):
             reporter.say(line)
 

@@ -13,7 +13,7 @@ from vmdepth_runtime.camera.rectifier import known_distortion
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.scale.metres import Metres, check_metres
 from vmdepth_runtime.depth.stream import MIN_SIDE
-from vmdepth_runtime.depth_kinds import DEPTH_KINDS
+from vmdepth_runtime.depth_kinds import DEPTH_KINDS, DepthKind
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.encoding.depth_encodings import check_encoding
 from vmdepth_runtime.errors import InputError
@@ -61,16 +61,12 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
             check_output(output, [*job.paths[:1], *shared], has_camera=has_camera or job.recording)
             if job.pictures:
                 _check_pictures(output, job, settings)
-    coloured = any(is_coloured(output, colour=job.colour) for job in jobs for output in job.outputs)
-    if settings.palette != PALETTE and not coloured:
-        raise InputError(
-            f"--palette {settings.palette}: no output has colours; --colour gives .png some, .jpg has them"
-        )
+    _check_palette(settings, jobs, None)
     if settings.max_height != RunSettings.max_height and not any(is_for_eyes(o) for job in jobs for o in job.outputs):
         raise InputError(f"--max-height {settings.max_height}: no output is a video, window or page, which have one")
-    _check_recordings(settings, jobs, has_camera=has_camera or all(job.recording for job in jobs))
-    if not (settings.points or any(has_clouds(output) for job in jobs for output in job.outputs)):
-        _check_no_cloud(settings.cloud)
+    _check_recordings(settings, jobs, has_camera=has_camera)
+    if not settings.points:
+        _check_clouds(settings.cloud, jobs, has_camera=has_camera)
     if settings.report is not None:
         check_target(settings.report)
     _check_clashes(settings, jobs)
@@ -120,13 +116,31 @@ def _check_recordings(settings: RunSettings, jobs: Sequence[Job], *, has_camera:
         )
 
 
-def _check_no_cloud(cloud: CloudSettings) -> None:
+def _check_palette(settings: RunSettings, jobs: Sequence[Job], kind: DepthKind | None) -> None:
+    """Raise InputError where colours were chosen, and no output has any. kind: of the depth; None: not known yet."""
+    if settings.palette == PALETTE:
+        return
+    if not any(is_coloured(output, colour=job.colour, kind=kind) for job in jobs for output in job.outputs):
+        raise InputError(
+            f"--palette {settings.palette}: no output has colours; --colour gives .png some, .jpg has them"
+        )
+
+
+def _check_clouds(cloud: CloudSettings, jobs: Sequence[Job], *, has_camera: bool) -> None:
     """Raise InputError for a setting that was asked for of clouds, where there are none."""
+    clouds = [(output, has_camera or job.recording) for job in jobs for output in job.outputs if has_clouds(output)]
+    if any(known for _, known in clouds):  # a recording may know its camera
+        return
+    way_out = "no output is a cloud (.ply); leave it out, or add one, or --points to .mcap"
+    if clouds:
+        way_out = (
+            f"{clouds[0][0]} has clouds where the camera is known; give --fov DEGREES or --intrinsics FX,FY,CX,CY|FILE"
+        )
     for field in fields(cloud):
         value = getattr(cloud, field.name)
         if value != field.default:
             option = field.name.replace("_", "-") + ("" if value is True else f" {value:.10g}")
-            raise InputError(f"--{option}: no output is a cloud (.ply); leave it out, or add one, or --points to .mcap")
+            raise InputError(f"--{option}: {way_out}")
 
 
 def _check_pictures(output: str, job: Job, settings: RunSettings) -> None:
@@ -233,9 +247,16 @@ def check_scale(settings: RunSettings, contract: StepContract) -> None:
         raise InputError(f"--align-to {settings.align_to}: {settings.model.name} gives {meaning} already; leave it out")
 
 
-def check_depth_encoding(settings: RunSettings, contract: StepContract) -> None:
-    """Raise InputError where the depth that a run gives cannot be laid out as is asked for."""
-    check_encoding(DEPTH_KINDS["metric"] if settings.makes_metres else contract.depth_meaning, settings.depth_encoding)
+def depth_kind(settings: RunSettings, contract: StepContract) -> DepthKind:
+    """What the depth that a run gives means."""
+    return DEPTH_KINDS["metric"] if settings.makes_metres else contract.depth_meaning
+
+
+def check_depth_kind(settings: RunSettings, contract: StepContract, jobs: Sequence[Job]) -> None:
+    """Raise InputError where the depth that a run gives cannot be laid out as is asked for, or has no colours."""
+    kind = depth_kind(settings, contract)
+    check_encoding(kind, settings.depth_encoding)
+    _check_palette(settings, jobs, kind)
 
 
 def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[Job]) -> None:
@@ -243,6 +264,7 @@ def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[J
     settings.cloud.check_range(inverse=contract.depth_meaning.inverse and not settings.makes_metres)
     lens = Lens.of(settings.fov, settings.intrinsics)
     asked = settings.rectify or contract.metric_focal is not None
+    asked |= settings.align_to is not None  # it may be points, which the camera sees
     asked |= any(takes_camera(output) for job in jobs for output in job.outputs)
     if lens is not None and not asked:
         raise InputError(

@@ -12,11 +12,11 @@ import click
 from vmdepth_runtime.camera.lens import NARROWEST, WIDEST
 from vmdepth_runtime.cli import LateHelpOption, defaults_of, parse_size, run_command
 from vmdepth_runtime.contract import RESIZES
-from vmdepth_runtime.depth.keyframe_settings import KeyframeSettings
 from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.encoding.depth_encodings import DEPTH_ENCODINGS
 from vmdepth_runtime.palettes import PALETTES
 from vmdepth_runtime.pipeline.settings import BACKENDS, RunSettings
+from vmdepth_runtime.shared_options import cloud_options, keyframe_options, take_cloud, take_keyframes
 from vmdepth_runtime.sources.settings import LiveSettings, ReadSettings
 
 
@@ -34,15 +34,6 @@ def _camera_help(what: str) -> str:
     from vmdepth_runtime.sinks.open import camera_endings
 
     return f"{what}, for {camera_endings()}, and for metres of a model that needs the focal length."
-
-
-def _range_help() -> str:
-    from vmdepth_runtime.encoding.points import RELATIVE_RANGE
-
-    return (
-        "What is farther is left out of clouds: in metres, or the unit of scaled depth, or for relative depth in times "
-        f"as far as what is nearest. Default: {RELATIVE_RANGE:g} for relative depth, none for any other."
-    )
 
 
 @click.command("vmdepth-run", context_settings=defaults_of(RunSettings, ReadSettings, LiveSettings, CloudSettings))
@@ -87,37 +78,12 @@ def _range_help() -> str:
 @click.option("--align-to", metavar="TOPIC",
               help="Measured depth in the same recording, dense or sparse, which makes metres of the model's: scale "
                    "and shift follow it.")  # fmt: skip
-@click.option("--max-points", type=click.IntRange(min=1), show_default=True,
-              help="Of a cloud: a larger frame is thinned out evenly.")  # fmt: skip
-@click.option("--max-range", type=click.FloatRange(min=0, min_open=True), cls=LateHelpOption, late_help=_range_help)
-@click.option("--max-jump", type=click.FloatRange(min=0), show_default=True, metavar="SHARE",
-              help="By which depth may change between points that are close in the picture; where it jumps by more, "
-                   "near and far would be tied by an edge that is not there. 0 leaves it in.")  # fmt: skip
-@click.option("--confidence-percentile", type=click.FloatRange(0, 100, max_open=True), show_default=True,
-              metavar="PERCENT",
-              help="Of a model that says how sure it is: so many of a frame's pixels, the least sure, have no point in "
-                   "a cloud. 0 leaves them in.")  # fmt: skip
-@click.option("--sky", is_flag=True,
-              help="What is farther than --max-range, and what the model takes for sky, stands in clouds at that "
-                   "distance, rather than being left out.")  # fmt: skip
+@cloud_options
 @click.option("--compress", is_flag=True, help="A smaller .npz or .mcap, which takes longer to write.")
 @click.option("--depth-encoding", type=click.Choice(DEPTH_ENCODINGS), show_default=True,
               help="Of depth in .mcap: float32, or 16-bit millimetres, of models that give metres.")  # fmt: skip
 @click.option("--points", is_flag=True, help="A cloud of each frame in .mcap, too.")
-@click.option("--keyframes/--no-keyframes", "anchored", show_default=True,
-              help="Go back to earlier states and scale when a place is seen again.")  # fmt: skip
-@click.option("--keyframe-capacity", type=int, help="Key frames at most.  [default: the model's]")
-@click.option("--keyframe-interval", type=int, help="Frames between two key frames.  [default: the model's]")
-@click.option("--keyframe-min-gap", type=int, help="Frames until a key frame may be gone back to.  [the model's]")
-@click.option("--keyframe-similarity", type=float, help="Cosine from which places are the same.  [the model's]")
-@click.option("--keyframe-max-state-change", type=float, help="Above it the scale is not touched.  [the model's]")
-@click.option("--keyframe-memory", type=float, metavar="MIB",
-              help=f"That key frames may take, per source.  [{KeyframeSettings.memory:g}]")  # fmt: skip
-@click.option("--keyframe-follow", type=float,
-              help=f"Share of the way to the fitted scale per frame.  [{KeyframeSettings.follow:g}]")  # fmt: skip
-@click.option("--keyframe-drift", type=float,
-              help="Share of the depth that may be off before it is touched.  "
-                   f"[{KeyframeSettings.drift:g}]")  # fmt: skip
+@keyframe_options
 @click.option("--cuts/--no-cuts", default=None,
               help="Start anew where a scene begins, with its first frame. Default: of files.")  # fmt: skip
 @click.option("--start", metavar="FRAME|TIME", show_default=True,
@@ -154,10 +120,9 @@ def command(input_size: str | None, **options: Any) -> None:
     read are skipped and named. An output that exists already is replaced when the new one is complete. Ctrl-C finishes
     what was done so far.
     """
-    cloud = CloudSettings(**{field.name: options.pop(field.name) for field in fields(CloudSettings)})
     live = LiveSettings(**{field.name: options.pop(field.name) for field in fields(LiveSettings)})
     read = ReadSettings(**{field.name: options.pop(field.name) for field in fields(ReadSettings)})
-    keyframes = {f.name: options.pop(f"keyframe_{f.name}") for f in fields(KeyframeSettings)}
+    keyframes, cloud = take_keyframes(options), take_cloud(options)
     settings = RunSettings(
         **options,
         input_size=parse_size(input_size, "--input-size"),

@@ -10,7 +10,7 @@ from time import perf_counter, process_time
 from typing import Any
 
 from vmdepth_runtime.atomic_files import write_report
-from vmdepth_runtime.errors import InputError, WorkError
+from vmdepth_runtime.errors import InputError, WorkError, told_by
 from vmdepth_runtime.pipeline.assembly import Pipeline, open_pipeline, open_session
 from vmdepth_runtime.pipeline.checks import check_live, check_outputs
 from vmdepth_runtime.pipeline.interrupt import sigterm_as_ctrl_c
@@ -166,8 +166,7 @@ def _rescue(pipeline: Pipeline, error: BaseException) -> InputError | WorkError 
 
 
 def _broken_off(error: Exception) -> WorkError:
-    what = " ".join(str(error).split())[:300]
-    failure = WorkError(f"the run broke off: {type(error).__name__}: {what}; what was done is kept")
+    failure = WorkError(f"the run broke off: {type(error).__name__}: {told_by(error)}; what was done is kept")
     failure.__cause__ = error
     return failure
 

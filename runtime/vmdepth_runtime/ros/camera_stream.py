@@ -1,4 +1,4 @@
-"""Depth of a camera's pictures by their stamps, its lens as it becomes known."""
+"""Depth of a camera's pictures, its lens as it becomes known."""
 
 from __future__ import annotations
 
@@ -31,16 +31,18 @@ class StampedDepth(NamedTuple):
             it.
         outputs: what else the network gave, likewise.
         restarted: why the states began anew with this picture; empty where they went on.
+        finite: whether network and states are as they should be.
     """
 
     depth: NDArray[np.float32]
     outputs: StepOutputs
     restarted: str
+    finite: bool
 
 
 class CameraStream:
-    """A stream of depth for one camera, which begins anew where its pictures do not go on: with another size, an
-    earlier stamp, one after a gap, and another lens where depth depends on it.
+    """A stream of depth for one camera, which begins anew where its pictures do not go on: where time jumps, with
+    another size, and with another lens where depth depends on it.
 
     Args:
         session: the model, of one stream; closed by whoever made it.
@@ -60,7 +62,6 @@ class CameraStream:
         check_metres(self._metres, session.contract, settings.model)
         self._batch = self._new_batch()
         self._clouds: Clouds | None = None
-        self._stamp: int | None = None
 
     @property
     def contract(self) -> StepContract:
@@ -72,13 +73,13 @@ class CameraStream:
         """Whether there is no depth without a lens."""
         return self._session.contract.metric_focal is not None
 
-    def step(self, image: NDArray[np.uint8], stamp: int, lens: Lens | None) -> StampedDepth:
+    def step(self, image: NDArray[np.uint8], lens: Lens | None, jump: str = "") -> StampedDepth:
         """Go one picture further.
 
         Args:
             image: uint8 `[H, W, 3]` RGB.
-            stamp: when it was taken, nanoseconds.
             lens: of the camera; None where it is not known, but where `needs_lens` says so.
+            jump: why it does not go on from the picture before; empty where it does, as far as time tells.
 
         Raises:
             InputError: a picture that is too small, or a lens that does not fit it.
@@ -86,8 +87,7 @@ class CameraStream:
         height, width = image.shape[:2]
         if min(height, width) < MIN_SIDE:
             raise InputError(f"{self._topic}: is {width}x{height}; at least {MIN_SIDE}x{MIN_SIDE} is needed")
-        restarted = self._why_anew(image, stamp, lens)
-        self._stamp = stamp
+        restarted = self._why_anew(image, lens, jump)
         if lens != self._lens or self._depth.shape != (height, width):
             self._lens, self._clouds = lens, None
             if lens is not None:
@@ -101,7 +101,7 @@ class CameraStream:
         (result,) = self._batch.step([image])
         assert result is not None
         self._bring_back(result.depth, self._depth)
-        return StampedDepth(self._depth, result.outputs, restarted)
+        return StampedDepth(self._depth, result.outputs, restarted, result.finite)
 
     def points(self, image: NDArray[np.uint8], stepped: StampedDepth) -> PointCloud:
         """The points of the picture that was stepped last, with a lens."""
@@ -118,17 +118,12 @@ class CameraStream:
             self._clouds = Clouds(facts)
         return self._clouds.of(image, stepped.depth, stepped.outputs)
 
-    def _why_anew(self, image: NDArray[np.uint8], stamp: int, lens: Lens | None) -> str:
-        if self._stamp is None:
-            return ""
+    def _why_anew(self, image: NDArray[np.uint8], lens: Lens | None, jump: str) -> str:
+        if not self._depth.size:
+            return ""  # nothing came before
         if self._depth.shape != image.shape[:2]:
             return f"pictures are {image.shape[1]}x{image.shape[0]} from here on"
-        gap = (stamp - self._stamp) / 1e9
-        if gap < 0:
-            return f"time went back by {-gap:.3g} s"
-        if gap > self._settings.max_gap:
-            return f"nothing came for {gap:.3g} s"
-        return "the camera is another one" if self.needs_lens and lens != self._lens else ""
+        return jump or ("the camera is another one" if self.needs_lens and lens != self._lens else "")
 
     def _new_batch(self) -> StreamBatch:
         contract = self._session.contract
@@ -136,7 +131,7 @@ class CameraStream:
         return StreamBatch(
             self._session,
             resize=self._settings.resize,
-            keyframes=KeyframeSettings.of(contract.keyframes) if anchored else None,
+            keyframes=KeyframeSettings.of(contract.keyframes, **self._settings.keyframes) if anchored else None,
             lens=self._lens,
             heed_moving=self._settings.heeds_moving,
             metres=self._metres,

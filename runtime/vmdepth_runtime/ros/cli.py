@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,13 +14,16 @@ from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.encoding.depth_encodings import DEPTH_ENCODINGS
 from vmdepth_runtime.ros.arguments import RosCommand, with_parameters
 from vmdepth_runtime.ros.settings import RELIABILITIES, RosSettings
+from vmdepth_runtime.shared_options import cloud_options, keyframe_options, take_cloud, take_keyframes
 
 
 @click.command("vmdepth-ros", cls=RosCommand, context_settings=defaults_of(RosSettings, CloudSettings))
 @click.option("--image", metavar="TOPIC", show_default=True, help="Of the camera's pictures; ROS may remap it.")
 @click.option("--compressed/--no-compressed", default=None,
               help="Whether they are CompressedImage. Default: where the topic's name ends in compressed.")  # fmt: skip
-@click.option("--camera-info", metavar="TOPIC", help="Of its CameraInfo. Default: camera_info beside the pictures.")
+@click.option(
+    "--camera-info", metavar="TOPIC", help="Of its CameraInfo. Default: camera_info beside the pictures, or below."
+)
 @click.option("--model", type=click.Path(path_type=Path),
               help="Step graph (.onnx), engine (.engine) or checkpoint; or the name of one, as "
                    "depth-anything/Video-Depth-Anything-Small. Default: the bundled one.")  # fmt: skip
@@ -37,25 +39,16 @@ from vmdepth_runtime.ros.settings import RELIABILITIES, RosSettings
               help="Degrees that a frame is wide, in place of CameraInfo.")  # fmt: skip
 @click.option("--intrinsics", "--camera", "intrinsics", metavar="FX,FY,CX,CY|FILE",
               help="Of the frames, in pixels, or a calibration (.yaml, .json), likewise.")  # fmt: skip
+@click.option("--rectify", is_flag=True,
+              help="Pictures are freed of the distortion that CameraInfo or the calibration tells, plumb_bob or "
+                   "fisheye, first of all: what is sent is of straight ones.")  # fmt: skip
 @click.option("--metres", metavar="SCALE,SHIFT[,FARTHEST]",
               help="Makes metres of relative depth, 1 / (SCALE x depth + SHIFT), FARTHEST at most; or SCALE alone, of "
                    "scaled depth. 'vmdepth-calibrate scale' measures them.")  # fmt: skip
 @click.option("--depth-encoding", type=click.Choice(DEPTH_ENCODINGS), show_default=True,
               help="16UC1 is millimetres, of depth in metres.")  # fmt: skip
-@click.option("--max-points", type=click.IntRange(min=1), show_default=True,
-              help="Of a cloud: a larger frame is thinned out evenly.")  # fmt: skip
-@click.option("--max-range", type=click.FloatRange(min=0, min_open=True),
-              help="What is farther has no point: in metres, or the unit of scaled depth, or for relative depth in "
-                   "times as far as what is nearest. Default: 20 for relative depth, none for any other.")  # fmt: skip
-@click.option("--max-jump", type=click.FloatRange(min=0), show_default=True, metavar="SHARE",
-              help="By which depth may change between points that are close in the picture; 0: by any.")  # fmt: skip
-@click.option("--confidence-percentile", type=click.FloatRange(0, 100, max_open=True), show_default=True,
-              metavar="PERCENT", help="Of a frame's pixels, those without a point, the least sure.")  # fmt: skip
-@click.option("--sky", is_flag=True,
-              help="What is farther than --max-range, and what the model takes for sky, stands at that distance, "
-                   "rather than being left out.")  # fmt: skip
-@click.option("--keyframes/--no-keyframes", "anchored", show_default=True,
-              help="Go back to earlier states and scale when a place is seen again.")  # fmt: skip
+@cloud_options
+@keyframe_options
 @click.option("--max-gap", type=click.FloatRange(min=0), show_default=True, metavar="SECONDS",
               help="Between two pictures' stamps, after which the stream starts anew; so it does when time goes "
                    "back.")  # fmt: skip
@@ -69,9 +62,9 @@ from vmdepth_runtime.ros.settings import RELIABILITIES, RosSettings
               help="Check first that the model's file is as it was written.")  # fmt: skip
 @click.pass_context
 def command(context: click.Context, **_: Any) -> None:
-    """A node of ROS 2 that gives depth for the pictures of a camera's topic: ~/depth, which is /vmdepth/depth, with
-    ~/depth/camera_info and ~/points, in the header of the picture. Depth that is no metres has another name and
-    encoding.
+    """A node of ROS 2 that gives depth for the pictures of a camera's topic: ~/depth/image, which is
+    /vmdepth/depth/image, with ~/depth/camera_info and ~/points, in the header of the picture. Depth that is no metres
+    has another name and encoding.
 
     Of pictures the newest is used. Every option is a parameter of the node, too: -p max_range:=8.0. What follows
     --ros-args is ROS's. It needs a ROS 2 whose setup file was sourced.
@@ -83,9 +76,9 @@ def command(context: click.Context, **_: Any) -> None:
 
 
 def _settings(options: dict[str, Any]) -> RosSettings:
-    cloud = CloudSettings(**{field.name: options.pop(field.name) for field in fields(CloudSettings)})
+    keyframes, cloud = take_keyframes(options), take_cloud(options)
     input_size = parse_size(options.pop("input_size"), "--input-size")
-    return RosSettings(**options, input_size=input_size, cloud=cloud)
+    return RosSettings(**options, input_size=input_size, keyframes=keyframes, cloud=cloud)
 
 
 def main() -> NoReturn:

@@ -29,8 +29,3 @@ def filled(kind: type, fields: Message, parts: Mapping[str, type] = _NO_PARTS) -
             value = [filled(parts[name], part) for part in value]
         setattr(message, name, value)
     return message
-
-
-def stamp_of(header: Any) -> int:
-    """Nanoseconds since 1970 of a `std_msgs/Header`."""
-    return int(header.stamp.sec) * 10**9 + int(header.stamp.nanosec)

@@ -8,9 +8,9 @@ from threading import Thread
 from typing import Any
 
 from vmdepth_runtime.camera.lens import Lens
-from vmdepth_runtime.errors import InputError, MissingLibrary
-from vmdepth_runtime.ros.depth_node import DepthNode, told_by
-from vmdepth_runtime.ros.newest import Newest
+from vmdepth_runtime.errors import InputError, MissingLibrary, told_by
+from vmdepth_runtime.ros.arrivals import Arrivals
+from vmdepth_runtime.ros.depth_node import DepthNode
 from vmdepth_runtime.ros.settings import RosSettings
 from vmdepth_runtime.sessions.given_model import open_model
 
@@ -107,7 +107,7 @@ def _import_ros() -> Any:
 
 
 @contextmanager
-def _listening(node: Any, arrived: Newest[Any]) -> Iterator[None]:
+def _listening(node: Any, arrived: Arrivals) -> Iterator[None]:
     """While it is open, a thread takes what ROS brings. Once ROS is shut down nothing arrives any more.
 
     Raises what a callback raised.

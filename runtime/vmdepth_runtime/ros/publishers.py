@@ -17,8 +17,9 @@ from vmdepth_runtime.encoding.ros_messages import (
     depth_topic,
     point_cloud,
     points_topic,
+    stamp_of,
 )
-from vmdepth_runtime.ros.messages import filled, stamp_of
+from vmdepth_runtime.ros.messages import filled
 from vmdepth_runtime.ros.settings import Reliability, RosSettings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
@@ -29,7 +30,7 @@ class RosSettings:
         image: Topic of the camera's pictures; a name that ROS may remap.
         compressed: Whether those are `CompressedImage`; None: where the topic's name ends in "compressed", as those of
             image_transport do.
-        camera_info: Topic of the camera's `CameraInfo`; None: beside the pictures, where ROS has it.
+        camera_info: Topic of the camera's `CameraInfo`; None: beside the pictures, where ROS has it, or below them.
         model: A step graph, an engine, a checkpoint or a name, as of `RunSettings`.
         input_size: Height and width that frames are brought to, pixels; None is the model's own.
         device: "cpu", "cuda" or "cuda:N", "tensorrt[:N]"; None is the first GPU, where there is one that can be used.
@@ -39,10 +40,13 @@ class RosSettings:
             moves is left out of clouds and of the fit to key frames, where the model tells.
         fov: Degrees that a frame is wide; in place of `CameraInfo`.
         intrinsics: fx, fy, cx, cy of the frames, in pixels, or a calibration file; likewise.
+        rectify: Pictures are freed of their camera's distortion before anything else is done with them; depth, camera
+            and points are of straight ones then. They wait for the camera.
         metres: What makes metres of a model's relative or scaled depth, as of `RunSettings`.
         depth_encoding: "32FC1", or "16UC1" of depth that is in metres.
         cloud: Which points of a frame go into a cloud.
         anchored: Whether states and scale go back to a key frame's where a place is seen again.
+        keyframes: Fields of `KeyframeSettings` that differ from the model's own; one that is None does not.
         max_gap: Seconds between the stamps of two frames above which the second does not continue the first. Nor does
             one that is earlier.
         reliability: With which frames and cameras are asked for. Best effort gets them from whoever sends them.
@@ -62,10 +66,12 @@ class RosSettings:
     dynamic_mask: bool | None = None
     fov: float | None = None
     intrinsics: Intrinsics | None = None
+    rectify: bool = False
     metres: MetresGiven | None = None
     depth_encoding: DepthEncoding = "32FC1"
     cloud: CloudSettings = field(default_factory=CloudSettings)
     anchored: bool = True
+    keyframes: Mapping[str, float | None] = field(default_factory=dict)
     max_gap: float = LiveSettings.max_gap
     reliability: Reliability = "best_effort"
     output_reliability: Reliability = "reliable"

@@ -101,7 +101,8 @@ class Sink(ABC):
         takes_camera: whether it has a use for `SinkFacts.lens`, though it can do without.
         has_clouds: whether it has clouds of points wherever that is known.
         records: whether it is a recording of a robot: `SinkFacts.depth_encoding` and `points` are about those.
-        needs_range: whether it shows depth on a scale of its own, so that it is worth knowing what depth there will be.
+        needs_range: whether it shows depth on a scale of its own, so that it is worth knowing what depth there will be;
+            where that depends on what depth means, `scales` tells.
         wants_depth: whether `write` reads its `depth`; a kind may leave it to the facts of each, as the next.
         wants_colour: whether `write` reads its `colour`.
         may_colour: whether it does so where the run wants colours, and is depth itself otherwise.
@@ -158,9 +159,15 @@ class Sink(ABC):
         return rows, max(2, round(width * rows / height / 2) * 2)
 
     @classmethod
-    def shows_colour(cls, colour: bool) -> bool:
-        """Whether one of this kind reads its `colour`. colour: whether the run wants colours."""
+    def shows_colour(cls, colour: bool, kind: DepthKind | None = None) -> bool:
+        """Whether one of this kind reads its `colour`. colour: whether the run wants colours. kind: of the depth; None:
+        that is not known, and any may come."""
         return cls.wants_colour or (colour and cls.may_colour)
+
+    @classmethod
+    def scales(cls, kind: DepthKind) -> bool:
+        """Whether one of this kind `needs_range` of a kind of depth."""
+        return cls.needs_range
 
     @classmethod
     @abstractmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vmdepth_runtime.encoding.points import PointCloud, back_project, near_for
+from vmdepth_runtime.encoding.points import PointCloud, back_project, near_of
 from vmdepth_runtime.outputs import DYNAMIC
 from vmdepth_runtime.sessions.base import StepOutputs
 from vmdepth_runtime.sinks.base import SinkFacts
@@ -31,7 +31,7 @@ class Clouds:
         self._facts = facts
         self._camera = facts.lens.camera(facts.info.width, facts.info.height)
         self._distortion = facts.lens.distortion
-        self._near = facts.near if facts.depth_meaning.inverse else None
+        self._near = facts.near
 
     def of(self, image: NDArray[np.uint8], depth: NDArray[np.float32], outputs: StepOutputs) -> PointCloud:
         """The points of a frame.
@@ -42,6 +42,11 @@ class Clouds:
             outputs: what the network gave of `CLOUD_OUTPUTS`.
         """
         heeded = {name: given for name, given in outputs.items() if name != DYNAMIC or self._facts.heed_moving}
-        # One unit for the whole video, else the cloud would breathe.
-        self._near = self._near or near_for(self._facts.depth_meaning, depth)
-        return back_project(depth, image, self._camera, self._near, self._facts.cloud, heeded, self._distortion)
+        near = self._near_of(depth) if self._facts.depth_meaning.inverse else None
+        return back_project(depth, image, self._camera, near, self._facts.cloud, heeded, self._distortion)
+
+    def _near_of(self, depth: NDArray[np.float32]) -> float:
+        """The inverse depth that becomes z = 1: one for the whole video, else the cloud would breathe, and so that
+        of the first frame with depth."""
+        self._near = self._near or near_of(depth)
+        return self._near or 1.0

@@ -183,13 +183,13 @@ def _may_be(path: Path, source: Path) -> bool:
     return named is not None and path.parent.resolve() == source.parent.resolve()
 
 
-def foretell_arrays(target: str, facts: SinkFacts, *, per_pixel: int, copies: int) -> str | None:
+def foretell_size(target: str, facts: SinkFacts, *, per_frame: float, copies: int, saved: str) -> str | None:
     """`Sink.foretell` of a file that holds all depth.
 
-    per_pixel: bytes of depth. copies: how often it is on the disk until it is finished.
+    per_frame: bytes. copies: how often it is on the disk until it is finished. saved: how much of it `compress` saves.
     """
     info = facts.info
-    size = per_pixel * info.height * info.width * (info.frames or 0)
+    size = per_frame * (info.frames or 0)
     folder = Path(target).absolute().parent
     while not folder.exists():
         folder = folder.parent
@@ -203,7 +203,7 @@ def foretell_arrays(target: str, facts: SinkFacts, *, per_pixel: int, copies: in
         )
     if size < _LARGE:
         return None
-    less = "--compress saves about a sixth" if not facts.compress else "compressed about a sixth less"
+    less = f"--compress saves {saved}" if not facts.compress else f"compressed {saved} less"
     return f"{target}: {what}; {less}, 16-bit images are smaller"
 
 

@@ -9,6 +9,7 @@ from inspect import isabstract
 from pathlib import Path
 from pkgutil import iter_modules
 
+from vmdepth_runtime.depth_kinds import DepthKind
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sinks import formats
 from vmdepth_runtime.sinks.base import Sink, SinkFacts, writing
@@ -70,14 +71,16 @@ def is_one_file(target: str) -> bool:
     return issubclass(_kind_of(target), OneFileSink)
 
 
-def is_coloured(target: str, *, colour: bool) -> bool:
-    """Whether an output shows depth in colours. colour: whether the run wants that of outputs that may."""
-    return _kind_of(target).shows_colour(colour)
+def is_coloured(target: str, *, colour: bool, kind: DepthKind | None = None) -> bool:
+    """Whether an output shows depth in colours. colour: whether the run wants that of outputs that may. kind: of the
+    depth; None: that is not known, and any may come."""
+    return _kind_of(target).shows_colour(colour, kind)
 
 
-def needs_range(target: str) -> bool:
-    """Whether an output shows depth on a scale of its own, so that it is worth knowing what depth there will be."""
-    return _kind_of(target).needs_range
+def needs_range(target: str, kind: DepthKind) -> bool:
+    """Whether an output shows depth of a kind on a scale of its own, so that it is worth knowing what depth there will
+    be."""
+    return _kind_of(target).scales(kind)
 
 
 def needs_camera(target: str) -> bool:

@@ -25,8 +25,9 @@ class PictureSink(Sink):
     def __init__(self, target: str, facts: SinkFacts, kind: type[FileSink]) -> None:
         self.draws = kind.draws
         super().__init__(target, facts)
-        self.wants_colour = kind.shows_colour(facts.colour)
+        self.wants_colour = kind.shows_colour(facts.colour, facts.depth_meaning)
         self._target, self._kind = target, kind
+        self._told: dict[str, int] = {}  # notes without the file's name → their places among all
 
     @classmethod
     def accepts(cls, target: str) -> bool:
@@ -37,11 +38,21 @@ class PictureSink(Sink):
         height, width = depth.shape
         info = replace(self.facts.info, width=width, height=height, frames=1)
         facts = replace(self.facts, info=info)
-        target = str(numbered(Path(self._target.replace(NAME, frame.name)), frame.index))
-        with self._kind(target, facts) as sink:
+        path = numbered(Path(self._target.replace(NAME, frame.name)), frame.index)
+        with self._kind(str(path), facts) as sink:
             sink.write(frame, depth, colour, self.outputs)
-        self.notes += sink.notes
+        for note in sink.notes:
+            self._note(note.removeprefix(f"{path}: ").removeprefix(f"{path.name}: "), note)
         self.name = sink.name if self.frames == 0 else self._target
+
+    def _note(self, text: str, note: str) -> None:
+        """Take a note of one picture's file, or one for all files of which the same is to be told. text: without the
+        file's name."""
+        if text in self._told:
+            self.notes[self._told[text]] = f"{Path(self._target).name}: {text}"
+        else:
+            self._told[text] = len(self.notes)
+            self.notes.append(note)
 
     def close(self) -> None:
         return

@@ -21,11 +21,15 @@ from vmdepth_runtime.sources.uri import redacted
 from vmdepth_runtime.stage_timer import StageTimer
 
 WAITS = (0.25, 0.5, 1.0, 2.0)  # seconds between attempts to open a lost source; the last one over and over
+_CLOCK_SET = 10**9  # nanoseconds; a clock that is off by more was set
 _TIME_BASE = Fraction(1, 90_000)
 
 
 class LiveSource(Source):
     """The pictures of a reader, timed as they come; opened again with growing waits when it is lost.
+
+    Stamps are of this machine's clock: of what it said when the source was opened, and evenly on, until it is set, as
+    that of a board is that starts in 1970 and then hears of the time.
 
     Why it is lost, and why it does not open again, are warnings; the latter once for as long as it stays the same.
 
@@ -63,6 +67,7 @@ class LiveSource(Source):
             first.close()
             raise NoAnswerError(f"{self.name}: opens, but gives no picture ({lost}); is the camera sending?") from None
         self._begin, self._began = time.perf_counter(), time.time_ns()
+        self._clock_was_set = False
         height, width = self._ahead.shape[:2]
         self.info = VideoInfo(width, height, None, first.fps, _TIME_BASE)
 
@@ -86,7 +91,7 @@ class LiveSource(Source):
             if gap > self._settings.max_gap:
                 self._warn(f"{self.name}: nothing came for {gap:.1f} s, the stream starts anew")
             seconds, anew = now - self._begin, changed or gap > self._settings.max_gap
-            yield SourceFrame(index, seconds, image, anew, now, stamp=self._began + round(seconds * 1e9))
+            yield SourceFrame(index, seconds, image, anew, now, stamp=self._stamp(seconds))
             last = now
 
     def stop(self) -> None:
@@ -97,6 +102,20 @@ class LiveSource(Source):
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+
+    def _stamp(self, seconds: float) -> int:
+        """Nanoseconds since 1970 of what came just now. seconds: since the source was opened."""
+        stamp = self._began + round(seconds * 1e9)
+        ahead = time.time_ns() - stamp
+        if abs(ahead) > _CLOCK_SET:
+            self._began += ahead
+            stamp += ahead
+            if not self._clock_was_set:
+                self._clock_was_set = True
+                self._warn(
+                    f"{self.name}: this machine's clock was set by {ahead / 1e9:+.1f} s; stamps go on from there"
+                )
+        return stamp
 
     def _next(self) -> NDArray[np.uint8] | None:
         """The next picture, however long it takes; None when the source is given up, or told to stop."""

@@ -10,9 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vmdepth.data.rendering.synthetic import render_clips
 from vmdepth_calibrate import ScaleSettings, fit_scale
-from vmdepth_calibrate.scale.bake import bake_metres
 from vmdepth_export.conversion.proven_graph import bake_step_graph
 from vmdepth_export.graph import METRES, read_step_graph, region_of, save_step_graph, with_contract
+from vmdepth_export.metres import bake_metres
 from vmdepth_export.parity.comparison import compare
 from vmdepth_export.parity.opening import open_pair
 from vmdepth_runtime import DepthStream, InputError, Metres, WorkError, bundled, open_source
@@ -169,6 +169,9 @@ def test_what_reads_the_depth_inside_the_graph_reads_it_as_it_was(tmp_path):
             for name, state in plain.states().items():
                 np.testing.assert_array_equal(state, metric.states()[name])
     assert in_metres.metres == {"scale": 2.5, "shift": None, "farthest": 100.0}
+    with open_pair(path, target) as (reference, candidate):  # which makes the same of the other
+        reference.frame[...] = candidate.frame[...] = 40
+        np.testing.assert_allclose(reference.step()["pose"], candidate.step()["pose"], rtol=1e-6)
 
 
 def refused(error, data, tmp_path, model=bundled.MODEL, output="m.onnx", **settings):
@@ -210,6 +213,7 @@ def test_what_is_metric_already_or_no_data_or_no_graph_is_refused(metric, rgbd, 
     assert "has no measured depth; name a folder with rgb/" in refused(InputError, bundled.CLIP, tmp_path)
     assert "has no measured depth; name a folder with rgb/" in refused(InputError, bundled.CLIP.parent, tmp_path)
     assert "--depth-topic /lidar: is of recordings" in refused(InputError, rgbd, tmp_path, depth_topic="/lidar")
+    assert "--camera 1,1,1,1: is of recordings" in refused(InputError, rgbd, tmp_path, camera="1,1,1,1")
     assert "no such file" in refused(InputError, rgbd, tmp_path, tmp_path / "none.onnx")
 
 

@@ -98,11 +98,9 @@ def test_a_plane_is_flat_in_the_cloud_of_the_rectified_picture(distortion, focal
     """Its depth is in the picture: what comes out is what a network would see, to 1 of 255."""
     camera = camera_of(focal)
     inverse = 1 / plane_seen_by(distortion, camera)
-    rectify = Rectifier(
-        Lens("--intrinsics c.yaml", pinhole=camera, size=(WIDTH, HEIGHT), distortion=distortion), 320, 240
-    )
+    rectify = Rectifier(Lens("c.yaml", pinhole=camera, size=(WIDTH, HEIGHT), distortion=distortion), 320, 240)
     straight = rectify.lens.camera(WIDTH, HEIGHT)
-    assert (rectify.lens.distortion, rectify.lens.given) == (None, "--intrinsics c.yaml, rectified")
+    assert (rectify.lens.distortion, rectify.lens.given) == (None, "c.yaml, rectified")
     x, y = rays(straight, None, range(HEIGHT), range(WIDTH))
     there = 1 / (DISTANCE / (x * NORMAL[0] + y * NORMAL[1] + NORMAL[2]))
     low, high = there.min() * 0.98, there.max() * 1.02

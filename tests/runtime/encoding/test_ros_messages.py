@@ -78,8 +78,8 @@ def test_millimetres_have_zero_for_what_they_do_not_hold(depth: np.ndarray) -> N
 @pytest.mark.parametrize(
     ("kind", "encoding", "topic"),
     [
-        ("relative", "32FC1; inverse relative", "/vmdepth/inverse_depth_relative"),
-        ("scaled", "32FC1; scaled, no metres", "/vmdepth/depth_scaled"),
+        ("relative", "32FC1; inverse relative", "/vmdepth/inverse_depth_relative/image"),
+        ("scaled", "32FC1; scaled, no metres", "/vmdepth/depth_scaled/image"),
     ],
 )
 def test_what_is_no_metres_says_so_and_is_no_millimetres(
@@ -98,6 +98,13 @@ def test_every_kind_of_depth_has_a_topic_and_an_encoding_of_its_own() -> None:
     topics = ros_messages.depth_topic, ros_messages.camera_info_topic, ros_messages.points_topic
     for of in (*topics, ros_messages.image_encoding):
         assert len({of(kind) for kind in DEPTH_KINDS.values()}) == len(DEPTH_KINDS)
+
+
+def test_the_camera_is_beside_the_depth_where_image_transport_looks_for_it() -> None:
+    for kind in DEPTH_KINDS.values():
+        beside = ros_messages.depth_topic(kind).rpartition("/")[0]
+        assert ros_messages.camera_info_topic(kind) == f"{beside}/camera_info"
+        assert ros_messages.colours_topic(kind) == f"{beside}/colours/compressed"
 
 
 def test_colour_is_a_jpeg_of_the_picture() -> None:

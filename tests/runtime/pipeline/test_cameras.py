@@ -31,7 +31,7 @@ def test_metres_follow_the_camera_and_the_report_says_which(vmdepth_run, video, 
     plain = depth_of(tmp_path, "plain.npz")
     (tmp_path / "camera.yaml").write_text(ROS)
     focal = (50 * 42 / 64 + 45 * 28 / 48) / 2  # of frames half as large as those that were calibrated
-    for given in ("50,45,31.5,23.5", "camera.yaml"):
+    for given, told in (("50,45,31.5,23.5", "intrinsics 50,45,31.5,23.5"), ("camera.yaml", "camera.yaml")):
         outcome = vmdepth_run(
             video, "--model", metric, "--intrinsics", given, "-o", "out.npz", "-o", "o.mp4", "--report", "r.json"
         )
@@ -39,7 +39,7 @@ def test_metres_follow_the_camera_and_the_report_says_which(vmdepth_run, video, 
         assert not any("assumes" in line for line in outcome.lines)
         np.testing.assert_allclose(depth_of(tmp_path), plain * (focal / 300), rtol=1e-6)
         (source,) = json.loads((tmp_path / "r.json").read_text())["sources"]
-        camera = {"given": f"--intrinsics {given}", "fx": 50, "fy": 45, "cx": 31.5, "cy": 23.5}
+        camera = {"given": told, "fx": 50, "fy": 45, "cx": 31.5, "cy": 23.5}
         assert source["camera"] == pytest.approx(camera)
         assert source["colour_range"]["low"] == pytest.approx(np.percentile(plain, 99) * focal / 300, rel=0.05)
 
@@ -92,11 +92,13 @@ def test_intrinsics_that_do_not_fit_end_in_a_line_and_nothing_is_written(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "tall.yaml"]
 
 
-@pytest.mark.parametrize("option", [("--fov", "60"), ("--intrinsics", "50,45,30,20")])
-def test_a_camera_that_nothing_asks_for_is_refused(vmdepth_run, video, option):
+@pytest.mark.parametrize(
+    ("option", "told"), [(("--fov", "60"), "--fov 60"), (("--camera", "50,45,30,20"), "intrinsics 50,45,30,20")]
+)
+def test_a_camera_that_nothing_asks_for_is_refused(vmdepth_run, video, option, told):
     outcome = vmdepth_run(video, "-o", "out.npz", *option)
     assert outcome.code == 2
-    assert f"{option[0]} {option[1]}: nothing asks for the camera: no output is a cloud (.ply)" in outcome.lines[-1]
+    assert f"{told}: nothing asks for the camera: no output is a cloud (.ply)" in outcome.lines[-1]
 
 
 def test_a_height_that_no_output_has_is_refused(vmdepth_run, video):
@@ -114,6 +116,13 @@ def test_what_only_clouds_have_is_refused_without_one(vmdepth_run, video, tmp_pa
     assert (outcome.code, len(outcome.lines)) == (2, 1)
     assert f"{option} {value}: no output is a cloud (.ply); leave it out, or add one" in outcome.lines[0]
     assert not (tmp_path / "out.npz").exists()
+
+
+def test_clouds_of_a_live_view_need_the_camera(vmdepth_run, video):
+    outcome = vmdepth_run(video, "-o", "foxglove://127.0.0.1:9", "--max-points", "1000")
+    assert (outcome.code, len(outcome.lines)) == (2, 1)
+    expected = "--max-points 1000: foxglove://127.0.0.1:9 has clouds where the camera is known; give --fov DEGREES or"
+    assert expected in outcome.lines[0]
 
 
 def test_sky_needs_a_cloud_and_a_range(vmdepth_run, video, build_graph, tmp_path):

@@ -56,31 +56,6 @@ def test_10000_frames_with_key_frames_keep_memory_flat_and_order(start_bare, loo
     assert wrong == 0
 
 
-def nan_on_white(model):
-    """Have the graph give NaN, its states included, for a picture that is all white; nothing else changes by a bit."""
-    from onnx import helper, numpy_helper
-
-    nodes = model.graph.node
-    place = next(k for k, node in enumerate(nodes) if node.output[0] == "grey")
-    nodes[place].output[0] = "plain"
-    added = [
-        helper.make_node("ReduceMean", ["rgb", "whole"], ["level"], keepdims=1),
-        helper.make_node("Sub", ["limit", "level"], ["below"]),
-        helper.make_node("Sqrt", ["below"], ["root"]),  # of a negative number: NaN
-        helper.make_node("Mul", ["root", "zero"], ["nothing"]),
-        helper.make_node("Squeeze", ["nothing", "last"], ["added"]),
-        helper.make_node("Add", ["plain", "added"], ["grey"]),
-    ]
-    for offset, node in enumerate(added):
-        nodes.insert(place + 1 + offset, node)
-    for name, value in (
-        ("whole", np.array([1, 2, 3], np.int64)),
-        ("limit", np.array([250], np.float32)),
-        ("zero", np.array([0], np.float32)),
-    ):
-        model.graph.initializer.append(numpy_helper.from_array(value, name))
-
-
 def read_slowly(pipe, chance, received):
     """Take all of a pipe, now and then not for a while."""
     while piece := pipe.read(1 << 18):
@@ -89,7 +64,9 @@ def read_slowly(pipe, chance, received):
             time.sleep(0.05)
 
 
-def test_faults_at_random_in_10000_frames_are_counted_and_touch_nothing_else(build_graph, looped, make, tmp_path):
+def test_faults_at_random_in_10000_frames_are_counted_and_touch_nothing_else(
+    build_graph, nan_on_white, looped, make, tmp_path
+):
     """Packets that are lost or damaged, frames that the network gives NaN for, a source that stalls, an output that is
     slow: key frames on, against the same run without any of them."""
     chance = random.Random(0)
@@ -218,7 +195,7 @@ def test_sigterm_is_like_ctrl_c(start_bare, looped, luma_model, tmp_path):
         assert sum(1 for _ in container.decode(video=0)) == report["frames_out"] > 0
 
 
-def test_strict_stops_with_one_line(build_graph, vmdepth_run, tmp_path, make):
+def test_strict_stops_with_one_line(build_graph, nan_on_white, vmdepth_run, tmp_path, make):
     images = make.noise(40)
     images[30] = 255
     path = make.video(tmp_path / "in.mkv", images, codec="mjpeg")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import signal
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from mcap.exceptions import EndOfFile
 from mcap.reader import NonSeekingReader
 from rosbags.highlevel import AnyReader
+
+from vmdepth_runtime.sources.video import VideoSource
 
 MAIN = "from vmdepth_runtime.pipeline.cli import main; main()"
 
@@ -43,10 +46,10 @@ def test_a_recording_holds_what_the_archive_does_and_the_points_that_a_cloud_wou
     assert (outcome.code, "wrote r/run.mcap" in outcome.lines[-1]) == (0, True)
     found = read(tmp_path / "r" / "run.mcap")
     assert {topic: len(messages) for topic, messages in found.items()} == {
-        f"/vmdepth/{name}": 6 for name in ("depth", "depth/camera_info", "colour/compressed", "points")
+        f"/vmdepth/{name}": 6 for name in ("depth/image", "depth/camera_info", "colour/compressed", "points")
     }
     with np.load(tmp_path / "out.npz") as data:
-        for image, depth, seconds in zip(found["/vmdepth/depth"], data["depth"], data["times"], strict=True):
+        for image, depth, seconds in zip(found["/vmdepth/depth/image"], data["depth"], data["times"], strict=True):
             assert image.data.tobytes() == depth.tobytes()
             stamp = image.header.stamp
             assert before <= stamp.sec + stamp.nanosec / 1e9 - seconds <= time.time()
@@ -61,7 +64,7 @@ def test_metres_that_are_made_of_relative_depth_can_be_millimetres(vmdepth_run, 
     words = ["--metres", "1,0.1", "--depth-encoding", "16UC1"]
     assert vmdepth_run(video, "-o", "run.mcap", "-o", "out.npz", *words).code == 0
     with np.load(tmp_path / "out.npz") as data:
-        for image, depth in zip(read(tmp_path / "run.mcap")["/vmdepth/depth"], data["depth"], strict=True):
+        for image, depth in zip(read(tmp_path / "run.mcap")["/vmdepth/depth/image"], data["depth"], strict=True):
             assert image.encoding == "16UC1"
             assert np.abs(image.data.view("<u2").reshape(depth.shape) / 1000 - depth).max() <= 0.5e-3 + 1e-12
 
@@ -95,11 +98,47 @@ def test_a_camera_that_nobody_said_is_told_and_left_out(vmdepth_run, video, tmp_
     assert note.startswith("run.mcap: has no CameraInfo")
     found = read(tmp_path / "run.mcap")
     relative = "/vmdepth/inverse_depth_relative"
-    assert sorted(found) == ["/vmdepth/colour/compressed", relative, f"{relative}/colours/compressed"]
+    assert sorted(found) == ["/vmdepth/colour/compressed", f"{relative}/colours/compressed", f"{relative}/image"]
     # The colours are those that a picture of the depth would have.
     assert vmdepth_run(video, "-o", "%d.jpg").code == 0
     for number, message in enumerate(found[f"{relative}/colours/compressed"]):
         assert message.data.tobytes() == (tmp_path / f"{number}.jpg").read_bytes()
+
+
+def test_colours_of_a_recording_of_metres_which_has_none(vmdepth_run, video, metric, tmp_path):
+    outcome = vmdepth_run(video, "-o", "run.mcap", "--palette", "turbo", "--model", metric)
+    assert (outcome.code, len(outcome.lines)) == (2, 1)
+    assert "--palette turbo: no output has colours" in outcome.lines[0]
+    assert vmdepth_run(video, "-o", "run.mcap", "--palette", "turbo").code == 0
+
+
+def test_a_recording_of_metres_has_nobody_look_at_the_source_beforehand(vmdepth_run, video, metric, monkeypatch):
+    looked = []
+    monkeypatch.setattr(VideoSource, "sample", lambda source, count: looked.append(source) or [])
+    assert vmdepth_run(video, "-o", "run.mcap", "--model", metric).code == 0
+    assert vmdepth_run(video, "-o", "run.mcap", "--metres", "1,0.1").code == 0
+    assert looked == []
+    assert vmdepth_run(video, "-o", "run.mcap").code == 0
+    assert len(looked) == 1
+
+
+def test_of_pictures_what_holds_for_all_files_is_said_once(vmdepth_run, make, metric, tmp_path):
+    for k in range(3):
+        make.image(tmp_path / f"{k}.png", make.noise(1)[0])
+    outcome = vmdepth_run(".", "--images", "-o", "out/{name}.mcap", "--report", "r.json", "--model", metric)
+    assert outcome.code == 0
+    (note,) = json.loads((tmp_path / "r.json").read_text())["notes"]
+    assert note.startswith("{name}.mcap: has no CameraInfo, as nothing is known of the camera")
+
+
+def test_points_count_where_the_disk_has_no_room(vmdepth_run, video, metric, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=200_000))  # of 6 frames of 64x48
+    words = [video, "-o", "run.mcap", "--model", metric, "--fov", "60"]
+    outcome = vmdepth_run(*words, "--points")
+    assert (outcome.code, "run.mcap: 6 frames of" in outcome.lines[-1]) == (2, True)
+    assert "and the disk has" in outcome.lines[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+    assert vmdepth_run(*words, "--points", "--max-points", "1000").code == 0
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +177,6 @@ def test_a_killed_run_can_be_read_up_to_two_seconds_before(start_bare, long, met
     count = 0
     with part.open("rb") as file, pytest.raises(EndOfFile):
         for _, channel, _ in NonSeekingReader(file).iter_messages(log_time_order=False):
-            count += channel.topic == "/vmdepth/depth"
+            count += channel.topic == "/vmdepth/depth/image"
     assert count >= sum(1 for at in taken if at < killed - 2)
     assert process.returncode == -signal.SIGKILL

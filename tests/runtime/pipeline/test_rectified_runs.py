@@ -62,8 +62,8 @@ def test_a_run_that_rectifies_is_one_on_frames_that_were_rectified(vmdepth_run, 
     for ending in ("png", "ply"):  # the range is that of rectified frames, and so are the pixels that points carry
         assert (tmp_path / "a" / f"3.{ending}").read_bytes() == (tmp_path / "b" / f"3.{ending}").read_bytes()
     (first,), (second,) = (json.loads((tmp_path / f"{k}.json").read_text())["sources"] for k in "ab")
-    assert first["camera"].pop("given") == f"--intrinsics {name}, rectified"
-    assert second["camera"].pop("given").startswith("--intrinsics ")
+    assert first["camera"].pop("given") == f"{name}, rectified"
+    assert second["camera"].pop("given").startswith("intrinsics ")
     assert first["camera"] == pytest.approx(second["camera"])
     assert first["colour_range"] == second["colour_range"]
 
@@ -97,10 +97,10 @@ def test_a_cloud_is_straight_without_rectifying(vmdepth_run, frames, tmp_path):
     [
         ((), "--rectify: needs --camera FILE, a calibration with distortion coefficients"),
         (("--fov", "60"), "--fov 60: says nothing of distortion, so there is nothing to rectify"),
-        (("--camera", "45,45,31.5,23.5"), "--intrinsics 45,45,31.5,23.5: says nothing of distortion"),
+        (("--camera", "45,45,31.5,23.5"), "intrinsics 45,45,31.5,23.5: says nothing of distortion"),
         (("--camera", "no.yaml"), "no.yaml: no such file; give a calibration"),
         (("--camera", "fov.yaml"), "fov.yaml: has the distortion model 'fov'; known are plumb_bob"),
-        (("--camera", "tall.yaml"), "--intrinsics tall.yaml: is of 64x96 frames, and in is 64x48, of another shape"),
+        (("--camera", "tall.yaml"), "tall.yaml: is of 64x96 frames, and in is 64x48, of another shape"),
         (("--camera", "wild.yaml"), "wild.yaml: rectified, less than 0.2 of the frame would be left each way"),
     ],
 )

@@ -173,3 +173,9 @@ def start(rclpy: ModuleType, luma_model: Path) -> Iterator[Callable[..., Running
     for one in running:
         one.stop()
         one.robot.close()
+
+
+@pytest.fixture
+def images(make: Any) -> NDArray[np.uint8]:
+    """Five of the model's own size, so that nothing is resized."""
+    return make.noise(5, 28, 42)

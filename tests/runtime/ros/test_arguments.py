@@ -23,11 +23,13 @@ def values(words):
 
 
 def test_a_parameter_is_the_option_of_its_name(rclpy):
-    given = ["max_range:=8", "keyframes:=false", "depth_encoding:=16UC1", "intrinsics:=[40.0, 40.0, 20.5, 13.5]"]
+    given = ["max_range:=8", "keyframes:=false", "depth_encoding:=16UC1", "intrinsics:=[40.0, 40.0, 20.5, 13.5]",
+             "keyframe_capacity:=3", "keyframe_drift:=0.5", "rectify:=true"]  # fmt: skip
     words = [word for one in given for word in ("-p", one)]
     options, node = values(["--max-gap", "1", "--max-range", "3", "--ros-args", *words, "-p", "model:="])
     wanted = {"max_gap": 1.0, "max_range": 8.0, "anchored": False, "depth_encoding": "16UC1", "queue": 5}
     assert wanted.items() <= options.items()
+    assert (options["keyframe_capacity"], options["keyframe_drift"], options["rectify"]) == (3, 0.5, True)
     assert options["intrinsics"] == "40.0,40.0,20.5,13.5"
     assert options["model"] is command.context_settings["default_map"]["model"]  # an empty text is none
     assert node.get_parameter("max_range").value == 8.0
@@ -56,6 +58,7 @@ def test_parameters_of_ros_and_of_others_are_left_alone(rclpy):
         ("metres:=[2.0, 0.1]", "--sky: puts what is very far at --max-range, which has to be given where depth has a "),
         ("model:=nothere.onnx", "nothere.onnx: "),
         ("image:=a camera", "a camera: cannot be the name of a topic (Failed to resolve name 'a camera': Topic name "),
+        ("keyframe_drift:=11.0", "--keyframe-drift 11.0: should be between 0 and 10"),
         ("fov=60", "ROS does not take its arguments: Couldn't parse -p: '-p fov=60'. Error: no :="),
     ],
 )
@@ -81,3 +84,17 @@ def test_every_parameter_is_unlike_those_of_ros_itself():
 
     for name in ("use_sim_time", "start_type_description_service", "qos_overrides./image.subscription.depth"):
         assert get_close_matches(name, parameters_of(command), cutoff=0.8) == []
+
+
+def test_options_of_clouds_and_key_frames_are_those_of_a_run():
+    from vmdepth_runtime.pipeline.cli import command as run
+
+    mine, other = parameters_of(command), parameters_of(run)
+    shared = [name for name in other if name.startswith(("keyframe", "max_points", "max_range", "max_jump", "sky"))]
+    assert len(shared) == 13
+    told = [
+        [options[name].get_help_record(one.make_context(one.name, ["x"] if one is run else [])) for name in shared]
+        for one, options in ((command, mine), (run, other))
+    ]
+    assert told[0] == told[1]
+    assert {"align_to", "cuts"} & set(mine) == set()

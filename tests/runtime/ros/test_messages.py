@@ -9,9 +9,8 @@ from vmdepth_runtime.camera.distortion import Distortion
 from vmdepth_runtime.camera.pinhole import PinholeCamera
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 from vmdepth_runtime.encoding.points import PointCloud
-from vmdepth_runtime.encoding.ros_messages import camera_info, depth_image, point_cloud
-from vmdepth_runtime.ros.messages import filled, stamp_of
-from vmdepth_runtime.ros.newest import Newest
+from vmdepth_runtime.encoding.ros_messages import camera_info, depth_image, point_cloud, stamp_of
+from vmdepth_runtime.ros.messages import filled
 
 STAMP = 1_700_000_000_987_654_321
 
@@ -46,15 +45,3 @@ def test_a_message_takes_nothing_of_another_type(rclpy, name, value):
 
     with pytest.raises((AssertionError, AttributeError)):
         setattr(Image(), name, value)
-
-
-def test_the_newest_is_taken_and_the_others_counted():
-    newest = Newest()
-    for number in range(5):
-        newest.put(number)
-    assert (newest.take(), newest.dropped) == (4, 4)
-    newest.put(5)
-    assert (newest.take(), newest.dropped) == (5, 4)
-    newest.put(6)
-    newest.close()
-    assert newest.take() is None

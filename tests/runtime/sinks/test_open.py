@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import InputError
+from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 from vmdepth_runtime.sinks.open import KINDS, camera_endings, check_output, needs_range, output_help
 
 EXAMPLES = {
@@ -25,7 +26,7 @@ EXAMPLES = {
     "display": True,
     "http://127.0.0.1:8080": True,
     "foxglove://127.0.0.1:8765": True,
-}  # target -> whether it is shown on a scale of its own
+}  # target -> whether it is shown on a scale of its own, of depth that has none
 
 
 def test_targets_that_cannot_be_are_refused_before_any_work(tmp_path):
@@ -114,7 +115,8 @@ def test_names_that_cannot_be_are_refused(tmp_path, monkeypatch, name, message):
 @pytest.mark.parametrize("target", EXAMPLES)
 def test_one_kind_is_meant_by_each_target_and_says_what_it_needs(target):
     assert [kind.accepts(target) for kind in KINDS].count(True) == 1
-    assert needs_range(target) == EXAMPLES[target]
+    assert needs_range(target, DEPTH_KINDS["relative"]) == EXAMPLES[target]
+    assert needs_range(target, DEPTH_KINDS["metric"]) == (EXAMPLES[target] and not target.endswith((".mcap", ".ply")))
 
 
 def test_help_and_errors_name_what_there_is():

@@ -80,7 +80,7 @@ def test_a_trajectory_takes_a_calibration_of_another_resolution(written):
 
 
 def test_a_lens_that_does_not_fit_is_refused(written):
-    line = "--intrinsics 500,510,700,250: its principal point 700,250 is far from the middle of b.jpg, which is 640x480"
+    line = "intrinsics 500,510,700,250: its principal point 700,250 is far from the middle of b.jpg, which is 640x480"
     with pytest.raises(InputError, match=line):
         read_cameras(written / "walk.txt", NAMES, SIZES, Lens.of(intrinsics="500,510,700,250"))
 

@@ -44,7 +44,7 @@ REFUSED = {
     "a network of videos": (["{photos}", "--model", "{tmp}/video.safetensors"], "is a network of videos"),
     "a GPU that is not there": (["{photos}", "--device", "cuda"], "--device cuda: PyTorch finds no GPU here"),
     "no poses": (["{photos}", "--poses", "{tmp}/none.json"], "none.json: cannot be read"),
-    "half a camera": (["{photos}", "--poses", "a", "--intrinsics", "5,5"], "--intrinsics 5,5: intrinsics are fx, fy"),
+    "half a camera": (["{photos}", "--poses", "a", "--intrinsics", "5,5"], "intrinsics 5,5: intrinsics are fx, fy"),
     "no calibration": (["{photos}", "--poses", "a", "--intrinsics", "{tmp}/none.yaml"], "none.yaml: no such file"),
     "intrinsics without poses": (["{photos}", "--intrinsics", "1,1,1,1"], "--intrinsics go with"),
     "a folder that is not empty": (["{photos}", "-o", "{photos}"], "photos: holds something already"),

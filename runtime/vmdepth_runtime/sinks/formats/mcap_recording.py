@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic
+from threading import Event, Lock, Thread
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.depth_kinds import DepthKind
 from vmdepth_runtime.encoding import ros_messages
+from vmdepth_runtime.encoding.points import every
 from vmdepth_runtime.encoding.ros_definitions import DEFINITIONS
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sinks.base import SinkFacts, writing
 from vmdepth_runtime.sinks.clouds import CLOUD_OUTPUTS, Clouds
-from vmdepth_runtime.sinks.files import OneFileSink, foretell_arrays
+from vmdepth_runtime.sinks.files import OneFileSink, foretell_size
 from vmdepth_runtime.sources.base import SourceFrame
 
 _CHUNK = 1 << 20  # bytes, after which a chunk is closed: a reader takes whole ones, and each has an entry in the index
 _FLUSH = 1.0  # seconds, after which it is closed whatever it holds
+_COLOUR, _COLOURS = 0.25, 0.1  # bytes that JPEG makes of a pixel of the source, and of coloured depth; of the demo
 
 
 class McapSink(OneFileSink):
@@ -30,7 +32,8 @@ class McapSink(OneFileSink):
     frame's stamp and the camera's name, on the topics of `ros_messages`. Depth without a unit, whose encoding no
     viewer knows, is there as a coloured picture, too.
 
-    Chunks are closed once a second: whatever happens, what was written before that is read by whoever needs no index.
+    Chunks are closed once a second, whether frames come or not: whatever happens, what was written before that is read
+    by whoever needs no index.
     """
 
     ending = ".mcap"
@@ -48,7 +51,22 @@ class McapSink(OneFileSink):
 
     @classmethod
     def foretell(cls, target: str, facts: SinkFacts) -> str | None:
-        return foretell_arrays(target, facts, per_pixel=2 if facts.depth_encoding == "16UC1" else 4, copies=1)
+        pixels, short = facts.info.height * facts.info.width, facts.depth_encoding == "16UC1"
+        size, saved = (2 if short else 4) * pixels + _COLOUR * pixels, "about half" if short else "about a seventh"
+        if facts.depth_meaning.unit is None:
+            size += _COLOURS * pixels
+        if facts.points:
+            size += ros_messages.POINT_BYTES * pixels / every(pixels, facts.cloud.max_points) ** 2
+            saved = "about a quarter"
+        return foretell_size(target, facts, per_frame=size, copies=1, saved=saved)
+
+    @classmethod
+    def shows_colour(cls, colour: bool, kind: DepthKind | None = None) -> bool:
+        return kind is None or kind.unit is None
+
+    @classmethod
+    def scales(cls, kind: DepthKind) -> bool:
+        return kind.unit is None
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         make = _writer_class(str(target))
@@ -60,7 +78,7 @@ class McapSink(OneFileSink):
             self.notes.append(
                 f"{self.path.name}: has no CameraInfo, as nothing is known of the camera; --fov or --intrinsics says it"
             )
-        self.wants_colour = facts.depth_meaning.unit is None
+        self.wants_colour = self.shows_colour(facts.colour, facts.depth_meaning)
         self._clouds = Clouds(facts) if facts.points else None
         if self._clouds is None:
             self.draws = ()
@@ -101,12 +119,14 @@ class McapSink(OneFileSink):
             )
 
     def _drop(self) -> None:
+        self._recorder.stop()
         with suppress(OSError):
             self._file.close()
 
 
 class _Recorder:
-    """Messages into a file, so that it can be read but for the last second of them.
+    """Messages into a file, so that it can be read but for the last second of them: a thread sees to that, as a camera
+    that stands still has nobody call.
 
     Args:
         make: `mcap_ros2.writer.Writer`.
@@ -120,7 +140,12 @@ class _Recorder:
         compression = CompressionType.ZSTD if compress else CompressionType.NONE
         self._writer = make(file, chunk_size=_CHUNK, compression=compression)
         self._schemas: dict[str, Any] = {}
-        self._flushed = -math.inf
+        self._lock = Lock()  # of what follows
+        self._unflushed = False
+        self._error: OSError | None = None
+        self._over = Event()
+        self._thread = Thread(target=self._flush_now_and_then, name="recording", daemon=True)
+        self._thread.start()
 
     def add(self, messages: Sequence[tuple[str, str, ros_messages.Message]], stamp: int, number: int) -> None:
         """Write what belongs to one frame.
@@ -129,19 +154,44 @@ class _Recorder:
             messages: topic, name in sensor_msgs, and fields of each.
             stamp: of the frame, nanoseconds since 1970.
             number: of the frame.
+
+        Raises:
+            OSError: these, or those before, cannot be written.
         """
-        for topic, kind, message in messages:
-            name = f"sensor_msgs/msg/{kind}"
-            if name not in self._schemas:
-                self._schemas[name] = self._writer.register_msgdef(name, DEFINITIONS[name])
-            self._writer.write_message(topic, self._schemas[name], message, log_time=stamp, sequence=number)
-        if monotonic() - self._flushed >= _FLUSH:
-            self._writer._writer.flush()  # of `mcap.writer.Writer`, for which this one has no name
-            self._flushed = monotonic()
+        with self._lock:
+            self._check()
+            for topic, kind, message in messages:
+                name = f"sensor_msgs/msg/{kind}"
+                if name not in self._schemas:
+                    self._schemas[name] = self._writer.register_msgdef(name, DEFINITIONS[name])
+                self._writer.write_message(topic, self._schemas[name], message, log_time=stamp, sequence=number)
+            self._unflushed = True
 
     def finish(self) -> None:
-        """What is left, and the index."""
+        """What is left, and the index. Raises OSError as `add` does."""
+        self.stop()
+        self._check()
         self._writer.finish()
+
+    def stop(self) -> None:
+        """Write nothing more by itself; the file may be closed then."""
+        self._over.set()
+        self._thread.join()
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _flush_now_and_then(self) -> None:
+        while not self._over.wait(_FLUSH):
+            with self._lock:
+                if not self._unflushed or self._error is not None:
+                    continue
+                try:
+                    self._writer._writer.flush()  # of `mcap.writer.Writer`, for which this one has no name
+                    self._unflushed = False
+                except OSError as error:  # raised where somebody can do something about it
+                    self._error = error
 
 
 def _writer_class(target: str) -> Any:

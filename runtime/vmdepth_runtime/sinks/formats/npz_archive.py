@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.outputs import DYNAMIC
 from vmdepth_runtime.sinks.base import SinkFacts, writing
-from vmdepth_runtime.sinks.files import OneFileSink, foretell_arrays, renamed
+from vmdepth_runtime.sinks.files import OneFileSink, foretell_size, renamed
 from vmdepth_runtime.sources.base import SourceFrame
 
 _NPY_HEADER_BYTES = 128
@@ -36,7 +36,8 @@ class NpzSink(OneFileSink):
 
     @classmethod
     def foretell(cls, target: str, facts: SinkFacts) -> str | None:
-        return foretell_arrays(target, facts, per_pixel=4, copies=2)
+        pixels = facts.info.height * facts.info.width
+        return foretell_size(target, facts, per_frame=4 * pixels, copies=2, saved="about a sixth")
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         super().__init__(target, facts)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.depth_kinds import DepthKind
 from vmdepth_runtime.encoding.points import ply
 from vmdepth_runtime.sinks.base import SinkFacts
 from vmdepth_runtime.sinks.clouds import CLOUD_OUTPUTS, Clouds
@@ -22,6 +23,10 @@ class PlySink(PerFrameSink):
     has_clouds = True
     needs_range = True
     draws = CLOUD_OUTPUTS
+
+    @classmethod
+    def scales(cls, kind: DepthKind) -> bool:
+        return kind.inverse
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         super().__init__(target, facts)

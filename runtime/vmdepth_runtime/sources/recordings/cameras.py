@@ -23,7 +23,7 @@ def camera_of(recording: Recording, topic: str, frame_id: str) -> Any:
     By its name, as image_transport has it: beside the pictures, or below them. Else the only one of that frame id.
     """
     infos = [name for name, told in recording.topics.items() if told.type == CAMERA_INFO and told.count]
-    for name in _names(topic):
+    for name in camera_info_names(topic):
         if name in infos and (message := _first(recording, name)) is not None:
             return message
     found = [message for name in infos if (message := _first(recording, name)) is not None]
@@ -59,7 +59,9 @@ def _distortion(model: str, numbers: Any) -> tuple[Distortion | None, str]:
         return None, f"{error}; it is not heeded"
 
 
-def _names(topic: str) -> Iterator[str]:
+def camera_info_names(topic: str) -> Iterator[str]:
+    """Where the `CameraInfo` of a topic of pictures or depth may be, whatever image_transport adds to its name: beside
+    it, which comes first, or below it."""
     base = _without_transport(topic)
     yield f"{base.rpartition('/')[0]}/camera_info"
     yield f"{base}/camera_info"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mcap.records import Message
 
-from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.errors import InputError, told_by
 from vmdepth_runtime.sources.recordings.mcap_index import DAMAGE, MAGIC, McapIndex, read_index, records_of
 from vmdepth_runtime.sources.recordings.recording import RawMessage, Recording, Topic, of_ros_1
 
@@ -57,7 +57,7 @@ class McapFile(Recording):
             try:
                 records = records_of(self._file, span)
             except (*DAMAGE, OSError) as error:
-                reason = f"in a damaged part of the file ({' '.join(str(error).split())[:100]})"
+                reason = f"in a damaged part of the file ({told_by(error, 100)})"
                 yield from [RawMessage(span.begin, None, reason)] * count
                 continue
             # In the file's order: the clock of whoever recorded may have been set back.

@@ -14,7 +14,8 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.encoding.ros_messages import stamp_of
+from vmdepth_runtime.errors import InputError, told_by
 
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"  # how what it compressed begins, and CDR never does
 
@@ -113,10 +114,10 @@ class Recording(ABC):
             try:
                 message: Any = store.deserialize_cdr(_unpacked(raw.data), kind)
             except (SerdeError, TypesysError, KeyError, zstandard.ZstdError) as error:
-                yield RecordedMessage(raw.time, raw.time, None, f"damaged ({_line(error)})")
+                yield RecordedMessage(raw.time, raw.time, None, f"damaged ({told_by(error)})")
                 continue
             header = getattr(message, "header", None)
-            stamp = header.stamp.sec * 10**9 + header.stamp.nanosec if header is not None else 0
+            stamp = stamp_of(header) if header is not None else 0
             yield RecordedMessage(stamp or raw.time, raw.time, message)
 
     @abstractmethod
@@ -141,7 +142,3 @@ def _unpacked(data: bytes) -> bytes:
     """A message in CDR, which a recorder may have compressed: the metadata that says so may be lost."""
     packed = bytes(data[:4]) == _ZSTANDARD
     return zstandard.ZstdDecompressor().decompressobj().decompress(data) if packed else data
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -8,7 +8,7 @@ from pathlib import Path
 from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag2 import Reader
 
-from vmdepth_runtime.errors import InputError
+from vmdepth_runtime.errors import InputError, told_by
 from vmdepth_runtime.sources.listing import bag_files, bag_metadata, recorded_files
 from vmdepth_runtime.sources.recordings.mcap_file import McapFile
 from vmdepth_runtime.sources.recordings.recording import RawMessage, Recording, Topic, of_ros_1
@@ -59,7 +59,7 @@ class Rosbag(Recording):
                     "may save what is left, which is a source, too"
                 ) from None
             raise InputError(
-                f"{path}: cannot be read as a recording ({_line(error)}); copy or record it again"
+                f"{path}: cannot be read as a recording ({told_by(error)}); copy or record it again"
             ) from None
         for name, info in self._reader.topics.items():
             is_text = info.msgdef.format == MessageDefinitionFormat.MSG
@@ -74,7 +74,7 @@ class Rosbag(Recording):
             for _, time, data in self._reader.messages(connections, start=start):
                 yield RawMessage(time, data)
         except Exception as error:  # of rosbags, SQLite or Zstandard
-            self.broken = "; ".join(filter(None, [self.broken, f"reading failed: {_line(error)}"]))
+            self.broken = "; ".join(filter(None, [self.broken, f"reading failed: {told_by(error)}"]))
 
     def close(self) -> None:
         if self._reader.is_open:
@@ -144,7 +144,3 @@ def _opened(file: Path) -> Recording | InputError:
         return McapFile(file) if file.suffix.lower() == ".mcap" else Rosbag(file)
     except InputError as error:
         return error
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

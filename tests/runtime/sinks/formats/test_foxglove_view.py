@@ -31,9 +31,9 @@ from vmdepth_runtime.encoding.points import back_project
 from vmdepth_runtime.sinks.open import check_output
 
 DEPTH, CAMERA, COLOUR, POINTS = (
-    f"/vmdepth/{name}" for name in ("depth", "depth/camera_info", "colour/compressed", "points")
+    f"/vmdepth/{name}" for name in ("depth/image", "depth/camera_info", "colour/compressed", "points")
 )
-COLOURED, FIGURES, TRANSFORM = f"{DEPTH}/colours/compressed", "/vmdepth/figures", "/tf"
+COLOURED, FIGURES, TRANSFORM = "/vmdepth/depth/colours/compressed", "/vmdepth/figures", "/tf"
 STAMP = 1_700_000_000_123_456_789
 
 
@@ -202,15 +202,32 @@ def test_the_next_source_is_seen_at_the_same_address(facts, make):
 
 def test_nothing_is_made_for_nobody(facts, make):
     frame, depth = frame_of(make)
+    frame = replace(frame, image=frame.image[:0])  # neither its colours nor its points can be made
     port = free_port()
-    with open_sink(f"foxglove://127.0.0.1:{port}", facts(depth_kind="metric")) as sink:
+    with open_sink(f"foxglove://127.0.0.1:{port}", facts(depth_kind="metric", lens=Lens.of(60.0))) as sink:
         assert not sink.watched
         viewer = Viewer(port, [DEPTH])
         wait_until(lambda: sink.watched)
-        sink.write(frame, depth, frame.image, {"state_change": np.float32(0)})  # no colours, which cannot be encoded
+        sink.write(frame, depth, frame.image, {"state_change": np.float32(0)})
         assert viewer.next(DEPTH)[1].data == depth.tobytes()
         viewer.leave()
         wait_until(lambda: not sink.watched)
+    # Whatever else had been made would have failed, which `close` raises.
+
+
+def test_points_of_a_scene_that_began_unseen_have_its_own_unit(facts, make):
+    frame, _ = frame_of(make)
+    port, seen, points = free_port(), [], "/vmdepth/points_relative"
+    with open_sink(f"foxglove://127.0.0.1:{port}", facts(lens=Lens.of(60.0))) as sink:
+        for depth in (50, 25):
+            viewer = Viewer(port, [points])
+            wait_until(lambda: sink.watched)
+            sink.write(frame, np.full((48, 64), depth, np.float32), frame.image, {"state_change": np.float32(0)})
+            seen.append(np.frombuffer(viewer.next(points)[1].data[8:12], "<f4")[0])
+            viewer.leave()
+            wait_until(lambda: not sink.watched)
+            sink.pass_by(replace(frame, discontinuity=True))
+    assert seen == [1, 1]
 
 
 def test_a_viewer_that_takes_nothing_holds_nobody_up(facts, make):
