@@ -84,10 +84,10 @@ def fit_scale(
     output = settings.output
     if output.suffix != ".onnx":
         raise InputError(f"{output}: the output should end in .onnx")
-    check_target(output, settings.model)
+    check_target(output, settings.network)
     if settings.report:
         check_target(settings.report)
-    model = local_file(settings.model)
+    model = local_file(settings.network)
     proto, contract = read_step_graph(model)
     if contract.depth_unit is not None:
         raise InputError(f"{model}: gives {contract.depth_meaning.meaning} already; take the graph that it was made of")
@@ -147,7 +147,7 @@ def _fitted(frames: Sequence[Points], contract: StepContract, settings: ScaleSet
     try:
         metres = fit_metres(depth, measured, contract.depth_meaning)
     except NoFit as error:
-        raise WorkError(f"{not_written}, {settings.model} does not fit {settings.data}: {error}") from None
+        raise WorkError(f"{not_written}, {settings.network} does not fit {settings.data}: {error}") from None
     errors, (_, unseen_measured) = fit_errors(metres, *_together(unseen)), _together(unseen)
     result = ScaleResult(metres, len(frames), fit_errors(metres, depth, measured), errors)
     off = f"half of the held-out points are off by {errors.median:.1%} of their distance or more"
