@@ -26,7 +26,11 @@ from vmdepth_runtime.cli import defaults_of
               help="At most this many with measured depth, of ten times as many.")  # fmt: skip
 @click.option("--limit", show_default=True, type=click.FloatRange(min=0, min_open=True), metavar="SHARE",
               help="Median error of the held-out frames, of the distance, above which nothing is written.")  # fmt: skip
-@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures as JSON.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the figures as JSON, of a fit that is refused as well.",
+)
 def command(**options: Any) -> None:
     """Make metres of the depth of the step graph MODEL, or one of Hugging Face (owner/name:model.onnx): fit scale and
     shift to measured depth, dense or sparse, whatever some of it is worth, and bake them into the graph. Without MODEL
