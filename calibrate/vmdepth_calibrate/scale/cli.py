@@ -12,7 +12,7 @@ from vmdepth_runtime.cli import defaults_of
 
 
 @click.command("vmdepth-calibrate scale", context_settings=defaults_of(ScaleSettings))
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", required=False, type=click.Path(path_type=Path))
 @click.option("--data", required=True, metavar="FOLDER|RECORDING",
               help="Pictures and their measured depth: an RGB-D folder or a folder of such, an .mcap file or rosbag2 "
                    "folder, or rendered:CLIPSxFRAMES.")  # fmt: skip
@@ -26,10 +26,15 @@ from vmdepth_runtime.cli import defaults_of
               help="At most this many with measured depth, of ten times as many.")  # fmt: skip
 @click.option("--limit", show_default=True, type=click.FloatRange(min=0, min_open=True), metavar="SHARE",
               help="Median error of the held-out frames, of the distance, above which nothing is written.")  # fmt: skip
-@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Also write the figures as JSON.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the figures as JSON, of a fit that is refused as well.",
+)
 def command(**options: Any) -> None:
     """Make metres of the depth of the step graph MODEL, or one of Hugging Face (owner/name:model.onnx): fit scale and
-    shift to measured depth, dense or sparse, whatever some of it is worth, and bake them into the graph.
+    shift to measured depth, dense or sparse, whatever some of it is worth, and bake them into the graph. Without MODEL
+    it is the bundled one.
 
     The last fifth of the frames is not fitted to and says how far the metres are off. They hold for the camera and the
     kind of place that they were measured in.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vmdepth.data.rgbd import CAMERAS, RgbdFolder, RgbdFrame, same_places
+from vmdepth.data.rgbd import CAMERAS, RgbdFolder, RgbdFrame, check_shapes, same_places
 from vmdepth_calibrate.scale.settings import ScaleSettings
 from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.depth.scale.nearest import Nearest
@@ -34,6 +34,12 @@ class Measured:
 
     sequences: Iterable[Iterable[RgbdFrame]]
     frames: int | None
+
+    @property
+    def at_edges(self) -> int:
+        """How many depths of those read were left out because they lie at an edge."""
+        lists = self.sequences if isinstance(self.sequences, (list, tuple)) else []
+        return sum(sequence.at_edges for sequence in lists if isinstance(sequence, RgbdFolder))
 
 
 def open_measured(settings: ScaleSettings, size: tuple[int, int], warn: Callable[[str], None]) -> Measured:
@@ -86,6 +92,8 @@ class _Recording:
                 nearest = Nearest(measured)
                 for frame in source:
                     depth = None if frame.stamp is None else nearest.at(frame.stamp)
+                    if depth is not None:
+                        check_shapes(depth.shape, frame.image.shape, self.settings.depth_topic or str(path))
                     depth = _UNKNOWN if depth is None else np.nan_to_num(depth, nan=0.0, posinf=0.0)
                     number += frame.discontinuity
                     yield number, RgbdFrame(frame.image, depth, same_places(depth.shape, frame.image.shape), None)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmdepth_runtime import bundled
+
 
 @dataclass(frozen=True)
 class ScaleSettings:
     """Settings of one fit of metres. Its defaults are those of the command.
 
     Attributes:
-        model: A step graph of relative or scaled depth, or the name of one on Hugging Face.
+        model: A step graph of relative or scaled depth, or the name of one on Hugging Face; None: the bundled one.
         data: Where depth was measured: an RGB-D folder (`vmdepth.data.rgbd`) or a folder of such, a recording of a
             robot (.mcap, or a rosbag2 folder), or "rendered:CLIPSxFRAMES".
         output: The .onnx file.
@@ -24,7 +26,7 @@ class ScaleSettings:
         report: Where all figures go, as JSON.
     """
 
-    model: Path
+    model: Path | None
     data: str
     output: Path
     topic: str | None = None
@@ -33,3 +35,8 @@ class ScaleSettings:
     frames: int = 1000
     limit: float = 0.2
     report: Path | None = None
+
+    @property
+    def network(self) -> Path:
+        """What `model` stands for."""
+        return self.model or bundled.MODEL

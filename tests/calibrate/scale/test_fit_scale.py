@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -62,6 +63,7 @@ def test_the_truth_is_found_and_the_last_fifth_of_the_frames_says_how_well(metri
     assert result.frames == 5
     assert result.held_out.points == pytest.approx(result.seen.points / 4, rel=0.01)
     assert result.held_out.median < 1e-3
+    assert report["refused"] is None
     assert report["held_out"]["median"] == result.held_out.median
     assert report["metres"] == {"scale": result.metres.scale, "shift": result.metres.shift, "farthest": pytest.approx(
         result.metres.farthest)}  # fmt: skip
@@ -189,12 +191,35 @@ def test_a_fit_that_is_worse_than_it_should_be_is_not_written_and_says_by_how_mu
     assert "--limit is 0.0%" in told
 
 
+@pytest.mark.parametrize("found", [True, False])
+def test_the_report_of_a_fit_that_is_refused_has_its_figures(measure, tmp_path, found):
+    data, report, limit = measure(SCALE, SHIFT, frames=2, wrong=0.3), tmp_path / "r.json", 1e-6
+    for path in [] if found else (data / "depth").iterdir():
+        cv2.imwrite(str(path), np.full((96, 136), 7000, np.uint16))
+    with pytest.raises(WorkError) as raised:
+        fit_scale(ScaleSettings(None, str(data), tmp_path / "m.onnx", limit=limit, report=report))
+    figures = json.loads(report.read_text())
+    assert str(raised.value) == f"{tmp_path / 'm.onnx'}: not written, {figures['refused']}"
+    assert (figures["metres"] is not None, figures["frames"]) == (found, 2)
+    if found:
+        assert figures["held_out"]["median"] > limit
+    else:
+        assert figures["refused"].endswith(": one distance for all of it would do as well")
+
+
 def test_too_few_points_are_refused(measure, tmp_path):
     told = refused(InputError, measure(SCALE, SHIFT, points=20), tmp_path)
     assert told.endswith("80 points of measured depth to fit to, and it takes 100")
     assert refused(InputError, measure(SCALE, SHIFT, frames=2, points=0), tmp_path).endswith(
         "0 points of measured depth to fit to, and it takes 100"
     )
+
+
+def test_noise_that_is_left_out_as_edges_is_told_to_be(measure, tmp_path):
+    data = measure(SCALE, SHIFT, frames=1, wrong=1.0)
+    (data / "intrinsics.json").unlink()  # which says registration_px 0
+    told = refused(InputError, data, tmp_path)
+    assert "0 points of measured depth to fit to, and it takes 100; 13056 more are left out, which lie at edges" in told
 
 
 def test_one_frame_is_enough_and_a_line_says_that_nothing_is_held_out(measure, tmp_path):
