@@ -122,9 +122,16 @@ def _distortion(camera: cv2.FileNode, path: Path) -> tuple[str, list[float]]:
     name = _text(camera, "distortion_model")
     if _value(camera, "fisheye_model") or "kannala" in _text(camera, "Camera.type").lower():  # OpenCV's; ORB-SLAM's
         name = name or "fisheye"
+    elif not camera.getNode("fisheye_model").empty():
+        name = name or "plumb_bob"
     for key in _COEFFICIENTS:
         numbers = _list(camera, key)
         if numbers is not None:
+            if not name and len(numbers) == 4 and numbers[3] != 0:
+                raise InputError(
+                    f"{path}: its {key} has four numbers, of a fisheye or not, and it does not say which; add "
+                    "'distortion_model: equidistant' for a fisheye (cv2.fisheye), or 'plumb_bob' (k1, k2, p1, p2)"
+                )
             return name, numbers
         if not camera.getNode(key).empty():
             raise InputError(

@@ -43,7 +43,13 @@ class CloudSettings:
             raise InputError(f"--confidence-percentile {self.confidence_percentile:g}: should be from 0 to below 100")
 
     def check_range(self, *, inverse: bool) -> None:
-        """Raise InputError where sky has no place. inverse: whether depth is inverse, which has a range by itself."""
+        """Raise InputError where sky has no place, or no point would be left. inverse: whether depth is inverse, which
+        has a range by itself, and is 1 where it is nearest."""
+        if inverse and self.max_range is not None and self.max_range < 1:
+            raise InputError(
+                f"--max-range {self.max_range:g}: relative depth is 1 where it is nearest; give how many times as far "
+                "is still taken, above 1"
+            )
         if self.sky and self.max_range is None and not inverse:
             raise InputError(
                 "--sky: puts what is very far at --max-range, which has to be given where depth has a unit"

@@ -36,8 +36,8 @@ from vmdepth_runtime.sinks.open import (
     takes_camera,
 )
 from vmdepth_runtime.sources.base import Source
+from vmdepth_runtime.sources.listing import is_pattern, names_of, recorded_files, refuse_part, would_read
 from vmdepth_runtime.sources.listing import is_recording as is_recorded
-from vmdepth_runtime.sources.listing import names_of, recorded_files, would_read
 from vmdepth_runtime.sources.uri import NETWORK, camera_of, redacted, scheme_of
 
 _LIVE = ("csi", *(scheme for scheme in NETWORK if not scheme.startswith("http")))  # http may be a file
@@ -71,6 +71,18 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
         check_target(settings.report)
     _check_clashes(settings, jobs)
     _check_topics(settings, jobs)
+    if settings.read.images is not None and not any(_may_hold_images(job) for job in jobs):
+        option = "--images" if settings.read.images else "--no-images"
+        raise InputError(f"{option}: is of images, and no source is a folder or pattern of them; leave it out")
+
+
+def _may_hold_images(job: Job) -> bool:
+    """Whether a source is of images; what holds none yet is told when it is opened."""
+    return bool(job.files) or any(map(_is_listed, () if job.recording else job.paths))
+
+
+def _is_listed(path: Path) -> bool:
+    return is_pattern(path) or os.path.isdir(path)  # noqa: PTH112 (which never raises)
 
 
 def _check_topics(settings: RunSettings, jobs: Sequence[Job]) -> None:
@@ -95,6 +107,8 @@ def _check_topics(settings: RunSettings, jobs: Sequence[Job]) -> None:
             told = f"{path.name}: is a source twice" if whole else f"{path}: has files of {before}, a source as well"
             raise InputError(f"{told}, and both are of one topic; leave one out")
         seen |= dict.fromkeys(files, path)
+    for path in (path for job in jobs for path in job.paths):
+        refuse_part(path)
     if settings.read.topic is not None and not recordings:
         raise InputError(
             f"--topic {settings.read.topic}: is of recordings of robots, and no source is one; leave it out"
@@ -285,9 +299,9 @@ def check_source(settings: RunSettings, source: Source, outputs: Sequence[str], 
     unknown = source.lens is None and Lens.of(settings.fov, settings.intrinsics) is None
     for output in outputs:
         if unknown and (needs_camera(output) or (settings.points and is_recording(output))):
+            why = source.refused_lens or f"{source.name} says nothing of it (no CameraInfo)"
             raise InputError(
-                f"{output}: points need the camera, and {source.name} says nothing of it (no CameraInfo); give --fov "
-                "DEGREES or --intrinsics FX,FY,CX,CY|FILE"
+                f"{output}: points need the camera, and {why}; give --fov DEGREES or --intrinsics FX,FY,CX,CY|FILE"
             )
     if not source.pictures:
         for output in outputs:

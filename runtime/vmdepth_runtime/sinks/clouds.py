@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,14 +23,16 @@ class Clouds:
 
     Args:
         facts: of the run, which has a lens.
+        tell: called once, with a line, where a frame has depth and its cloud no point.
 
     Raises:
         InputError: the lens does not fit the source's frames.
     """
 
-    def __init__(self, facts: SinkFacts) -> None:
+    def __init__(self, facts: SinkFacts, tell: Callable[[str], None] | None = None) -> None:
         assert facts.lens is not None
         self._facts = facts
+        self._tell = tell
         self._camera = facts.lens.camera(facts.info.width, facts.info.height)
         self._distortion = facts.lens.distortion
         self._near = facts.near
@@ -43,7 +47,14 @@ class Clouds:
         """
         heeded = {name: given for name, given in outputs.items() if name != DYNAMIC or self._facts.heed_moving}
         near = self._near_of(depth) if self._facts.depth_meaning.inverse else None
-        return back_project(depth, image, self._camera, near, self._facts.cloud, heeded, self._distortion)
+        cloud = back_project(depth, image, self._camera, near, self._facts.cloud, heeded, self._distortion)
+        if self._tell is not None and not len(cloud.points) and near_of(depth) is not None:
+            self._tell(
+                "the clouds of some frames have no point, though there is depth; --max-range, --max-jump, "
+                "--confidence-percentile and what moves leave points out"
+            )
+            self._tell = None
+        return cloud
 
     def _near_of(self, depth: NDArray[np.float32]) -> float:
         """The inverse depth that becomes z = 1: one for the whole video, else the cloud would breathe, and so that

@@ -125,6 +125,7 @@ class Source(ABC):
         tell: called with each warning at once, from the thread that reads.
         abandoned: whether a thread is stuck in reading it, so that it must not be closed.
         lens: of its camera, where the source itself says; else None.
+        refused_lens: why what it says of its camera is not taken; empty where it says nothing, or that is taken.
         frame_id: what its camera is called in a robot, where the source says; else "camera".
     """
 
@@ -145,6 +146,7 @@ class Source(ABC):
         self.tell: Callable[[str], None] = _keep_quiet
         self.abandoned = False
         self.lens: Lens | None = None
+        self.refused_lens = ""
         self.frame_id = FRAME_ID
         self._size: tuple[int, ...] = ()
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.base import MIN_SIDE, Source, SourceFrame, VideoInfo
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
-from vmdepth_runtime.sources.listing import names_of
+from vmdepth_runtime.sources.listing import called, names_of
 from vmdepth_runtime.sources.ranges.selection import Selection
 from vmdepth_runtime.sources.settings import ReadSettings
 from vmdepth_runtime.sources.stills.image_file import differing, load_image, shared_grey
@@ -50,7 +50,7 @@ class FolderSource(Source):
     """
 
     def __init__(self, path: Path, files: Sequence[Path], *, pictures: bool, read: ReadSettings) -> None:
-        super().__init__(path.name)
+        super().__init__(called(path))
         self.pictures = pictures
         self._files = files
         self._names = names_of(files) if pictures else [""] * len(files)

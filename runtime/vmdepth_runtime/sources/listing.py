@@ -25,6 +25,7 @@ VIDEO_ENDINGS = (
 # Of robots: MCAP, databases of rosbag2; of ROS 1, and files that rosbag2 compressed as a whole, to say so.
 RECORDING_ENDINGS = (".mcap", ".db3", ".bag", ".mcap.zstd", ".db3.zstd")
 _PLACE = re.compile(r"%0?\d*d")
+_PART = re.compile(r"\.(.+\.mcap)\.\d+\.part")  # as `atomic_files.part_name` calls it
 _OUTPUT = ".depth"  # what ends the stems of default outputs
 
 
@@ -213,6 +214,18 @@ def are_counted(files: Sequence[Path]) -> bool:
 def natural(name: str) -> list[tuple[int, str]]:
     """Sorting key of a file's name by the numbers in it: frame 2 before frame 10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def called(path: Path) -> str:
+    """What a file or folder is called; "." and ".." are what they stand for."""
+    return path.name if path.name not in ("", "..") else path.resolve().name
+
+
+def refuse_part(path: Path) -> None:
+    """Raise InputError for what a killed run left of a recording."""
+    part = _PART.fullmatch(path.name)
+    if part is not None:
+        raise InputError(f"{path}: is what a run that was killed left of {part[1]}; rename it to {part[1]} to read it")
 
 
 def plain(name: str) -> str:

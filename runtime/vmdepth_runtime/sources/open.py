@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,7 @@ from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.base import Source
 from vmdepth_runtime.sources.cameras.request import Request
 from vmdepth_runtime.sources.folder import FolderSource, are_pictures
-from vmdepth_runtime.sources.listing import is_pattern, is_picture, is_recording, list_files
+from vmdepth_runtime.sources.listing import is_pattern, is_picture, is_recording, list_files, refuse_part
 from vmdepth_runtime.sources.live import WAITS, LiveSource
 from vmdepth_runtime.sources.live_readers import ContainerReader, GstreamerReader, open_address, open_device
 from vmdepth_runtime.sources.recordings.open import open_recorded
@@ -23,6 +24,8 @@ from vmdepth_runtime.sources.refusals import NoAnswerError
 from vmdepth_runtime.sources.settings import LiveSettings, ReadSettings
 from vmdepth_runtime.sources.uri import NETWORK, camera_of, local_path, path_of, redacted, scheme_of
 from vmdepth_runtime.sources.video import VideoSource
+
+_QUIET = 3.0  # seconds that a live source may take to open before it is said that it is waited for
 
 
 def open_source(
@@ -64,8 +67,11 @@ def open_source(
     """
     uri, settings, read = str(source), live or LiveSettings(), read or ReadSettings()
     attempts, told = 0, ""
+    waits = camera_of(uri) is not None or scheme_of(uri) in ("csi", *NETWORK)
     while True:
         try:
+            if waits:
+                return _open_aside(uri, settings, read, None if attempts else waiting)
             return _open(uri, settings, read)
         except NoAnswerError as error:
             if waiting is None:
@@ -78,6 +84,39 @@ def open_source(
                 waiting(f"{told}; trying again, Ctrl-C ends it")
         time.sleep(WAITS[min(attempts, len(WAITS) - 1)])
         attempts += 1
+
+
+def _open_aside(uri: str, settings: LiveSettings, read: ReadSettings, waiting: Callable[[str], None] | None) -> Source:
+    """`_open` in a thread of its own, so that Ctrl-C ends the wait for it: in the thread in which PyAV waits it would
+    come in a callback of FFmpeg's, and be lost. What opens after that is closed.
+
+    waiting: gets a line where it takes long.
+    """
+    opened: list[Source] = []
+    failed: list[BaseException] = []
+    left = threading.Event()
+
+    def open_it() -> None:
+        try:
+            opened.append(_open(uri, settings, read))
+            if left.is_set():
+                opened[0].close()
+        except BaseException as error:  # raised below, by who asked
+            failed.append(error)
+
+    thread = threading.Thread(target=open_it, name="opening", daemon=True)
+    try:
+        thread.start()
+        thread.join(_QUIET)
+        if thread.is_alive() and waiting is not None:
+            waiting(f"{redacted(uri)}: waiting for its first picture, Ctrl-C ends it")
+        thread.join()
+    except BaseException:
+        left.set()
+        raise
+    if failed:
+        raise failed[0]
+    return opened[0]
 
 
 def _open(uri: str, settings: LiveSettings, read: ReadSettings) -> Source:
@@ -175,6 +214,7 @@ def _open_path(path: Path, settings: LiveSettings, read: ReadSettings) -> Source
         return _open_listed(path, settings, read)
     if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         raise InputError(f"{path}: the file is empty; copy or record it again")
+    refuse_part(path)
     if is_recording(path):
         return open_recorded(path, settings, read)
     _refuse_topic(str(path), read)

@@ -160,6 +160,8 @@ def test_distortion_is_read_in_every_form(tmp_path, text, distortion):
         (PLAIN + "D: [a, b]\n", "camera.yaml: its D is no list of numbers; give k1, k2, p1, p2, k3"),
         (PLAIN + "distortion_coefficients: wide\n", "camera.yaml: its distortion_coefficients is no list of numbers"),
         (KALIBR.replace("[525.5", "[1.2, 525.5"), "camera.yaml: has no intrinsics"),  # omnidirectional
+        (OPENCV_FISHEYE.replace("fisheye_model: 1\n", ""),
+         "its distortion_coefficients has four numbers, of a fisheye or not, .* add 'distortion_model: equidistant'"),
         (PLAIN + "k1: 0.1\nk2: 0.2\nk3: 0\nk4: 0.3\n", "has k1 to k4 and no p1, p2, and does not say what they mean"),
     ],
 )  # fmt: skip

@@ -117,6 +117,12 @@ def test_a_cloud_is_thinned_out_evenly_to_the_size_that_is_wanted(most):
         np.testing.assert_allclose(points.mean(axis=0), [0, 0, 2], atol=0.05)
 
 
+def test_a_range_before_what_is_nearest_is_refused_of_relative_depth_alone():
+    with pytest.raises(InputError, match=r"--max-range 0\.5: relative depth is 1 where it is nearest"):
+        CloudSettings(max_range=0.5).check_range(inverse=True)
+    CloudSettings(max_range=0.5).check_range(inverse=False)
+
+
 @pytest.mark.parametrize(
     "bad", [{"max_points": 0}, {"max_range": 0.0}, {"max_range": float("nan")}, {"max_jump": -0.1}]
 )

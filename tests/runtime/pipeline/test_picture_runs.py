@@ -199,3 +199,25 @@ def test_images_of_one_size_that_are_not_counted_may_be_meant_as_pictures(vmdept
     (tmp_path / "photos" / "IMG_15.png").rename(tmp_path / "photos" / "IMG_00.png")
     (tmp_path / "photos" / "IMG_31.png").rename(tmp_path / "photos" / "IMG_24.png")
     assert line not in vmdepth_run("photos", "-o", "out.npz").lines
+
+
+def test_whether_images_are_pictures_is_nothing_to_ask_of_a_video(vmdepth_run, make, tmp_path):
+    make.video(tmp_path / "in.mp4", make.noise(2))
+    for option in ("--images", "--no-images"):
+        outcome = vmdepth_run("in.mp4", option, "-o", "out.npz")
+        assert outcome.code == 2
+        assert outcome.lines == [
+            f"vmdepth-run: {option}: is of images, and no source is a folder or pattern of them; leave it out"
+        ]
+
+
+def test_the_folder_one_is_in_has_a_name(vmdepth_run, tmp_path, monkeypatch):
+    (tmp_path / "odd").mkdir()
+    cv2.imwrite(str(tmp_path / "odd" / "a.png"), np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 7)
+    cv2.imwrite(str(tmp_path / "odd" / "b.png"), np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 5)
+    monkeypatch.chdir(tmp_path / "odd")
+    for number, source in enumerate((".", "../odd")):
+        outcome = vmdepth_run(source, "-o", f"../{number}.npz", "--report", "../r.json", "--no-images")
+        assert outcome.code == 0
+        assert json.loads((tmp_path / "r.json").read_text())["sources"][0]["name"] == "odd"
+        assert not any("vmdepth-run: :" in line for line in outcome.lines)

@@ -109,6 +109,18 @@ def test_an_interrupt_gets_through_to_a_pipe_that_stands_still(start_bare, luma_
         assert 100 < count_frames(tmp_path / "out.mp4") <= 200
 
 
+def test_an_interrupt_gets_through_to_a_stream_that_nobody_sends(start_bare, luma_model, tmp_path):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = start_bare(MAIN, f"udp://127.0.0.1:{port}", "-o", "out.mp4", "--model", luma_model, cwd=tmp_path)
+    said = process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert said.endswith("waiting for its first picture, Ctrl-C ends it\n")
+    assert (process.returncode, errors.split()) == (130, ["vmdepth-run:", "interrupted"])
+
+
 @pytest.mark.parametrize("columns", [60, 80, 120])
 def test_a_terminal_gets_one_line_that_says_how_far_it_is(luma_model, tmp_path, make, columns):
     path = make.video(tmp_path / "a_video_with_a_very_long_name.mp4", make.noise(60))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.sinks.clouds import Clouds
 
 
@@ -35,3 +36,15 @@ def test_the_unit_is_of_the_run_where_that_knows_one(depth_of):
 
 def test_depth_that_is_no_inverse_is_z(depth_of):
     np.testing.assert_allclose(depth_of(near=100.0, depth_kind="metric")(50), 50)
+
+
+def test_clouds_without_a_point_are_told_once(facts, make):
+    (image,) = make.noise(1)
+    told = []
+    clouds = Clouds(
+        facts(48, 64, lens=Lens.of(60.0), depth_kind="metric", cloud=CloudSettings(max_range=3)), told.append
+    )
+    for depth in (np.nan, 2, 4, 5):
+        clouds.of(image, np.full((48, 64), depth, np.float32), {})
+    (line,) = told
+    assert line.startswith("the clouds of some frames have no point, though there is depth; --max-range")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -42,7 +43,7 @@ _POINT = np.dtype(
 
 class _Shown(NamedTuple):
     """What messages of one frame are made of. anew: whether the stream started anew with it, or with one before it that
-    was not shown."""
+    was not shown. first: whether the states before it were none, so that nothing can be said of their change."""
 
     frame: SourceFrame
     depth: NDArray[np.float32]
@@ -50,6 +51,7 @@ class _Shown(NamedTuple):
     outputs: StepOutputs
     stamp: int
     anew: bool
+    first: bool
 
 
 class FoxgloveSink(Sink):
@@ -131,7 +133,8 @@ class FoxgloveSink(Sink):
                 raise self._error
             missed = self._newest is not None and self._newest.anew
             anew, self._anew = frame.discontinuity or self._anew or missed, False
-            self._newest = _Shown(frame, depth.copy(), colour.copy(), outputs, self.facts.stamp(frame), anew)
+            first = frame.discontinuity or self.frames == 0
+            self._newest = _Shown(frame, depth.copy(), colour.copy(), outputs, self.facts.stamp(frame), anew, first)
             self._changed.notify_all()
 
     def _run(self) -> None:
@@ -233,10 +236,11 @@ class FoxgloveSink(Sink):
         )
 
     def _figures(self, shown: _Shown) -> dict[str, Any]:
+        change = float(shown.outputs["state_change"])
         return {
             **self._status(),
             "frame": shown.frame.index,
-            "state_change": round(float(shown.outputs["state_change"]), 6),
+            "state_change": None if shown.first or not math.isfinite(change) else round(change, 6),
             "discontinuity": shown.anew,
         }
 

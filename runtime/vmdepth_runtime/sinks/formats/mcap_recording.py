@@ -79,7 +79,9 @@ class McapSink(OneFileSink):
                 f"{self.path.name}: has no CameraInfo, as nothing is known of the camera; --fov or --intrinsics says it"
             )
         self.wants_colour = self.shows_colour(facts.colour, facts.depth_meaning)
-        self._clouds = Clouds(facts) if facts.points else None
+        self._clouds = (
+            Clouds(facts, lambda line: self.notes.append(f"{self.path.name}: {line}")) if facts.points else None
+        )
         if self._clouds is None:
             self.draws = ()
         self._beyond = 0

@@ -30,7 +30,7 @@ class PlySink(PerFrameSink):
 
     def __init__(self, target: str | Path, facts: SinkFacts) -> None:
         super().__init__(target, facts)
-        self._clouds = Clouds(facts)
+        self._clouds = Clouds(facts, lambda line: self.notes.append(f"{Path(self.name).name}: {line}"))
 
     def _encoded(self, frame: SourceFrame, depth: NDArray[np.float32], colour: NDArray[np.uint8]) -> bytes:
         return ply(self._clouds.of(frame.image, depth, self.outputs))

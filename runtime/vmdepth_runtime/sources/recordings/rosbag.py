@@ -9,7 +9,7 @@ from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag2 import Reader
 
 from vmdepth_runtime.errors import InputError, told_by
-from vmdepth_runtime.sources.listing import bag_files, bag_metadata, recorded_files
+from vmdepth_runtime.sources.listing import bag_files, bag_metadata, called, recorded_files
 from vmdepth_runtime.sources.recordings.mcap_file import McapFile
 from vmdepth_runtime.sources.recordings.recording import RawMessage, Recording, Topic, of_ros_1
 
@@ -94,7 +94,7 @@ class Joined(Recording):
     """
 
     def __init__(self, folder: Path, files: list[Path], *, listed: bool) -> None:
-        super().__init__(folder.name)
+        super().__init__(called(folder))
         missing = [file.name for file in files if not file.exists()]
         opened = [_opened(file) for file in files if file.name not in missing]
         self._parts = [part for part in opened if isinstance(part, Recording)]

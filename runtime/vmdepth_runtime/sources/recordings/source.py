@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.base import Source, SourceFrame, VideoInfo
+from vmdepth_runtime.sources.listing import called
 from vmdepth_runtime.sources.ranges.selection import Selection
 from vmdepth_runtime.sources.recordings.cameras import camera_of, lens_of
 from vmdepth_runtime.sources.recordings.clock import FARTHEST, Clock
@@ -47,7 +48,7 @@ class RecordingSource(Source):
     tells_jumps: ClassVar[bool] = True
 
     def __init__(self, path: Path, read: ReadSettings, *, max_gap: float) -> None:
-        super().__init__(path.name)
+        super().__init__(called(path))
         if read.fps is not None:
             raise InputError(
                 f"{path}: has times of its own; --fps is for images and streams without times, --every takes fewer"
@@ -180,6 +181,7 @@ class RecordingSource(Source):
                 lens.camera(self.info.width, self.info.height, self.name)
             self.lens = lens
         except InputError as error:
+            self.refused_lens = str(error)
             self._warn(f"{error}; taken as a camera that nothing is known of")
 
     def _tell_jump(self, time: float, jump: float) -> None:

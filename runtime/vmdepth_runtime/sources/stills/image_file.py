@@ -94,10 +94,21 @@ def _decoded(file: Path) -> _Decoded | str:
             by_container = container.format.name.startswith("mov")  # HEIC and AVIF turn as videos do
             orientation = 1 if by_container else _header(data)[1]
     except (av.FFmpegError, OSError, IndexError, ValueError) as error:
+        if _moves(file):
+            return "moves, and is not read"
         return f"not a readable image ({getattr(error, 'strerror', None) or error})"
     if frame is None or frame.is_corrupt:
         return "not a readable image (broken off or damaged)"
     return _Decoded(frame, by_container, orientation)
+
+
+def _moves(file: Path) -> bool:
+    """Whether a file is an animated WebP, of which FFmpeg reads nothing."""
+    try:
+        with Image.open(file, formats=("WEBP",)) as image:
+            return bool(getattr(image, "is_animated", False))
+    except (OSError, ValueError, SyntaxError):
+        return False
 
 
 def upright_size(file: Path) -> tuple[int, int] | None:

@@ -138,6 +138,8 @@ def test_metric_depth_is_seen_bit_by_bit_with_its_camera_and_its_points(facts, m
     with view(facts, topics, **known) as (sink, viewer):
         sink.write(frame, depth, painted, {"state_change": np.float32(0.25)})
         seen = {topic: viewer.next(topic) for topic in topics}
+        sink.write(frame_of(make, 1)[0], depth, painted, {"state_change": np.float32(0.25)})
+        later = viewer.next(FIGURES)[1]
     assert {stamp for stamp, _ in seen.values()} == {STAMP}
     image, camera, cloud = (seen[topic][1] for topic in (DEPTH, CAMERA, POINTS))
     for message in (image, camera, cloud):
@@ -167,7 +169,8 @@ def test_metric_depth_is_seen_bit_by_bit_with_its_camera_and_its_points(facts, m
     q = turned.rotation
     forward = (2 * (q.x * q.z + q.w * q.y), 2 * (q.y * q.z - q.w * q.x), 1 - 2 * (q.x**2 + q.y**2))
     assert forward == (1, 0, 0)  # where the camera looks is x
-    assert seen[FIGURES][1] == {"frames_per_s": 9.5, "frame": 0, "state_change": 0.25, "discontinuity": False}
+    assert seen[FIGURES][1] == {"frames_per_s": 9.5, "frame": 0, "state_change": None, "discontinuity": False}
+    assert later == {"frames_per_s": 9.5, "frame": 1, "state_change": 0.25, "discontinuity": False}
     assert "frames_per_s" in json.loads(viewer.channels[FIGURES]["schema"])["properties"]
 
 

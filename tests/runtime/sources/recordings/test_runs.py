@@ -42,6 +42,25 @@ def test_a_cloud_needs_no_field_of_view_where_the_recording_knows_its_camera(
     assert not (tmp_path / "blind.ply").exists()
 
 
+def test_why_what_a_recording_says_of_its_camera_is_not_taken_is_told(record, frames, vmdepth_run, tmp_path):
+    record.mcap(tmp_path / "other.mcap", record.camera(frames, width=40, height=40))
+    outcome = vmdepth_run("other.mcap", "-o", "other.ply", "--frames", "1")
+    assert outcome.code == 2
+    assert "other.ply: points need the camera, and" in outcome.lines[-1]
+    assert "40x40" in outcome.lines[-1]
+
+
+def test_what_a_killed_run_left_of_a_recording_is_to_be_renamed(drive, vmdepth_run, tmp_path):
+    (tmp_path / ".kill.mcap.123.part").write_bytes(drive.read_bytes())
+    for more in ((), ("--topic", "/camera/image")):
+        outcome = vmdepth_run(".kill.mcap.123.part", "-o", "out.npz", *more)
+        assert outcome.code == 2
+        assert outcome.lines == [
+            "vmdepth-run: .kill.mcap.123.part: is what a run that was killed left of kill.mcap; rename it to kill.mcap "
+            "to read it"
+        ]
+
+
 def test_a_jump_is_where_the_states_start_anew(record, frames, vmdepth_run, tmp_path):
     stamps = [record.begin + k * record.interval + 10**10 * (k >= 4) for k in range(8)]
     record.mcap(tmp_path / "jump.mcap", record.camera(frames, stamps))

@@ -226,3 +226,10 @@ def test_one_source_is_one_video(tmp_path, make):
         InputError, match=r"holds 2 videos, and one source is one of them; name it, for example .*a.mp4"
     ):
         open_source(tmp_path)
+
+
+def test_a_webp_that_moves_is_not_called_broken(tmp_path):
+    frames = [Image.new("RGB", (64, 48), (level, 0, 0)) for level in (10, 200)]
+    frames[0].save(tmp_path / "moves.webp", save_all=True, append_images=frames[1:])
+    with pytest.raises(InputError, match=r"moves\.webp: moves, and is not read; give another picture"):
+        open_source(tmp_path / "moves.webp")
