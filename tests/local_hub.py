@@ -34,6 +34,15 @@ class LocalHub:
     def downloads(self):
         return [line for line in self.asked if line.startswith("GET") and "/resolve/" in line]
 
+    def is_asked_here(self, patch, cache):
+        """By this process, too, whose client read its environment when it was imported. cache: where it keeps files."""
+        from huggingface_hub import constants
+
+        patch.setattr(constants, "HF_HUB_CACHE", str(cache))
+        patch.setattr(constants, "ENDPOINT", self.url)
+        template = self.url + "/{repo_id}/resolve/{revision}/{filename}"
+        patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
 
 class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self):

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -55,6 +56,8 @@ COMMAND = re.compile(
     r"vmdepth[- ](run|ros|info|train-motion|train|precompute|views|masks|eval|export|calibrate scale|calibrate|parity|"
     r"bench|verify)\b([^`#|&;\n]*)"
 )
+
+PLAIN = re.compile(r"vmdepth-[a-z-]+( ([\w./:=,+-]+|'[^']*'))*")  # a command of ours, and nothing that is the shell's
 
 # Minutes otherwise: shown → tried.
 SMALLER = {
@@ -149,6 +152,11 @@ def folder(tmp_path_factory, serving_hub):
     with pytest.MonkeyPatch.context() as patch, serving_hub() as hub:
         for name, value in {"XDG_CACHE_HOME": cache, "HF_HOME": cache / "hub", "HF_ENDPOINT": hub.url}.items():
             patch.setenv(name, str(value))
+        hub.is_asked_here(patch, cache / "hub" / "hub")
+        # What runs a checkpoint proves its graph for as long as it took to make it, and a measurement runs the whole of
+        # the bundled clip in each of its rounds; here it is the lines that count.
+        patch.setattr("vmdepth_export.conversion.proven_graph.PARITY_FRAMES", 33)
+        patch.setattr("vmdepth_export.bench.measure.ROUNDS", 1)
         filled(place)
         for name, file in {
             "Video-Depth-Anything-Small": "video_depth_anything_vits.pth",
@@ -271,7 +279,7 @@ def test_the_site_shows_every_option_of_every_command_and_links_to_nothing_outsi
 
 
 @pytest.mark.parametrize("block", SHELL, ids=str)
-def test_shell(block, folder, typed):
+def test_shell(block, folder, typed, monkeypatch):
     reasons, run = [], []
     for line, reason in lines_of(block):
         if ".engine" in line and not reason:
@@ -284,12 +292,32 @@ def test_shell(block, folder, typed):
         pytest.skip("; ".join(dict.fromkeys(reasons)))
     typed.update(run)
     script = smaller("\n".join(run))
+    if all(map(PLAIN.fullmatch, script.splitlines())):
+        for line in script.splitlines():
+            called(line, folder, monkeypatch)
+    else:
+        in_a_shell(script, folder)
+
+
+def in_a_shell(script, folder):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{script}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+
+
+def called(line, folder, monkeypatch):
+    """A line of one command, as its script calls it (`runtime/test_cli.py` starts those): another process would import
+    torch once more."""
+    words = shlex.split(line)
+    (script,) = entry_points(group="console_scripts", name=words[0])
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as end:
+        script.load()()
+    assert not end.value.code, line
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=str)

@@ -53,7 +53,7 @@ def command(**options: Any) -> None:
     The linear layers and convolutions of encoder and decoder are quantised, the rest stays as it is. Afterwards
     'vmdepth-export --precision fp16' bakes half precision into that rest, and builds the engine.
 
-    'vmdepth-calibrate scale MODEL' makes metres of its depth instead, by measured depth.
+    'vmdepth-calibrate scale [MODEL]' makes metres of its depth instead, by measured depth.
     """
     from vmdepth_calibrate.calibration import calibrate, summary
 

@@ -19,7 +19,8 @@ def quick_rewriting() -> Iterator[None]:
         from onnxscript.rewriter._basics import MatchResult
         from onnxscript.rewriter._matcher import SimplePatternMatcher
 
-        match = SimplePatternMatcher.match
+        kind: Any = SimplePatternMatcher
+        match = kind.match
     except (ImportError, AttributeError):
         yield
         return
@@ -32,8 +33,8 @@ def quick_rewriting() -> Iterator[None]:
                 return MatchResult().fail("of another kind")
         return match(matcher, model, graph, node, **how)
 
-    SimplePatternMatcher.match = quick
+    kind.match = quick
     try:
         yield
     finally:
-        SimplePatternMatcher.match = match
+        kind.match = match

@@ -21,6 +21,14 @@ SIZE = (28, 42)
 FRAME = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short_proofs():
+    """What is kept is proven; over how many frames is another matter, and by itself it takes as long as the export."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vmdepth_export.conversion.proven_graph.PARITY_FRAMES", 33)
+        yield
+
+
 @pytest.fixture(scope="module")
 def saved(network, tmp_path_factory):
     path = tmp_path_factory.mktemp("saved") / "net.safetensors"

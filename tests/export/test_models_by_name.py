@@ -39,10 +39,7 @@ VKITTI = "depth-anything/Depth-Anything-V2-Metric-VKITTI-Small"
 @pytest.fixture
 def online(hub, tmp_path, monkeypatch):
     """The hub, as this process sees it, and empty caches."""
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
-    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    hub.is_asked_here(monkeypatch, tmp_path / "hf")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return hub
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
+from vmdepth_runtime.cli import run_command
 from vmdepth_runtime.errors import InputError
 
 
@@ -24,6 +26,20 @@ def type_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
         return end.value.code, capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def call_command(capfd: pytest.CaptureFixture[str]) -> Callable[..., CompletedProcess[str]]:
+    """`call_command("vmdepth.train", *words)`: what a process of its own would end with, and import torch for."""
+
+    def call(module: str, *words: Any) -> CompletedProcess[str]:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            run_command(import_module(module).command, [str(word) for word in words])
+        told = capfd.readouterr()
+        return CompletedProcess(words, int(end.value.code or 0), told.out, told.err)
+
+    return call
 
 
 @pytest.fixture

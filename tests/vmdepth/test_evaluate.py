@@ -1,9 +1,8 @@
 """The command, on the bundled model: what it tells, writes and refuses."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
+from functools import partial
 
 import av
 import cv2
@@ -39,9 +38,9 @@ MODEL_FIGURES = {"delta1", "absrel", "rmse", "affine_delta1", "affine_absrel", "
                  "state_rms", "state_growth"}  # fmt: skip
 
 
-def vmdepth_eval(*arguments):
-    command = [sys.executable, "-m", "vmdepth.evaluate", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.fixture
+def vmdepth_eval(call_command):
+    return partial(call_command, "vmdepth.evaluate")
 
 
 def still_model(**settings):
@@ -77,7 +76,7 @@ def shown(path):
         return [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
 
 
-def test_rendered_clips_with_everything_written(tmp_path, untrained):
+def test_rendered_clips_with_everything_written(tmp_path, untrained, vmdepth_eval):
     report, plots, video = tmp_path / "report.json", tmp_path / "plots", tmp_path / "side.mp4"
     outputs = ("--report", report, "--plots", plots, "--video", video)
     done = vmdepth_eval(bundled.MODEL, "rendered:2x8", "--against", untrained, *outputs)
@@ -102,7 +101,7 @@ def test_rendered_clips_with_everything_written(tmp_path, untrained):
     assert {file.name for file in tmp_path.iterdir()} == {"report.json", "plots", "side.mp4"}  # and no part of any
 
 
-def test_a_folder_with_and_without_poses(tmp_path, folder):
+def test_a_folder_with_and_without_poses(tmp_path, folder, vmdepth_eval):
     report, video = tmp_path / "report.json", tmp_path / "side.mp4"
     done = vmdepth_eval(bundled.MODEL, folder, "--report", report, "--video", video)
     assert done.returncode == 0, done.stderr
@@ -133,7 +132,7 @@ def write_scene(place, depths):
         cv2.imwrite(str(place / "depth" / f"{number}.png"), depth.astype(np.uint16))
 
 
-def test_scenes_of_all_kinds_are_told_one_by_one_and_averaged_over_groups(tmp_path):
+def test_scenes_of_all_kinds_are_told_one_by_one_and_averaged_over_groups(tmp_path, vmdepth_eval):
     """Sequences and single pictures of any size; beside each what a parabola in y gets on the same frames."""
     ramp = 1000 + 2000 * np.linspace(1, 0, 60)[:, None].repeat(80, axis=1)
     across = ramp[:48, :48].T

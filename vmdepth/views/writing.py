@@ -39,7 +39,7 @@ def write_all(
     metric = network.metric and (given is not None) == network.alone
     kind = DEPTH_KINDS["metric" if metric else "scaled"]
     facts, clipped = _write_pictures(folder, settings, views, results, kind, progress)
-    notes = [pictures.clipped("depth/", clipped)] if clipped else []
+    notes = [pictures.clipped("depth/", clipped, kind)] if clipped else []
     placed = len(results.cameras) == len(results) and (network.tells_cameras or metric)
     points = None
     if placed:
@@ -79,7 +79,7 @@ def _write_pictures(
     for place, name in enumerate(views.names):
         depth = results.of("depth", place)
         assert depth is not None
-        image, clipped = pictures.sixteen_bits(depth, steps)
+        image, clipped = pictures.sixteen_bits(depth, steps, kind)
         beyond += clipped
         (folder / "depth" / _png(views, name)).write_bytes(pictures.picture(image, ".png"))
         if settings.colour:

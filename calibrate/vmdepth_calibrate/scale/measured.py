@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 
-from vmdepth.data.rgbd import CAMERAS, RgbdFolder, RgbdFrame, same_places
+from vmdepth.data.rgbd import CAMERAS, RgbdFolder, RgbdFrame, check_shapes, same_places
 from vmdepth_calibrate.scale.settings import ScaleSettings
+from vmdepth_runtime.camera.lens import Lens
+from vmdepth_runtime.depth.scale.nearest import Nearest
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.listing import is_recording
 from vmdepth_runtime.sources.open import open_source
@@ -18,7 +22,7 @@ from vmdepth_runtime.sources.recordings.open import recorded_depth
 from vmdepth_runtime.sources.settings import ReadSettings
 
 _INSTEAD = f"name a folder with rgb/, depth/ and {CAMERAS}, or a recording of a robot (.mcap, a rosbag2 folder)"
-APART = 20  # milliseconds between a picture and a measurement of the same in a recording, at most
+_UNKNOWN = np.zeros((1, 1), np.float32)
 
 
 @dataclass(frozen=True)
@@ -28,23 +32,31 @@ class Measured:
     frames: how many there are of all; None where nobody knows before they are read.
     """
 
-    sequences: Sequence[Iterable[RgbdFrame]]
+    sequences: Iterable[Iterable[RgbdFrame]]
     frames: int | None
 
+    @property
+    def at_edges(self) -> int:
+        """How many depths of those read were left out because they lie at an edge."""
+        lists = self.sequences if isinstance(self.sequences, (list, tuple)) else []
+        return sum(sequence.at_edges for sequence in lists if isinstance(sequence, RgbdFolder))
 
-def open_measured(settings: ScaleSettings, size: tuple[int, int]) -> Measured:
+
+def open_measured(settings: ScaleSettings, size: tuple[int, int], warn: Callable[[str], None]) -> Measured:
     """What `settings.data` stands for.
 
-    size: height and width of rendered clips, pixels. Raises InputError, naming it, for what is none of it.
+    size: height and width of rendered clips, pixels. warn: gets a line on what of it cannot be read. Raises InputError,
+    naming it, for what is none of it.
     """
     data, path = settings.data, Path(settings.data)
     if is_recording(path):
         if not path.exists():
             raise InputError(f"{data}: no such recording; {_INSTEAD}")
-        return Measured([_Recording(settings)], None)
-    for option, topic in (("--topic", settings.topic), ("--depth-topic", settings.depth_topic)):
-        if topic is not None:
-            raise InputError(f"{option} {topic}: is of recordings of robots, and {data} is none; leave it out")
+        return Measured(_Recording(settings, warn), None)
+    given = {"--topic": settings.topic, "--depth-topic": settings.depth_topic, "--camera": settings.camera}
+    for option, value in given.items():
+        if value is not None:
+            raise InputError(f"{option} {value}: is of recordings of robots, and {data} is none; leave it out")
     if any((path / part).exists() for part in (CAMERAS, "rgb", "depth")):
         folder = RgbdFolder(path)
         return Measured([folder], len(folder))
@@ -59,19 +71,32 @@ def open_measured(settings: ScaleSettings, size: tuple[int, int]) -> Measured:
 
 @dataclass(frozen=True)
 class _Recording:
-    """Pictures of a recording and the depth that was measured with each; of those without any no pixel is known."""
+    """Pictures of a recording and the depth that was measured with each; of those without any no pixel is known. Where
+    they do not continue those before, another sequence begins."""
 
     settings: ScaleSettings
+    warn: Callable[[str], None]
 
-    def __iter__(self) -> Iterator[RgbdFrame]:
-        path, topic, near = Path(self.settings.data), self.settings.topic, APART * 1_000_000
-        measured = recorded_depth(path, self.settings.depth_topic, pictures=topic)
-        with closing(measured), open_source(str(path), read=ReadSettings(topic=topic)) as source:
-            next_one = next(measured, None)
-            for frame in source:
-                depth = np.zeros((1, 1), np.float32)
-                while next_one is not None and frame.stamp is not None and next_one[0] <= frame.stamp + near:
-                    if next_one[0] >= frame.stamp - near:
-                        depth = np.nan_to_num(next_one[1], nan=0.0, posinf=0.0)
-                    next_one = next(measured, None)
-                yield RgbdFrame(frame.image, depth, same_places(depth.shape, frame.image.shape), None)
+    def __iter__(self) -> Iterator[Iterator[RgbdFrame]]:
+        for _, part in groupby(self._frames(), itemgetter(0)):
+            yield (frame for _, frame in part)
+
+    def _frames(self) -> Iterator[tuple[int, RgbdFrame]]:
+        """Each with the number of its sequence."""
+        path, topic, number = Path(self.settings.data), self.settings.topic, 0
+        measured = recorded_depth(
+            path, self.settings.depth_topic, pictures=topic, lens=Lens.of(intrinsics=self.settings.camera)
+        )
+        try:
+            with closing(measured), open_source(str(path), read=ReadSettings(topic=topic)) as source:
+                nearest = Nearest(measured)
+                for frame in source:
+                    depth = None if frame.stamp is None else nearest.at(frame.stamp)
+                    if depth is not None:
+                        check_shapes(depth.shape, frame.image.shape, self.settings.depth_topic or str(path))
+                    depth = _UNKNOWN if depth is None else np.nan_to_num(depth, nan=0.0, posinf=0.0)
+                    number += frame.discontinuity
+                    yield number, RgbdFrame(frame.image, depth, same_places(depth.shape, frame.image.shape), None)
+        finally:
+            if told := measured.damage():
+                self.warn(told)

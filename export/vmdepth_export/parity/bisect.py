@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from vmdepth_export.graph import element_types, expand, read_step_graph
+from vmdepth_export.metres import bake_metres
 from vmdepth_export.parity.comparison import TOLERANCES, one_frame, precision_of, settled_depth
 from vmdepth_export.parity.emulation import emulated
 from vmdepth_export.parity.engine_probe import EngineProbe
@@ -21,6 +22,7 @@ from vmdepth_export.parity.frames import choose_frames
 from vmdepth_export.parity.opening import open_graph
 from vmdepth_export.parity.probe import Probe
 from vmdepth_runtime.contract import StepContract, state_input
+from vmdepth_runtime.depth.scale.metres import metres_of
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.integrity import file_hash
 from vmdepth_runtime.outputs import OutputSpec
@@ -55,11 +57,14 @@ def first_divergence(
     """One line: the first frame, and in graph order the first node of the candidate, that is out of tolerance.
 
     Both run from their initial states, each with its own, until an output differs; of that frame every tensor that the
-    two graphs share is compared. Of an engine, the step graph that it was built from is looked at first, in ONNX
-    Runtime; where that is right, engines of the same graph that give their inner tensors out.
+    two graphs share is compared. A graph without a unit is first given the metres of the other. Of an engine, the step
+    graph that it was built from is looked at first, in ONNX Runtime; where that is right, engines of the same graph
+    that give their inner tensors out.
     """
     second, contract = graph_of(candidate, None if candidate.suffix in MODEL_ENDINGS else reference, causal)
     first, other = graph_of(reference, candidate, causal)
+    first, other = _in_unit_of(contract, first, other)
+    second, contract = _in_unit_of(other, second, contract)
     limit = max((precision_of(c) for c in (other, contract)), key=list(TOLERANCES).index)
     shapes = [{(s.name, s.shape) for s in c.states} for c in (contract, other)]
     odd = {state_input(name) for name, _ in shapes[0] ^ shapes[1]}
@@ -82,6 +87,16 @@ def first_divergence(
             "sides are run, or shows over many frames only"
         )
     return _inside(engine, source, frames, topic)
+
+
+def _in_unit_of(
+    made: StepContract, proto: onnx.ModelProto, contract: StepContract
+) -> tuple[onnx.ModelProto, StepContract]:
+    """A graph and its contract, in metres where it has no unit and another's contract says what makes those."""
+    metres = metres_of(made)
+    if metres is None or contract.depth_unit is not None:
+        return proto, contract
+    return bake_metres(proto, contract, metres, {})
 
 
 def _inside(engine: Path, source: str | None, frames: int, topic: str | None) -> str:

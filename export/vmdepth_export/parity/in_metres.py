@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from vmdepth_runtime.depth.metres import scale_pose
 from vmdepth_runtime.depth.scale.metres import Metres, in_metres, metres_of
 from vmdepth_runtime.sessions.base import StepOutputs, StepSession
 
@@ -29,10 +30,7 @@ class InMetres(StepSession):
         outputs = dict(self._session.step(idle))
         outputs["depth"] = outputs["depth"].copy()
         self._metres.apply(outputs["depth"])
-        if "pose" in outputs and not self._metres.inverse:
-            outputs["pose"] = outputs["pose"].copy()
-            outputs["pose"][:, :3] *= self._metres.scale
-        return outputs
+        return scale_pose(self._session.contract, outputs, self._metres.scale)
 
     def close(self) -> None:
         self._session.close()

@@ -168,10 +168,34 @@ class RunningRange:
         self._bounds = None
 
 
+class SceneRange(FixedRange):
+    """One range for a video of depth without a unit, whose scale is another in each scene: fixed until one begins, as
+    far as can be told, and from there on a running one, which begins anew with each. Arguments as of `FixedRange`."""
+
+    def __init__(self, low: float, high: float, *, larger_is_nearer: bool = True) -> None:
+        super().__init__(low, high)
+        self._running = RunningRange(larger_is_nearer=larger_is_nearer)
+        self._seen = self._anew = False
+
+    @classmethod
+    def of(cls, depths: Iterable[NDArray[np.float32]], *, larger_is_nearer: bool = True) -> SceneRange:
+        fixed = FixedRange.of(depths, larger_is_nearer=larger_is_nearer)
+        return cls(fixed.low, fixed.high, larger_is_nearer=larger_is_nearer)
+
+    def update(self, depth: NDArray[np.float32], time: float) -> tuple[float, float]:
+        self._seen = True
+        return self._running.update(depth, time) if self._anew else super().update(depth, time)
+
+    def restart(self) -> None:
+        self._anew = self._seen  # the first frame of all continues none, and the range is of it
+        self._running.restart()
+
+
 def choose_ranges(
     batch: StreamBatch, sources: Sequence[Source | None], rectifiers: Sequence[Rectifier | None] | None = None
 ) -> list[ColourRange]:
-    """One colour range for what is taken of each source, from a few frames spread over it; for pictures on their own
+    """One colour range for what is taken of each source, from a few frames spread over it, which of depth without a
+    unit starts anew where a scene does; for pictures on their own
     one each; a slowly running one where a source cannot be looked at beforehand, or need not be (None). Leaves the
     session reset.
 
@@ -190,13 +214,15 @@ def choose_ranges(
             if result is not None:
                 depths[stream].append(result.depth.copy())
     session.reset()
-    near = {"larger_is_nearer": batch.contract.depth_meaning.inverse}
+    kind = batch.contract.depth_meaning
+    near = {"larger_is_nearer": kind.inverse}
+    fixed = SceneRange if kind.unit is None else FixedRange
     ranges: list[ColourRange] = []
     for source, maps in zip(sources, depths, strict=True):
         if source is not None and source.pictures:
             ranges.append(OwnRange(**near))
         else:
-            ranges.append(FixedRange.of(maps, **near) if maps else RunningRange(**near))
+            ranges.append(fixed.of(maps, **near) if maps else RunningRange(**near))
     return ranges
 
 

@@ -42,7 +42,7 @@ def scale_pose(contract: StepContract, outputs: StepOutputs, scale: float) -> St
 
     Args:
         contract: of the network. Depth with an unknown shift has no unit that a translation could share.
-        outputs: of one frame, without the stream axis; left as they are.
+        outputs: of one frame, of one stream or all; left as they are.
         scale: what the depth was multiplied with, for metres or by key frames.
 
     Returns:
@@ -51,7 +51,7 @@ def scale_pose(contract: StepContract, outputs: StepOutputs, scale: float) -> St
     if scale == 1.0 or "pose" not in outputs or contract.depth_meaning.shifted:
         return outputs
     pose = outputs["pose"].copy()
-    pose[:3] *= np.float32(scale)
+    pose[..., :3] *= np.float32(scale)
     return {**outputs, "pose": pose}
 
 

@@ -152,7 +152,7 @@ class Prediction:
     ) -> None:
         """Write depth to a file, in the form that its ending names.
 
-        `.png`: 16 bit, metric depth in millimetres, up to 65.5 m; depth without a unit with the largest value at
+        `.png`: 16 bit, metric depth in millimetres, 0 beyond 65.535 m; depth without a unit with the largest value at
         65535; 0 is none; or coloured. `.jpg`: coloured. `.npy`, `.exr`: float32. `.npz`: `depth`, `image`, `depth_kind`
         and what else the network gave. `.ply`: coloured points.
 
@@ -233,7 +233,7 @@ def _png(prediction: Prediction, colour: bool, palette: str, lens: Lens | None) 
     finite = prediction.depth[np.isfinite(prediction.depth)]
     largest = float(finite.max()) if finite.size else 0.0
     steps = pictures.steps_per_unit(prediction.meaning, largest)
-    return pictures.picture(pictures.sixteen_bits(prediction.depth, steps)[0], ".png")
+    return pictures.picture(pictures.sixteen_bits(prediction.depth, steps, prediction.meaning)[0], ".png")
 
 
 def _jpg(prediction: Prediction, colour: bool, palette: str, lens: Lens | None) -> bytes:

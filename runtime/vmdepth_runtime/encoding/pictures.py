@@ -38,23 +38,30 @@ def step_facts(kind: DepthKind, steps: float) -> dict[str, Any]:
     }
 
 
-def clipped(name: str, count: int) -> str:
-    """A line for people about pictures some of whose pixels 16 bits do not hold."""
+def clipped(name: str, count: int, kind: DepthKind) -> str:
+    """A line for people about pictures some of whose pixels 16 bits do not hold. kind: of their depth."""
+    if kind.unit == "m":
+        return f"{name}: {count} pixels were beyond the {DEEPEST / PER_METRE:g} m that 16 bits hold, and are 0"
     return f"{name}: {count} pixels were beyond what 16 bits hold, and are {DEEPEST}"
 
 
-def sixteen_bits(depth: NDArray[np.float32], steps: float) -> tuple[NDArray[np.uint16], int]:
+def sixteen_bits(depth: NDArray[np.float32], steps: float, kind: DepthKind) -> tuple[NDArray[np.uint16], int]:
     """Depth in whole steps.
 
     Args:
         depth: float32 `[H, W]`.
         steps: how many there are to a unit of depth.
+        kind: of the depth.
 
     Returns:
-        uint16 `[H, W]`, 0 where depth is not finite; and how many pixels were beyond what 16 bits hold.
+        uint16 `[H, W]`, 0 where depth is not finite; and how many pixels were beyond what 16 bits hold: 65535 of depth
+        without a unit, and 0 of metres, since a robot is better off without than with a wall there.
     """
     counted = np.rint(np.nan_to_num(depth, nan=0.0, posinf=0.0, neginf=0.0) * np.float32(steps))
-    return np.clip(counted, 0, DEEPEST).astype(np.uint16), int(np.count_nonzero(counted > DEEPEST))
+    beyond = counted > DEEPEST
+    if kind.unit == "m":
+        counted[beyond] = 0
+    return np.clip(counted, 0, DEEPEST).astype(np.uint16), int(np.count_nonzero(beyond))
 
 
 def picture(image: NDArray[Any], ending: str) -> bytes:

@@ -221,11 +221,11 @@ def _running(
     """What follows measured depth, for each source; None where that was not asked for."""
     if settings.align_to is None:
         return None
-    running = []
+    running, lens = [], Lens.of(settings.fov, settings.intrinsics)
     for job in jobs:
-        measured = recorded_depth(job.paths[0], settings.align_to, pictures=settings.read.topic)
+        measured = recorded_depth(job.paths[0], settings.align_to, pictures=settings.read.topic, lens=lens)
         stack.enter_context(closing(measured))
-        running.append(RunningMetres(measured, contract.depth_meaning, settings.align_to))
+        running.append(RunningMetres(measured, contract.depth_meaning, settings.align_to, measured.damage))
     return running
 
 

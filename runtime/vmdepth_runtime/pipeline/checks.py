@@ -36,7 +36,8 @@ from vmdepth_runtime.sinks.open import (
     takes_camera,
 )
 from vmdepth_runtime.sources.base import Source
-from vmdepth_runtime.sources.listing import is_pattern, names_of, refuse_part, would_read
+from vmdepth_runtime.sources.listing import is_pattern, names_of, recorded_files, refuse_part, would_read
+from vmdepth_runtime.sources.listing import is_recording as is_recorded
 from vmdepth_runtime.sources.uri import NETWORK, camera_of, redacted, scheme_of
 
 _LIVE = ("csi", *(scheme for scheme in NETWORK if not scheme.startswith("http")))  # http may be a file
@@ -93,17 +94,22 @@ def _check_topics(settings: RunSettings, jobs: Sequence[Job]) -> None:
             f"--align-to {settings.align_to}: follows depth in a recording of a robot (.mcap, a rosbag2 folder), and "
             f"{redacted(other.source)} is none; leave it out"
         )
+    for output in (Path(output) for job in jobs for output in job.outputs if is_file(output)):
+        if is_recorded(output.parent) and would_read(output.parent, output):
+            raise InputError(f"{output}: would be a part of the recording {output.parent}; choose another folder")
     recordings = [path for job in jobs if job.recording for path in job.paths]
-    for output in (output for job in jobs for output in job.outputs if is_file(output)):
-        if any(would_read(path, Path(output)) for path in recordings):
-            raise InputError(f"{output}: would be written among the source's own files; choose another folder")
-    paths = [os.path.realpath(path) for path in recordings]
-    twice = next((path for place, path in enumerate(paths) if path in paths[:place]), None)
-    if twice is not None:
-        raise InputError(f"{Path(twice).name}: is a source twice, and both are of one topic; leave one out")
+    seen: dict[str, Path] = {}  # files of the recordings before
+    for path in recordings:
+        files = [os.path.realpath(file) for file in recorded_files(path)]
+        before = next((seen[file] for file in files if file in seen), None)
+        if before is not None:
+            whole = os.path.realpath(before) == os.path.realpath(path)
+            told = f"{path.name}: is a source twice" if whole else f"{path}: has files of {before}, a source as well"
+            raise InputError(f"{told}, and both are of one topic; leave one out")
+        seen |= dict.fromkeys(files, path)
     for path in (path for job in jobs for path in job.paths):
         refuse_part(path)
-    if settings.read.topic is not None and not paths:
+    if settings.read.topic is not None and not recordings:
         raise InputError(
             f"--topic {settings.read.topic}: is of recordings of robots, and no source is one; leave it out"
         )
@@ -272,6 +278,7 @@ def check_camera(settings: RunSettings, contract: StepContract, jobs: Sequence[J
     settings.cloud.check_range(inverse=contract.depth_meaning.inverse and not settings.makes_metres)
     lens = Lens.of(settings.fov, settings.intrinsics)
     asked = settings.rectify or contract.metric_focal is not None
+    asked |= settings.align_to is not None  # it may be points, which the camera sees
     asked |= any(takes_camera(output) for job in jobs for output in job.outputs)
     if lens is not None and not asked:
         raise InputError(

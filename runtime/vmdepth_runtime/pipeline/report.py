@@ -8,7 +8,7 @@ from typing import Any
 
 from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.contract import Resize
-from vmdepth_runtime.depth.scale.metres import Metres
+from vmdepth_runtime.depth.scale.metres import Metres, metres_of
 from vmdepth_runtime.pipeline.assembly import Pipeline
 from vmdepth_runtime.sources.base import Source
 from vmdepth_runtime.sources.uri import redacted
@@ -19,6 +19,7 @@ def make_report(pipeline: Pipeline, resize: Resize, failure: Exception | None) -
     batch, statistics = pipeline.batch, pipeline.statistics
     readers, writers = pipeline.readers, pipeline.writers
     contract = batch.contract
+    metres = batch.metres if isinstance(batch.metres, Metres) else metres_of(contract)
     stages = {
         "read": sum(reader.timer.seconds for reader in readers),
         "step": statistics.step_seconds,
@@ -34,7 +35,7 @@ def make_report(pipeline: Pipeline, resize: Resize, failure: Exception | None) -
             "resize": resize,
             "depth_kind": contract.depth_kind,
             "depth_unit": contract.depth_unit,
-            "metres": str(batch.metres) if isinstance(batch.metres, Metres) else None,
+            "metres": None if metres is None else str(metres),
         },
         "backend": batch.session.backend,
         "interrupted": pipeline.interrupt.pressed,
@@ -145,7 +146,7 @@ def _of_source(pipeline: Pipeline, stream: int) -> dict[str, Any]:
         "broken": statistics.broken[stream],
         "cut_count": statistics.cut_counts[stream],
         "cuts": statistics.cuts[stream],
-        "warnings": source.warnings + ([running.warning] if running and running.warning else []),
+        "warnings": [*source.warnings, *(running.warnings if running else [])],
         "notes": source.notes,
         "camera": _camera(pipeline.lenses[stream], source),
         "alignment": running.as_dict() if running else None,

@@ -6,11 +6,13 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from vmdepth_runtime.errors import InputError
 
@@ -20,7 +22,8 @@ VIDEO_ENDINGS = (
     *(".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv"),
     *(".3gp", ".ogv", ".mxf", ".y4m", ".h264", ".hevc", ".mjpeg", ".gif"),
 )
-RECORDING_ENDINGS = (".mcap", ".db3", ".bag")  # of robots: MCAP, databases of rosbag2, and of ROS 1, to say so
+# Of robots: MCAP, databases of rosbag2; of ROS 1, and files that rosbag2 compressed as a whole, to say so.
+RECORDING_ENDINGS = (".mcap", ".db3", ".bag", ".mcap.zstd", ".db3.zstd")
 _PLACE = re.compile(r"%0?\d*d")
 _PART = re.compile(r"\.(.+\.mcap)\.\d+\.part")  # as `atomic_files.part_name` calls it
 _OUTPUT = ".depth"  # what ends the stems of default outputs
@@ -62,13 +65,43 @@ def _is_still(path: Path) -> bool:
 
 def is_recording(path: Path) -> bool:
     """Whether a path is a recording of a robot: a file with such an ending, or a rosbag2 folder."""
-    if path.suffix.lower() in RECORDING_ENDINGS and not is_pattern(path):
+    if path.name.lower().endswith(RECORDING_ENDINGS) and not is_pattern(path):
         return True
     try:
         with (path / "metadata.yaml").open("rb") as file:
             return b"rosbag2_bagfile_information" in file.read(1000)
     except OSError:
         return False
+
+
+def bag_metadata(folder: Path) -> dict[str, Any]:
+    """What a rosbag2 folder's metadata says; empty where there is none that can be read, or nothing to read it with."""
+    with suppress(ModuleNotFoundError):  # of the extra `robots`, which opening the folder asks for
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import YAMLError
+
+        with suppress(OSError, UnicodeDecodeError, YAMLError, KeyError, TypeError, ValueError):
+            return dict(YAML(typ="safe").load((folder / "metadata.yaml").read_text())["rosbag2_bagfile_information"])
+    return {}
+
+
+def bag_files(folder: Path, told: Mapping[str, Any]) -> tuple[list[Path], bool]:
+    """The files that a rosbag2 folder consists of, in order, and whether its metadata lists them: what else lies there
+    is not of it then. Where it lists none they are the MCAP files in it, else the databases.
+
+    told: `bag_metadata`.
+    """
+    names = told.get("relative_file_paths")
+    if isinstance(names, list) and names:
+        return [folder / name for name in dict.fromkeys(Path(str(name)).name for name in names)], True
+    found = sorted(folder.glob("*"), key=lambda file: natural(file.name))
+    kinds = ([file for file in found if file.suffix.lower() == ending] for ending in RECORDING_ENDINGS[:2])
+    return next(filter(None, kinds), []), False
+
+
+def recorded_files(path: Path) -> list[Path]:
+    """The files that a recording consists of, none of which may be there."""
+    return bag_files(path, bag_metadata(path))[0] if path.is_dir() else [path]
 
 
 def is_pattern(path: Path) -> bool:
@@ -161,7 +194,8 @@ def would_read(source: Path, file: Path) -> bool:
     if os.path.isdir(source):  # noqa: PTH112 (which never raises)
         inside = file.parent.resolve() == source.resolve()
         if is_recording(source):
-            return inside and is_recording(file)
+            files, listed = bag_files(source, bag_metadata(source))
+            return inside and (file.name in {part.name for part in files} if listed else is_recording(file))
         return inside and is_picture(file) and not _is_output(file.name)
     if file.parent.resolve() != source.parent.resolve():
         return False

@@ -39,7 +39,7 @@ def test_bad_input_is_one_line(measure, tmp_path, capsys):
         ((bundled.MODEL, "--data", few), "40 points of measured depth to fit to, and it takes 100"),
         ((bundled.MODEL, "--data", tmp_path / "none.mcap"), "no such recording"),
         ((tmp_path / "none.onnx", "--data", few), "no such file"),
-        ((), "Missing argument 'MODEL'"),
+        ((), "Missing option '--data'"),
     ):
         with pytest.raises(SystemExit) as end:
             run_command(command, [*map(str, words), "-o", str(tmp_path / "m.onnx")])
@@ -50,8 +50,16 @@ def test_bad_input_is_one_line(measure, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_without_a_model_it_is_the_bundled_one(measure, tmp_path, capsys):
+    output = tmp_path / "edge.metric.onnx"
+    with pytest.raises(SystemExit) as end:
+        run_command(command, ["--data", str(measure(0.6, 0.1, frames=2)), "-o", str(output)])
+    assert end.value.code == 0, capsys.readouterr().err
+    assert dict(model_facts(output))["model"] == dict(model_facts(bundled.MODEL))["model"]
+
+
 def test_help_shows_the_defaults_of_the_settings():
     text = " ".join(command.get_help(command.make_context(command.name, ["a.onnx", "--data", "b", "-o", "c"])).split())
-    assert text.startswith("Usage: vmdepth-calibrate scale [OPTIONS] MODEL")
+    assert text.startswith("Usage: vmdepth-calibrate scale [OPTIONS] [MODEL]")
     for value in (ScaleSettings.frames, ScaleSettings.limit):
         assert f"[default: {value};" in text

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from vmdepth.data.rendering.synthetic import render_clips
 from vmdepth_calibrate import ScaleSettings, fit_scale
-from vmdepth_calibrate.scale.bake import bake_metres
 from vmdepth_export.conversion.proven_graph import bake_step_graph
 from vmdepth_export.graph import METRES, read_step_graph, region_of, save_step_graph, with_contract
+from vmdepth_export.metres import bake_metres
 from vmdepth_export.parity.comparison import compare
 from vmdepth_export.parity.opening import open_pair
 from vmdepth_runtime import DepthStream, InputError, Metres, WorkError, bundled, open_source
@@ -62,6 +63,7 @@ def test_the_truth_is_found_and_the_last_fifth_of_the_frames_says_how_well(metri
     assert result.frames == 5
     assert result.held_out.points == pytest.approx(result.seen.points / 4, rel=0.01)
     assert result.held_out.median < 1e-3
+    assert report["refused"] is None
     assert report["held_out"]["median"] == result.held_out.median
     assert report["metres"] == {"scale": result.metres.scale, "shift": result.metres.shift, "farthest": pytest.approx(
         result.metres.farthest)}  # fmt: skip
@@ -169,6 +171,9 @@ def test_what_reads_the_depth_inside_the_graph_reads_it_as_it_was(tmp_path):
             for name, state in plain.states().items():
                 np.testing.assert_array_equal(state, metric.states()[name])
     assert in_metres.metres == {"scale": 2.5, "shift": None, "farthest": 100.0}
+    with open_pair(path, target) as (reference, candidate):  # which makes the same of the other
+        reference.frame[...] = candidate.frame[...] = 40
+        np.testing.assert_allclose(reference.step()["pose"], candidate.step()["pose"], rtol=1e-6)
 
 
 def refused(error, data, tmp_path, model=bundled.MODEL, output="m.onnx", **settings):
@@ -186,12 +191,35 @@ def test_a_fit_that_is_worse_than_it_should_be_is_not_written_and_says_by_how_mu
     assert "--limit is 0.0%" in told
 
 
+@pytest.mark.parametrize("found", [True, False])
+def test_the_report_of_a_fit_that_is_refused_has_its_figures(measure, tmp_path, found):
+    data, report, limit = measure(SCALE, SHIFT, frames=2, wrong=0.3), tmp_path / "r.json", 1e-6
+    for path in [] if found else (data / "depth").iterdir():
+        cv2.imwrite(str(path), np.full((96, 136), 7000, np.uint16))
+    with pytest.raises(WorkError) as raised:
+        fit_scale(ScaleSettings(None, str(data), tmp_path / "m.onnx", limit=limit, report=report))
+    figures = json.loads(report.read_text())
+    assert str(raised.value) == f"{tmp_path / 'm.onnx'}: not written, {figures['refused']}"
+    assert (figures["metres"] is not None, figures["frames"]) == (found, 2)
+    if found:
+        assert figures["held_out"]["median"] > limit
+    else:
+        assert figures["refused"].endswith(": one distance for all of it would do as well")
+
+
 def test_too_few_points_are_refused(measure, tmp_path):
     told = refused(InputError, measure(SCALE, SHIFT, points=20), tmp_path)
     assert told.endswith("80 points of measured depth to fit to, and it takes 100")
     assert refused(InputError, measure(SCALE, SHIFT, frames=2, points=0), tmp_path).endswith(
         "0 points of measured depth to fit to, and it takes 100"
     )
+
+
+def test_noise_that_is_left_out_as_edges_is_told_to_be(measure, tmp_path):
+    data = measure(SCALE, SHIFT, frames=1, wrong=1.0)
+    (data / "intrinsics.json").unlink()  # which says registration_px 0
+    told = refused(InputError, data, tmp_path)
+    assert "0 points of measured depth to fit to, and it takes 100; 13056 more are left out, which lie at edges" in told
 
 
 def test_one_frame_is_enough_and_a_line_says_that_nothing_is_held_out(measure, tmp_path):
@@ -210,6 +238,7 @@ def test_what_is_metric_already_or_no_data_or_no_graph_is_refused(metric, rgbd, 
     assert "has no measured depth; name a folder with rgb/" in refused(InputError, bundled.CLIP, tmp_path)
     assert "has no measured depth; name a folder with rgb/" in refused(InputError, bundled.CLIP.parent, tmp_path)
     assert "--depth-topic /lidar: is of recordings" in refused(InputError, rgbd, tmp_path, depth_topic="/lidar")
+    assert "--camera 1,1,1,1: is of recordings" in refused(InputError, rgbd, tmp_path, camera="1,1,1,1")
     assert "no such file" in refused(InputError, rgbd, tmp_path, tmp_path / "none.onnx")
 
 

@@ -17,12 +17,14 @@ from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.session import contract_of
 from vmdepth_export.conversion.proven_graph import bake_step_graph
 from vmdepth_export.graph import element_types, expand, read_step_graph, save_step_graph, with_contract
+from vmdepth_export.metres import bake_metres
 from vmdepth_export.parity import comparison
 from vmdepth_export.parity.bisect import NOTHING_INSIDE, DivergentFrame, find_culprit
 from vmdepth_export.parity.cli import command, main
 from vmdepth_export.parity.opening import open_graph
 from vmdepth_export.parity.probe import Probe
 from vmdepth_export.step_graph import to_onnx
+from vmdepth_runtime import Metres
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,23 @@ def test_the_change_of_states(step_graph, tmp_path, disagreement):
     save_step_graph(proto, path)
     assert "first divergence at frame " in (told := disagreement(step_graph, path))
     assert "graph/Mul_twice" in told
+
+
+def test_what_is_wrong_with_a_graph_in_metres_beside_that_without_a_unit(step_graph, tmp_path, disagreement):
+    """Not that one has metres."""
+    proto, _ = bake_metres(*read_step_graph(step_graph), Metres(0.5, 0.1), {})
+    maker = next(n for n in proto.graph.node if "state_change" in n.output)
+    proto.graph.initializer.append(numpy_helper.from_array(np.float32([2]), "two"))
+    maker.output[:] = ["half_of_it"]
+    proto.graph.node.append(
+        onnx.helper.make_node("Mul", ["half_of_it", "two"], ["state_change"], name="graph/Mul_twice")
+    )
+    path = tmp_path / "metres.onnx"
+    save_step_graph(proto, path)
+    for sides in ((step_graph, path), (path, step_graph)):
+        told = disagreement(*sides)
+        assert "first divergence at frame 0: " in told
+        assert "(tensor 'state_change')" in told
 
 
 def test_a_state_of_another_shape(step_graph, tmp_path, disagreement):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import InputError
-from vmdepth_runtime.depth.colour_map import FixedRange, RunningRange, colourise, palette
+from vmdepth_runtime.depth.colour_map import FixedRange, RunningRange, SceneRange, colourise, palette
 from vmdepth_runtime.palettes import PALETTES
 
 RAMP = np.linspace(2, 6, 256, dtype=np.float32)[None].repeat(4, axis=0)
@@ -76,6 +76,24 @@ def test_a_fixed_range_pools_its_maps_and_ignores_hot_pixels():
 def test_a_fixed_range_is_the_same_for_every_frame():
     colours = FixedRange.of([RAMP])
     assert colours.update(RAMP, 0) == colours.update(RAMP * 100, 1)
+
+
+@pytest.mark.parametrize("inverse", [True, False])
+def test_the_range_of_a_film_is_fixed_up_to_a_cut_and_anew_for_each_scene(inverse):
+    colours, dim = SceneRange.of([10 * RAMP], larger_is_nearer=inverse), RAMP + 1
+    first, own = colours.update(RAMP, 0), FixedRange.of([dim], larger_is_nearer=inverse).update(dim, 0)
+    assert first == FixedRange.of([10 * RAMP], larger_is_nearer=inverse).update(RAMP, 0)
+    colours.restart()
+    assert colours.update(dim, 1) == own
+    assert colours.update(RAMP, 1.04) == pytest.approx(own, rel=0.05)  # steady from there on
+    colours.restart()
+    assert colours.update(dim, 1.08) == own
+
+
+def test_the_range_of_a_film_stays_where_its_first_frame_continues_none():
+    colours = SceneRange.of([10 * RAMP])
+    colours.restart()
+    assert colours.update(RAMP, 0) == FixedRange.of([10 * RAMP]).update(RAMP, 0)
 
 
 def test_maps_without_a_finite_pixel_do_not_break_a_range():

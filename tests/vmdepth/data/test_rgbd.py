@@ -46,6 +46,15 @@ def test_places_in_a_larger_image_are_those_of_the_same_centres(tmp_path):
     np.testing.assert_allclose(frame.intrinsics, [[100, 0, 40.5], [0, 100, 30.5], [0, 0, 1]])  # of the larger image
 
 
+def test_depth_of_another_shape_than_its_picture_is_refused(tmp_path):
+    for name, shape in {"far": (7, 40), "mild": (27, 40)}.items():
+        folder = RgbdFolder(write_folder(tmp_path / name, CAMERA, [np.full(shape, 1000, np.uint16)]))
+        with pytest.raises(InputError, match=f"0.png: depth of 40x{shape[0]} for a picture of 40x30, of another shape"):
+            next(iter(folder))
+    (frame,) = RgbdFolder(write_folder(tmp_path / "rounded", CAMERA, [np.full((8, 10), 1000, np.uint16)]))
+    assert frame.depth.shape == (8, 10)
+
+
 def test_a_mapping_moves_depth_into_the_colour_camera(tmp_path):
     """Against the pinhole formulas, point by point, with a colour camera turned, moved and of another focal length."""
     angle = 0.1
@@ -128,9 +137,9 @@ def test_the_nearer_surface_is_drawn():
 
 
 def test_coarse_depth_leaves_pixels_between_unknown(tmp_path):
-    (frame,) = RgbdFolder(write_folder(tmp_path, CAMERA, [np.full((10, 20), 1500, np.uint16)]))
+    (frame,) = RgbdFolder(write_folder(tmp_path, CAMERA, [np.full((15, 20), 1500, np.uint16)]))
     drawn = depth_in_image(frame)
-    assert (drawn > 0).sum() == 200
+    assert (drawn > 0).sum() == 300
     np.testing.assert_allclose(drawn[drawn > 0], 1.5, rtol=1e-6)
 
 

@@ -208,14 +208,9 @@ def test_a_teacher_with_nothing_left_to_say_is_not_loaded_and_may_lie_elsewhere_
     assert (found.teacher, found.remark) == (None, "")
 
 
-def run_module(name, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", name, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-
-
-vmdepth_train = functools.partial(run_module, "vmdepth.train")
-vmdepth_precompute = functools.partial(run_module, "vmdepth.precompute")
+@pytest.fixture
+def vmdepth_train(call_command):
+    return functools.partial(call_command, "vmdepth.train")
 
 
 def test_what_the_command_does_is_a_function_anyone_can_call(official, footage, tmp_path):
@@ -228,10 +223,10 @@ def test_what_the_command_does_is_a_function_anyone_can_call(official, footage, 
     assert len(list((tmp_path / "depth").glob("*/*.npz"))) == 2
 
 
-def test_precompute_and_train_by_command(official, footage, tmp_path):
+def test_precompute_and_train_by_command(official, footage, tmp_path, call_command, vmdepth_train):
     path = official("da2_vits", "depth_anything_v2_vits.pth")
     out = tmp_path / "depth"
-    done = vmdepth_precompute(footage, "--teacher", path, "--side", 42, "--out", out)
+    done = call_command("vmdepth.precompute", footage, "--teacher", path, "--side", 42, "--out", out)
     assert done.returncode == 0, done.stderr
     assert json.loads((out / "index.json").read_text())["teacher"] == str(path)
     settings = ["size=42x56", "clip_length=3", "batch=2", "steps=2", "fit=frame", "device=cpu"]
@@ -245,7 +240,7 @@ def test_precompute_and_train_by_command(official, footage, tmp_path):
     assert done.returncode == 2 and "run vmdepth-precompute with it" in done.stderr
 
 
-def test_what_turns_out_unreadable_ends_the_run_in_one_line(official, footage, tmp_path):
+def test_what_turns_out_unreadable_ends_the_run_in_one_line(official, footage, tmp_path, vmdepth_train):
     """Said by the process that makes the batches; the run must end of it, and leave no process behind."""
     path = official("da2_vits", "depth_anything_v2_vits.pth")
     out = tmp_path / "depth"
@@ -290,7 +285,7 @@ def test_precompute_that_can_read_nothing_says_so(official, footage, tmp_path):
     ],
     ids=str,
 )
-def test_what_is_wrong_is_said_before_anything_is_made(settings, message, footage, tmp_path):
+def test_what_is_wrong_is_said_before_anything_is_made(settings, message, footage, tmp_path, vmdepth_train):
     chosen = [text.format(footage=footage) for text in settings]
     done = vmdepth_train("tiny", *chosen, "--out", tmp_path / "run")
     assert done.returncode == 2

@@ -274,9 +274,9 @@ def test_a_signal_to_the_whole_run_saves_and_the_command_resumes(number, tmp_pat
     ],
     ids=str,
 )
-def test_bad_input_is_one_line_and_exit_2(arguments, tmp_path):
+def test_bad_input_is_one_line_and_exit_2(arguments, tmp_path, call_command):
     out = tmp_path / "run"
-    done = subprocess.run(vmdepth_train(*arguments, "--out", out), capture_output=True, text=True, check=False)
+    done = call_command("vmdepth.train", *arguments, "--out", out)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert not out.exists()

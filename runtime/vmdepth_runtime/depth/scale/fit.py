@@ -77,10 +77,10 @@ def fit_metres(depth: NDArray[np.floating], measured: NDArray[np.floating], kind
     if not kind.shifted:
         return Metres(_factor(d, z))
     scale, shift = _scale_and_shift(d, z)
+    if np.median(np.abs(z * (scale * d + shift) - 1)) >= NO_BETTER * np.median(np.abs(z / np.median(z) - 1)):
+        raise NoFit("one distance for all of it would do as well")
     if scale <= 0:
         raise NoFit("what is nearer by the network is farther by measurement")
-    if np.median(np.abs(z * (scale * d + shift) - 1)) > NO_BETTER * np.median(np.abs(z / np.median(z) - 1)):
-        raise NoFit("one distance for all of it would do as well")
     farthest = _BEYOND * float(np.percentile(z, _FARTHEST_SHARE))
     return Metres(scale, shift, farthest)
 

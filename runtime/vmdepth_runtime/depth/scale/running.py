@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cv2
@@ -12,43 +12,50 @@ from numpy.typing import NDArray
 
 from vmdepth_runtime.depth.scale.fit import FitErrors, NoFit, fit_errors, fit_metres, some_points
 from vmdepth_runtime.depth.scale.metres import Metres
+from vmdepth_runtime.depth.scale.nearest import APART, Nearest
 from vmdepth_runtime.depth_kinds import DepthKind
 
 _REMEMBERED = 10  # measurements that a fit is made from, the latest: a second of most LiDARs
 _POINTS = 400  # of each at most
-_APART = 50_000_000  # nanoseconds at most between a frame and a measurement of the same
 
 
 class RunningMetres:
     """Fits depth of a stream to measurements of the same camera, and keeps to that between them.
 
-    A measurement belongs to the frame next to it in time, half the time between two frames away at most. Every one
-    makes a new fit (`fit_metres`) of what the last ten measured, which smooths it and lets sparse ones be enough
-    together. Where none can be made the one before stays.
+    A measurement belongs to the frame next to it in time (`Nearest`). Every one makes a new fit (`fit_metres`) of what
+    the last ten measured, which smooths it and lets sparse ones be enough together. Where none can be made the one
+    before stays.
 
     Args:
         measured: stamps, nanoseconds since 1970, and depth float32 `[H, W]` in metres, of the stream's camera from edge
             to edge of its frames; unknown is what is not finite or ≤ 0. In order, taken as they are needed.
         kind: of the stream's depth, one without a unit.
         name: of what measured, for people.
+        damage: says what of it could not be read; empty where all could.
 
     Attributes:
         fits: how many were made.
         without: frames before the first.
+        damage: as given.
         refused: why the latest measurement that made none did not; empty where all did.
     """
 
-    def __init__(self, measured: Iterator[tuple[int, NDArray[np.float32]]], kind: DepthKind, name: str) -> None:
+    def __init__(
+        self,
+        measured: Iterator[tuple[int, NDArray[np.float32]]],
+        kind: DepthKind,
+        name: str,
+        damage: Callable[[], str] = str,
+    ) -> None:
         self.fits = self.without = 0
         self.refused = ""
-        self._measured = measured
-        self._next = next(measured, None)
+        self.damage = damage
+        self._nearest = Nearest(measured)
         self._kind, self._name = kind, name
         self._points: deque[tuple[NDArray[np.float32], NDArray[np.float32]]] = deque(maxlen=_REMEMBERED)
         self._random = np.random.default_rng(0)
         self._metres: Metres | None = None
         self._errors: FitErrors | None = None
-        self._before: int | None = None
 
     def at(self, depth: NDArray[np.float32], stamp: int | None) -> Metres | None:
         """What makes metres of a frame.
@@ -60,7 +67,7 @@ class RunningMetres:
         Returns:
             The latest fit; None before the first.
         """
-        measured = None if stamp is None else self._taken_at(stamp)
+        measured = None if stamp is None else self._nearest.at(stamp)
         if measured is not None:
             points = some_points(_at_places(depth, measured.shape), measured, _POINTS, self._random)
             if len(points[0]):
@@ -72,18 +79,22 @@ class RunningMetres:
     def restart(self) -> None:
         """What comes next has nothing to do with what came before: its own measurements alone make the next fit."""
         self._points.clear()
-        self._before = None
 
     @property
     def warning(self) -> str:
         """A line on what has gone wrong so far; empty where nothing has."""
         if self.fits == 0:
-            why = self.refused or f"it measured nothing within {_APART // 1_000_000} ms of a frame"
+            why = self.refused or f"it measured nothing within {APART // 1_000_000} ms of a frame"
             return f"{self._name} makes no metres: {why}"
         if self.without:
             frames = "1 frame has" if self.without == 1 else f"{self.without} frames have"
             return f"{frames} no depth: {self._name} had measured too little until then"
         return ""
+
+    @property
+    def warnings(self) -> list[str]:
+        """That line, and one on what of the measurements could not be read, where there is anything to say."""
+        return [line for line in (self.warning, self.damage()) if line]
 
     def as_dict(self) -> dict[str, Any]:
         """For the report."""
@@ -104,19 +115,6 @@ class RunningMetres:
             return
         self._errors = fit_errors(self._metres, depth, measured)
         self.fits += 1
-
-    def _taken_at(self, stamp: int) -> NDArray[np.float32] | None:
-        """The measurement that belongs to a frame, if there is one."""
-        near = _APART
-        if self._before is not None and stamp > self._before:
-            near = min(_APART, (stamp - self._before + 1) // 2)
-        self._before = stamp
-        while self._next is not None and self._next[0] < stamp - near:
-            self._next = next(self._measured, None)
-        if self._next is None or self._next[0] > stamp + near:
-            return None
-        taken, self._next = self._next[1], next(self._measured, None)
-        return taken
 
 
 def _at_places(depth: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:

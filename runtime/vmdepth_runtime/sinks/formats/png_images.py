@@ -36,13 +36,13 @@ class PngSink(PerFrameSink):
             return picture(colour, self.ending)
         if self._steps is None and np.isfinite(depth).any():
             self._steps = self._choose(depth)
-        image, beyond = sixteen_bits(depth, self._steps or 0.0)
+        image, beyond = sixteen_bits(depth, self._steps or 0.0, self.facts.depth_meaning)
         self._clipped += beyond
         return picture(image, self.ending)
 
     def close(self) -> None:
         if self._clipped:
-            self.notes.append(clipped(str(self.path), self._clipped))
+            self.notes.append(clipped(str(self.path), self._clipped, self.facts.depth_meaning))
             self._clipped = 0
 
     def _choose(self, depth: NDArray[np.float32]) -> float:

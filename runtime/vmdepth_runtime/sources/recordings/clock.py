@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+FARTHEST = 3600.0
+"""Seconds, beyond which a jump forward is of the clock that stamps, as where a board without one learns the time."""
+
 
 class Clock:
     """Seconds after the first frame, rising, from the stamps of a camera.
 
     Args:
         max_gap: seconds after which a frame does not continue the one before.
-        interval: what a frame lasts, in seconds; where a stamp goes back its frame is put so much after the one before.
+        interval: what a frame lasts, in seconds; where a stamp goes back, or forward by more than `FARTHEST` and
+            `max_gap`, its frame is put so much after the one before.
     """
 
     def __init__(self, max_gap: float, interval: float) -> None:
@@ -22,7 +26,7 @@ class Clock:
         if self._origin is None:
             self._origin = self._last = stamp
         step, self._last = stamp - self._last, stamp
-        if step < 0:
+        if step < 0 or step > 1e9 * max(FARTHEST, self._max_gap):
             self._origin += step - round(self._interval * 1e9)
         jump = step / 1e9
         return (stamp - self._origin) / 1e9, jump if jump < 0 or jump > self._max_gap else 0.0

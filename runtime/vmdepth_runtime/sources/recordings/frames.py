@@ -16,7 +16,8 @@ _STATIC = "tf_static"
 
 def static_transform(recording: Recording, source: str, target: str) -> NDArray[np.float64] | None:
     """What brings points of one frame into another: float64 `[4, 4]`, by the static transforms of a recording; None
-    where they do not lead there."""
+    where they do not lead there. A slash that a name begins with, as in ROS 1, counts for nothing."""
+    source, target = source.lstrip("/"), target.lstrip("/")
     if source == target:
         return np.eye(4)
     steps = _steps(recording)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from vmdepth_runtime.camera.rays import places_of
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.recordings.cameras import camera_of, lens_of
 from vmdepth_runtime.sources.recordings.frames import static_transform
+from vmdepth_runtime.sources.recordings.images import ImageReader
 from vmdepth_runtime.sources.recordings.recording import Recording, Topic
 from vmdepth_runtime.sources.recordings.topics import first_of
 
@@ -28,19 +30,22 @@ class PointProjector:
         recording: open; says what the camera sees, and by its static transforms where it is.
         name: of the points, for people.
         pictures: the topic of the camera's pictures.
+        lens: of the camera; None: what its CameraInfo says.
 
     Raises:
-        InputError: nothing is known of the camera.
+        InputError: nothing is known of the camera, or the lens does not fit its pictures.
     """
 
-    def __init__(self, recording: Recording, name: str, pictures: Topic) -> None:
+    def __init__(self, recording: Recording, name: str, pictures: Topic, lens: Lens | None = None) -> None:
         first = first_of(recording, pictures)
         self._frame_id = "" if first is None else str(first.message.header.frame_id)
-        info = camera_of(recording, pictures.name, self._frame_id)
-        lens = None if info is None else lens_of(info, pictures.name)[0]
+        if lens is not None:
+            lens = _at_size(lens, None if first is None else first.message, pictures.name)
+        elif (info := camera_of(recording, pictures.name, self._frame_id)) is not None:
+            lens = lens_of(info, pictures.name)[0]
         if lens is None or lens.size is None:
             raise InputError(
-                f"{name} has points, and nothing says what the camera of {pictures.name} sees (CameraInfo)"
+                f"{name} has points, and nothing says what the camera of {pictures.name} sees (CameraInfo, --camera)"
             )
         self._recording, self._name, self._lens = recording, name, lens
         self._poses: dict[str, NDArray[np.float64]] = {}  # from the frames of points to that of the camera
@@ -64,6 +69,15 @@ class PointProjector:
                 )
             self._poses[frame_id] = pose
         return self._poses[frame_id]
+
+
+def _at_size(lens: Lens, picture: Any, name: str) -> Lens | None:
+    """A lens with the size of the pictures it is of; None where the first of them, a message, cannot be read."""
+    image = "damaged" if picture is None else ImageReader()(picture)
+    if isinstance(image, str):
+        return None
+    height, width = image.shape[:2]
+    return replace(lens, fov=None, pinhole=lens.camera(width, height, name), size=(width, height))
 
 
 def points_of(message: Any) -> NDArray[np.float64] | None:

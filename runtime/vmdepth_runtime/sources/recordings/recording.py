@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import zstandard
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from vmdepth_runtime.encoding.ros_messages import stamp_of
 from vmdepth_runtime.errors import InputError, told_by
+
+_ZSTANDARD = b"\x28\xb5\x2f\xfd"  # how what it compressed begins, and CDR never does
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class Recording(ABC):
         begin: when the first message was recorded, nanoseconds since 1970.
         end: likewise, the last.
         broken: why it is not whole, once that is known; empty where it is.
+        notes: what else there is to say of its files, a line each.
     """
 
     def __init__(self, name: str) -> None:
@@ -93,6 +97,7 @@ class Recording(ABC):
         self.topics: dict[str, Topic] = {}
         self.begin, self.end = 0, 0
         self.broken = ""
+        self.notes: list[str] = []
         self._stores: dict[str, Typestore] = {}
 
     def messages(self, topic: str, start: int | None = None) -> Iterator[RecordedMessage]:
@@ -107,8 +112,8 @@ class Recording(ABC):
                 yield RecordedMessage(raw.time, raw.time, None, raw.damage)
                 continue
             try:
-                message: Any = store.deserialize_cdr(raw.data, kind)
-            except (SerdeError, TypesysError, KeyError) as error:
+                message: Any = store.deserialize_cdr(_unpacked(raw.data), kind)
+            except (SerdeError, TypesysError, KeyError, zstandard.ZstdError) as error:
                 yield RecordedMessage(raw.time, raw.time, None, f"damaged ({told_by(error)})")
                 continue
             header = getattr(message, "header", None)
@@ -131,3 +136,9 @@ class Recording(ABC):
                 store.register(get_types_from_msg(topic.definition, topic.type) if topic.definition else {})
             self._stores[topic.type] = store if topic.type in store.fielddefs else get_typestore(Stores.LATEST)
         return self._stores[topic.type]
+
+
+def _unpacked(data: bytes) -> bytes:
+    """A message in CDR, which a recorder may have compressed: the metadata that says so may be lost."""
+    packed = bytes(data[:4]) == _ZSTANDARD
+    return zstandard.ZstdDecompressor().decompressobj().decompress(data) if packed else data

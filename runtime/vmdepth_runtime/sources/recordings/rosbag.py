@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag2 import Reader
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from vmdepth_runtime.errors import InputError, told_by
-from vmdepth_runtime.sources.listing import called, natural
+from vmdepth_runtime.sources.listing import bag_files, bag_metadata, called, recorded_files
 from vmdepth_runtime.sources.recordings.mcap_file import McapFile
 from vmdepth_runtime.sources.recordings.recording import RawMessage, Recording, Topic, of_ros_1
+
+_READ = (".mcap", ".db3")  # by themselves; compressed ones end in .zstd
 
 
 def open_recording(path: Path) -> Recording:
@@ -22,12 +21,19 @@ def open_recording(path: Path) -> Recording:
     if not path.is_dir():
         if path.suffix.lower() == ".bag":
             raise of_ros_1(path)
+        if path.suffix.lower() == ".zstd":
+            raise InputError(f"{path}: is compressed; its folder with its metadata.yaml is a source, {_unpack(path)}")
         return McapFile(path) if path.suffix.lower() == ".mcap" else Rosbag(path)
-    told = _metadata(path)
-    # MCAP files know all by themselves; databases do where the folder's metadata was never written.
-    files = _files(path, "*.mcap") or ([] if told else _files(path, "*.db3"))
-    compressed = str(told.get("compression_mode") or "none").lower() != "none"
-    return Joined(path, files, told) if files and not compressed else Rosbag(path)
+    told = bag_metadata(path)
+    files, listed = bag_files(path, told)
+    # MCAP files know all by themselves; databases do where the folder's metadata was not written to its end.
+    whole = {"version", "duration", "starting_time", "topics_with_message_count", "relative_file_paths"} <= told.keys()
+    alone = not whole or all(file.suffix.lower() == ".mcap" for file in files)
+    joined = alone and any(file.suffix.lower() in _READ and file.exists() for file in files)
+    packed = next(iter(sorted(path.glob("*.zstd"))), None)
+    if not joined and not whole and packed is not None:
+        raise InputError(f"{path}: its metadata.yaml is not whole, which its compressed files need; {_unpack(packed)}")
+    return Joined(path, files, listed=listed) if joined else Rosbag(path)
 
 
 class Rosbag(Recording):
@@ -42,6 +48,7 @@ class Rosbag(Recording):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path.name)
+        self.broken = _unread(path)
         try:
             self._reader = Reader(path)
             self._reader.open()
@@ -67,7 +74,7 @@ class Rosbag(Recording):
             for _, time, data in self._reader.messages(connections, start=start):
                 yield RawMessage(time, data)
         except Exception as error:  # of rosbags, SQLite or Zstandard
-            self.broken = f"reading failed: {told_by(error)}"
+            self.broken = "; ".join(filter(None, [self.broken, f"reading failed: {told_by(error)}"]))
 
     def close(self) -> None:
         if self._reader.is_open:
@@ -79,16 +86,17 @@ class Joined(Recording):
 
     Args:
         folder: that they are in.
-        files: in order.
-        told: what the folder's metadata says; may be empty.
+        files: in order; some may be missing.
+        listed: whether the folder's metadata says that they are all.
 
     Raises:
         InputError: none of them can be read.
     """
 
-    def __init__(self, folder: Path, files: list[Path], told: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, files: list[Path], *, listed: bool) -> None:
         super().__init__(called(folder))
-        opened = [_opened(file) for file in files]
+        missing = [file.name for file in files if not file.exists()]
+        opened = [_opened(file) for file in files if file.name not in missing]
         self._parts = [part for part in opened if isinstance(part, Recording)]
         unread = [part for part in opened if isinstance(part, InputError)]
         if not self._parts:
@@ -100,10 +108,10 @@ class Joined(Recording):
         filled = [part for part in self._parts if any(topic.count for topic in part.topics.values())]
         self.begin = min((part.begin for part in filled), default=0)
         self.end = max((part.end for part in filled), default=0)
-        named = map(_file_name, told.get("relative_file_paths") or [])
-        missing = [name for name in named if name not in {file.name for file in files}]
         broken = [f"{part.name}: {part.broken}" for part in self._parts if part.broken]
         self.broken = "; ".join([*broken, *map(str, unread), *(f"{name} is missing" for name in missing)])
+        others = {file.name for file in folder.glob("*.mcap")} - {file.name for file in files} if listed else set()
+        self.notes += [f"{self.name}: {name} lies there, and is not of it by its metadata" for name in sorted(others)]
 
     def _raw_messages(self, topic: str, start: int | None) -> Iterator[RawMessage]:
         for part in self._parts:
@@ -115,29 +123,24 @@ class Joined(Recording):
             part.close()
 
 
-def _files(folder: Path, pattern: str) -> list[Path]:
-    return sorted(folder.glob(pattern), key=lambda file: natural(file.name))
+def _unpack(file: Path) -> str:
+    return f"'zstd -d {file.name}' makes {file.stem} of it, which is one by itself"
+
+
+def _unread(path: Path) -> str:
+    """What a recorder that was killed left beside a database, of which the library takes no notice."""
+    logs = [(file, file.with_name(f"{file.name}-wal")) for file in recorded_files(path)]
+    left = [(file.name, log.name) for file, log in logs if log.exists() and log.stat().st_size]
+    how = "is not read; in its folder 'sqlite3 {} \"PRAGMA wal_checkpoint(TRUNCATE)\"' brings in what it holds"
+    return "; ".join(f"{log} {how.format(file)}" for file, log in left)
 
 
 def _database(path: Path) -> Path:
-    return next(iter(_files(path, "*.db3")), path)
+    return next(iter(sorted(path.glob("*.db3"))), path)
 
 
 def _opened(file: Path) -> Recording | InputError:
     try:
-        return McapFile(file) if file.suffix == ".mcap" else Rosbag(file)
+        return McapFile(file) if file.suffix.lower() == ".mcap" else Rosbag(file)
     except InputError as error:
         return error
-
-
-def _metadata(folder: Path) -> dict[str, Any]:
-    """What a folder's metadata says; empty where there is none that can be read."""
-    try:
-        told = YAML(typ="safe").load((folder / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
-        return dict(told)
-    except (OSError, UnicodeDecodeError, YAMLError, KeyError, TypeError, ValueError):
-        return {}
-
-
-def _file_name(path: object) -> str:
-    return Path(str(path)).name

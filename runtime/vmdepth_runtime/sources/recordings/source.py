@@ -7,7 +7,7 @@ from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
 from statistics import median
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from vmdepth_runtime.sources.base import Source, SourceFrame, VideoInfo
 from vmdepth_runtime.sources.listing import called
 from vmdepth_runtime.sources.ranges.selection import Selection
 from vmdepth_runtime.sources.recordings.cameras import camera_of, lens_of
-from vmdepth_runtime.sources.recordings.clock import Clock
+from vmdepth_runtime.sources.recordings.clock import FARTHEST, Clock
 from vmdepth_runtime.sources.recordings.images import ImageReader, never_read
 from vmdepth_runtime.sources.recordings.rosbag import open_recording
 from vmdepth_runtime.sources.recordings.topics import first_of, picture_topic
@@ -25,6 +25,7 @@ from vmdepth_runtime.sources.settings import ReadSettings
 
 _TIME_BASE = Fraction(1, 90_000)
 _PATIENCE = 3  # frames that may be missing before it is a gap, however slow the camera is
+_SEEN = 16  # pictures whose levels are looked at
 _LOOKS = 20  # messages whose stamps tell the rate
 _FPS = 30.0  # of a single frame
 
@@ -33,7 +34,7 @@ class RecordingSource(Source):
     """The pictures of a topic, each at the time its camera stamped it.
 
     A stamp that goes back, as where a recording was played and recorded again, or comes late by more than `max_gap` and
-    three frames is a discontinuity.
+    three frames is a discontinuity. Where it goes back, or forward by more than an hour, the times go on.
 
     Args:
         path: as `open_recording` takes it.
@@ -54,6 +55,7 @@ class RecordingSource(Source):
             )
         self.path = path
         self._recording = open_recording(path)
+        self.notes += self._recording.notes
         try:
             self._topic = picture_topic(self._recording, str(path), read.topic)
             told = first_of(self._recording, self._topic)
@@ -62,7 +64,9 @@ class RecordingSource(Source):
             self._fps = self._rate()
             self._clock = Clock(max(max_gap, _PATIENCE / self._fps), 1 / self._fps)
             self._selection = Selection(read)
-            self._reader = ImageReader()
+            self._reader = ImageReader(self._looks())
+            if self._reader.grey is not None and self._reader.grey.is_stretched:
+                self.notes.append(str(self._reader.grey))
             self._next_index = 0
             self._time = 0.0  # of the latest frame
             self._begin: int | None = None  # when the first frame taken was recorded
@@ -95,7 +99,7 @@ class RecordingSource(Source):
             length = (self._selection.last - self._selection.first + 1) / self._fps
             end = min(end, self._begin + round(length * 1e9))
         images: list[NDArray[np.uint8]] = []
-        recording, reader, seen = open_recording(self.path), ImageReader(), -1
+        recording, reader, seen = open_recording(self.path), self._reader.alike(), -1
         try:
             for part in range(count):
                 start = self._begin + (end - self._begin) * (2 * part + 1) // (2 * count)
@@ -155,6 +159,15 @@ class RecordingSource(Source):
         steps = [after - before for before, after in pairwise(stamps) if after > before]
         return 1e9 / median(steps) if steps else _FPS
 
+    def _looks(self) -> Iterator[Any]:
+        """Messages of pictures, the first one and others over all of the recording."""
+        begin, length, seen = self._recording.begin, self._recording.end - self._recording.begin, -1
+        for part in range(_SEEN):
+            told = next(self._recording.messages(self._topic.name, begin + length * part // _SEEN), None)
+            if told is not None and told.message is not None and told.time > seen:
+                seen = told.time
+                yield told.message
+
     def _find_camera(self, frame_id: str) -> None:
         """What the recording says of the camera of that frame id, where that fits its frames."""
         told = camera_of(self._recording, self._topic.name, frame_id)
@@ -174,6 +187,8 @@ class RecordingSource(Source):
     def _tell_jump(self, time: float, jump: float) -> None:
         if jump < 0:
             self._warn(f"{self.name} at {time:.3f} s: stamps go back by {-jump:.3f} s, the stream starts anew")
+        elif jump > FARTHEST:
+            self._warn(f"{self.name} at {time:.3f} s: stamps go forward by {jump:.3f} s, the stream starts anew")
         elif jump > 0:
             self._warn(f"{self.name} at {time:.3f} s: after {jump:.1f} s without a frame the stream starts anew")
 

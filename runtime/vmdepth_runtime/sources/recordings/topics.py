@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vmdepth_runtime.depth_kinds import DEPTH_KINDS
+from vmdepth_runtime.encoding.ros_messages import colours_topic
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.recordings.images import DEPTH, is_picture
 from vmdepth_runtime.sources.recordings.message_types import COMPRESSED, IMAGE, POINTS
 from vmdepth_runtime.sources.recordings.recording import RecordedMessage, Recording, Topic
 
+_COLOURS = {colours_topic(kind) for kind in DEPTH_KINDS.values()}
 _TOLD = 12  # topics that an error lists at most
 
 
@@ -23,7 +26,7 @@ def picture_topic(recording: Recording, path: str, wanted: str | None) -> Topic:
     Args:
         recording: open.
         path: of it, for people.
-        wanted: what was asked for; None: the only one.
+        wanted: what was asked for; None: the only one, but for depth in colours, as a run records it.
 
     Raises:
         InputError: it is not there or holds no pictures, or several do; lists those that there are.
@@ -33,9 +36,10 @@ def picture_topic(recording: Recording, path: str, wanted: str | None) -> Topic:
         return _wanted(recording, path, wanted, pictures, "pictures")
     if not pictures:
         raise InputError(f"{path}: none of its topics has pictures (Image or CompressedImage); {_there(recording)}")
-    if len(pictures) > 1:
-        raise InputError(f"{path}: {len(pictures)} of its topics have pictures; --topic takes one: {_listed(pictures)}")
-    return pictures[0]
+    meant = [topic for topic in pictures if topic.name not in _COLOURS] or pictures
+    if len(meant) > 1:
+        raise InputError(f"{path}: {len(meant)} of its topics have pictures; --topic takes one: {_listed(meant)}")
+    return meant[0]
 
 
 def depth_topic(recording: Recording, path: str, wanted: str | None) -> Topic:

@@ -33,6 +33,13 @@ class Grey(NamedTuple):
         """Whether it is not all of them."""
         return self != WHOLE
 
+    def __str__(self) -> str:
+        return f"16 bits of grey: {self.black:.0f} to {self.white:.0f} is taken from black to white"
+
+    def widened(self, other: Grey) -> Grey:
+        """Both; all levels where that is more than half of them."""
+        return _stretched(min(self.black, other.black), max(self.white, other.white))
+
     def __call__(self, deep: NDArray[np.uint16]) -> NDArray[np.uint8]:
         """uint8 of the shape of a uint16 array."""
         levels = (np.arange(_LEVELS) - self.black) * (255 / max(self.white - self.black, 1))
@@ -52,7 +59,11 @@ def grey_of(pictures: Sequence[NDArray[np.uint16]]) -> Grey:
     if not seen.size:
         return WHOLE
     black, white = np.percentile(seen, _SHARES)
-    return Grey(float(black), float(white)) if white - black < _LEVELS / 2 else WHOLE
+    return _stretched(float(black), float(white))
+
+
+def _stretched(black: float, white: float) -> Grey:
+    return Grey(black, white) if white - black < _LEVELS / 2 else WHOLE
 
 
 def deep_grey(frame: av.VideoFrame) -> NDArray[np.uint16] | None:

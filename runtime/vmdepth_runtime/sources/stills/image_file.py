@@ -58,7 +58,7 @@ def load_image(
             return f"is depth that was written before, as {depth.name} says, and no picture"
         grey = grey or grey_of([deep])
         if told is not None and grey.is_stretched:
-            told(f"16 bits of grey: {grey.black:.0f} to {grey.white:.0f} is taken from black to white")
+            told(str(grey))
         image = np.repeat(grey(deep)[..., None], 3, axis=2)
     flip, turn = _UPRIGHT.get(frame.orientation, (None, None))
     image = image if flip is None else np.asarray(cv2.flip(image, flip), np.uint8)

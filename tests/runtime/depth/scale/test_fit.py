@@ -78,6 +78,8 @@ def test_nothing_is_said_to_be_farther_than_twice_what_was_measured():
             (np.random.default_rng(1).normal(5, 1, 400), np.linspace(2, 2.2, 400)),
             "one distance for all of it|nearer by",
         ),
+        ((np.linspace(1, 2, 200), np.full(200, 2.0)), "one distance for all of it"),
+        ((np.random.default_rng(1).random(200) + 1, np.full(200, 0.7)), "one distance for all of it"),
         ((np.linspace(1, 2, 200), np.linspace(1, 2, 200)), "nearer by the network is farther by measurement"),
     ],
 )

@@ -138,6 +138,14 @@ def test_a_run_is_in_metres_everywhere(vmdepth_run, luma_model, frames, make, tm
     assert 0 < bounds["high"] < bounds["low"] <= FARTHEST  # near and far, in metres
 
 
+def test_the_report_says_what_a_graph_makes_metres_with(vmdepth_run, build_graph, frames, make, tmp_path):
+    made = {"scale": 1.5, "shift": -0.1, "farthest": 6.0}
+    make.video(tmp_path / "walk.mp4", frames)
+    model = build_graph(depth_kind="metric", metres=made)
+    assert vmdepth_run("walk.mp4", "-o", "d.npz", "--model", model, "--report", "r.json").code == 0
+    assert json.loads((tmp_path / "r.json").read_text())["model"]["metres"] == "1.5,-0.1,6"
+
+
 def test_a_run_refuses_metres_of_a_model_that_gives_them(vmdepth_run, build_graph, frames, make, tmp_path):
     make.video(tmp_path / "walk.mp4", frames)
     outcome = vmdepth_run("walk.mp4", "--metres", "1,2", "--model", build_graph(depth_kind="metric"))

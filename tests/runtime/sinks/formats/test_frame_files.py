@@ -91,9 +91,21 @@ def test_a_first_frame_without_depth_spoils_neither_scale_nor_points(tmp_path, d
     assert sizes == [0, depths[1].size, depths[2].size]
 
 
-def test_what_16_bits_cannot_hold_is_said(tmp_path, depths):
-    sink = write(tmp_path / "out" / "%d.png", 30 * depths, depth_kind="metric")
-    assert "pixels were beyond what 16 bits hold" in sink.notes[0]
+def test_metres_that_16_bits_cannot_hold_are_none_and_counted(tmp_path, depths):
+    depths = depths.copy()
+    depths[:, 0, :3] = 65.535, 65.5357, 70
+    sink = write(tmp_path / "out" / "%d.png", depths, depth_kind="metric")
+    image = cv2.imread(str(tmp_path / "out" / "0.png"), cv2.IMREAD_UNCHANGED)
+    assert image[0, :3].tolist() == [65535, 0, 0]
+    name = tmp_path / "out" / "%d.png"
+    assert sink.notes == [f"{name}: 6 pixels were beyond the 65.535 m that 16 bits hold, and are 0"]
+
+
+def test_depth_without_a_unit_that_16_bits_cannot_hold_is_as_near_as_they_go_and_said(tmp_path, depths):
+    depths[1] *= 1000
+    sink = write(tmp_path / "out" / "%d.png", depths)
+    assert cv2.imread(str(tmp_path / "out" / "1.png"), cv2.IMREAD_UNCHANGED).max() == 65535
+    assert sink.notes[0].endswith("pixels were beyond what 16 bits hold, and are 65535")
 
 
 @pytest.mark.parametrize(("name", "colour"), [("%d.png", True), ("%d.jpg", False), ("%d.JPEG", True)])

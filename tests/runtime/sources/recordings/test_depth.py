@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from vmdepth_runtime import InputError
+from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 from vmdepth_runtime.encoding.points import PointCloud
 from vmdepth_runtime.encoding.ros_messages import depth_image, header, point_cloud
 from vmdepth_runtime.sources.recordings.open import recorded_depth
+from vmdepth_runtime.sources.recordings.rosbag import open_recording
 
 IMAGE = "sensor_msgs/msg/Image"
 DEPTH = np.random.default_rng(0).uniform(0.5, 20, (28, 42)).astype(np.float32)
@@ -34,7 +37,9 @@ def test_depth_is_in_metres_and_as_it_was_stamped(record, tmp_path, encoding):
     ]
     messages.insert(1, {**messages[0], "data": b"damaged"})
     path = record.mcap(tmp_path / "drive.mcap", entries(record, messages))
-    read = list(recorded_depth(path))
+    reading = recorded_depth(path)
+    read = list(reading)
+    assert reading.damage().startswith(f"{path}: /depth: 1 message is left out, the first: damaged")
     assert [stamp for stamp, _ in read] == stamps(record)
     for k, (_, depth) in enumerate(read):
         assert depth.dtype == np.float32 and depth.shape == DEPTH.shape
@@ -65,6 +70,59 @@ def test_compressed_depth(record, tmp_path, encoding):
     assert np.array_equal(np.isnan(depth), np.isnan(DEPTH))
     truth = DEPTH if encoding == "16UC1" else scale / (whole - offset)
     assert np.nanmax(np.abs(depth - truth)) < 0.001
+
+
+COMPRESSED = "sensor_msgs/msg/CompressedImage"
+
+
+@pytest.mark.parametrize("named", ["16UC1; png compressed ", "16UC1; png compressed", "16UC1"])
+def test_depth_in_plain_png(record, tmp_path, named):
+    """As compressed_image_transport writes it."""
+    stored = np.nan_to_num(np.rint(DEPTH * 1000)).astype(np.uint16)
+    data = cv2.imencode(".png", stored)[1].tobytes()
+    message = {"header": header(record.begin, "left"), "format": named, "data": data}
+    messages = [message, {**message, "data": data[:50]}, {**message, "data": b""}]
+    reading = recorded_depth(record.mcap(tmp_path / "drive.mcap", entries(record, messages, COMPRESSED)))
+    ((_, depth),) = reading
+    assert np.nanmax(np.abs(depth - DEPTH)) < 0.001
+    assert reading.damage().endswith("drive.mcap: /depth: 2 messages are left out, the first: damaged")
+
+
+@pytest.mark.parametrize(
+    ("named", "why"),
+    [
+        ("16UC1; compressedDepth rvl", "which is not PNG"),
+        ("16UC1; jpeg compressed ", "which loses depth or is not known"),
+        ("32FC1; png compressed ", "and a PNG alone holds no such numbers"),
+    ],
+)
+def test_compressed_depth_that_is_not_read_is_one_line(record, tmp_path, named, why):
+    message = {"header": header(record.begin, "left"), "format": named, "data": bytes(100)}
+    path = record.mcap(tmp_path / "drive.mcap", entries(record, [message], COMPRESSED))
+    line = f"/depth is compressed as '{named.strip()}', {why}; compressedDepth as PNG is read"
+    with pytest.raises(InputError, match=line):
+        list(recorded_depth(path))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are looked at in /proc")
+def test_closed_before_its_first_item_it_lets_go_of_the_file(record, tmp_path, monkeypatch):
+    kept = []  # which the garbage collector leaves alone
+
+    def keep(path):
+        kept.append(open_recording(path))
+        return kept[-1]
+
+    monkeypatch.setattr("vmdepth_runtime.sources.recordings.depth.open_recording", keep)
+    message = depth_image(record.begin, "left", DEPTH, DEPTH_KINDS["metric"])
+    path = record.mcap(tmp_path / "drive.mcap", entries(record, [message])).resolve()
+    reading = recorded_depth(path)
+    assert path in opened()
+    reading.close()
+    assert path not in opened()
+
+
+def opened():
+    return [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
 
 
 @pytest.mark.parametrize("kind", ["relative", "scaled"])
@@ -149,6 +207,34 @@ def test_static_transforms_lead_from_the_points_to_the_camera(record, frames, tm
     lost = record.mcap(tmp_path / "lost.mcap", lidar(record, frames, points, "laser", transforms=transforms[:1]))
     with pytest.raises(InputError, match="in the frame 'laser', the camera in 'left', and no static transform"):
         list(recorded_depth(lost))
+
+
+@pytest.mark.parametrize("names", [("/left", "left"), ("left", "/left"), ("/laser", "left")])
+def test_a_slash_before_the_name_of_a_frame_counts_for_nothing(record, frames, tmp_path, names):
+    points, seen = names
+    told = lidar(record, frames, np.array([[0.0, 0, 2]]), points, transforms=[(seen, "laser", (0, 0, 1), (0, 0, 0, 1))])
+    for _, _, _, message in told:
+        if message.get("encoding"):
+            message["header"]["frame_id"] = seen
+    ((_, depth),) = recorded_depth(record.mcap(tmp_path / "drive.mcap", told))
+    assert np.nanmax(depth) == (3 if "laser" in points else 2)
+
+
+def test_a_camera_that_is_given_comes_before_that_of_the_recording(record, frames, tmp_path):
+    """Numbers or a field of view; and where the recording knows none."""
+    points = np.array([[0.5, 0.2, 2.0]])
+    told = lidar(record, frames, points, "left")
+    paths = [
+        record.mcap(tmp_path / "known.mcap", told),
+        record.mcap(tmp_path / "blind.mcap", [entry for entry in told if "camera_info" not in entry[0]]),
+    ]
+    for path in paths:
+        for lens, place in ((Lens.of(intrinsics="20,20,21,13"), (15, 26)), (Lens.of(90), (16, 26))):
+            ((_, depth),) = recorded_depth(path, lens=lens)
+            assert depth.shape == (28, 42)
+            assert [tuple(map(int, at)) for at in np.argwhere(np.isfinite(depth))] == [place]
+    with pytest.raises(InputError, match="its principal point 320,240 is far from the middle"):
+        recorded_depth(paths[0], lens=Lens.of(intrinsics="500,500,320,240"))
 
 
 def test_points_without_a_camera_are_one_line(record, frames, tmp_path):

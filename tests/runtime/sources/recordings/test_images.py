@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
 
 from vmdepth_runtime import InputError, open_source
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
+from vmdepth_runtime.sources.recordings.images import ImageReader
 from vmdepth_runtime.sources.stills.image_file import load_image
 
 EXACT = {
@@ -21,7 +24,7 @@ EXACT = {
 GREY = {
     "mono8": lambda grey: grey,
     "8UC1": lambda grey: grey,
-    "mono16": lambda grey: grey.astype(np.uint16) << 4 | 15,  # as of a camera of 12 bits
+    "mono16": lambda grey: grey.astype(np.uint16) * 257,
 }
 
 
@@ -55,7 +58,7 @@ def test_order_of_bytes_and_padding_of_rows(record, tmp_path, big):
     padded = np.zeros((28, 50), ">u2" if big else "<u2")
     padded[:, :42] = values
     entry = record.image(values, record.begin, "mono16", is_bigendian=big, step=100, data=padded.tobytes())
-    assert np.array_equal(read_one(record, tmp_path, entry)[..., 0], values >> 8)
+    assert np.array_equal(read_one(record, tmp_path, entry)[..., 0], np.rint(values / 257))
 
 
 @pytest.mark.parametrize("encoding", ["uyvy", "yuv422", "yuyv", "yuv422_yuy2", "nv12", "nv21"])
@@ -109,6 +112,56 @@ def test_compressed_pictures_are_as_their_files(record, frames, make, tmp_path, 
     assert [skipped.index for skipped in source.skipped] == [3, 5]
     assert source.skipped[1].reason == "is neither JPEG nor PNG (its format is 'h264')"
     assert source.lens.pinhole == record.pinhole  # the CameraInfo of the picture that was compressed
+
+
+def ramp(black, white):
+    return np.linspace(black, white, 28 * 42).reshape(28, 42).astype(np.uint16)
+
+
+@pytest.mark.parametrize("levels", [(28_000, 30_000), (0, 4095), (0, 65_535)])
+def test_16_bits_of_grey_are_seen_as_those_of_files(record, tmp_path, levels):
+    deep = ramp(*levels)
+    file = tmp_path / "grey.png"
+    cv2.imwrite(str(file), deep)
+    expected = load_image(file, RgbConverter())
+    for name, entry in [
+        ("plain", record.image(deep, record.begin, "mono16")),
+        ("compressed", compressed(record, file.read_bytes(), record.begin, "mono16; png compressed ")),
+    ]:
+        with open_source(record.mcap(tmp_path / f"{name}.mcap", [entry])) as source:
+            assert np.array_equal(next(iter(source)).image, expected)
+        assert len(source.notes) == (levels != (0, 65_535))
+        assert not source.notes or source.notes[0].startswith("16 bits of grey: ")
+
+
+@pytest.mark.parametrize("encoding", ["mono16", "png", "bayer_rggb16", "rgb16"])
+def test_16_bits_of_a_topic_are_seen_alike_from_its_first_picture_on(record, tmp_path, encoding):
+    """A camera of 12 bits that begins in the dark."""
+    entries = []
+    for number in range(8):
+        stamp = record.begin + number * record.interval
+        deep = ramp(0, 120 if number < 2 else 500 * number)
+        if encoding == "png":
+            cv2.imwrite(str(tmp_path / "grey.png"), deep)
+            entries.append(compressed(record, (tmp_path / "grey.png").read_bytes(), stamp, "mono16; png compressed "))
+        else:
+            stored = np.repeat(deep[..., None], 3, axis=2) if encoding == "rgb16" else deep
+            entries.append(record.image(packed(stored), stamp, encoding))
+    with open_source(record.mcap(tmp_path / "drive.mcap", entries)) as source:
+        samples, images = source.sample(8), [frame.image for frame in source]
+    brightest = [int(image[..., 1].max()) for image in images]
+    assert brightest[0] == brightest[1] < 12
+    assert np.allclose(np.diff(brightest[2:]), 31 if encoding in ("rgb16", "bayer_rggb16") else 36.4, atol=1.7)
+    assert all(any(np.array_equal(sample, image) for image in images) for sample in samples)
+
+
+def test_what_a_running_camera_shows_only_widens_what_is_seen(record):
+    """Of which nothing but what came is known."""
+    reader = ImageReader()
+    for values, brightest in [((0, 0), 0), ((0, 100), 255), ((0, 4000), 255), ((0, 2000), 128)]:
+        message = SimpleNamespace(**record.image(ramp(*values), 0, "mono16")[3])
+        message.data = np.frombuffer(message.data, np.uint8)
+        assert abs(int(reader(message).max()) - brightest) <= 1
 
 
 def test_an_encoding_that_is_not_read_is_one_line_at_once(record, frames, tmp_path):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+from contextlib import closing
+
 import numpy as np
 import pytest
+import zstandard
 
 from vmdepth_runtime import InputError, open_source
 
@@ -94,6 +99,79 @@ def test_metadata_that_cannot_be_read_is_done_without(record, frames, tmp_path, 
     (path / "metadata.yaml").write_text("rosbag2_bagfile_information: [broken")
     with open_source(path) as source:
         assert len(list(source)) == len(frames)
+
+
+@pytest.mark.parametrize("kind", ["MCAP NONE", "SQLITE3 NONE", "MCAP MESSAGE", "SQLITE3 MESSAGE"])
+def test_files_know_all_by_themselves_whatever_is_left_of_their_metadata(record, frames, tmp_path, kind):
+    plugin, compression = kind.split()
+    path = record.bag(tmp_path / "drive", record.camera(frames), plugin=plugin, compression=compression)
+    metadata = path / "metadata.yaml"
+    told = metadata.read_text()
+    (file,) = (file for file in path.iterdir() if file != metadata)
+    for content in (told[: len(told) * 9 // 10], told[: len(told) // 2]):
+        metadata.write_text(content)
+        for source in (path, file):
+            with open_source(source) as opened:
+                assert np.array_equal([frame.image for frame in opened], frames)
+                assert opened.warnings == []
+
+
+@pytest.mark.parametrize("plugin", ["MCAP", "SQLITE3"])
+def test_a_line_says_how_to_unpack_files_that_are_compressed_as_a_whole(record, frames, tmp_path, plugin):
+    path = record.bag(tmp_path / "drive", record.camera(frames), plugin=plugin, compression="FILE")
+    (file,) = path.glob("*.zstd")
+    metadata = path / "metadata.yaml"
+    how = f"'zstd -d {file.name}' makes {file.stem} of it, which is one by itself"
+    with pytest.raises(InputError, match=f"is compressed; its folder .* is a source, {how}"):
+        open_source(file)
+    metadata.write_text(metadata.read_text()[:-20].partition("  version")[0])
+    with pytest.raises(InputError, match=f"drive: its metadata.yaml is not whole, .*; {how}"):
+        open_source(path)
+    metadata.unlink()
+    with pytest.raises(InputError, match=how):
+        open_source(path)
+    (path / file.stem).write_bytes(zstandard.ZstdDecompressor().decompressobj().decompress(file.read_bytes()))
+    metadata.write_text("rosbag2_bagfile_information: [broken")
+    for unpacked in (path, path / file.stem):
+        with open_source(unpacked) as source:
+            assert len(list(source)) == len(frames)
+
+
+@pytest.mark.parametrize("plugin", ["MCAP", "SQLITE3"])
+@pytest.mark.parametrize("compression", ["NONE", "FILE", "MESSAGE"])
+def test_a_bag_without_messages_or_without_its_files_is_one_line(record, frames, tmp_path, plugin, compression):
+    empty = record.bag(tmp_path / "empty", [], plugin=plugin, compression=compression)
+    gone = record.bag(tmp_path / "gone", record.camera(frames), plugin=plugin, compression=compression)
+    cut = record.bag(tmp_path / "cut", record.camera(frames), plugin=plugin, compression=compression)
+    for file in gone.glob("gone*"):
+        file.unlink()
+    for file in cut.glob("cut*"):
+        file.write_bytes(file.read_bytes()[:50])
+    for path, line in [(empty, "it has no topic at all"), (gone, "are missing"), (cut, "cut")]:
+        with pytest.raises(InputError, match=line) as error:
+            open_source(path)
+        assert "\n" not in str(error.value) and path.name in str(error.value)
+
+
+def test_what_a_killed_recorder_left_beside_a_database_is_told(record, frames, tmp_path):
+    path = record.bag(tmp_path / "drive", record.camera(frames))
+    with closing(sqlite3.connect(path / "drive.db3", isolation_level=None)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute(
+            "INSERT INTO messages(topic_id, timestamp, data) SELECT topic_id, timestamp, data FROM messages"
+        )
+        shutil.copytree(path, tmp_path / "killed")
+    for told in (True, False):
+        with open_source(tmp_path / "killed") as source:
+            assert len(list(source)) == len(frames)
+        (warning,) = source.warnings
+        assert "drive.db3-wal is not read; in its folder 'sqlite3 drive.db3 \"PRAGMA wal_checkpoint" in warning
+        if told:
+            (tmp_path / "killed" / "metadata.yaml").unlink()
+    with closing(sqlite3.connect(tmp_path / "killed" / "drive.db3")) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with open_source(tmp_path / "killed") as source:
+        assert len(list(source)) == 2 * len(frames)
 
 
 def test_a_damaged_database_is_one_line(record, frames, tmp_path):

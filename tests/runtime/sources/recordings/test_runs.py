@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import av
 import numpy as np
 import pytest
 
@@ -71,6 +72,18 @@ def test_a_jump_is_where_the_states_start_anew(record, frames, vmdepth_run, tmp_
         assert np.array_equal(jump["depth"][4:], later["depth"])
 
 
+def test_a_video_goes_on_where_the_clock_was_set(record, frames, vmdepth_run, tmp_path):
+    """As on a board without a clock, which learns the time while it films."""
+    stamps = [(record.begin if k >= 4 else 10**9) + k * record.interval for k in range(8)]
+    record.mcap(tmp_path / "drive.mcap", record.camera(frames, stamps))
+    outcome = vmdepth_run("drive.mcap", "-o", "out.mp4")
+    assert outcome.code == 0
+    assert any("stamps go forward by 1699999999.100 s, the stream starts anew" in line for line in outcome.lines)
+    with av.open(str(tmp_path / "out.mp4")) as video:
+        times = [frame.time for frame in video.decode(video=0)]
+    assert times == pytest.approx([k / 10 for k in range(8)], abs=1e-4)
+
+
 def test_what_is_lost_is_in_the_report(record, frames, vmdepth_run, tmp_path):
     entries = record.camera(frames)
     entries[5] = record.image(frames[2], entries[5][2], data=b"too little")
@@ -81,12 +94,43 @@ def test_what_is_lost_is_in_the_report(record, frames, vmdepth_run, tmp_path):
     assert source["skipped"][0]["index"] == 2
 
 
-def test_no_output_goes_where_a_recording_would_read_it(record, drive, frames, vmdepth_run, tmp_path):
-    record.bag(tmp_path / "bag", record.camera(frames), plugin="MCAP")
-    for source, output in ((drive, drive), ("bag", "bag/more.mcap")):
-        outcome = vmdepth_run(source, "-o", output)
-        assert outcome.code == 2 and len(outcome.lines) == 1, outcome.lines
+def test_no_output_becomes_a_part_of_a_recording(record, drive, frames, vmdepth_run, tmp_path):
+    bag = record.bag(tmp_path / "bag", record.camera(frames), plugin="MCAP")
+    (part,) = bag.glob("*.mcap")
+    more = bag / "more.mcap"
     assert vmdepth_run("bag", "-o", "bag/depth.npz").code == 0
+    assert vmdepth_run("bag", "-o", more).code == 0  # of which the bag's metadata knows nothing
+    more.unlink()
+    listed = (bag / "metadata.yaml").read_text()
+    missing = listed.replace(f"- {part.name}", f"- {part.name}\n  - more.mcap")
+    for told in (listed, missing, "rosbag2_bagfile_information: [broken"):
+        (bag / "metadata.yaml").write_text(told)
+        whole = part.read_bytes()
+        for source, output in [
+            ("bag", part),
+            (drive, part),
+            *((s, more) for s in ("bag", part, drive) if told != listed),
+        ]:
+            outcome = vmdepth_run(source, "-o", output)
+            assert outcome.code == 2 and len(outcome.lines) == 1, outcome.lines
+            assert f"{output}: would be a part of the recording {bag}; choose another folder" in outcome.lines[0]
+        assert part.read_bytes() == whole and not more.exists()
+    outcome = vmdepth_run(drive, "-o", drive)
+    assert outcome.code == 2 and len(outcome.lines) == 1, outcome.lines
+
+
+def test_a_folder_and_a_file_of_it_are_one_topic_twice(record, frames, vmdepth_run, tmp_path):
+    bag = record.bag(tmp_path / "bag", record.camera(frames), plugin="MCAP")
+    record.mcap(bag / "more.mcap", record.camera(frames))
+    (tmp_path / "link").symlink_to(bag)
+    for sources, told in [
+        (("bag", "bag/bag.mcap"), "bag/bag.mcap: has files of bag, a source as well, and both are of one topic; leave"),
+        (("link/bag.mcap", "bag"), "bag: has files of link/bag.mcap, a source as well, and both are of one topic"),
+        (("link", "bag"), "bag: is a source twice, and both are of one topic; leave one out"),
+    ]:
+        outcome = vmdepth_run(*sources, "-o", "out{}.npz")
+        assert outcome.code == 2 and told in outcome.lines[-1], outcome.lines
+    assert vmdepth_run("bag", "bag/more.mcap", "-o", "out{}.npz").code == 0
 
 
 def test_what_cannot_be_meant_is_refused_before_anything_is_done(drive, vmdepth_run, tmp_path):
@@ -118,3 +162,12 @@ def test_what_is_recorded_of_a_recording_has_its_stamps_its_frame_and_its_camera
             cameras.append([(info.header.frame_id, info.width, info.height, *info.k, *info.d) for info in told])
             stamps.append([(info.header.stamp.sec, info.header.stamp.nanosec) for info in told])
     assert cameras[0] == cameras[1] and stamps[0] == stamps[1] and len(stamps[0]) == len(frames)
+
+
+def test_what_a_run_recorded_is_a_source_whose_pictures_are_its_colour(drive, vmdepth_run, tmp_path):
+    assert vmdepth_run(drive, "-o", "run.mcap").code == 0
+    colour, coloured = "/vmdepth/colour/compressed", "/vmdepth/inverse_depth_relative/colours/compressed"
+    for name, topic in (("again", []), ("colour", ["--topic", colour]), ("coloured", ["--topic", coloured])):
+        assert vmdepth_run("run.mcap", *topic, "-o", f"{name}.npz").code == 0
+    again, named, other = (np.load(tmp_path / f"{name}.npz")["depth"] for name in ("again", "colour", "coloured"))
+    assert np.array_equal(again, named) and not np.array_equal(again, other)

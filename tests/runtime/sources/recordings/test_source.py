@@ -85,12 +85,27 @@ def test_a_folder_whose_recorder_was_killed_is_read_without_its_metadata(record,
 def test_a_recording_in_several_files_is_one(record, frames, tmp_path):
     path = record.bag(tmp_path / "drive", record.camera(frames[:4]), plugin="MCAP")
     later = [record.begin + (4 + k) * record.interval for k in range(4)]
-    for number, stamps in ((1, later[:2]), (10, later[2:])):
-        begin = 4 if number == 1 else 6
-        record.mcap(path / f"drive_{number}.mcap", record.camera(frames[begin : begin + 2], stamps))
+    for name, begin in (("drive_1", 4), ("drive_10", 6)):
+        stamps = later[begin - 4 : begin - 2]
+        record.mcap(path / f"{name}.mcap", record.camera(frames[begin : begin + 2], stamps))
+    listed = "- drive.mcap\n  - drive/drive_1.mcap\n  - drive_10.mcap"  # with the folder, as older ones have it
+    metadata = path / "metadata.yaml"
+    for told in (metadata.read_text().replace("- drive.mcap", listed), "rosbag2_bagfile_information: [broken"):
+        metadata.write_text(told)
+        with open_source(path) as source:
+            assert np.array_equal([frame.image for frame in source], frames)
+            assert len(source.sample(4)) == 4
+        assert source.notes == source.warnings == []
+
+
+@pytest.mark.parametrize("plugin", ["MCAP", "SQLITE3"])
+def test_a_recording_that_only_lies_in_the_folder_is_not_of_it(record, frames, tmp_path, plugin):
+    path = record.bag(tmp_path / "drive", record.camera(frames[:5]), plugin=plugin)
+    record.mcap(path / "depth.mcap", record.camera(frames[5:]))
     with open_source(path) as source:
-        assert np.array_equal([frame.image for frame in source], frames)
-        assert len(source.sample(4)) == 4
+        assert np.array_equal([frame.image for frame in source], frames[:5])
+    if plugin == "MCAP":
+        assert source.notes == ["drive: depth.mcap lies there, and is not of it by its metadata"]
 
 
 def test_a_damaged_part_costs_its_own_frames(written, frames):
@@ -116,7 +131,7 @@ def test_a_damaged_message_is_skipped_and_named(record, frames, tmp_path):
     assert source.skipped[0].reason == "damaged (10 bytes for 42x28 rgb8)"
 
 
-@pytest.mark.parametrize("step", [-5 * SECOND, 3 * SECOND])
+@pytest.mark.parametrize("step", [-5 * SECOND, 3 * SECOND, 300_000_000 * SECOND])
 def test_a_jump_of_the_stamps_starts_the_stream_anew(record, frames, tmp_path, step):
     stamps = [record.begin + k * record.interval + step * (k >= 3) for k in range(len(frames))]
     path = record.mcap(tmp_path / "drive.mcap", sorted(record.camera(frames, stamps), key=lambda entry: entry[0]))
@@ -126,7 +141,8 @@ def test_a_jump_of_the_stamps_starts_the_stream_anew(record, frames, tmp_path, s
     assert [frame.stamp for frame in read] == stamps
     assert (np.diff([frame.time for frame in read]) > 0).all()
     assert len(source.warnings) == 1 and "the stream starts anew" in source.warnings[0]
-    if step > 0:
+    assert read[-1].time == pytest.approx(3.7 if step == 3 * SECOND else 0.7)
+    if step == 3 * SECOND:
         with open_source(path, LiveSettings(max_gap=4.0)) as source:
             assert not any(frame.discontinuity for frame in source)
 
@@ -136,6 +152,13 @@ def test_a_slow_camera_has_no_gaps(record, frames, tmp_path):
     with open_source(record.mcap(tmp_path / "drive.mcap", record.camera(frames, stamps))) as source:
         assert not any(frame.discontinuity for frame in source)
     assert source.info.fps == pytest.approx(0.2) and source.warnings == []
+
+
+def test_a_camera_of_a_frame_in_two_hours_has_times_of_its_own(record, frames, tmp_path):
+    stamps = [record.begin + k * 7200 * SECOND for k in range(len(frames))]
+    with open_source(record.mcap(tmp_path / "drive.mcap", record.camera(frames, stamps))) as source:
+        assert [frame.time for frame in source] == pytest.approx([7200 * k for k in range(len(frames))])
+    assert source.warnings == []
 
 
 def test_stamps_that_a_driver_leaves_empty_are_those_of_the_recorder(record, frames, tmp_path):
