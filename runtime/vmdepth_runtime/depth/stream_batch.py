@@ -125,7 +125,7 @@ class StreamBatch:
 
         Raises:
             WorkError: the back end failed.
-            InputError: the lens does not fit a frame.
+            InputError: the lens, or measured depth, does not fit a frame.
         """
         for stream, frame in enumerate(frames):
             if frame is not None:
@@ -161,7 +161,8 @@ class StreamBatch:
                 self.banks[stream].update(result.depth, result.outputs["descriptor"], state_change, result.moves)
                 scale *= self.banks[stream].scale
             if self.metres is not None and result.finite:
-                scale *= self._make_metres(stream, result.depth, stamps[stream] if stamps is not None else None)
+                stamp = stamps[stream] if stamps is not None else None
+                scale *= self._make_metres(stream, result.depth, stamp, sizes[stream] if sizes is not None else None)
             result.outputs = scale_pose(self.session.contract, result.outputs, scale)
         return [None if frame is None else result for frame, result in zip(frames, self._results, strict=True)]
 
@@ -179,10 +180,12 @@ class StreamBatch:
         if isinstance(self.metres, Sequence):
             self.metres[stream].restart()
 
-    def _make_metres(self, stream: int, depth: NDArray[np.float32], stamp: int | None) -> float:
+    def _make_metres(
+        self, stream: int, depth: NDArray[np.float32], stamp: int | None, size: tuple[int, ...] | None
+    ) -> float:
         """Make metres of a stream's depth, in place. Returns the factor of ways in the unit of scaled depth."""
         given = self.metres
-        metres = given[stream].at(depth, stamp) if isinstance(given, Sequence) else given
+        metres = given[stream].at(depth, stamp, size) if isinstance(given, Sequence) else given
         if metres is None:
             depth.fill(np.nan)
             return 1.0
