@@ -126,7 +126,7 @@ def _camera(lens: Lens | None, source: Source) -> dict[str, Any] | None:
 def _senseless(pipeline: Pipeline) -> Iterator[str]:
     """A line on each source whose depth given metres leave nothing of."""
     metres = pipeline.batch.metres
-    for reader, count in zip(pipeline.readers, pipeline.batch.senseless, strict=True):
+    for reader, count in zip(pipeline.readers, pipeline.batch.senseless, strict=False):
         if count and isinstance(metres, Metres):
             frames = "1 frame has" if count == 1 else f"{count} frames have"
             ends = f"{metres.farthest:g} m or below a millimetre" if metres.inverse else "below a millimetre"
