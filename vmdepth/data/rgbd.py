@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth.data.masks import masks_beside
+from vmdepth_runtime.depth.scale.shapes import check_shapes
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.listing import IMAGE_ENDINGS, natural
 
@@ -22,7 +23,6 @@ _RENDERED_AT_ONCE = 5  # frames; larger pieces cost memory (freed blocks pile up
 _REGISTERED = 3  # pixels that colour and depth of one camera are apart where nobody says
 _EDGE = 1.1  # ratio of neighbouring depths that makes an edge
 _DENSE = 0.25  # share of known depth from which on neighbours are neighbours, and no beams of a LiDAR
-_SHAPES = 0.01  # that aspects of colour and depth may differ by, and a pixel: sizes are whole ones
 _NO_ROTATION = 1e-2  # measured poses are rotations to about 1e-3; what is farther off is something else
 
 
@@ -289,16 +289,6 @@ def same_places(shape: tuple[int, ...], image: tuple[int, ...]) -> NDArray[np.fl
     places = np.stack([(column + 0.5) * across - 0.5, (row + 0.5) * down - 0.5], axis=-1)
     limits = np.array([image[1] - 1, image[0] - 1])
     return places.clip(0, limits).astype(np.float32)
-
-
-def check_shapes(shape: tuple[int, ...], image: tuple[int, ...], name: str) -> None:
-    """Raise InputError where depth of a shape cannot show what a picture shows. name: of the depth."""
-    (height, width), (image_height, image_width) = shape[:2], image[:2]
-    if abs((image_width / width) / (image_height / height) - 1) > _SHAPES + 1 / min(height, width):
-        raise InputError(
-            f"{name}: depth of {width}x{height} for a picture of {image_width}x{image_height}, of another shape; both "
-            "have to show the same, from edge to edge"
-        )
 
 
 def _images(folder: Path) -> list[Path]:

@@ -210,7 +210,8 @@ def _write(
 def summary(result: ScaleResult) -> str:
     """What was found, in one line."""
     errors = result.held_out
+    frames = "1 frame" if result.frames == 1 else f"{result.frames} frames"
     return (
         f"held-out depth is off by {errors.median:.1%} in the median, {errors.mean:.1%} in the mean, δ1 "
-        f"{errors.delta1:.3f}, of {result.frames} frames; the same for one run: --metres {result.metres}"
+        f"{errors.delta1:.3f}, of {frames}; the same for one run: --metres {result.metres}"
     )

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vmdepth.data.rgbd import CAMERAS, RgbdFolder, RgbdFrame, check_shapes, same_places
+from vmdepth.data.rgbd import CAMERAS, RgbdFolder, RgbdFrame, same_places
 from vmdepth_calibrate.scale.settings import ScaleSettings
 from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.depth.scale.nearest import Nearest
+from vmdepth_runtime.depth.scale.shapes import check_shapes
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.listing import is_recording
 from vmdepth_runtime.sources.open import open_source

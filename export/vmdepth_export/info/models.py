@@ -90,7 +90,9 @@ def _metres_facts(contract: StepContract) -> Facts:
         return []
     made = contract.metres
     off = f", off by {made['median_error']:.1%} in the median" if "median_error" in made else ""
-    seen = f", fitted to {made['frames']} frames of {made['data']}" if "data" in made else ""
+    seen = (
+        f", fitted to {made['frames']} frame{'s' * (made['frames'] != 1)} of {made['data']}" if "data" in made else ""
+    )
     return [("metres", f"--metres {metres}{seen}{off}")]
 
 

@@ -21,6 +21,10 @@ from vmdepth_runtime.depth.scene_cuts import CutDetector
 from vmdepth_runtime.outputs import DYNAMIC, DYNAMIC_THRESHOLD
 from vmdepth_runtime.sessions.base import StepOutputs, StepSession
 
+_AS_FAR = 0.999  # times the farthest depth: but for rounding
+_NO_DISTANCE = 1e-3  # metres, below which no camera sees anything
+_NEARLY_ALL = 0.99  # of the pixels
+
 
 @dataclass
 class StreamDepth:
@@ -66,6 +70,8 @@ class StreamBatch:
         metres: as given.
         step_ms: milliseconds of the last step, without resizing.
         broken: steps that were not finite, per stream.
+        senseless: likewise those whose depth given `metres` made nearly all the farthest that they allow, or below a
+            millimetre.
 
     Raises:
         InputError: not one key frame fits into the memory that `keyframes` allows.
@@ -89,7 +95,7 @@ class StreamBatch:
         similarity = contract.keyframes.similarity
         self._detectors = {k: CutDetector(similarity) for k, wanted in enumerate(cuts or ()) if wanted}
         self.step_ms = 0.0
-        self.broken = [0] * contract.streams
+        self.broken, self.senseless = [0] * contract.streams, [0] * contract.streams
         self._resize: Resize = resize
         lenses = [lens] * contract.streams if lens is None or isinstance(lens, Lens) else lens
         self._lenses = lenses if contract.metric_focal is not None else [None] * contract.streams
@@ -119,7 +125,7 @@ class StreamBatch:
 
         Raises:
             WorkError: the back end failed.
-            InputError: the lens does not fit a frame.
+            InputError: the lens, or measured depth, does not fit a frame.
         """
         for stream, frame in enumerate(frames):
             if frame is not None:
@@ -155,7 +161,8 @@ class StreamBatch:
                 self.banks[stream].update(result.depth, result.outputs["descriptor"], state_change, result.moves)
                 scale *= self.banks[stream].scale
             if self.metres is not None and result.finite:
-                scale *= self._make_metres(stream, result.depth, stamps[stream] if stamps is not None else None)
+                stamp = stamps[stream] if stamps is not None else None
+                scale *= self._make_metres(stream, result.depth, stamp, sizes[stream] if sizes is not None else None)
             result.outputs = scale_pose(self.session.contract, result.outputs, scale)
         return [None if frame is None else result for frame, result in zip(frames, self._results, strict=True)]
 
@@ -173,14 +180,20 @@ class StreamBatch:
         if isinstance(self.metres, Sequence):
             self.metres[stream].restart()
 
-    def _make_metres(self, stream: int, depth: NDArray[np.float32], stamp: int | None) -> float:
+    def _make_metres(
+        self, stream: int, depth: NDArray[np.float32], stamp: int | None, size: tuple[int, ...] | None
+    ) -> float:
         """Make metres of a stream's depth, in place. Returns the factor of ways in the unit of scaled depth."""
         given = self.metres
-        metres = given[stream].at(depth, stamp) if isinstance(given, Sequence) else given
+        metres = given[stream].at(depth, stamp, size) if isinstance(given, Sequence) else given
         if metres is None:
             depth.fill(np.nan)
             return 1.0
         metres.apply(depth)
+        if metres is given:
+            far = _AS_FAR * metres.farthest if metres.inverse else np.inf
+            sense = np.count_nonzero((depth >= _NO_DISTANCE) & (depth < far))
+            self.senseless[stream] += bool(sense <= (1 - _NEARLY_ALL) * depth.size)
         return 1.0 if metres.inverse else metres.scale
 
     def _cut(self, frames: Sequence[NDArray[np.uint8] | None], outputs: StepOutputs) -> StepOutputs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -49,7 +49,7 @@ def make_report(pipeline: Pipeline, resize: Resize, failure: Exception | None) -
         "limited_by": _limited_by(pipeline),
         "encoder": next((sink.encoder for writer in writers for sink in writer.sinks if sink.encoder), None),
         "sources": [_of_source(pipeline, stream) for stream in range(len(readers))],
-        "notes": [note for writer in writers for sink in writer.sinks for note in sink.notes],
+        "notes": [*(note for writer in writers for sink in writer.sinks for note in sink.notes), *_senseless(pipeline)],
         "outputs": [sink.name for writer in writers for sink in writer.sinks if sink.frames],
     }
 
@@ -121,6 +121,19 @@ def _camera(lens: Lens | None, source: Source) -> dict[str, Any] | None:
         return None
     bent = {} if lens.distortion is None else {"distortion": asdict(lens.distortion)}
     return {"given": lens.given, **asdict(lens.camera(source.info.width, source.info.height)), **bent}
+
+
+def _senseless(pipeline: Pipeline) -> Iterator[str]:
+    """A line on each source whose depth given metres leave nothing of."""
+    metres = pipeline.batch.metres
+    for reader, count in zip(pipeline.readers, pipeline.batch.senseless, strict=False):
+        if count and isinstance(metres, Metres):
+            frames = "1 frame has" if count == 1 else f"{count} frames have"
+            ends = f"{metres.farthest:g} m or below a millimetre" if metres.inverse else "below a millimetre"
+            yield (
+                f"{reader.source.name}: {frames} nearly all depth at {ends}; is --metres {metres} of this model, and "
+                "of such a place?"
+            )
 
 
 def _of_source(pipeline: Pipeline, stream: int) -> dict[str, Any]:

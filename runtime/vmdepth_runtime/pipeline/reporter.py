@@ -68,7 +68,7 @@ class Reporter:
                     f"keeps {bank.capacity} of {bank.settings.capacity} key frames{each}: more take above "
                     f"--keyframe-memory {bank.settings.memory:g}"
                 )
-        counts = [source.info.frames for source in self._sources]
+        counts = [source.info.about if source.info.frames is None else source.info.frames for source in self._sources]
         total = None if None in counts else sum(count or 0 for count in counts)
         name = ", ".join(source.name for source in self._sources)
         if self._place[1] > 1:
@@ -81,7 +81,9 @@ class Reporter:
         """Show that more frames are through."""
         if self._line is not None:
             skipped = sum(source.skipped_count for source in self._sources)
-            self._line.update(self._statistics.frames_out + skipped, partial(self._figures, readers, batch))
+            done, total = self._statistics.frames_out + skipped, self._line.total
+            more = None if total is None else max(done, total)  # than there were to be, as far as was known
+            self._line.update(done, partial(self._figures, readers, batch), more)
 
     def _figures(self, readers: Sequence[FrameReader], batch: StreamBatch) -> list[str]:
         latency = self._statistics.latency
@@ -191,7 +193,8 @@ def _described(source: Source) -> str:
     info = source.info
     if source.pictures and info.frames != 1:
         return f"{source.name}, {info.frames} pictures"
-    length = "live" if source.live else "length unknown" if info.frames is None else f"{info.frames} frames"
+    told = "length unknown" if info.about is None else f"about {info.about} frames"
+    length = "live" if source.live else told if info.frames is None else f"{info.frames} frames"
     return f"{source.name} {info.width}x{info.height}, {round(info.fps, 2):g} fps, {length}"
 
 

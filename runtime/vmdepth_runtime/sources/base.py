@@ -74,6 +74,7 @@ class VideoInfo:
         time_base: seconds; every frame time is a multiple of it.
         begin: time of the first frame in seconds, where frames before it are left out as was asked for. A video of
             what is taken begins there.
+        about: how many frames there are more or less, where it says how long it lasts and no count.
     """
 
     width: int
@@ -82,6 +83,7 @@ class VideoInfo:
     fps: float
     time_base: Fraction
     begin: float = 0.0
+    about: int | None = None
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,9 @@ class VideoSource(Source):
         height, width = image.shape[:2]
         frames = self._selection.count(self._promised or None)
         begin = 0.0 if self._selection.from_the_start else time
-        return VideoInfo(width, height, frames, self._fps / self._selection.every, self._time_base, begin)
+        seconds = seconds_of(self._container) if frames is None and self._is_file else None
+        about = None if seconds is None else self._selection.count(max(1, round(seconds * self._fps)))
+        return VideoInfo(width, height, frames, self._fps / self._selection.every, self._time_base, begin, about)
 
     def _give_rate(self) -> None:
         """The stream carries no times: take the rate that was asked for."""

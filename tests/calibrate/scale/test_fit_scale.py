@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vmdepth.data.rendering.synthetic import render_clips
 from vmdepth_calibrate import ScaleSettings, fit_scale
+from vmdepth_calibrate.scale.fit_scale import summary
 from vmdepth_export.conversion.proven_graph import bake_step_graph
 from vmdepth_export.graph import METRES, read_step_graph, region_of, save_step_graph, with_contract
 from vmdepth_export.metres import bake_metres
@@ -227,6 +228,7 @@ def test_one_frame_is_enough_and_a_line_says_that_nothing_is_held_out(measure, t
     data = measure(SCALE, SHIFT, frames=1)
     result = fit_scale(ScaleSettings(bundled.MODEL, str(data), tmp_path / "m.onnx"), warn=told.append)
     assert result.metres.scale == pytest.approx(SCALE, rel=0.01)
+    assert ", of 1 frame; the same for one run: --metres " in summary(result)
     assert told == [f"{data}: depth was measured of one frame, which then also says how well it fits"]
 
 

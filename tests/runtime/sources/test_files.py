@@ -10,8 +10,19 @@ import numpy as np
 import pytest
 
 from vmdepth_runtime import InputError, ReadSettings, open_source
+from vmdepth_runtime.pipeline.reporter import _described
 
 # -- video files ---------------------------------------------------------------------------------------------------
+
+
+def test_a_video_that_says_how_long_it_is_and_no_count_has_about_so_many_frames(tmp_path, make):
+    path = make.video(tmp_path / "v.mkv", make.noise(12), codec="ffv1")
+    for read, about in ((ReadSettings(), 12), (ReadSettings(start=3, every=2), 5)):
+        with open_source(str(path), read=read) as source:
+            assert (source.info.frames, source.info.about) == (None, about)
+            assert _described(source).endswith(f" fps, about {about} frames")
+    with open_source(str(make.video(tmp_path / "v.mp4", make.noise(12)))) as source:
+        assert (source.info.frames, source.info.about) == (12, None)
 
 
 def test_frames_and_times_of_a_variable_rate_video(tmp_path, make, read, assert_in_step):

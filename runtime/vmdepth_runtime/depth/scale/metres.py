@@ -47,9 +47,10 @@ class Metres:
 
     def __str__(self) -> str:
         """As `--metres` takes it."""
-        if self.shift is None:
-            return f"{self.scale:.6g}"
-        return f"{self.scale:.6g},{self.shift:.6g},{self.farthest:.6g}"
+        numbers = [self.scale, *([] if self.shift is None else [self.shift])]
+        if self.shift is not None and self.farthest != FARTHEST:
+            numbers.append(self.farthest)
+        return ",".join(f"{number:.6g}" for number in numbers)
 
     @property
     def inverse(self) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vmdepth_runtime.depth.scale.fit import FitErrors, NoFit, fit_errors, fit_metres, some_points
 from vmdepth_runtime.depth.scale.metres import Metres
 from vmdepth_runtime.depth.scale.nearest import APART, Nearest
+from vmdepth_runtime.depth.scale.shapes import check_shapes
 from vmdepth_runtime.depth_kinds import DepthKind
 
 _REMEMBERED = 10  # measurements that a fit is made from, the latest: a second of most LiDARs
@@ -57,18 +58,24 @@ class RunningMetres:
         self._metres: Metres | None = None
         self._errors: FitErrors | None = None
 
-    def at(self, depth: NDArray[np.float32], stamp: int | None) -> Metres | None:
+    def at(self, depth: NDArray[np.float32], stamp: int | None, size: tuple[int, ...] | None = None) -> Metres | None:
         """What makes metres of a frame.
 
         Args:
             depth: float32 `[h, w]`, of the network, for this frame.
             stamp: when the camera took it; None where nobody says, which no measurement belongs to.
+            size: height and width of it as the camera gave it; None where nobody says.
 
         Returns:
             The latest fit; None before the first.
+
+        Raises:
+            InputError: what was measured is of another shape.
         """
         measured = None if stamp is None else self._nearest.at(stamp)
         if measured is not None:
+            if size is not None:
+                check_shapes(measured.shape, size, f"--align-to {self._name}")
             points = some_points(_at_places(depth, measured.shape), measured, _POINTS, self._random)
             if len(points[0]):
                 self._points.append(points)

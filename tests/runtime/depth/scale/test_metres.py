@@ -138,6 +138,16 @@ def test_a_run_is_in_metres_everywhere(vmdepth_run, luma_model, frames, make, tm
     assert 0 < bounds["high"] < bounds["low"] <= FARTHEST  # near and far, in metres
 
 
+@pytest.mark.parametrize(("given", "told"), [("1,-50", 1), ("1e+30,0", 1), ("1.5,0.1", 0)])
+def test_a_run_whose_metres_leave_no_distances_says_so_once(
+    vmdepth_run, luma_model, frames, make, tmp_path, given, told
+):
+    make.video(tmp_path / "walk.mp4", frames)
+    outcome = vmdepth_run("walk.mp4", "--metres", given, "-o", "d.npz", "--model", luma_model)
+    line = f"at 100 m or below a millimetre; is --metres {given} of this model, and of such a place?"
+    assert sum(shown.endswith(line) for shown in outcome.lines) == told
+
+
 def test_the_report_says_what_a_graph_makes_metres_with(vmdepth_run, build_graph, frames, make, tmp_path):
     made = {"scale": 1.5, "shift": -0.1, "farthest": 6.0}
     make.video(tmp_path / "walk.mp4", frames)
@@ -150,6 +160,6 @@ def test_a_run_refuses_metres_of_a_model_that_gives_them(vmdepth_run, build_grap
     make.video(tmp_path / "walk.mp4", frames)
     outcome = vmdepth_run("walk.mp4", "--metres", "1,2", "--model", build_graph(depth_kind="metric"))
     assert outcome.code == 2
-    assert outcome.lines[0].startswith("vmdepth-run: --metres 1,2,100: ")
+    assert outcome.lines[0].startswith("vmdepth-run: --metres 1,2: ")
     assert len(outcome.lines) == 1
     assert [file.name for file in tmp_path.iterdir()] == ["walk.mp4"]

@@ -193,6 +193,22 @@ def test_frames_are_counted_by_what_was_measured_of_them(drive, luma_model, tmp_
         fit_scale(ScaleSettings(luma_model, data, tmp_path / "m.onnx", frames=1))
 
 
+def test_depth_of_another_shape_than_its_pictures_is_refused(record, frames, luma_model, vmdepth_run, tmp_path):
+    from vmdepth_calibrate import ScaleSettings, fit_scale
+    from vmdepth_runtime import InputError
+
+    (height, width), entries = frames[0].shape[:2], record.camera(frames)
+    message = depth_image(record.begin, "left", np.full((height // 2, width), 2, np.float32), DEPTH_KINDS["metric"])
+    entries.append((TOPIC, "sensor_msgs/msg/Image", entries[0][2] + 1, message))
+    path = record.mcap(tmp_path / "drive.mcap", sorted(entries, key=lambda entry: entry[2]))
+    told = f"depth of {width}x{height // 2} for a picture of {width}x{height}, of another shape"
+    with pytest.raises(InputError, match=told):
+        fit_scale(ScaleSettings(luma_model, str(path), tmp_path / "m.onnx"))
+    outcome = vmdepth_run(path, "-o", "d.npz", "--align-to", TOPIC)
+    assert outcome.code != 0
+    assert f"--align-to {TOPIC}: {told}" in outcome.lines[-1]
+
+
 def test_a_recording_of_too_few_points_is_refused(drive, luma_model, tmp_path):
     from vmdepth_calibrate import ScaleSettings, fit_scale
     from vmdepth_runtime import InputError
