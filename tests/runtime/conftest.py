@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +23,15 @@ from vmdepth_runtime.integrity import seal
 
 HEIGHT, WIDTH = 28, 42
 LUMA = (0.25 / 256, 0.5 / 256, 0.25 / 256)  # powers of two: what the graph computes, NumPy computes to the last bit
+
+
+@pytest.fixture
+def free_port() -> int:
+    """One of this machine that nothing listens on, and that the system gives to nobody who asks for any."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", random.randrange(10_000, 32_000)))
+            return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

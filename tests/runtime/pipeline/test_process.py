@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -109,11 +108,8 @@ def test_an_interrupt_gets_through_to_a_pipe_that_stands_still(start_bare, luma_
         assert 100 < count_frames(tmp_path / "out.mp4") <= 200
 
 
-def test_an_interrupt_gets_through_to_a_stream_that_nobody_sends(start_bare, luma_model, tmp_path):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = start_bare(MAIN, f"udp://127.0.0.1:{port}", "-o", "out.mp4", "--model", luma_model, cwd=tmp_path)
+def test_an_interrupt_gets_through_to_a_stream_that_nobody_sends(start_bare, luma_model, tmp_path, free_port):
+    process = start_bare(MAIN, f"udp://127.0.0.1:{free_port}", "-o", "out.mp4", "--model", luma_model, cwd=tmp_path)
     said = process.stderr.readline()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
@@ -122,11 +118,11 @@ def test_an_interrupt_gets_through_to_a_stream_that_nobody_sends(start_bare, lum
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_a_terminal_gets_one_line_that_says_how_far_it_is(luma_model, tmp_path, make, columns):
+def test_a_terminal_gets_one_line_that_says_how_far_it_is(luma_model, tmp_path, make, columns, free_port):
     path = make.video(tmp_path / "a_video_with_a_very_long_name.mp4", make.noise(60))
     ours, theirs = pty.openpty()
     words = [sys.executable, "-c", MAIN, str(path), "-o", "out.mp4", "--model", str(luma_model)]
-    words += ["-o", f"http://127.0.0.1:{free_port()}"]
+    words += ["-o", f"http://127.0.0.1:{free_port}"]
     process = subprocess.Popen(
         words, cwd=tmp_path, stderr=theirs, env={**os.environ, "TERM": "xterm", "COLUMNS": str(columns)}
     )
@@ -152,12 +148,6 @@ def test_a_terminal_gets_one_line_that_says_how_far_it_is(luma_model, tmp_path, 
     assert said[2].startswith("vmdepth-run: 60 frames in, 60 out")
     assert "CPU, ms a frame" in plain
     assert "limited by " in plain
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_a_disk_that_gives_out_is_one_line_with_what_is_kept(start_bare, luma_model, tmp_path, make):

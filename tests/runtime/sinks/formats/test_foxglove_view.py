@@ -37,12 +37,6 @@ COLOURED, FIGURES, TRANSFORM = "/vmdepth/depth/colours/compressed", "/vmdepth/fi
 STAMP = 1_700_000_000_123_456_789
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Viewer:
     """A client that wants some topics; `next` waits for a message. reads: whether it ever takes any."""
 
@@ -101,9 +95,8 @@ def decoded(channel, content):
 
 
 @contextmanager
-def view(facts, topics, **known):
-    """A sink, and a viewer of it that the server knows to want something."""
-    port = free_port()
+def view(port, facts, topics, **known):
+    """A sink at a port, and a viewer of it that the server knows to want something."""
     with open_sink(f"foxglove://127.0.0.1:{port}", facts(**known)) as sink:
         viewer = Viewer(port, topics)
         wait_until(lambda: sink.watched)
@@ -128,14 +121,14 @@ def frame_of(make, index=0, height=48, width=64):
     return SourceFrame(index, index / 30, image, stamp=STAMP + index), depth
 
 
-def test_metric_depth_is_seen_bit_by_bit_with_its_camera_and_its_points(facts, make):
+def test_metric_depth_is_seen_bit_by_bit_with_its_camera_and_its_points(facts, make, free_port):
     lens = Lens.of(intrinsics=(50, 51, 31, 24))
     topics = [DEPTH, CAMERA, POINTS, TRANSFORM, COLOUR, COLOURED, FIGURES]
     known = {"depth_kind": "metric", "lens": lens, "frame_id": "front", "status": lambda: {"frames/s": 9.5}}
     frame, depth = frame_of(make)
     depth[3, 5] = np.nan
     painted = np.full((48, 64, 3), (10, 200, 90), np.uint8)
-    with view(facts, topics, **known) as (sink, viewer):
+    with view(free_port, facts, topics, **known) as (sink, viewer):
         sink.write(frame, depth, painted, {"state_change": np.float32(0.25)})
         seen = {topic: viewer.next(topic) for topic in topics}
         sink.write(frame_of(make, 1)[0], depth, painted, {"state_change": np.float32(0.25)})
@@ -175,26 +168,26 @@ def test_metric_depth_is_seen_bit_by_bit_with_its_camera_and_its_points(facts, m
 
 
 @pytest.mark.parametrize(("kind", "name"), [("relative", "inverse_depth_relative"), ("scaled", "depth_scaled")])
-def test_what_is_no_metres_is_shown_in_colours_alone(facts, kind, name):
+def test_what_is_no_metres_is_shown_in_colours_alone(facts, kind, name, free_port):
     coloured = f"/vmdepth/{name}/colours/compressed"
-    with view(facts, [coloured], depth_kind=kind) as (sink, viewer):
+    with view(free_port, facts, [coloured], depth_kind=kind) as (sink, viewer):
         assert viewer.channels.keys() == {coloured, COLOUR, FIGURES}
         assert not sink.wants_depth
 
 
-def test_a_fisheye_has_the_name_that_foxglove_knows(facts, make):
+def test_a_fisheye_has_the_name_that_foxglove_knows(facts, make, free_port):
     fisheye = Distortion("equidistant", (0.1, 0.01, 0.0, 0.0))
     frame, depth = frame_of(make)
     lens = Lens("x", pinhole=PinholeCamera(50, 51, 31, 24), distortion=fisheye)
-    with view(facts, [CAMERA], depth_kind="metric", lens=lens) as (sink, viewer):
+    with view(free_port, facts, [CAMERA], depth_kind="metric", lens=lens) as (sink, viewer):
         sink.write(frame, depth, frame.image, {"state_change": np.float32(0)})
         camera = viewer.next(CAMERA)[1]
     assert (camera.distortion_model, list(camera.D)) == ("kannala_brandt", [0.1, 0.01, 0, 0])
 
 
-def test_the_next_source_is_seen_at_the_same_address(facts, make):
+def test_the_next_source_is_seen_at_the_same_address(facts, make, free_port):
     frame, depth = frame_of(make)
-    port = free_port()
+    port = free_port
     for number in range(2):
         with open_sink(f"foxglove://127.0.0.1:{port}", facts(depth_kind="metric")) as sink:
             viewer = Viewer(port, [DEPTH])
@@ -203,10 +196,10 @@ def test_the_next_source_is_seen_at_the_same_address(facts, make):
             assert viewer.next(DEPTH)[1].data == (depth + number).tobytes()
 
 
-def test_nothing_is_made_for_nobody(facts, make):
+def test_nothing_is_made_for_nobody(facts, make, free_port):
     frame, depth = frame_of(make)
     frame = replace(frame, image=frame.image[:0])  # neither its colours nor its points can be made
-    port = free_port()
+    port = free_port
     with open_sink(f"foxglove://127.0.0.1:{port}", facts(depth_kind="metric", lens=Lens.of(60.0))) as sink:
         assert not sink.watched
         viewer = Viewer(port, [DEPTH])
@@ -218,9 +211,9 @@ def test_nothing_is_made_for_nobody(facts, make):
     # Whatever else had been made would have failed, which `close` raises.
 
 
-def test_points_of_a_scene_that_began_unseen_have_its_own_unit(facts, make):
+def test_points_of_a_scene_that_began_unseen_have_its_own_unit(facts, make, free_port):
     frame, _ = frame_of(make)
-    port, seen, points = free_port(), [], "/vmdepth/points_relative"
+    port, seen, points = free_port, [], "/vmdepth/points_relative"
     with open_sink(f"foxglove://127.0.0.1:{port}", facts(lens=Lens.of(60.0))) as sink:
         for depth in (50, 25):
             viewer = Viewer(port, [points])
@@ -233,8 +226,8 @@ def test_points_of_a_scene_that_began_unseen_have_its_own_unit(facts, make):
     assert seen == [1, 1]
 
 
-def test_a_viewer_that_takes_nothing_holds_nobody_up(facts, make):
-    with view(facts, [DEPTH], depth_kind="metric") as (sink, viewer):
+def test_a_viewer_that_takes_nothing_holds_nobody_up(facts, make, free_port):
+    with view(free_port, facts, [DEPTH], depth_kind="metric") as (sink, viewer):
         slow = Viewer(int(sink.name.rpartition(":")[2]), [DEPTH], reads=False)
         frame, depth = frame_of(make, 0, 480, 640)
         for index in range(30):  # 37 MB: no socket holds as much
@@ -245,10 +238,10 @@ def test_a_viewer_that_takes_nothing_holds_nobody_up(facts, make):
     slow.leave()
 
 
-def test_the_newest_frame_is_shown_and_what_starts_anew_is_told_though_it_is_missed(facts, make):
+def test_the_newest_frame_is_shown_and_what_starts_anew_is_told_though_it_is_missed(facts, make, free_port):
     frame, depth = frame_of(make, 0, 480, 640)
     known = {"depth_kind": "metric", "lens": Lens.of(60.0)}
-    with view(facts, [FIGURES, POINTS, COLOURED], height=480, width=640, **known) as (sink, viewer):
+    with view(free_port, facts, [FIGURES, POINTS, COLOURED], height=480, width=640, **known) as (sink, viewer):
         for index in range(60):
             later = replace(frame, index=index, stamp=STAMP + index, discontinuity=index == 20)
             sink.write(later, depth, frame.image, {"state_change": np.float32(0)})
@@ -260,12 +253,12 @@ def test_the_newest_frame_is_shown_and_what_starts_anew_is_told_though_it_is_mis
     assert anew == min(figures["frame"] for figures in shown if figures["frame"] >= 20)
 
 
-def test_a_run_is_watched_as_it_is_written(build_graph, make, tmp_path):
+def test_a_run_is_watched_as_it_is_written(build_graph, make, tmp_path, free_port):
     """The end of the video comes when the viewer is there: all that he sees is in the archive."""
     content = make.video(tmp_path / "in.ts", make.noise(240, 28, 42), codec="mpeg2video").read_bytes()
     most = len(content) * 5 // 6  # FFmpeg looks at five seconds before it begins
     os.mkfifo(tmp_path / "pipe")
-    port, seen = free_port(), []
+    port, seen = free_port, []
 
     def feed():
         with (tmp_path / "pipe").open("wb", buffering=0) as pipe:

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 from threading import Event, Thread
 
 import cv2
@@ -22,16 +23,10 @@ from vmdepth_runtime.sinks.open import check_output
 INFO = VideoInfo(64, 48, None, 30.0, Fraction(1, 30))
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @contextmanager
-def page(host="127.0.0.1", *, counts=True):
+def served(port, host="127.0.0.1", *, counts=True):
     """A page that is fed 30 frames a second, each a little brighter. counts: whether its figures change, too."""
-    port, end, count = free_port(), Event(), [0]
+    end, count = Event(), [0]
 
     def status():
         return {"frames/s": 30.0, **({"frames": count[0]} if counts else {})}
@@ -53,6 +48,11 @@ def page(host="127.0.0.1", *, counts=True):
             thread.join()
 
 
+@pytest.fixture
+def page(free_port):
+    return partial(served, free_port)
+
+
 def get(address, host=None):
     request = urllib.request.Request(address, headers={"Host": host} if host else {})
     return urllib.request.urlopen(request, timeout=5)
@@ -72,7 +72,7 @@ def pictures(address, count):
             yield cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
 
 
-def test_pictures_move_and_figures_are_told():
+def test_pictures_move_and_figures_are_told(page):
     with page() as port:
         address = f"http://127.0.0.1:{port}"
         levels = [float(picture.mean()) for picture in pictures(f"{address}/stream.mjpg", 5)]
@@ -85,17 +85,17 @@ def test_pictures_move_and_figures_are_told():
             get(f"{address}/etc/passwd")
 
 
-def test_source_and_depth_are_side_by_side():
+def test_source_and_depth_are_side_by_side(page):
     with page() as port:
         assert next(pictures(f"http://127.0.0.1:{port}/stream.mjpg", 1)).shape == (48, 128, 3)
 
 
-def test_another_name_for_this_machine_is_refused():
+def test_another_name_for_this_machine_is_refused(page):
     with page() as port, pytest.raises(urllib.error.HTTPError, match="403"):
         get(f"http://127.0.0.1:{port}/", host="evil.example")
 
 
-def test_beyond_this_machine_only_with_the_token(monkeypatch):
+def test_beyond_this_machine_only_with_the_token(page, monkeypatch):
     with pytest.raises(InputError, match="would be open to the network; set VMDEPTH_TOKEN"):
         check_output("http://0.0.0.0:8080")
     monkeypatch.setenv("VMDEPTH_TOKEN", "s3cret")
@@ -109,8 +109,8 @@ def test_beyond_this_machine_only_with_the_token(monkeypatch):
             assert json.load(get(f"{address}/status.json?token=s3cret"))["frames/s"] == 30.0
 
 
-def test_people_are_told_where_it_is_but_never_the_token(monkeypatch):
-    port = free_port()
+def test_people_are_told_where_it_is_but_never_the_token(free_port, monkeypatch):
+    port = free_port
     with open_sink(f"http://127.0.0.1:{port}", SinkFacts(INFO)) as sink:
         assert sink.invitation == f"open http://127.0.0.1:{port} in a browser"
     monkeypatch.setenv("VMDEPTH_TOKEN", "s3cret")
@@ -127,12 +127,12 @@ def test_addresses_that_are_none(uri):
         check_output(uri)
 
 
-def test_a_port_that_is_taken():
+def test_a_port_that_is_taken(page):
     with page() as port, pytest.raises(InputError, match=r"cannot be served .*; choose another port"):
         open_sink(f"http://127.0.0.1:{port}", SinkFacts(INFO))
 
 
-def test_a_browser_that_stays_does_not_hold_the_end_up():
+def test_a_browser_that_stays_does_not_hold_the_end_up(page):
     with page() as port:
         answer = get(f"http://127.0.0.1:{port}/stream.mjpg")
         answer.readline()
@@ -143,7 +143,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-def test_chromium_shows_pictures_that_move_and_figures(tmp_path):
+def test_chromium_shows_pictures_that_move_and_figures(page, tmp_path):
     """Screenshots of a page whose figures stand still differ, so its picture moves; the figures are in its text."""
     words = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
     words += [
