@@ -75,7 +75,7 @@ class FoxgloveSink(Sink):
         self._kind = facts.depth_meaning
         self.wants_depth = self._kind.unit == "m" or facts.lens is not None
         self._clouds = Clouds(facts) if facts.lens is not None else None
-        self._foxglove = _library()
+        self._foxglove = load_foxglove()
         self._context = self._foxglove.Context()
         host, port = _address_of(self.name)
         try:
@@ -102,7 +102,7 @@ class FoxgloveSink(Sink):
     @classmethod
     def check(cls, target: str, sources: Sequence[Path], *, has_camera: bool) -> None:
         _address_of(target)
-        _library()
+        load_foxglove()
 
     @property
     def watched(self) -> bool:
@@ -267,7 +267,7 @@ def _address_of(uri: str) -> tuple[str, int]:
     return address
 
 
-def _library() -> ModuleType:
+def load_foxglove() -> ModuleType:
     try:
         import foxglove
         import foxglove.channels
