@@ -1,4 +1,4 @@
-"""Options of clouds and of key frames, which every command that makes them has, and the settings that they are."""
+"""Options of metres, clouds and key frames, which every command that makes them has, and their settings."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ def _range_help() -> str:
     )
 
 
+metres_option = click.option(
+    "--metres",
+    metavar="SCALE,SHIFT[,FARTHEST]",
+    help="Makes metres of relative depth, 1 / (SCALE x depth + SHIFT), FARTHEST at most; or SCALE alone, of scaled "
+    "depth. 'vmdepth-calibrate scale' measures them.",
+)
 _CLOUD = (
     click.option("--max-points", type=click.IntRange(min=1), show_default=True,
                  help="Of a cloud: a larger frame is thinned out evenly."),

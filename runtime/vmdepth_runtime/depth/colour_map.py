@@ -195,9 +195,8 @@ def choose_ranges(
     batch: StreamBatch, sources: Sequence[Source | None], rectifiers: Sequence[Rectifier | None] | None = None
 ) -> list[ColourRange]:
     """One colour range for what is taken of each source, from a few frames spread over it, which of depth without a
-    unit starts anew where a scene does; for pictures on their own
-    one each; a slowly running one where a source cannot be looked at beforehand, or need not be (None). Leaves the
-    session reset.
+    unit starts anew where a scene does; for pictures on their own one each; a slowly running one where a source cannot
+    be looked at beforehand, or need not be (None). Leaves the session reset.
 
     batch: without key frames, and not used for anything else. rectifiers: what frames of each source go through first.
     """

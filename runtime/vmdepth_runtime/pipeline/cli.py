@@ -16,7 +16,7 @@ from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.encoding.depth_encodings import DEPTH_ENCODINGS
 from vmdepth_runtime.palettes import PALETTES
 from vmdepth_runtime.pipeline.settings import BACKENDS, RunSettings
-from vmdepth_runtime.shared_options import cloud_options, keyframe_options, take_cloud, take_keyframes
+from vmdepth_runtime.shared_options import cloud_options, keyframe_options, metres_option, take_cloud, take_keyframes
 from vmdepth_runtime.sources.settings import LiveSettings, ReadSettings
 
 
@@ -72,9 +72,7 @@ def _camera_help(what: str) -> str:
 @click.option("--rectify", is_flag=True,
               help="Frames are freed of the distortion that the calibration tells, plumb_bob or fisheye, first of all; "
                    "clouds of others are straight, too.")  # fmt: skip
-@click.option("--metres", metavar="SCALE,SHIFT[,FARTHEST]",
-              help="Makes metres of relative depth, 1 / (SCALE x depth + SHIFT), FARTHEST at most; or SCALE alone, of "
-                   "scaled depth. 'vmdepth-calibrate scale' measures them.")  # fmt: skip
+@metres_option
 @click.option("--align-to", metavar="TOPIC",
               help="Measured depth in the same recording, dense or sparse, which makes metres of the model's: scale "
                    "and shift follow it.")  # fmt: skip

@@ -14,7 +14,7 @@ from vmdepth_runtime.encoding.cloud_settings import CloudSettings
 from vmdepth_runtime.encoding.depth_encodings import DEPTH_ENCODINGS
 from vmdepth_runtime.ros.arguments import RosCommand, with_parameters
 from vmdepth_runtime.ros.settings import RELIABILITIES, RosSettings
-from vmdepth_runtime.shared_options import cloud_options, keyframe_options, take_cloud, take_keyframes
+from vmdepth_runtime.shared_options import cloud_options, keyframe_options, metres_option, take_cloud, take_keyframes
 
 
 @click.command("vmdepth-ros", cls=RosCommand, context_settings=defaults_of(RosSettings, CloudSettings))
@@ -42,9 +42,7 @@ from vmdepth_runtime.shared_options import cloud_options, keyframe_options, take
 @click.option("--rectify", is_flag=True,
               help="Pictures are freed of the distortion that CameraInfo or the calibration tells, plumb_bob or "
                    "fisheye, first of all: what is sent is of straight ones.")  # fmt: skip
-@click.option("--metres", metavar="SCALE,SHIFT[,FARTHEST]",
-              help="Makes metres of relative depth, 1 / (SCALE x depth + SHIFT), FARTHEST at most; or SCALE alone, of "
-                   "scaled depth. 'vmdepth-calibrate scale' measures them.")  # fmt: skip
+@metres_option
 @click.option("--depth-encoding", type=click.Choice(DEPTH_ENCODINGS), show_default=True,
               help="16UC1 is millimetres, of depth in metres.")  # fmt: skip
 @cloud_options
