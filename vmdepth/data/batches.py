@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -84,32 +85,31 @@ class BatchPlan:
 
 
 class _Batches(Dataset["TrainingClips | InputError"]):
+    """Made on `device`, handed over in host memory: what a process has on a GPU is gone once that process ends."""
+
     def __init__(self, plan: BatchPlan, device: torch.device) -> None:
         self.plan, self.device = plan, device
 
     def __getitem__(self, index: int) -> TrainingClips | InputError:
         try:
-            return self.plan.batch(index, self.device)
+            return self.plan.batch(index, self.device).to(torch.device("cpu"))
         except InputError as error:
             return error  # raised in a worker it would come with the worker's traceback in its message
 
 
 def batches(plan: BatchPlan, first: int, last: int, device: torch.device) -> Generator[TrainingClips, None, None]:
-    """Batches `first` … `last` − 1 of a run, on `device`. Close it, or its process outlives an error elsewhere.
+    """Batches `first` … `last` − 1 of a run, on `device`. Close it, or its processes outlive an error elsewhere.
 
     Raises InputError where footage cannot be read.
     """
-    # A GPU renders faster than a worker could hand over; videos, and all on a CPU, are made in a process beside.
-    renders = any(source.videos is None for source in plan.sources)
-    in_main = device.type == "cuda" and renders
     loader = DataLoader(
-        _Batches(plan, device if in_main else torch.device("cpu")),
+        _Batches(plan, device),
         batch_size=None,
         sampler=range(first, last),
-        num_workers=0 if in_main else 1,
-        # A process of its own, not a fork of this one: that would have decoders whose threads are not there, and wait
-        # for them without end when it comes to free one.
-        multiprocessing_context=None if in_main else "spawn",
+        num_workers=worker_count(device),
+        # Processes of their own, not forks of this one: those would have decoders whose threads are not there, and wait
+        # for them without end when they come to free one.
+        multiprocessing_context="spawn",
     )
     iterator = _start(loader)
     try:
@@ -118,9 +118,20 @@ def batches(plan: BatchPlan, first: int, last: int, device: torch.device) -> Gen
                 raise batch
             yield batch.to(device)
     finally:
-        if not in_main:
-            # The worker is deaf to signals: left to the end of the program, it would be waited for without end.
-            iterator._shutdown_workers()  # type: ignore[attr-defined]
+        # The workers are deaf to signals: left to the end of the program, they would be waited for without end.
+        iterator._shutdown_workers()  # type: ignore[attr-defined]
+
+
+def worker_count(device: torch.device) -> int:
+    """Processes that make batches for a network that learns on `device`.
+
+    On a CPU one, as the network takes all cores. A GPU is fed by all that this process may run on, but one for itself:
+    drawing worlds and what is new in every picture is work of the CPU, wherever they are rendered.
+    """
+    if device.type == "cpu":
+        return 1
+    cores, sharing = len(os.sched_getaffinity(0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return max(1, cores // sharing - 1)
 
 
 def _start(loader: DataLoader[TrainingClips | InputError]) -> Iterator[TrainingClips | InputError]:

@@ -301,6 +301,16 @@ def test_processes_share_one_batch_and_a_resumed_run_sees_the_rest(frames):
     assert torch.equal(streamed[1].rgb, whole.rgb)
 
 
+def test_they_come_in_order_however_many_processes_make_them(monkeypatch):
+    def streamed(count):
+        monkeypatch.setattr("vmdepth.data.batches.worker_count", lambda device: count)
+        return list(batches(plan([ClipSource("rendered", 1.0)], clips=1), 2, 7, torch.device("cpu")))
+
+    alone, many = streamed(1), streamed(2)
+    assert [batch.videos for batch in many] == [batch.videos for batch in alone]
+    assert all(torch.equal(a.rgb, b.rgb) for a, b in zip(alone, many, strict=True))
+
+
 class Tidying(BatchPlan):
     """Has a fork of this process free all that nobody uses any more. Another process gets a plain plan."""
 
