@@ -31,8 +31,9 @@ from vmdepth.data.rendering.scenes import FLOOR, MATERIAL, Scene, stack
 _NEAREST = 0.05
 """Hits nearer than this (metres) do not count; layouts keep everything farther away than that."""
 
-_CHUNK = {"cpu": 12_500, "cuda": 2_000_000}
-"""Pixels rendered at once: on a CPU few enough for its cache, many enough to hide the calls."""
+_CHUNK = {"cpu": 12_500, "cuda": 400_000}
+"""Pixels rendered at once: on a CPU few enough for its cache, many enough to hide the calls; on a GPU so few that the
+processes which make a run's batches have room on it together (2,000,000 take 5 GB of each)."""
 
 
 @dataclass(frozen=True)
