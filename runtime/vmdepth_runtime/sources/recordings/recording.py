@@ -129,13 +129,25 @@ class Recording(ABC):
 
     def _store(self, topic: Topic) -> Typestore:
         """What knows the topic's type: by the recording's own definition, else by that of the latest ROS 2. Pictures,
-        cameras and points are the same in all distributions so far."""
+        cameras and points are the same in all distributions so far; a definition that lacks one of their fields is
+        damaged."""
         if topic.type not in self._stores:
-            store = get_typestore(Stores.EMPTY)
+            store, latest = get_typestore(Stores.EMPTY), get_typestore(Stores.LATEST)
             with suppress(TypesysError):
                 store.register(get_types_from_msg(topic.definition, topic.type) if topic.definition else {})
-            self._stores[topic.type] = store if topic.type in store.fielddefs else get_typestore(Stores.LATEST)
+            whole = topic.type in store.fielddefs and _has_all_fields(store, latest)
+            self._stores[topic.type] = store if whole else latest
         return self._stores[topic.type]
+
+
+def _has_all_fields(store: Typestore, known: Typestore) -> bool:
+    """Whether the types of a store have the fields by which they are known here; others may come with time."""
+    return all(
+        field in fields
+        for name, (_, fields) in store.fielddefs.items()
+        if name in known.fielddefs
+        for field in known.fielddefs[name][1]
+    )
 
 
 def _unpacked(data: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import struct
 from contextlib import closing
 
 import numpy as np
@@ -73,6 +74,31 @@ def test_a_damaged_chunk_still_says_which_topics_there_are(record, frames, tmp_p
     with open_source(path) as source:
         assert [frame.index for frame in source] == list(range(1, source.info.frames))
     assert source.skipped[0].index == 0 and "in a damaged part of the file" in source.skipped[0].reason
+
+
+@pytest.mark.parametrize("damage", ["places", "definitions"])
+def test_a_damaged_summary_costs_nothing(record, frames, tmp_path, damage):
+    """All that it says stands in the records before it, and what ROS 2 knows by itself."""
+    from mcap.reader import make_reader
+    from mcap.writer import CompressionType
+
+    path = record.mcap(tmp_path / "drive.mcap", record.camera(frames), compression=CompressionType.NONE)
+    content = path.read_bytes()
+    with path.open("rb") as file:
+        chunk = make_reader(file).get_summary().chunk_indexes[2]
+    if damage == "places":
+        there = struct.pack("<QQ", chunk.chunk_start_offset, chunk.chunk_length)
+        assert content.count(there) == 1
+        content = content.replace(there, struct.pack("<QQ", chunk.chunk_start_offset | 1 << 62, chunk.chunk_length))
+    else:
+        summary = content.rindex(frames[-1].tobytes()) + frames[-1].nbytes
+        assert b"uint32 height" in content[summary:]
+        content = content[:summary] + content[summary:].replace(b"uint32 height", b"uint32 hdight")
+    path.write_bytes(content)
+    with open_source(path) as source:
+        assert np.array_equal([frame.image for frame in source], frames)
+    assert source.info.frames == len(frames) and source.lens.pinhole == record.pinhole
+    assert source.warnings == []
 
 
 def test_zeros_at_the_end_are_no_records(record, frames, tmp_path):
