@@ -67,15 +67,16 @@ def load_image(
 
 def shared_grey(files: Sequence[Path]) -> Grey | None:
     """What is black and white in pictures that belong together, by a look at some; None where they have no 16 bits of
-    grey, as the first of them tells."""
+    grey, as the first of them that can be read tells."""
     seen: list[NDArray[np.uint16]] = []
-    for file in spread(files, _SEEN):
-        frame = _decoded(file)
-        deep = None if isinstance(frame, str) or frame.by_container else deep_grey(frame.frame)
+    for frame in map(_decoded, spread(files, _SEEN)):
+        if isinstance(frame, str):
+            continue
+        deep = None if frame.by_container else deep_grey(frame.frame)
         if deep is None and not seen:
             return None
         seen += [] if deep is None else [deep]
-    return grey_of(seen)
+    return grey_of(seen) if seen else None
 
 
 class _Decoded(NamedTuple):
