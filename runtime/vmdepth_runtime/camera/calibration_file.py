@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -49,7 +50,7 @@ def read_calibration(path: Path) -> Calibration:
         InputError: it cannot be read, has no intrinsics or a distortion of another kind; names the file.
     """
     try:
-        text = path.read_text()
+        text = path.read_text("utf-8-sig")  # editors of Windows begin it with a mark
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; {_INSTEAD}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -112,7 +113,7 @@ def _numbers(camera: cv2.FileNode) -> list[float] | None:
 def _size(camera: cv2.FileNode) -> tuple[int, int] | None:
     pairs = [[_value(camera, name) for name in names] for names in _SIZES]
     for width, height in [*pairs, _list(camera, "resolution") or (0, 0)]:  # the last is Kalibr's
-        if width and height and min(width, height) > 0:
+        if width and height and min(width, height) > 0 and max(width, height) < math.inf:
             return int(width), int(height)
     return None
 
