@@ -105,8 +105,8 @@ def _from_summary(file: BinaryIO, size: int) -> McapIndex | None:
             span.counts[channel] = _listed(after - offset - _HEAD.size)
         if not offsets or not span.counts.keys() <= summary.channels.keys():
             return None
-        if offsets[0][0] < span.offset or ends > size:  # damaged; messages that are nowhere would be named one by one
-            return None
+        if not span.offset <= offsets[0][0] <= offsets[-1][0] <= ends <= size:
+            return None  # damaged; messages that are nowhere would be named one by one
         index.spans.append(span)
     return index
 

@@ -76,7 +76,7 @@ def test_a_damaged_chunk_still_says_which_topics_there_are(record, frames, tmp_p
     assert source.skipped[0].index == 0 and "in a damaged part of the file" in source.skipped[0].reason
 
 
-@pytest.mark.parametrize("damage", ["places", "definitions"])
+@pytest.mark.parametrize("damage", ["places", "indexes", "definitions"])
 def test_a_damaged_summary_costs_nothing(record, frames, tmp_path, damage):
     """All that it says stands in the records before it, and what ROS 2 knows by itself."""
     from mcap.reader import make_reader
@@ -86,10 +86,11 @@ def test_a_damaged_summary_costs_nothing(record, frames, tmp_path, damage):
     content = path.read_bytes()
     with path.open("rb") as file:
         chunk = make_reader(file).get_summary().chunk_indexes[2]
-    if damage == "places":
-        there = struct.pack("<QQ", chunk.chunk_start_offset, chunk.chunk_length)
+    if damage != "definitions":
+        place = chunk.chunk_start_offset if damage == "places" else max(chunk.message_index_offsets.values())
+        there = struct.pack("<Q", place)
         assert content.count(there) == 1
-        content = content.replace(there, struct.pack("<QQ", chunk.chunk_start_offset | 1 << 62, chunk.chunk_length))
+        content = content.replace(there, struct.pack("<Q", place | 1 << 62))
     else:
         summary = content.rindex(frames[-1].tobytes()) + frames[-1].nbytes
         assert b"uint32 height" in content[summary:]
