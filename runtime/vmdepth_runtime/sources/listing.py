@@ -80,7 +80,7 @@ def bag_metadata(folder: Path) -> dict[str, Any]:
         from ruamel.yaml import YAML
         from ruamel.yaml.error import YAMLError
 
-        with suppress(OSError, UnicodeDecodeError, YAMLError, KeyError, TypeError, ValueError):
+        with suppress(OSError, YAMLError, KeyError, TypeError, ValueError, RecursionError):
             return dict(YAML(typ="safe").load((folder / "metadata.yaml").read_text())["rosbag2_bagfile_information"])
     return {}
 
