@@ -17,7 +17,8 @@ from typing import Any
 from vmdepth_runtime.errors import InputError
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-PICTURE_ENDINGS = (*IMAGE_ENDINGS, ".avif", ".heic", ".heif")  # what this room reads beside them
+# What this room reads beside them; Windows calls the JPEG of a web page .jfif.
+PICTURE_ENDINGS = (*IMAGE_ENDINGS, ".jfif", ".pnm", ".pbm", ".avif", ".heic", ".heif")
 VIDEO_ENDINGS = (
     *(".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv"),
     *(".3gp", ".ogv", ".mxf", ".y4m", ".h264", ".hevc", ".mjpeg", ".gif"),

@@ -135,6 +135,16 @@ def test_headers_tell_the_size(tmp_path, make, ending):
     assert upright_size(path) is None
 
 
+@pytest.mark.parametrize(("ending", "mode"), [(".jfif", "RGB"), (".pnm", "RGB"), (".PBM", "1")])
+def test_rarer_names_are_pictures_too(tmp_path, make, ending, mode):
+    image = Image.fromarray(make.noise(1, 50, 70)[0]).convert(mode)
+    image.save(tmp_path / f"a{ending}")
+    for source, (frame,) in (read(tmp_path / f"a{ending}"), read(tmp_path)):
+        assert source.pictures and frame.name == "a"
+        assert np.abs(frame.image.astype(int) - np.asarray(image.convert("RGB"))).mean() < 12  # JPEG of noise
+    assert upright_size(tmp_path / f"a{ending}") == (70, 50)
+
+
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow writes no AVIF")
 def test_avif(tmp_path, make, orientation):
