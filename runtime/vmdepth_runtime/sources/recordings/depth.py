@@ -13,21 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmdepth_runtime.camera.lens import Lens
-from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 from vmdepth_runtime.encoding.pictures import PER_METRE
-from vmdepth_runtime.encoding.ros_messages import points_topic
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.recordings.images import rows_of
 from vmdepth_runtime.sources.recordings.message_types import POINTS
 from vmdepth_runtime.sources.recordings.points import PointProjector
 from vmdepth_runtime.sources.recordings.recording import Recording
 from vmdepth_runtime.sources.recordings.rosbag import open_recording
-from vmdepth_runtime.sources.recordings.topics import depth_topic, picture_topic
+from vmdepth_runtime.sources.recordings.topics import UNITLESS, depth_topic, picture_topic
 
 _HEAD = struct.Struct("<iff")  # before the picture of compressed depth: its kind, and two numbers of its quantisation
 _DENSE = {"16UC1": "u2", "32FC1": "f4", "64FC1": "f8"}
-# How topics of points end that a run or the node made of depth without a unit.
-_NO_METRES = {points_topic(kind).rpartition("/")[2] for kind in DEPTH_KINDS.values() if kind.unit != "m"}
 _Convert: TypeAlias = Callable[[Any], "NDArray[np.float32] | str | None"]
 
 
@@ -83,7 +79,7 @@ def read_depth(path: Path, topic: str | None, pictures: str | None, lens: Lens |
         name = f"{path}: {found.name}"
         convert: _Convert = _dense
         if found.type == POINTS:
-            if found.name.rpartition("/")[2] in _NO_METRES:
+            if found.name.endswith(UNITLESS):
                 raise InputError(f"{name} has points of depth that is no metres, as its name says; name another topic")
             convert = PointProjector(recording, name, picture_topic(recording, str(path), pictures), lens)
         return RecordedDepth(recording, name, found.name, convert)

@@ -143,6 +143,19 @@ def test_points_of_depth_that_is_no_metres_are_refused(record, frames, tmp_path,
             recorded_depth(path, named)
 
 
+def test_depth_that_is_no_metres_is_neither_taken_nor_proposed_where_some_is(record, frames, tmp_path):
+    told = lidar(record, frames, np.array([[0.0, 0, 2]]), "left")
+    relative = depth_image(record.begin, "left", DEPTH, DEPTH_KINDS["relative"])
+    made = ("/front/depth/inverse_depth_relative/image", IMAGE, record.begin + 5, relative)
+    path = record.mcap(tmp_path / "drive.mcap", [*told, made])
+    ((_, depth),) = recorded_depth(path)
+    assert np.nanmax(depth) == 2
+    with pytest.raises(InputError, match=r"those with depth are /depth \(sensor_msgs/msg/PointCloud2, 1\)$"):
+        recorded_depth(path, "/nope")
+    with pytest.raises(InputError, match=f"{made[0]} is no depth in metres"):
+        list(recorded_depth(path, made[0]))
+
+
 def test_a_topic_without_depth_is_one_line(record, frames, tmp_path):
     path = record.mcap(tmp_path / "drive.mcap", record.camera(frames))
     for topic, line in [
