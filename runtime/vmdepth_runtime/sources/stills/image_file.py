@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
+from vmdepth_runtime.sources.listing import moves
 from vmdepth_runtime.sources.stills.deep_grey import Grey, declares_depth, deep_grey, grey_of
 
 # Exif's orientation: how the stored picture is brought upright, as cv2.flip's code (None: not at all) and then
@@ -95,21 +96,12 @@ def _decoded(file: Path) -> _Decoded | str:
             by_container = container.format.name.startswith("mov")  # HEIC and AVIF turn as videos do
             orientation = 1 if by_container else _header(data)[1]
     except (av.FFmpegError, OSError, IndexError, ValueError) as error:
-        if _moves(file):
+        if moves(file, "WEBP"):  # of which FFmpeg reads nothing
             return "moves, and is not read"
         return f"not a readable image ({getattr(error, 'strerror', None) or error})"
     if frame is None or frame.is_corrupt:
         return "not a readable image (broken off or damaged)"
     return _Decoded(frame, by_container, orientation)
-
-
-def _moves(file: Path) -> bool:
-    """Whether a file is an animated WebP, of which FFmpeg reads nothing."""
-    try:
-        with Image.open(file, formats=("WEBP",)) as image:
-            return bool(getattr(image, "is_animated", False))
-    except (OSError, ValueError, SyntaxError):
-        return False
 
 
 def upright_size(file: Path) -> tuple[int, int] | None:

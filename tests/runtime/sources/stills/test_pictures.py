@@ -238,6 +238,20 @@ def test_one_source_is_one_video(tmp_path, make):
         open_source(tmp_path)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("side", "kind"), [(b"\xff\x3f", "gif"), (b"\xff\x3f", "webp"), (b"\xff\x29", "webp")])
+def test_a_header_that_invents_a_size_is_one_line(tmp_path, make, side, kind):
+    path = tmp_path / f"a.{kind}"
+    Image.fromarray(make.noise(1)[0]).save(path, lossless=False)
+    content = bytearray(path.read_bytes())
+    place = 6 if kind == "gif" else content.index(b"\x9d\x01\x2a") + 3
+    content[place : place + 4] = 2 * side
+    path.write_bytes(content[:-40])
+    with pytest.raises(InputError, match=f"a.{kind}: ") as refused:
+        open_source(path)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_webp_that_moves_is_not_called_broken(tmp_path):
     frames = [Image.new("RGB", (64, 48), (level, 0, 0)) for level in (10, 200)]
     frames[0].save(tmp_path / "moves.webp", save_all=True, append_images=frames[1:])
