@@ -9,6 +9,8 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.stream import Discard
 
+from vmdepth_runtime.sources.video_file import packets_of
+
 KEPT = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")  # what an mp4 may hold, and players play
 _NEAR = 1.0  # seconds that are read past rather than jumped over
 
@@ -59,7 +61,7 @@ class Soundtrack:
         with suppress(av.FFmpegError):
             if self._origin + begin > _NEAR:
                 self._source.seek(round(begin / self._tick) + shift, stream=self._stream)
-            for packet in self._source.demux(self._stream):
+            for packet in packets_of(self._source, self._stream):
                 if packet.pts is None or packet.dts is None:
                     continue
                 packet.pts, packet.dts = packet.pts - shift, packet.dts - shift

@@ -17,6 +17,7 @@ from PIL import ExifTags, Image
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
 from vmdepth_runtime.sources.listing import moves
 from vmdepth_runtime.sources.stills.deep_grey import Grey, declares_depth, deep_grey, grey_of
+from vmdepth_runtime.sources.video_file import TAGS
 
 # Exif's orientation: how the stored picture is brought upright, as cv2.flip's code (None: not at all) and then
 # cv2.rotate's. ffmpeg knows it since version 8 only, and then without the mirroring.
@@ -89,7 +90,7 @@ class _Decoded(NamedTuple):
 def _decoded(file: Path) -> _Decoded | str:
     try:
         # As a file object: a name such as frame_%d.jpg would be taken for a pattern.
-        with file.open("rb") as data, av.open(data) as container:
+        with file.open("rb") as data, av.open(data, metadata_errors=TAGS) as container:
             if len(container.streams.video) > 4:  # others are previews and masks; tiles are dozens
                 return "is stored in tiles, which are not put together here; save it as JPEG"
             frame = next(container.decode(video=0), None)
@@ -111,7 +112,7 @@ def upright_size(file: Path) -> tuple[int, int] | None:
             size, orientation = _header(data)
             if size is None:
                 data.seek(0)
-                with av.open(data) as container:
+                with av.open(data, metadata_errors=TAGS) as container:
                     stream = container.streams.video[0]
                     size = (stream.width, stream.height)
     except (av.FFmpegError, OSError, IndexError, ValueError):
