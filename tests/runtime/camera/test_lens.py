@@ -150,7 +150,14 @@ def test_a_file_with_a_mark_before_it_or_a_size_that_cannot_be(tmp_path):
     path = tmp_path / "camera.yaml"
     path.write_text(PLAIN, encoding="utf-8-sig")  # as editors of Windows do
     assert Lens.of(intrinsics=path).camera(640, 480) == CAMERA
-    for size in ("image_width: .inf\nimage_height: 480\n", "width: .nan\nheight: .nan\n", "width: 0\nheight: -1\n"):
+    for size in (
+        "image_width: .inf\nimage_height: 480\n",
+        "width: .nan\nheight: .nan\n",
+        "width: 0\nheight: -1\n",
+        "width: 0.4\nheight: 480\n",
+        "resolution: [640]\n",
+        "resolution: [640, 480, 3]\n",
+    ):
         path.write_text(PLAIN + size)
         assert Lens.of(intrinsics=path).size is None
 
