@@ -18,6 +18,7 @@ from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
 from vmdepth_runtime.sources.footage.deinterlacing import whole_frames
 from vmdepth_runtime.sources.listing import IMAGE_ENDINGS, VIDEO_ENDINGS, natural
+from vmdepth_runtime.sources.video_file import TAGS, packets_of
 
 _SEEKABLE = ("mov", "matroska")  # formats in which a frame has the same time after a seek as before
 _STEPS_BACK = (0, 8, 64)  # frames
@@ -61,12 +62,14 @@ class VideoFile(Video):
 
     def __init__(self, path: Path) -> None:
         try:
-            with av.open(f"file:{path}") as container:
+            with av.open(f"file:{path}", metadata_errors=TAGS) as container:
                 stream = next(iter(container.streams.video), None)
                 if stream is None or container.format.name == "tty":
                     raise InputError(f"{path}: there is no picture in it")
                 self._seekable = container.format.name.startswith(_SEEKABLE)
-                packets = (p for p in container.demux(stream) if p.pts is not None and p.size and not p.is_discard)
+                packets = (
+                    p for p in packets_of(container, stream) if p.pts is not None and p.size and not p.is_discard
+                )
                 self._times = sorted({packet.pts for packet in packets if packet.pts is not None})
         except av.FFmpegError as error:
             raise InputError(f"{path}: not a video that can be read ({error.strerror})") from None
@@ -93,7 +96,7 @@ class VideoFile(Video):
         """Frames by number, decoded from the key frame before frame `start` on, known by their times."""
         wanted = {self._times[number]: number for number in numbers}
         found = {}
-        with av.open(f"file:{self.path}") as container:
+        with av.open(f"file:{self.path}", metadata_errors=TAGS) as container:
             stream = container.streams.video[0]
             stream.thread_type = "NONE"  # several workers share the cores already
             to_rgb = RgbConverter(stream)
@@ -108,7 +111,7 @@ class VideoFile(Video):
     def _from_start(self, numbers: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
         """Frames by number, counted from the first that decodes: the slow way that works for every format."""
         found = {}
-        with av.open(f"file:{self.path}") as container:
+        with av.open(f"file:{self.path}", metadata_errors=TAGS) as container:
             stream = container.streams.video[0]
             stream.thread_type = "NONE"
             to_rgb = RgbConverter(stream)

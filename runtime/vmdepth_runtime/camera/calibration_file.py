@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -49,7 +51,7 @@ def read_calibration(path: Path) -> Calibration:
         InputError: it cannot be read, has no intrinsics or a distortion of another kind; names the file.
     """
     try:
-        text = path.read_text()
+        text = path.read_text("utf-8-sig")  # editors of Windows begin it with a mark
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; {_INSTEAD}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -110,9 +112,10 @@ def _numbers(camera: cv2.FileNode) -> list[float] | None:
 
 
 def _size(camera: cv2.FileNode) -> tuple[int, int] | None:
-    pairs = [[_value(camera, name) for name in names] for names in _SIZES]
-    for width, height in [*pairs, _list(camera, "resolution") or (0, 0)]:  # the last is Kalibr's
-        if width and height and min(width, height) > 0:
+    pairs: list[Sequence[float | None]] = [[_value(camera, name) for name in names] for names in _SIZES]
+    for pair in (*pairs, _list(camera, "resolution") or ()):  # the last is Kalibr's
+        width, height = pair if len(pair) == 2 else (None, None)
+        if width and height and min(width, height) >= 1 and max(width, height) < math.inf:
             return int(width), int(height)
     return None
 

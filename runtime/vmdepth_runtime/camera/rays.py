@@ -31,8 +31,9 @@ def rays(
         columns: likewise.
 
     Returns:
-        x / z float32 `[1 or R, C]` and y / z `[R, 1 or C]`; NaN where a pixel has no ray: beyond 85 degrees of a
-        fisheye, and where the model of its distortion folds back.
+        x / z float32 `[1 or R, C]` and y / z `[R, 1 or C]`; NaN where a pixel has no ray: of a fisheye beyond 85
+        degrees, and farther than pi / 2 focal lengths from its principal point, where OpenCV's inverse ends; and where
+        the model of its distortion folds back.
     """
     if distortion is None:
         x = ((np.asarray(columns) - camera.cx) / camera.fx).astype(np.float32)

@@ -16,6 +16,7 @@ from vmdepth_runtime.sources.colour_conversion import RgbConverter
 from vmdepth_runtime.sources.stills.deep_grey import WHOLE, grey_of
 from vmdepth_runtime.sources.stills.image_file import load_image
 from vmdepth_runtime.sources.uri import path_of, redacted, scheme_of
+from vmdepth_runtime.sources.video_file import TAGS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -78,7 +79,7 @@ def _from_file(name: str | Path) -> NDArray[np.uint8]:
 
 def _is_video(path: Path) -> bool:
     try:
-        with path.open("rb") as data, av.open(data) as container:
+        with path.open("rb") as data, av.open(data, metadata_errors=TAGS) as container:
             packets = (packet for packet in container.demux(video=0) if packet.size)
             return next(packets, None) is not None and next(packets, None) is not None
     except (av.FFmpegError, OSError, IndexError):

@@ -6,11 +6,27 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import av
+from av.audio.stream import AudioStream
+from av.codec import CodecContext
 from av.container import InputContainer, OutputContainer
 from av.stream import Discard
 
+from vmdepth_runtime.sources.video_file import packets_of
+
 KEPT = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")  # what an mp4 may hold, and players play
 _NEAR = 1.0  # seconds that are read past rather than jumped over
+
+
+def _why_lost(stream: AudioStream) -> str:
+    """Why an mp4 cannot keep it; empty where it can."""
+    context: CodecContext | None = stream.codec_context
+    if context is None:
+        return "FFmpeg does not know its codec"
+    kind = context.codec.canonical_name
+    if kind not in KEPT:
+        return f"mp4 does not hold {kind}"
+    # Without it no mp4 begins: of a stream that is announced, and not sent or late, nobody knows it.
+    return "" if stream.codec_context.sample_rate else "none came where the source begins"
 
 
 class Soundtrack:
@@ -31,10 +47,9 @@ class Soundtrack:
         for other in source.streams:
             if other is not self._stream:
                 other.discard = Discard.all
-        kind = self._stream.codec_context.codec.canonical_name
-        if kind not in KEPT:
+        if lost := _why_lost(self._stream):
             self.close()
-            raise ValueError(f"mp4 does not hold {kind}")
+            raise ValueError(lost)
         self._copy = target.add_stream_from_template(self._stream)
         self._tick = float(self._stream.time_base or 1)
         self._packets: Iterator[tuple[float, av.Packet]] | None = None
@@ -59,7 +74,7 @@ class Soundtrack:
         with suppress(av.FFmpegError):
             if self._origin + begin > _NEAR:
                 self._source.seek(round(begin / self._tick) + shift, stream=self._stream)
-            for packet in self._source.demux(self._stream):
+            for packet in packets_of(self._source, self._stream):
                 if packet.pts is None or packet.dts is None:
                     continue
                 packet.pts, packet.dts = packet.pts - shift, packet.dts - shift

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import struct
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +19,8 @@ from typing import Any
 from vmdepth_runtime.errors import InputError
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-PICTURE_ENDINGS = (*IMAGE_ENDINGS, ".avif", ".heic", ".heif")  # what this room reads beside them
+# What this room reads beside them; Windows calls the JPEG of a web page .jfif.
+PICTURE_ENDINGS = (*IMAGE_ENDINGS, ".jfif", ".pnm", ".pbm", ".avif", ".heic", ".heif")
 VIDEO_ENDINGS = (
     *(".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv"),
     *(".3gp", ".ogv", ".mxf", ".y4m", ".h264", ".hevc", ".mjpeg", ".gif"),
@@ -49,18 +52,20 @@ class Listing:
 def is_picture(path: Path) -> bool:
     """Whether a file is one picture, as its name says; of a GIF its content does."""
     ending = path.suffix.lower()
-    return ending in PICTURE_ENDINGS or (ending == ".gif" and _is_still(path))
+    return ending in PICTURE_ENDINGS or (ending == ".gif" and moves(path, "GIF") is False)
 
 
-def _is_still(path: Path) -> bool:
-    """Whether a GIF is there that has one picture."""
+def moves(path: Path, kind: str) -> bool | None:
+    """Whether a "GIF" or "WEBP", as Pillow calls them, has several pictures; None where there is none to be read."""
     from PIL import Image
 
     try:
-        with Image.open(path, formats=("GIF",)) as image:
-            return not getattr(image, "is_animated", True)
-    except (OSError, ValueError, SyntaxError):
-        return False
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sizes that its header invents
+            with Image.open(path, formats=(kind,)) as image:
+                return bool(getattr(image, "is_animated", False))
+    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError):
+        return None
 
 
 def is_recording(path: Path) -> bool:
@@ -80,7 +85,7 @@ def bag_metadata(folder: Path) -> dict[str, Any]:
         from ruamel.yaml import YAML
         from ruamel.yaml.error import YAMLError
 
-        with suppress(OSError, UnicodeDecodeError, YAMLError, KeyError, TypeError, ValueError):
+        with suppress(OSError, YAMLError, KeyError, TypeError, ValueError, RecursionError):
             return dict(YAML(typ="safe").load((folder / "metadata.yaml").read_text())["rosbag2_bagfile_information"])
     return {}
 
@@ -168,7 +173,7 @@ def _videos(files: Sequence[str], bags: Sequence[str]) -> list[str]:
 
 
 def _stills(folder: Path, names: Sequence[str]) -> list[str]:
-    return [name for name in _chosen(names, (".gif",)) if _is_still(folder / name)]
+    return [name for name in _chosen(names, (".gif",)) if moves(folder / name, "GIF") is False]
 
 
 def _chosen(names: Sequence[str], endings: tuple[str, ...]) -> list[str]:

@@ -21,6 +21,7 @@ from vmdepth_runtime.sources.colour_conversion import RgbConverter
 from vmdepth_runtime.sources.footage.deinterlacing import Deinterlacer
 from vmdepth_runtime.sources.refusals import NoAnswerError, reason_of, refusal
 from vmdepth_runtime.sources.uri import redacted, scheme_of, sendable
+from vmdepth_runtime.sources.video_file import TAGS, is_known, packets_of
 
 if TYPE_CHECKING:
     from vmdepth_runtime.sources.cameras.v4l2 import Offer
@@ -78,7 +79,7 @@ class ContainerReader:
         self.fps = float(stream.average_rate or stream.guessed_rate or 30)
         self.has_sound = bool(container.streams.audio)
         self._container, self._stream = container, stream
-        self._packets = container.demux(stream)
+        self._packets = packets_of(container, stream)
         self._decoded: list[av.VideoFrame] = []
         self.notes: list[str] = []
         self._deinterlace = Deinterlacer(self.notes)
@@ -97,7 +98,7 @@ class ContainerReader:
                 packet = next(self._packets, None)
             except av.error.BlockingIOError:  # nothing new yet
                 time.sleep(_POLL)
-                self._packets = self._container.demux(self._stream)  # which ended with the error
+                self._packets = packets_of(self._container, self._stream)  # which ended with the error
                 continue
             except av.FFmpegError as error:
                 raise LostError(reason_of(error)) from None
@@ -228,11 +229,14 @@ def _offers_of(device: str, uri: str) -> list[Offer]:
 
 def _open(location: str, uri: str, limits: tuple[float, float], **how: Any) -> tuple[InputContainer, VideoStream]:
     try:
-        container = av.open(location, timeout=limits, **how)
+        container = av.open(location, timeout=limits, metadata_errors=TAGS, **how)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise refusal(uri, error) from None
     stream = container.streams.best("video")
     if not isinstance(stream, VideoStream):
         container.close()
         raise InputError(f"{redacted(uri)}: there is no picture in it; check the address")
+    if not is_known(stream):
+        container.close()
+        raise InputError(f"{redacted(uri)}: is coded in a way that FFmpeg does not know; have it sent as H.264")
     return container, stream

@@ -165,7 +165,7 @@ def _open_network(uri: str, settings: LiveSettings, read: ReadSettings) -> Sourc
 
 def _open_csi(uri: str, settings: LiveSettings) -> Source:
     number, request = uri.partition("://")[2].partition("?")[0] or "0", Request.of(uri) if "?" in uri else None
-    if not number.isdigit():
+    if not number.isdecimal():
         raise InputError(f"{uri}: a CSI camera is csi:// and its number, for example csi://0")
     if request is not None and request.format is not None:
         raise InputError(f"{uri}: a CSI camera has one format; size=1280x720 and fps=30 may be asked for")

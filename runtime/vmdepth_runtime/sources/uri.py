@@ -60,7 +60,7 @@ def path_of(uri: str) -> Path:
     if scheme_of(uri) != "file":
         return Path(os.path.expanduser(uri))  # noqa: PTH111 (which leaves what is no user's home)
     rest = re.sub(r"^localhost(?=/)", "", uri[len("file://") :], flags=re.IGNORECASE)
-    written, meant = Path(rest), Path(unquote(rest))
+    written, meant = Path(rest), Path(unquote(rest.replace("%00", "%2500")))  # which stands for no sign of a path
     as_written = not os.path.exists(meant) and (os.path.exists(written) or is_pattern(written))  # noqa: PTH110 (which never raises)
     return written if as_written else meant
 
@@ -79,7 +79,7 @@ def camera_of(uri: str) -> str | None:
     rest, _, asked = (uri[len("v4l2://") :] if own else uri).partition("?")
     if not own and asked and "=" not in asked:
         return None  # a pattern
-    if rest.isdigit():
+    if rest.isdecimal():
         return f"/dev/video{rest}"
     return rest if own or _DEVICE.fullmatch(rest) else None
 
@@ -88,7 +88,11 @@ def short_name(uri: str) -> str:
     """What files that belong to a source are named after: the last part of its path without the ending, or its host; of
     a pattern its folder."""
     if scheme_of(uri) not in (None, "file"):
-        parts = urlsplit(redacted(uri))
+        address = redacted(uri)
+        try:
+            parts = urlsplit(address)
+        except ValueError:  # a bracket too many: whoever opens it says that there is no such host
+            return plain(address)
         return plain(Path(parts.path).stem or parts.hostname or "")
     path = path_of(uri if camera_of(uri) is None else uri.partition("?")[0])
     if is_pattern(path):

@@ -23,7 +23,7 @@ from vmdepth_runtime.sources.ranges.selection import Selection
 from vmdepth_runtime.sources.ranges.video_places import find_start, packet_times, spread_frames
 from vmdepth_runtime.sources.settings import ReadSettings
 from vmdepth_runtime.sources.sound import Sound
-from vmdepth_runtime.sources.video_file import Opened, open_file, seconds_of
+from vmdepth_runtime.sources.video_file import Opened, open_file, packets_of, seconds_of
 
 # Codecs where each packet is one picture (unless interlaced), so that a picture which fails to come is lost even when
 # the decoder says nothing. Elsewhere packets may be meant not to show anything.
@@ -200,7 +200,7 @@ class VideoSource(Source):
         self, container: InputContainer, stream: VideoStream, after: int | None = None
     ) -> Iterator[av.VideoFrame]:
         """Frames in the order they are shown, past every packet that does not decode. after: only those later."""
-        packets = container.demux(stream)
+        packets = packets_of(container, stream)
         while True:
             try:
                 packet = next(packets, None)

@@ -120,6 +120,7 @@ def test_a_field_of_view_is_of_the_width_and_what_is_assumed_of_the_longer_side(
         ((1, 2), "intrinsics are fx, fy, cx, cy"),
         ([[5, 0, 3], [0, 5, 2], [0, 0, 1]], "intrinsics are fx, fy, cx, cy"),
         (np.eye(3), "intrinsics are fx, fy, cx, cy"),
+        ("1," * 200, "intrinsics 1,1,.*: intrinsics are fx, fy, cx, cy"),  # longer than names of files can be
         ("missing.yaml", "missing.yaml: no such file; give a calibration"),
         ("525", "525: no such file; give a calibration"),
         ("folder", r"folder: cannot be read \(Is a directory\)"),
@@ -143,6 +144,22 @@ def test_what_cannot_be_intrinsics_is_refused_in_a_line(tmp_path, monkeypatch, i
     with pytest.raises(InputError, match=message) as refused:
         Lens.of(intrinsics=intrinsics)
     assert "\n" not in str(refused.value)
+
+
+def test_a_file_with_a_mark_before_it_or_a_size_that_cannot_be(tmp_path):
+    path = tmp_path / "camera.yaml"
+    path.write_text(PLAIN, encoding="utf-8-sig")  # as editors of Windows do
+    assert Lens.of(intrinsics=path).camera(640, 480) == CAMERA
+    for size in (
+        "image_width: .inf\nimage_height: 480\n",
+        "width: .nan\nheight: .nan\n",
+        "width: 0\nheight: -1\n",
+        "width: 0.4\nheight: 480\n",
+        "resolution: [640]\n",
+        "resolution: [640, 480, 3]\n",
+    ):
+        path.write_text(PLAIN + size)
+        assert Lens.of(intrinsics=path).size is None
 
 
 @pytest.mark.parametrize("fov", [0, 180, -3, float("nan")])

@@ -103,6 +103,16 @@ def test_sound_that_cannot_be_kept_is_said_to_be_lost(vmdepth_run, tmp_path, mak
     assert vmdepth_run(path, "-o", "out.mp4", "-o", "out.npz").lines[0] == f"{lost}(mp4 does not hold pcm_s16le)"
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert [stream.type for stream in container.streams] == ["video"]
+    unknown = write_with_sound(tmp_path / "unknown.mp4", make.noise(10), "aac", seconds=0.3)
+    unknown.write_bytes(unknown.read_bytes().replace(b"mp4a", b"zzza").replace(b"esds", b"zzzs"))
+    assert vmdepth_run(unknown, "-o", "out.mp4").lines[0] == f"{lost}(FFmpeg does not know its codec)"
+    announced = write_with_sound(tmp_path / "announced.ts", make.noise(10), "aac", seconds=0.3)
+    packets = np.frombuffer(announced.read_bytes(), np.uint8).reshape(-1, 188).copy()
+    packets[(packets[:, 1] & 0x1F == 1) & (packets[:, 2] == 1), 1:3] |= np.array(
+        [0x1F, 0xFF], np.uint8
+    )  # those of sound are none
+    announced.write_bytes(packets.tobytes())
+    assert vmdepth_run(announced, "-o", "out.mp4").lines[0] == f"{lost}(none came where the source begins)"
     piped = write_with_sound(tmp_path / "in.ts", make.noise(10), "aac", seconds=0.3)
     os.mkfifo(tmp_path / "pipe")
     feeder = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(piped.read_bytes()))

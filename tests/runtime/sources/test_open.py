@@ -24,6 +24,8 @@ def test_what_cannot_be_opened_is_one_line_without_secrets():
         ("gopher://x/y?a=hunter2", "unknown scheme 'gopher://'; there are rtsp://"),
         ("csi://0", "built without GStreamer"),
         ("csi://front", "a CSI camera is csi:// and its number"),
+        ("csi://²", "a CSI camera is csi:// and its number"),
+        ("file:///%00.mp4", "%00.mp4: no such file or folder"),
         ("/dev/video97", "no such camera; "),
         ("97", "no such camera; "),
         ("v4l2:///dev/video97", "no such camera; "),

@@ -13,6 +13,7 @@ def test_names_without_secrets():
         assert redacted(uri) == uri
     assert short_name("rtsp://u:p@cam.local:554/front") == "front"
     assert short_name("rtsp://u:p@cam.local") == "cam.local"
+    assert short_name("rtsp://u:p@[cam/front") == "rtsp_cam_front"
     assert short_name("frames/%06d.png") == "frames"
     assert [short_name(f"{uri}?fps=30") for uri in ("0", "/dev/video3", "v4l2:///dev/video3")] == ["0", *["video3"] * 2]
 

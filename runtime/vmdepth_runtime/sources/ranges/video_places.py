@@ -12,6 +12,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from vmdepth_runtime.sources.ranges.selection import TIME_SLACK, Selection
+from vmdepth_runtime.sources.video_file import packets_of
 
 # Each packet of these is one picture that is shown (unless interlaced), so that packets can be counted for frames.
 _COUNTABLE = ("h264", "hevc", "vp9", "av1", "mjpeg", "prores", "ffv1")
@@ -124,7 +125,7 @@ def packet_times(
 
 
 def _packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
-    packets = container.demux(stream)
+    packets = packets_of(container, stream)
     while True:
         try:
             packet = next(packets, None)
@@ -139,7 +140,7 @@ def lands_at(container: InputContainer, stream: VideoStream, pts: int) -> int | 
     """The time of the packet that a seek to `pts` leads to; None where seeking fails."""
     try:
         container.seek(pts, stream=stream)
-        return next((p.pts for p in container.demux(stream) if p.pts is not None), None)
+        return next((p.pts for p in packets_of(container, stream) if p.pts is not None), None)
     except av.FFmpegError:
         return None
 
@@ -182,7 +183,7 @@ def spread_frames(
 
 def _readable(container: InputContainer, stream: VideoStream) -> Iterator[tuple[int, av.VideoFrame]]:
     """Frames with their times, past all damage, from where the container stands."""
-    packets = container.demux(stream)
+    packets = packets_of(container, stream)
     while True:
         try:
             packet = next(packets, None)

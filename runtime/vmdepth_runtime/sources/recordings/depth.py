@@ -20,7 +20,7 @@ from vmdepth_runtime.sources.recordings.message_types import POINTS
 from vmdepth_runtime.sources.recordings.points import PointProjector
 from vmdepth_runtime.sources.recordings.recording import Recording
 from vmdepth_runtime.sources.recordings.rosbag import open_recording
-from vmdepth_runtime.sources.recordings.topics import depth_topic, picture_topic
+from vmdepth_runtime.sources.recordings.topics import UNITLESS, depth_topic, picture_topic
 
 _HEAD = struct.Struct("<iff")  # before the picture of compressed depth: its kind, and two numbers of its quantisation
 _DENSE = {"16UC1": "u2", "32FC1": "f4", "64FC1": "f8"}
@@ -79,6 +79,8 @@ def read_depth(path: Path, topic: str | None, pictures: str | None, lens: Lens |
         name = f"{path}: {found.name}"
         convert: _Convert = _dense
         if found.type == POINTS:
+            if found.name.endswith(UNITLESS):
+                raise InputError(f"{name} has points of depth that is no metres, as its name says; name another topic")
             convert = PointProjector(recording, name, picture_topic(recording, str(path), pictures), lens)
         return RecordedDepth(recording, name, found.name, convert)
     except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 
 from mcap.records import Message
@@ -58,7 +59,7 @@ class McapFile(Recording):
                 records = records_of(self._file, span)
             except (*DAMAGE, OSError) as error:
                 reason = f"in a damaged part of the file ({told_by(error, 100)})"
-                yield from [RawMessage(span.begin, None, reason)] * count
+                yield from repeat(RawMessage(span.begin, None, reason), count)
                 continue
             # In the file's order: the clock of whoever recorded may have been set back.
             for message in (record for record in records if isinstance(record, Message)):

@@ -25,7 +25,7 @@ _STRETCH = 1 << 20  # bytes of messages without a chunk that are held for one, a
 _HEAD = struct.Struct("<BQ")  # opcode and length, before every record
 _TIMES = struct.Struct("<QQ")
 _MESSAGE = struct.Struct("<HIQ")
-_MESSAGE_INDEX = struct.Struct("<HI")
+_CHANNEL = struct.Struct("<H")
 
 
 @dataclass
@@ -76,7 +76,7 @@ def read_index(file: BinaryIO, size: int) -> McapIndex:
     and of chunks that say no more what is in them.
     """
     try:
-        index = _from_summary(file)
+        index = _from_summary(file, size)
     except (*DAMAGE, OSError):  # the end is not there
         index = None
     return index or _walk(file, size)
@@ -91,7 +91,7 @@ def records_of(file: BinaryIO, span: Span, *, check: bool = True) -> list[McapRe
     return breakup_chunk(record, validate_crc=check) if isinstance(record, Chunk) else [record]
 
 
-def _from_summary(file: BinaryIO) -> McapIndex | None:
+def _from_summary(file: BinaryIO, size: int) -> McapIndex | None:
     file.seek(0)
     summary = make_reader(file).get_summary()
     if summary is None or not summary.chunk_indexes or not summary.channels:
@@ -102,10 +102,11 @@ def _from_summary(file: BinaryIO) -> McapIndex | None:
         ends = chunk.chunk_start_offset + chunk.chunk_length + chunk.message_index_length
         offsets = sorted((offset, channel) for channel, offset in chunk.message_index_offsets.items())
         for (offset, channel), (after, _) in zip(offsets, [*offsets[1:], (ends, 0)], strict=True):
-            # 9 bytes of head, 6 of channel and length, then a time and a place of 8 each for each message.
-            span.counts[channel] = (after - offset - 15) // 16
+            span.counts[channel] = _listed(after - offset - _HEAD.size)
         if not offsets or not span.counts.keys() <= summary.channels.keys():
             return None
+        if not span.offset <= offsets[0][0] <= offsets[-1][0] <= ends <= size:
+            return None  # damaged; messages that are nowhere would be named one by one
         index.spans.append(span)
     return index
 
@@ -136,8 +137,8 @@ def _walk(file: BinaryIO, size: int) -> McapIndex:
                 index.spans.append(before)
             before.add(channel, time, _HEAD.size + length)
         elif opcode == Opcode.MESSAGE_INDEX and last is not None:
-            channel, listed = _MESSAGE_INDEX.unpack(file.read(_MESSAGE_INDEX.size))
-            last.counts[channel] = listed // 16
+            (channel,) = _CHANNEL.unpack(file.read(_CHANNEL.size))
+            last.counts[channel] = _listed(length)
         place += _HEAD.size + length
     for span in index.spans:
         # Of the last chunk there may be less of an index than there should be.
@@ -145,6 +146,12 @@ def _walk(file: BinaryIO, size: int) -> McapIndex:
         if unsure or not span.counts.keys() <= index.channels.keys():
             _look_into(file, index, span)
     return index
+
+
+def _listed(length: int) -> int:
+    """How many messages an index of messages lists: after a channel and a length, a time and a place of each. It is
+    told by the bytes that there are, which damage cannot make many."""
+    return max(0, length - 6) // 16
 
 
 def _look_into(file: BinaryIO, index: McapIndex, span: Span) -> None:

@@ -53,11 +53,12 @@ class PointProjector:
     def __call__(self, message: Any) -> NDArray[np.float32] | None:
         """Metres along the camera's axis where a point is, of several the nearest: float32 `[H, W]`, else NaN; None of
         a damaged message. Raises InputError where nothing says where the points are."""
-        points = points_of(message)
-        if points is None:
-            return None
-        pose = self._pose(str(message.header.frame_id))
-        return project(points @ pose[:3, :3].T + pose[:3, 3], self._lens)
+        with np.errstate(over="ignore", invalid="ignore"):  # of what no sensor measures, and is not in sight
+            points = points_of(message)
+            if points is None:
+                return None
+            pose = self._pose(str(message.header.frame_id))
+            return project(points @ pose[:3, :3].T + pose[:3, 3], self._lens)
 
     def _pose(self, frame_id: str) -> NDArray[np.float64]:
         if frame_id not in self._poses:

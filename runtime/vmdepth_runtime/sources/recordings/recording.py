@@ -65,7 +65,7 @@ class RecordedMessage(NamedTuple):
     """A message of a topic.
 
     Attributes:
-        stamp: its header's, or where that is 0 or there is none when it was recorded; nanoseconds since 1970.
+        stamp: its header's, or where that is not above 0 or there is none when it was recorded; nanoseconds since 1970.
         time: when it was recorded, likewise.
         message: with the fields of its type as attributes, arrays in NumPy; None where it cannot be read.
         damage: why it cannot; else empty.
@@ -118,7 +118,7 @@ class Recording(ABC):
                 continue
             header = getattr(message, "header", None)
             stamp = stamp_of(header) if header is not None else 0
-            yield RecordedMessage(stamp or raw.time, raw.time, message)
+            yield RecordedMessage(stamp if stamp > 0 else raw.time, raw.time, message)
 
     @abstractmethod
     def _raw_messages(self, topic: str, start: int | None) -> Iterator[RawMessage]: ...
@@ -129,13 +129,25 @@ class Recording(ABC):
 
     def _store(self, topic: Topic) -> Typestore:
         """What knows the topic's type: by the recording's own definition, else by that of the latest ROS 2. Pictures,
-        cameras and points are the same in all distributions so far."""
+        cameras and points are the same in all distributions so far; a definition that lacks one of their fields is
+        damaged."""
         if topic.type not in self._stores:
-            store = get_typestore(Stores.EMPTY)
+            store, latest = get_typestore(Stores.EMPTY), get_typestore(Stores.LATEST)
             with suppress(TypesysError):
                 store.register(get_types_from_msg(topic.definition, topic.type) if topic.definition else {})
-            self._stores[topic.type] = store if topic.type in store.fielddefs else get_typestore(Stores.LATEST)
+            whole = topic.type in store.fielddefs and _has_all_fields(store, latest)
+            self._stores[topic.type] = store if whole else latest
         return self._stores[topic.type]
+
+
+def _has_all_fields(store: Typestore, known: Typestore) -> bool:
+    """Whether the types of a store have the fields by which they are known here; others may come with time."""
+    return all(
+        field in fields
+        for name, (_, fields) in store.fielddefs.items()
+        if name in known.fielddefs
+        for field in known.fielddefs[name][1]
+    )
 
 
 def _unpacked(data: bytes) -> bytes:

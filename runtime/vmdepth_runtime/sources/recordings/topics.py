@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS
-from vmdepth_runtime.encoding.ros_messages import colours_topic
+from vmdepth_runtime.encoding import ros_messages
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.recordings.images import DEPTH, is_picture
 from vmdepth_runtime.sources.recordings.message_types import COMPRESSED, IMAGE, POINTS
 from vmdepth_runtime.sources.recordings.recording import RecordedMessage, Recording, Topic
 
-_COLOURS = {colours_topic(kind) for kind in DEPTH_KINDS.values()}
+_COLOURS = {ros_messages.colours_topic(kind) for kind in DEPTH_KINDS.values()}
+UNITLESS = tuple(
+    topic(kind).removeprefix("/vmdepth")  # which is the node's name, and may be another
+    for kind in DEPTH_KINDS.values()
+    for topic in (ros_messages.depth_topic, ros_messages.points_topic)
+    if kind.unit != "m"
+)
+"""How topics end where a run or the node tells depth that is no metres."""
 _TOLD = 12  # topics that an error lists at most
 
 
@@ -43,12 +50,14 @@ def picture_topic(recording: Recording, path: str, wanted: str | None) -> Topic:
 
 
 def depth_topic(recording: Recording, path: str, wanted: str | None) -> Topic:
-    """The topic whose depth, dense or points, is the truth. Arguments and errors as of `picture_topic`."""
-    depth = [topic for topic in _filled(recording, (IMAGE, COMPRESSED)) if _shows(recording, topic, depth=True)]
-    points = _filled(recording, (POINTS,))
+    """The topic whose depth, dense or points, is the truth. Arguments and errors as of `picture_topic`. What is no
+    metres, as a run records it, is given where it is named or nothing else is there: who reads it says why not."""
+    dense = [topic for topic in _filled(recording, (IMAGE, COMPRESSED)) if _shows(recording, topic, depth=True)]
+    depth = [*dense, *_filled(recording, (POINTS,))]
+    meant = [topic for topic in depth if topic.name == wanted or not topic.name.endswith(UNITLESS)]
     if wanted is not None:
-        return _wanted(recording, path, wanted, [*depth, *points], "depth")
-    found = depth or points
+        return _wanted(recording, path, wanted, meant, "depth")
+    found = [topic for topic in meant if topic.type != POINTS] or meant or depth
     if not found:
         raise InputError(f"{path}: none of its topics has depth (16UC1, 32FC1 or PointCloud2); {_there(recording)}")
     if len(found) > 1:

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from vmdepth_runtime.sources.colour_conversion import RgbConverter
+from vmdepth_runtime.sources.listing import moves
 from vmdepth_runtime.sources.stills.deep_grey import Grey, declares_depth, deep_grey, grey_of
+from vmdepth_runtime.sources.video_file import TAGS
 
 # Exif's orientation: how the stored picture is brought upright, as cv2.flip's code (None: not at all) and then
 # cv2.rotate's. ffmpeg knows it since version 8 only, and then without the mirroring.
@@ -67,15 +69,16 @@ def load_image(
 
 def shared_grey(files: Sequence[Path]) -> Grey | None:
     """What is black and white in pictures that belong together, by a look at some; None where they have no 16 bits of
-    grey, as the first of them tells."""
+    grey, as the first of them that can be read tells."""
     seen: list[NDArray[np.uint16]] = []
-    for file in spread(files, _SEEN):
-        frame = _decoded(file)
-        deep = None if isinstance(frame, str) or frame.by_container else deep_grey(frame.frame)
+    for frame in map(_decoded, spread(files, _SEEN)):
+        if isinstance(frame, str):
+            continue
+        deep = None if frame.by_container else deep_grey(frame.frame)
         if deep is None and not seen:
             return None
         seen += [] if deep is None else [deep]
-    return grey_of(seen)
+    return grey_of(seen) if seen else None
 
 
 class _Decoded(NamedTuple):
@@ -87,28 +90,19 @@ class _Decoded(NamedTuple):
 def _decoded(file: Path) -> _Decoded | str:
     try:
         # As a file object: a name such as frame_%d.jpg would be taken for a pattern.
-        with file.open("rb") as data, av.open(data) as container:
+        with file.open("rb") as data, av.open(data, metadata_errors=TAGS) as container:
             if len(container.streams.video) > 4:  # others are previews and masks; tiles are dozens
                 return "is stored in tiles, which are not put together here; save it as JPEG"
             frame = next(container.decode(video=0), None)
             by_container = container.format.name.startswith("mov")  # HEIC and AVIF turn as videos do
             orientation = 1 if by_container else _header(data)[1]
     except (av.FFmpegError, OSError, IndexError, ValueError) as error:
-        if _moves(file):
+        if moves(file, "WEBP"):  # of which FFmpeg reads nothing
             return "moves, and is not read"
         return f"not a readable image ({getattr(error, 'strerror', None) or error})"
     if frame is None or frame.is_corrupt:
         return "not a readable image (broken off or damaged)"
     return _Decoded(frame, by_container, orientation)
-
-
-def _moves(file: Path) -> bool:
-    """Whether a file is an animated WebP, of which FFmpeg reads nothing."""
-    try:
-        with Image.open(file, formats=("WEBP",)) as image:
-            return bool(getattr(image, "is_animated", False))
-    except (OSError, ValueError, SyntaxError):
-        return False
 
 
 def upright_size(file: Path) -> tuple[int, int] | None:
@@ -118,7 +112,7 @@ def upright_size(file: Path) -> tuple[int, int] | None:
             size, orientation = _header(data)
             if size is None:
                 data.seek(0)
-                with av.open(data) as container:
+                with av.open(data, metadata_errors=TAGS) as container:
                     stream = container.streams.video[0]
                     size = (stream.width, stream.height)
     except (av.FFmpegError, OSError, IndexError, ValueError):

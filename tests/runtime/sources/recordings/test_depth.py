@@ -133,6 +133,29 @@ def test_what_is_no_metres_is_refused(record, tmp_path, kind):
         list(recorded_depth(path))
 
 
+@pytest.mark.parametrize("topic", ["/vmdepth/points_relative", "/front/vmdepth/points_scaled"])
+def test_points_of_depth_that_is_no_metres_are_refused(record, frames, tmp_path, topic):
+    """As a run or the node makes them, which say so by their name alone."""
+    told = lidar(record, frames, np.array([[0.0, 0, 2]]), "left")
+    path = record.mcap(tmp_path / "drive.mcap", [*told[:-1], (topic, *told[-1][1:])])
+    for named in (None, topic):
+        with pytest.raises(InputError, match=f"{topic} has points of depth that is no metres, as its name says"):
+            recorded_depth(path, named)
+
+
+def test_depth_that_is_no_metres_is_neither_taken_nor_proposed_where_some_is(record, frames, tmp_path):
+    told = lidar(record, frames, np.array([[0.0, 0, 2]]), "left")
+    relative = depth_image(record.begin, "left", DEPTH, DEPTH_KINDS["relative"])
+    made = ("/front/depth/inverse_depth_relative/image", IMAGE, record.begin + 5, relative)
+    path = record.mcap(tmp_path / "drive.mcap", [*told, made])
+    ((_, depth),) = recorded_depth(path)
+    assert np.nanmax(depth) == 2
+    with pytest.raises(InputError, match=r"those with depth are /depth \(sensor_msgs/msg/PointCloud2, 1\)$"):
+        recorded_depth(path, "/nope")
+    with pytest.raises(InputError, match=f"{made[0]} is no depth in metres"):
+        list(recorded_depth(path, made[0]))
+
+
 def test_a_topic_without_depth_is_one_line(record, frames, tmp_path):
     path = record.mcap(tmp_path / "drive.mcap", record.camera(frames))
     for topic, line in [
@@ -176,6 +199,21 @@ def test_points_are_depth_where_the_camera_sees_them(record, frames, tmp_path):
     truth = np.full((28, 42), np.nan, np.float32)
     truth[[5, 14, 27], [3, 20, 41]] = z[:3]
     assert np.array_equal(depth, truth, equal_nan=True)
+
+
+@pytest.mark.filterwarnings("error")
+def test_points_that_no_sensor_measures_are_not_in_sight_and_nothing_is_printed(record, frames, tmp_path):
+    told = lidar(record, frames, np.array([[0.0, 0, 2], [0, 0, 3], [1, 1, 1]]), "left")
+    x, y, z = np.frombuffer(told[-1][3]["data"], "<u4").reshape(3, -1)[:, :3].copy().T
+    x[2] = y[2] = z[2] = 0x7FA00000  # a signalling NaN
+    fields = [{"name": axis, "offset": 8 * k, "datatype": 8, "count": 1} for k, axis in enumerate("xyz")]
+    wild = np.array([[1e308, 1, 1e-5], [1, 1, 1e300], [np.nan, 1, 1]])  # of float64
+    single = np.column_stack([x, y, z]).astype("<u4").tobytes()
+    double = {"fields": fields, "point_step": 24, "row_step": 72, "data": wild.tobytes()}
+    messages = [{**told[-1][3], "point_step": 12, "row_step": 36, "data": single}, {**told[-1][3], **double}]
+    path = record.mcap(tmp_path / "drive.mcap", told[:-1] + [(*told[-1][:3], message) for message in messages])
+    seen = [depth[np.isfinite(depth)].tolist() for _, depth in recorded_depth(path)]
+    assert seen == [[2.0], []]
 
 
 @pytest.mark.parametrize(("model", "count"), [("plumb_bob", 5), ("equidistant", 4)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import struct
 from contextlib import closing
 
 import numpy as np
@@ -75,6 +76,32 @@ def test_a_damaged_chunk_still_says_which_topics_there_are(record, frames, tmp_p
     assert source.skipped[0].index == 0 and "in a damaged part of the file" in source.skipped[0].reason
 
 
+@pytest.mark.parametrize("damage", ["places", "indexes", "definitions"])
+def test_a_damaged_summary_costs_nothing(record, frames, tmp_path, damage):
+    """All that it says stands in the records before it, and what ROS 2 knows by itself."""
+    from mcap.reader import make_reader
+    from mcap.writer import CompressionType
+
+    path = record.mcap(tmp_path / "drive.mcap", record.camera(frames), compression=CompressionType.NONE)
+    content = path.read_bytes()
+    with path.open("rb") as file:
+        chunk = make_reader(file).get_summary().chunk_indexes[2]
+    if damage != "definitions":
+        place = chunk.chunk_start_offset if damage == "places" else max(chunk.message_index_offsets.values())
+        there = struct.pack("<Q", place)
+        assert content.count(there) == 1
+        content = content.replace(there, struct.pack("<Q", place | 1 << 62))
+    else:
+        summary = content.rindex(frames[-1].tobytes()) + frames[-1].nbytes
+        assert b"uint32 height" in content[summary:]
+        content = content[:summary] + content[summary:].replace(b"uint32 height", b"uint32 hdight")
+    path.write_bytes(content)
+    with open_source(path) as source:
+        assert np.array_equal([frame.image for frame in source], frames)
+    assert source.info.frames == len(frames) and source.lens.pinhole == record.pinhole
+    assert source.warnings == []
+
+
 def test_zeros_at_the_end_are_no_records(record, frames, tmp_path):
     """As a file system leaves them after a loss of power."""
     path = record.mcap(tmp_path / "drive.mcap", record.camera(frames), finish=False)
@@ -96,9 +123,10 @@ def test_a_missing_file_of_several_is_told(record, frames, tmp_path):
 @pytest.mark.parametrize("plugin", ["SQLITE3", "MCAP"])
 def test_metadata_that_cannot_be_read_is_done_without(record, frames, tmp_path, plugin):
     path = record.bag(tmp_path / "drive", record.camera(frames), plugin=plugin)
-    (path / "metadata.yaml").write_text("rosbag2_bagfile_information: [broken")
-    with open_source(path) as source:
-        assert len(list(source)) == len(frames)
+    for content in ("[broken", "[" * 5000, "[]", "\0"):
+        (path / "metadata.yaml").write_text(f"rosbag2_bagfile_information: {content}")
+        with open_source(path) as source:
+            assert len(list(source)) == len(frames)
 
 
 @pytest.mark.parametrize("kind", ["MCAP NONE", "SQLITE3 NONE", "MCAP MESSAGE", "SQLITE3 MESSAGE"])

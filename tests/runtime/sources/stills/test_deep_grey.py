@@ -78,6 +78,11 @@ def test_frames_of_a_video_are_seen_by_one_range(tmp_path):
     assert step.max() - step.min() < 1.5  # it grows brighter as it is
     assert len(source.notes) == 1
     np.testing.assert_array_equal(source.sample(6)[2], frames[2].image)
+    (tmp_path / "0.png").write_bytes((tmp_path / "0.png").read_bytes()[:60])  # tells nothing of the others
+    damaged, rest = read(tmp_path)
+    np.testing.assert_array_equal(np.diff([frame.image.mean() for frame in rest]) > 10, True)
+    assert len(damaged.notes) == len(damaged.skipped) == 1
+    cv2.imwrite(str(tmp_path / "0.png"), RAMP)
     source, frames = read(tmp_path, images=True)
     assert np.ptp([frame.image.mean() for frame in frames]) < 1
     assert [note.partition(";")[2] for note in source.notes] == [" the others by ranges of their own"]

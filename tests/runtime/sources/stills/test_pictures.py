@@ -135,6 +135,16 @@ def test_headers_tell_the_size(tmp_path, make, ending):
     assert upright_size(path) is None
 
 
+@pytest.mark.parametrize(("ending", "mode"), [(".jfif", "RGB"), (".pnm", "RGB"), (".PBM", "1")])
+def test_rarer_names_are_pictures_too(tmp_path, make, ending, mode):
+    image = Image.fromarray(make.noise(1, 50, 70)[0]).convert(mode)
+    image.save(tmp_path / f"a{ending}")
+    for source, (frame,) in (read(tmp_path / f"a{ending}"), read(tmp_path)):
+        assert source.pictures and frame.name == "a"
+        assert np.abs(frame.image.astype(int) - np.asarray(image.convert("RGB"))).mean() < 12  # JPEG of noise
+    assert upright_size(tmp_path / f"a{ending}") == (70, 50)
+
+
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow writes no AVIF")
 def test_avif(tmp_path, make, orientation):
@@ -226,6 +236,20 @@ def test_one_source_is_one_video(tmp_path, make):
         InputError, match=r"holds 2 videos, and one source is one of them; name it, for example .*a.mp4"
     ):
         open_source(tmp_path)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("side", "kind"), [(b"\xff\x3f", "gif"), (b"\xff\x3f", "webp"), (b"\xff\x29", "webp")])
+def test_a_header_that_invents_a_size_is_one_line(tmp_path, make, side, kind):
+    path = tmp_path / f"a.{kind}"
+    Image.fromarray(make.noise(1)[0]).save(path, lossless=False)
+    content = bytearray(path.read_bytes())
+    place = 6 if kind == "gif" else content.index(b"\x9d\x01\x2a") + 3
+    content[place : place + 4] = 2 * side
+    path.write_bytes(content[:-40])
+    with pytest.raises(InputError, match=f"a.{kind}: ") as refused:
+        open_source(path)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_webp_that_moves_is_not_called_broken(tmp_path):
