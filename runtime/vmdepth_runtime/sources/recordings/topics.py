@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS
-from vmdepth_runtime.encoding.ros_messages import colours_topic
+from vmdepth_runtime.encoding.ros_messages import colours_topic, points_topic
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sources.recordings.images import DEPTH, is_picture
 from vmdepth_runtime.sources.recordings.message_types import COMPRESSED, IMAGE, POINTS
 from vmdepth_runtime.sources.recordings.recording import RecordedMessage, Recording, Topic
 
 _COLOURS = {colours_topic(kind) for kind in DEPTH_KINDS.values()}
+_NO_METRES = {points_topic(kind).rpartition("/")[2] for kind in DEPTH_KINDS.values() if kind.unit != "m"}
 _TOLD = 12  # topics that an error lists at most
 
 
@@ -43,14 +44,16 @@ def picture_topic(recording: Recording, path: str, wanted: str | None) -> Topic:
 
 
 def depth_topic(recording: Recording, path: str, wanted: str | None) -> Topic:
-    """The topic whose depth, dense or points, is the truth. Arguments and errors as of `picture_topic`."""
+    """The topic whose depth in metres, dense or points, is the truth; what a run or a node recorded that is no metres,
+    as its encoding or its name says, is none. Arguments and errors as of `picture_topic`."""
     depth = [topic for topic in _filled(recording, (IMAGE, COMPRESSED)) if _shows(recording, topic, depth=True)]
-    points = _filled(recording, (POINTS,))
+    points = [topic for topic in _filled(recording, (POINTS,)) if topic.name.rpartition("/")[2] not in _NO_METRES]
     if wanted is not None:
-        return _wanted(recording, path, wanted, [*depth, *points], "depth")
+        return _wanted(recording, path, wanted, [*depth, *points], "depth in metres")
     found = depth or points
     if not found:
-        raise InputError(f"{path}: none of its topics has depth (16UC1, 32FC1 or PointCloud2); {_there(recording)}")
+        missing = "none of its topics has depth in metres (16UC1, 32FC1 or PointCloud2)"
+        raise InputError(f"{path}: {missing}; {_there(recording)}")
     if len(found) > 1:
         raise InputError(f"{path}: {len(found)} of its topics have depth; name one of them: {_listed(found)}")
     return found[0]
@@ -73,13 +76,15 @@ def _filled(recording: Recording, types: Sequence[str]) -> list[Topic]:
 
 
 def _shows(recording: Recording, topic: Topic, *, depth: bool) -> bool:
-    """Whether it is depth, or pictures. What cannot be read is taken for pictures: who reads it will be told why."""
+    """Whether it is depth in metres, or pictures. What cannot be read is taken for pictures: who reads it will be
+    told why."""
     first = first_of(recording, topic)
     if first is None:
         return not depth
     if is_picture(topic.type, first.message):
         return not depth
-    return depth and DEPTH.match(getattr(first.message, "encoding", None) or first.message.format) is not None
+    named = first.message.encoding if topic.type == IMAGE else first.message.format
+    return depth and DEPTH.match(named) is not None and not (topic.type == IMAGE and ";" in named)
 
 
 def _there(recording: Recording) -> str:

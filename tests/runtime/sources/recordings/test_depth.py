@@ -13,7 +13,7 @@ from vmdepth_runtime import InputError
 from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.depth_kinds import DEPTH_KINDS
 from vmdepth_runtime.encoding.points import PointCloud
-from vmdepth_runtime.encoding.ros_messages import depth_image, header, point_cloud
+from vmdepth_runtime.encoding.ros_messages import depth_image, header, point_cloud, points_topic
 from vmdepth_runtime.sources.recordings.open import recorded_depth
 from vmdepth_runtime.sources.recordings.rosbag import open_recording
 
@@ -129,15 +129,47 @@ def opened():
 def test_what_is_no_metres_is_refused(record, tmp_path, kind):
     message = depth_image(record.begin, "left", DEPTH, DEPTH_KINDS[kind])
     path = record.mcap(tmp_path / "drive.mcap", entries(record, [message]))
+    for topic, line in [
+        (None, "none of its topics has depth in metres .*; it has /depth "),
+        ("/depth", r"the topic /depth holds no depth in metres \(sensor_msgs/msg/Image\); it has /depth "),
+    ]:
+        with pytest.raises(InputError, match=line):
+            recorded_depth(path, topic)
+    changing = [depth_image(record.begin, "left", DEPTH, DEPTH_KINDS["metric"]), message]
+    path = record.mcap(tmp_path / "changing.mcap", entries(record, changing))
     with pytest.raises(InputError, match=r"/depth is no depth in metres \(its encoding is '32FC1; "):
         list(recorded_depth(path))
+
+
+@pytest.mark.parametrize("kind", ["relative", "scaled"])
+@pytest.mark.parametrize("namespace", ["", "/front"])
+def test_what_a_run_or_a_node_gave_without_a_unit_is_no_truth(record, frames, tmp_path, kind, namespace):
+    """Neither named nor taken beside what a sensor measured."""
+    image = depth_image(record.begin, "left", DEPTH, DEPTH_KINDS[kind])
+    cloud = PointCloud(np.array([[0, 0, 2]], np.float32), np.zeros((1, 3), np.uint8))
+    unitless = namespace + points_topic(DEPTH_KINDS[kind])
+    told = [
+        *record.camera(frames[:1]),
+        *entries(record, [image]),
+        (unitless, "sensor_msgs/msg/PointCloud2", record.begin, point_cloud(record.begin, "left", cloud)),
+    ]
+    path = record.mcap(tmp_path / "run.mcap", told)
+    for topic in (None, unitless):
+        with pytest.raises(InputError, match=r"depth in metres .*; it has "):
+            recorded_depth(path, topic)
+    lidar = ("/lidar/points", "sensor_msgs/msg/PointCloud2", record.begin, point_cloud(record.begin, "left", cloud))
+    path = record.mcap(tmp_path / "drive.mcap", [*told, lidar])
+    ((_, depth),) = recorded_depth(path)
+    assert np.nanmax(depth) == 2
+    with pytest.raises(InputError, match=r"; those with depth in metres are /lidar/points \([^,]*, 1\)$"):
+        recorded_depth(path, unitless)
 
 
 def test_a_topic_without_depth_is_one_line(record, frames, tmp_path):
     path = record.mcap(tmp_path / "drive.mcap", record.camera(frames))
     for topic, line in [
-        (None, r"none of its topics has depth \(16UC1, 32FC1 or PointCloud2\); it has /cam/camera_info"),
-        ("/cam/image_raw", r"the topic /cam/image_raw holds no depth \(sensor_msgs/msg/Image\); it has "),
+        (None, r"none of its topics has depth in metres \(16UC1, 32FC1 or PointCloud2\); it has /cam/camera_info"),
+        ("/cam/image_raw", r"the topic /cam/image_raw holds no depth in metres \(sensor_msgs/msg/Image\); it has "),
         ("/nope", "the topic /nope is not in it; it has "),
     ]:
         with pytest.raises(InputError, match=line):
