@@ -65,7 +65,7 @@ class RecordedMessage(NamedTuple):
     """A message of a topic.
 
     Attributes:
-        stamp: its header's, or where that is 0 or there is none when it was recorded; nanoseconds since 1970.
+        stamp: its header's, or where that is not above 0 or there is none when it was recorded; nanoseconds since 1970.
         time: when it was recorded, likewise.
         message: with the fields of its type as attributes, arrays in NumPy; None where it cannot be read.
         damage: why it cannot; else empty.
@@ -118,7 +118,7 @@ class Recording(ABC):
                 continue
             header = getattr(message, "header", None)
             stamp = stamp_of(header) if header is not None else 0
-            yield RecordedMessage(stamp or raw.time, raw.time, message)
+            yield RecordedMessage(stamp if stamp > 0 else raw.time, raw.time, message)
 
     @abstractmethod
     def _raw_messages(self, topic: str, start: int | None) -> Iterator[RawMessage]: ...

@@ -161,9 +161,11 @@ def test_a_camera_of_a_frame_in_two_hours_has_times_of_its_own(record, frames, t
     assert source.warnings == []
 
 
-def test_stamps_that_a_driver_leaves_empty_are_those_of_the_recorder(record, frames, tmp_path):
+@pytest.mark.parametrize("seconds", [0, -5])
+def test_stamps_that_a_driver_leaves_empty_are_those_of_the_recorder(record, frames, tmp_path, seconds):
+    """So are those before 1970, which no recording has room for."""
     entries = [
-        (topic, kind, time, {**fields, "header": {"stamp": {"sec": 0, "nanosec": 0}, "frame_id": ""}})
+        (topic, kind, time, {**fields, "header": {"stamp": {"sec": seconds, "nanosec": 0}, "frame_id": ""}})
         for topic, kind, time, fields in record.camera(frames)
     ]
     with open_source(record.mcap(tmp_path / "drive.mcap", entries)) as source:
