@@ -59,6 +59,7 @@ def test_bad_input_is_one_line(measure, tmp_path, capsys):
         ((bundled.MODEL, "--data", tmp_path / "none.mcap"), "no such recording"),
         ((tmp_path / "none.onnx", "--data", few), "no such file"),
         ((), "Missing option '--data'"),
+        (("--data", few, "--limit", "nan"), "--limit nan: should be a share of the distance, above 0"),
     ):
         with pytest.raises(SystemExit) as end:
             run_command(command, [*map(str, words), "-o", str(tmp_path / "m.onnx")])
