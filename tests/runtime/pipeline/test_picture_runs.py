@@ -186,6 +186,13 @@ def test_of_pictures_and_videos_in_one_folder_it_is_said_which_are_taken(vmdepth
     assert vmdepth_run("photos/*.mov", "-o", "out.npz").code == 0
 
 
+def test_a_picture_that_the_intrinsics_do_not_fit_is_named(vmdepth_run, photos):
+    for ending in ("ply", "mcap"):
+        outcome = vmdepth_run("photos", "-o", f"out/{{name}}.{ending}", "--intrinsics", "50,50,45,23.5")
+        assert outcome.code == 2
+        assert outcome.lines[-1].startswith("vmdepth-run: p1: intrinsics 50,50,45,23.5: its principal point 45,23.5 is")
+
+
 def test_of_gifs_that_stand_still_and_that_move_the_moving_ones_are_named(vmdepth_run, tmp_path, make):
     """A pattern of both would take the still ones again."""
     (tmp_path / "gifs").mkdir()
