@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -20,7 +21,7 @@ from vmdepth_export.graph import expand, read_step_graph, save_step_graph, with_
 from vmdepth_export.parity.comparison import ParityReport, compare
 from vmdepth_export.parity.frames import source_frames
 from vmdepth_export.parity.opening import open_graph
-from vmdepth_runtime.atomic_files import being_written, check_target, part_name, write_report
+from vmdepth_runtime.atomic_files import being_written, check_report, check_target, part_name, write_report
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.errors import InputError, WorkError
 
@@ -79,8 +80,7 @@ def calibrate(
     if settings.precision == "fp8" and settings.form == "cpu":
         raise InputError("--precision fp8 --for cpu: no CPU computes in FP8; take int8")
     check_target(output, model)
-    if settings.report:
-        check_target(settings.report)
+    check_report(settings.report, output, model, Path(data))
     settings = replace(settings, model=local_file(model))
     proto, contract = read_step_graph(settings.model)
     size = (contract.height, contract.width, contract.streams)

@@ -36,6 +36,16 @@ def _check_target(path: Path, source: Path | None) -> None:
         raise InputError(f"{path}: is the source itself; choose another output")
 
 
+def check_report(report: Path | None, *others: Path | None) -> None:
+    """Raise InputError unless a report can be written, where one is wanted, without harm to the other files of a
+    command, there or still to be made. To be asked before any work."""
+    if report is None:
+        return
+    check_target(report)
+    if any(other is not None and os.path.realpath(other) == os.path.realpath(report) for other in others):
+        raise InputError(f"{report}: is no place for the report, as another file has it; choose another name")
+
+
 def part_name(path: Path) -> Path:
     """The name beside `path` that a file has while it is being written."""
     return path.with_name(f".{path.name}.{os.getpid()}.part")

@@ -169,8 +169,8 @@ def _extra_of(missing: str, command: click.Command, arguments: Sequence[str] | N
         return "export"
     words = list(sys.argv[1:] if arguments is None else arguments)
     given = command.make_context(command.name, words, resilient_parsing=True).params
-    models = [Path(given[one.name or ""]) for one in command.params if isinstance(one, click.Argument)]
-    graphs = all(model.suffix in (".onnx", ".engine") for model in models)
+    models = [given[one.name or ""] for one in command.params if isinstance(one, click.Argument)]
+    graphs = all(Path(model).suffix in (".onnx", ".engine") for model in models if model is not None)
     return "calibrate" if graphs or command.name in _NEVER_TORCH else "export"
 
 

@@ -112,6 +112,7 @@ def test_a_missing_library_is_named_with_the_one_extra_that_brings_all(module, w
         ("vmdepth_export.conversion.cli", ["vmdepth-export", "x.onnx", "-o", "x.engine"], "calibrate"),
         ("vmdepth_export.parity.cli", ["vmdepth-parity", "x.onnx", "x.engine", "--frames", "3"], "calibrate"),
         ("vmdepth_export.parity.cli", ["vmdepth-parity", "x.safetensors", "x.engine"], "export"),
+        ("vmdepth_calibrate.cli", ["vmdepth-calibrate", "scale", "--data", "x.mcap", "-o", "m.onnx"], "calibrate"),
     ],
 )
 def test_boards_are_not_sent_for_torch_where_graphs_need_none(module, words, extra, tmp_path):
@@ -121,7 +122,8 @@ def test_boards_are_not_sent_for_torch_where_graphs_need_none(module, words, ext
     code += f"from {module} import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == f"{words[0]}: this needs 'onnx': pip install 'vmdepth[{extra}]'\n"
+    name = "vmdepth-calibrate scale" if "scale" in words else words[0]
+    assert done.stderr == f"{name}: this needs 'onnx': pip install 'vmdepth[{extra}]'\n"
 
 
 LOST = """

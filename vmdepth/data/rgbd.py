@@ -127,6 +127,12 @@ class RgbdFolder:
         return RgbdFrame(rgb, metres, places, intrinsics, pose, moving=moving)  # type: ignore[arg-type]  # OpenCV keeps uint8
 
 
+def folders_below(path: Path) -> list[Path]:
+    """RGB-D folders in a folder, or in folders of it, in natural order."""
+    inside = (place for level in ("*", "*/*") for place in path.glob(level) if (place / "depth").is_dir())
+    return sorted(inside, key=lambda place: natural(str(place)))
+
+
 def without_edges(depth: NDArray[np.float32], margin: int) -> NDArray[np.float32]:
     """Depth [h, w], metres, 0 (unknown) within `margin` pixels of where it jumps by a tenth; sparse depth as it is."""
     known = depth > 0

@@ -27,7 +27,7 @@ from vmdepth.networks.video_depth import VideoDepth
 from vmdepth.official.hub import local_file
 from vmdepth.official.preparation import network_size
 from vmdepth.session import TorchSession, open_session
-from vmdepth_runtime.atomic_files import check_target, write_report
+from vmdepth_runtime.atomic_files import check_report, write_report
 from vmdepth_runtime.contract import Resize
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.progress import ProgressLine
@@ -186,8 +186,8 @@ def _sequences(
 
 
 def _check_outputs(settings: EvalSettings) -> None:
-    if settings.report:
-        check_target(settings.report)
+    read = (*settings.models.values(), settings.teacher, Path(settings.data))
+    check_report(settings.report, *read, settings.plots, settings.sheet, settings.video)
     if settings.plots:
         check_plots(settings.plots)
     if settings.sheet:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmdepth.data.batches import HELD_OUT_SEEDS
-from vmdepth.data.rgbd import CAMERAS, RgbdFolder, RgbdFrame, rendered_rgbd_frames
+from vmdepth.data.rgbd import CAMERAS, RgbdFolder, RgbdFrame, folders_below, rendered_rgbd_frames
 from vmdepth.evaluation.settings import CLIPS, FRAMES
 from vmdepth.evaluation.teacher_footage import TaughtVideo, open_footage
 from vmdepth.evaluation.truth import Truth
 from vmdepth_runtime.errors import InputError
-from vmdepth_runtime.sources.listing import natural
 
 _EXAMPLE = f"rendered:{CLIPS}x{FRAMES}"
 
@@ -74,8 +73,7 @@ Data = HeldOut | RgbdFolder | Scenes | Taught
 
 def _open_scenes(path: Path) -> Scenes:
     """Raises InputError where there is no RGB-D folder, or none in which depth is known."""
-    inside = (place for level in ("*", "*/*") for place in path.glob(level) if (place / "depth").is_dir())
-    places = sorted(inside, key=lambda place: natural(str(place)))
+    places = folders_below(path)
     if not places:
         raise InputError(
             f"{path}: no RGB-D folder there; name one with rgb/, depth/ and {CAMERAS}, or a folder of such folders; of "

@@ -21,7 +21,7 @@ from vmdepth_export.parity.comparison import compare
 from vmdepth_export.parity.frames import clip_frames
 from vmdepth_export.parity.in_metres import InMetres
 from vmdepth_export.parity.opening import open_graph, open_model
-from vmdepth_runtime.atomic_files import being_written, check_target, part_name, write_report
+from vmdepth_runtime.atomic_files import being_written, check_report, check_target, part_name, write_report
 from vmdepth_runtime.contract import StepContract
 from vmdepth_runtime.depth.resize import DepthResizer, resize_frame
 from vmdepth_runtime.depth.scale.fit import FEWEST, NO_BETTER, FitErrors, NoFit, fit_errors, fit_metres, some_points
@@ -85,8 +85,7 @@ def fit_scale(
     if output.suffix != ".onnx":
         raise InputError(f"{output}: the output should end in .onnx")
     check_target(output, settings.network)
-    if settings.report:
-        check_target(settings.report)
+    check_report(settings.report, output, settings.network, Path(settings.data))
     model = local_file(settings.network)
     proto, contract = read_step_graph(model)
     if contract.depth_unit is not None:

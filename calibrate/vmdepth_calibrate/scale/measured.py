@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vmdepth.data.rgbd import CAMERAS, RgbdFolder, RgbdFrame, same_places
+from vmdepth.data.rgbd import CAMERAS, RgbdFolder, RgbdFrame, folders_below, same_places
 from vmdepth_calibrate.scale.settings import ScaleSettings
 from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.depth.scale.nearest import Nearest
@@ -22,7 +22,10 @@ from vmdepth_runtime.sources.open import open_source
 from vmdepth_runtime.sources.recordings.open import recorded_depth
 from vmdepth_runtime.sources.settings import ReadSettings
 
-_INSTEAD = f"name a folder with rgb/, depth/ and {CAMERAS}, or a recording of a robot (.mcap, a rosbag2 folder)"
+_INSTEAD = (
+    f"name a folder with rgb/, depth/ and {CAMERAS}, a folder of such, or a recording of a robot (.mcap, a rosbag2 "
+    "folder)"
+)
 _UNKNOWN = np.zeros((1, 1), np.float32)
 
 
@@ -58,16 +61,20 @@ def open_measured(settings: ScaleSettings, size: tuple[int, int], warn: Callable
     for option, value in given.items():
         if value is not None:
             raise InputError(f"{option} {value}: is of recordings of robots, and {data} is none; leave it out")
-    if any((path / part).exists() for part in (CAMERAS, "rgb", "depth")):
-        folder = RgbdFolder(path)
-        return Measured([folder], len(folder))
-    if path.exists() and not any((place / "depth").is_dir() for level in ("*", "*/*") for place in path.glob(level)):
-        raise InputError(f"{data}: has no measured depth; {_INSTEAD}")
-    from vmdepth.evaluation.sequences import HeldOut, Scenes, open_data  # which takes torch
+    if data.partition(":")[0] == "rendered":
+        from vmdepth.evaluation.sequences import HeldOut, open_data  # which takes torch
 
-    found = open_data(data)
-    clips = found.folders if isinstance(found, Scenes) else found.sequences(*size) if isinstance(found, HeldOut) else []
-    return Measured(clips, sum(map(len, clips)))
+        found = open_data(data)
+        assert isinstance(found, HeldOut)
+        clips = found.sequences(*size)
+        return Measured(clips, sum(map(len, clips)))
+    if not path.exists():
+        raise InputError(f"{data}: no such folder; {_INSTEAD}")
+    is_one = any((path / part).exists() for part in (CAMERAS, "rgb", "depth"))
+    folders = [RgbdFolder(place) for place in ([path] if is_one else folders_below(path))]
+    if not folders:
+        raise InputError(f"{data}: has no measured depth; {_INSTEAD}")
+    return Measured(folders, sum(map(len, folders)))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmdepth_runtime import bundled
+from vmdepth_runtime.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class ScaleSettings:
         frames: At most so many frames with measured depth, of ten times as many at most; the last fifth only measures.
         limit: The median error of the held-out frames, as a share of the distance, above which nothing is written.
         report: Where all figures go, as JSON.
+
+    Raises:
+        InputError: A limit that cannot be meant.
     """
 
     model: Path | None
@@ -35,6 +39,10 @@ class ScaleSettings:
     frames: int = 1000
     limit: float = 0.2
     report: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.limit > 0:  # nothing is beyond NaN
+            raise InputError(f"--limit {self.limit:g}: should be a share of the distance, above 0")
 
     @property
     def network(self) -> Path:

@@ -18,7 +18,7 @@ from vmdepth.causal import check_asked
 from vmdepth.official.hub import local_file
 from vmdepth_export.bench.settings import BenchSettings
 from vmdepth_export.stages import SILENT, Stages
-from vmdepth_runtime.atomic_files import check_target, write_report
+from vmdepth_runtime.atomic_files import check_report, write_report
 from vmdepth_runtime.contract import FRAME, state_input
 from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sessions.device import Device
@@ -127,8 +127,7 @@ def benchmark(
     Raises:
         InputError: For a model that cannot be read, and one that takes several streams.
     """
-    if settings.report:
-        check_target(settings.report)
+    check_report(settings.report, settings.model, *settings.against)
     figures = _measure(settings, stages, warn)
     if settings.report:
         write_report(figures, settings.report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from vmdepth_runtime.errors import InputError
@@ -54,3 +55,5 @@ class CloudSettings:
             raise InputError(
                 "--sky: puts what is very far at --max-range, which has to be given where depth has a unit"
             )
+        if self.sky and self.max_range == math.inf:
+            raise InputError(f"--sky: puts what is very far at --max-range, and {self.max_range:g} is no place")

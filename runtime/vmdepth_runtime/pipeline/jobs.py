@@ -127,7 +127,11 @@ def _unread(path: Path, names: Sequence[str]) -> str:
 
 def _not_taken(path: Path, listing: Listing) -> str:
     folder = path if path.is_dir() else path.parent
-    there = " ".join(f"'{folder / ('*' + ending)}'" for ending in sorted({video.suffix for video in listing.videos}))
+    both = {image.suffix for image in listing.images}  # a GIF is either
+    names = [video.name for video in listing.videos if video.suffix in both]
+    endings = {f"*{video.suffix}" for video in listing.videos if video.suffix not in both}
+    there = " ".join(f"'{folder / name}'" for name in [*sorted(endings), *names[:_NAMED]])
+    there += f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     images, videos = _number(len(listing.images), "image"), _number(len(listing.videos), "video")
     return f"{path}: its {images} taken, {videos} not; {there} takes those"
 

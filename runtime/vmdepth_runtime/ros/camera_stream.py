@@ -62,6 +62,7 @@ class CameraStream:
         check_metres(self._metres, session.contract, settings.model)
         self._batch = self._new_batch()
         self._clouds: Clouds | None = None
+        self._near: float | None = None  # of relative depth the unit of points, by the first picture that has any
 
     @property
     def contract(self) -> StepContract:
@@ -97,7 +98,7 @@ class CameraStream:
             self._depth = np.empty((height, width), np.float32)
         if restarted:
             self._batch.restart(0)
-            self._clouds = None  # of relative depth the unit is that of its first picture
+            self._clouds = self._near = None
         (result,) = self._batch.step([image])
         assert result is not None
         self._bring_back(result.depth, self._depth)
@@ -111,12 +112,15 @@ class CameraStream:
             facts = SinkFacts(
                 info,
                 depth_kind=self.contract.depth_kind,
+                near=self._near,
                 lens=self._lens,
                 cloud=self._settings.cloud,
                 heed_moving=self._settings.heeds_moving,
             )
             self._clouds = Clouds(facts)
-        return self._clouds.of(image, stepped.depth, stepped.outputs)
+        cloud = self._clouds.of(image, stepped.depth, stepped.outputs)
+        self._near = self._clouds.near
+        return cloud
 
     def _why_anew(self, image: NDArray[np.uint8], lens: Lens | None, jump: str) -> str:
         if not self._depth.size:

@@ -25,6 +25,9 @@ class Clouds:
         facts: of the run, which has a lens.
         tell: called once, with a line, where a frame has depth and its cloud no point.
 
+    Attributes:
+        near: the inverse depth that becomes z = 1; None before it is known.
+
     Raises:
         InputError: the lens does not fit the source's frames.
     """
@@ -35,7 +38,7 @@ class Clouds:
         self._tell = tell
         self._camera = facts.lens.camera(facts.info.width, facts.info.height)
         self._distortion = facts.lens.distortion
-        self._near = facts.near
+        self.near = facts.near
 
     def of(self, image: NDArray[np.uint8], depth: NDArray[np.float32], outputs: StepOutputs) -> PointCloud:
         """The points of a frame.
@@ -59,5 +62,5 @@ class Clouds:
     def _near_of(self, depth: NDArray[np.float32]) -> float:
         """The inverse depth that becomes z = 1: one for the whole video, else the cloud would breathe, and so that
         of the first frame with depth."""
-        self._near = self._near or near_of(depth)
-        return self._near or 1.0
+        self.near = self.near or near_of(depth)
+        return self.near or 1.0

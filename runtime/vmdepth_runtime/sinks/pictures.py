@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vmdepth_runtime.errors import InputError
 from vmdepth_runtime.sinks.base import Sink, SinkFacts
 from vmdepth_runtime.sinks.files import NAME, FileSink, numbered
 from vmdepth_runtime.sources.base import SourceFrame
@@ -39,7 +40,11 @@ class PictureSink(Sink):
         info = replace(self.facts.info, width=width, height=height, frames=1)
         facts = replace(self.facts, info=info)
         path = numbered(Path(self._target.replace(NAME, frame.name)), frame.index)
-        with self._kind(str(path), facts) as sink:
+        try:
+            sink = self._kind(str(path), facts)
+        except InputError as error:  # of intrinsics that do not fit this one
+            raise InputError(f"{frame.name}: {error}") from None
+        with sink:
             sink.write(frame, depth, colour, self.outputs)
         for note in sink.notes:
             self._note(note.removeprefix(f"{path}: ").removeprefix(f"{path.name}: "), note)

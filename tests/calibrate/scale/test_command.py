@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -33,6 +34,24 @@ def test_it_says_what_was_found_and_what_the_graph_is_says_it_again(measure, tmp
     assert facts["metres"].startswith(f"{given}, fitted to 3 frames of {data.name}, off by 0.")
 
 
+def test_a_folder_of_folders_takes_no_torch_either_nor_does_one_that_is_not_there(measure, tmp_path):
+    places = tmp_path / "places"
+    places.mkdir()
+    for number in range(2):
+        shutil.copytree(measure(0.6, 0.1, frames=2), places / f"{number}")
+    (places / "notes").mkdir()
+    output = tmp_path / "edge.metric.onnx"
+    for data, code, told in (
+        (places, 0, "of 4 frames; the same for one run: --metres 0.6,0."),
+        (places / "notes", 2, "notes: has no measured depth; name a folder with rgb/"),
+        (tmp_path / "none", 2, "none: no such folder; name a folder with rgb/"),
+    ):
+        words = [sys.executable, "-c", WITHOUT_TORCH, "scale", "--data", str(data), "-o", str(output)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert told in (done.stderr if code else done.stdout)
+
+
 def test_bad_input_is_one_line(measure, tmp_path, capsys):
     few = measure(0.6, 0.1, frames=2, points=40)
     for words, told in (
@@ -40,6 +59,7 @@ def test_bad_input_is_one_line(measure, tmp_path, capsys):
         ((bundled.MODEL, "--data", tmp_path / "none.mcap"), "no such recording"),
         ((tmp_path / "none.onnx", "--data", few), "no such file"),
         ((), "Missing option '--data'"),
+        (("--data", few, "--limit", "nan"), "--limit nan: should be a share of the distance, above 0"),
     ):
         with pytest.raises(SystemExit) as end:
             run_command(command, [*map(str, words), "-o", str(tmp_path / "m.onnx")])

@@ -90,6 +90,9 @@ def test_sky_stands_at_the_limit_where_it_is_wanted():
     np.testing.assert_allclose(np.sort(z), np.sort(np.minimum(depth[~np.isnan(depth)], 5)), rtol=1e-6)
     with pytest.raises(InputError, match="--sky: puts what is very far at --max-range, which has to be given"):
         cloud(depth, sky=True)
+    for near in (None, 1.0):
+        with pytest.raises(InputError, match="--sky: puts what is very far at --max-range, and inf is no place"):
+            cloud(depth, near, sky=True, max_range=float("inf"))
 
 
 def test_what_a_network_takes_for_sky_stands_there_too_and_is_sure():

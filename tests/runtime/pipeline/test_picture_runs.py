@@ -7,6 +7,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from vmdepth_runtime import DepthStream, RunSettings, run
 
@@ -183,6 +184,27 @@ def test_of_pictures_and_videos_in_one_folder_it_is_said_which_are_taken(vmdepth
     assert outcome.code == 0
     assert outcome.lines[0] == "vmdepth-run: photos: its 4 images are taken, 1 video is not; 'photos/*.mov' takes those"
     assert vmdepth_run("photos/*.mov", "-o", "out.npz").code == 0
+
+
+def test_a_picture_that_the_intrinsics_do_not_fit_is_named(vmdepth_run, photos):
+    for ending in ("ply", "mcap"):
+        outcome = vmdepth_run("photos", "-o", f"out/{{name}}.{ending}", "--intrinsics", "50,50,45,23.5")
+        assert outcome.code == 2
+        assert outcome.lines[-1].startswith("vmdepth-run: p1: intrinsics 50,50,45,23.5: its principal point 45,23.5 is")
+
+
+def test_of_gifs_that_stand_still_and_that_move_the_moving_ones_are_named(vmdepth_run, tmp_path, make):
+    """A pattern of both would take the still ones again."""
+    (tmp_path / "gifs").mkdir()
+    still, *moving = (Image.fromarray(frame) for frame in make.noise(4))
+    still.save(tmp_path / "gifs" / "still.gif")
+    moving[0].save(tmp_path / "gifs" / "moving.gif", save_all=True, append_images=moving[1:], duration=100)
+    make.video(tmp_path / "gifs" / "clip.mov", make.noise(2))
+    outcome = vmdepth_run("gifs", "-o", "out/{name}.npy")
+    told = "its 1 image is taken, 2 videos are not; 'gifs/*.mov' 'gifs/moving.gif' takes those"
+    assert outcome.lines[0] == f"vmdepth-run: gifs: {told}"
+    assert vmdepth_run("gifs/*.mov", "gifs/moving.gif", "-o", "{name}.npz").code == 0
+    assert depth_of(tmp_path / "moving.npz").shape == (3, 48, 64)
 
 
 def test_images_of_one_size_that_are_not_counted_may_be_meant_as_pictures(vmdepth_run, tmp_path, make):

@@ -14,6 +14,7 @@ from vmdepth_runtime.errors import InputError
 
 FARTHEST = 100.0
 """Metres that inverse depth is given as at most where nobody says: what it says of farther things is noise."""
+_LARGEST = 1e30  # that a number may be, and 1 over it the smallest of a factor: metres are made in float32
 _FORMS = "SCALE,SHIFT[,FARTHEST] for relative depth, metres = 1 / (SCALE x depth + SHIFT), and SCALE for scaled depth"
 
 
@@ -41,9 +42,12 @@ class Metres:
     farthest: float = FARTHEST
 
     def __post_init__(self) -> None:
-        numbers = [self.scale, self.shift or 0.0, self.farthest]
-        if not (np.isfinite(numbers).all() and self.scale > 0 and self.farthest > 0):
-            raise InputError(f"--metres {self}: scale and farthest are above 0; it is {_FORMS}")
+        factors = self.scale, self.farthest
+        if not (all(1 / _LARGEST <= number <= _LARGEST for number in factors) and abs(self.shift or 0.0) <= _LARGEST):
+            raise InputError(
+                f"--metres {self}: scale and farthest are above 0, and no number is beyond {_LARGEST:g}, or nearer "
+                f"to 0 than one over that; it is {_FORMS}"
+            )
 
     def __str__(self) -> str:
         """As `--metres` takes it."""

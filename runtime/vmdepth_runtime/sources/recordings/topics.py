@@ -56,10 +56,11 @@ def depth_topic(recording: Recording, path: str, wanted: str | None) -> Topic:
     depth = [*dense, *_filled(recording, (POINTS,))]
     meant = [topic for topic in depth if topic.name == wanted or not topic.name.endswith(UNITLESS)]
     if wanted is not None:
-        return _wanted(recording, path, wanted, meant, "depth")
+        return _wanted(recording, path, wanted, meant, "depth in metres")
     found = [topic for topic in meant if topic.type != POINTS] or meant or depth
     if not found:
-        raise InputError(f"{path}: none of its topics has depth (16UC1, 32FC1 or PointCloud2); {_there(recording)}")
+        missing = "none of its topics has depth in metres (16UC1, 32FC1 or PointCloud2)"
+        raise InputError(f"{path}: {missing}; {_there(recording)}")
     if len(found) > 1:
         raise InputError(f"{path}: {len(found)} of its topics have depth; name one of them: {_listed(found)}")
     return found[0]
@@ -82,13 +83,15 @@ def _filled(recording: Recording, types: Sequence[str]) -> list[Topic]:
 
 
 def _shows(recording: Recording, topic: Topic, *, depth: bool) -> bool:
-    """Whether it is depth, or pictures. What cannot be read is taken for pictures: who reads it will be told why."""
+    """Whether it is depth in metres, or pictures. What cannot be read is taken for pictures: who reads it will be
+    told why."""
     first = first_of(recording, topic)
     if first is None:
         return not depth
     if is_picture(topic.type, first.message):
         return not depth
-    return depth and DEPTH.match(getattr(first.message, "encoding", None) or first.message.format) is not None
+    named = first.message.encoding if topic.type == IMAGE else first.message.format
+    return depth and DEPTH.match(named) is not None and not (topic.type == IMAGE and ";" in named)
 
 
 def _there(recording: Recording) -> str:

@@ -97,6 +97,10 @@ def test_metres_are_made_after_key_frames_have_anchored_the_depth(luma_model, fr
         ("relative", "1,2,3,4", "is SCALE,SHIFT"),
         ("relative", "-1,2", "scale and farthest are above 0"),
         ("relative", "1,nan", "scale and farthest are above 0"),
+        ("relative", "1e300,0", r"no number is beyond 1e\+30"),
+        ("relative", "1,-1e300", r"no number is beyond 1e\+30"),
+        ("relative", "1e-60,0", "or nearer to 0 than one over that"),
+        ("relative", "1,0,1e-60", "or nearer to 0 than one over that"),
         ("relative", "", "is SCALE,SHIFT"),
     ],
 )

@@ -129,6 +129,14 @@ def opened():
 def test_what_is_no_metres_is_refused(record, tmp_path, kind):
     message = depth_image(record.begin, "left", DEPTH, DEPTH_KINDS[kind])
     path = record.mcap(tmp_path / "drive.mcap", entries(record, [message]))
+    for topic, line in [
+        (None, "none of its topics has depth in metres .*; it has /depth "),
+        ("/depth", r"the topic /depth holds no depth in metres \(sensor_msgs/msg/Image\); it has /depth "),
+    ]:
+        with pytest.raises(InputError, match=line):
+            recorded_depth(path, topic)
+    changing = [depth_image(record.begin, "left", DEPTH, DEPTH_KINDS["metric"]), message]
+    path = record.mcap(tmp_path / "changing.mcap", entries(record, changing))
     with pytest.raises(InputError, match=r"/depth is no depth in metres \(its encoding is '32FC1; "):
         list(recorded_depth(path))
 
@@ -150,17 +158,17 @@ def test_depth_that_is_no_metres_is_neither_taken_nor_proposed_where_some_is(rec
     path = record.mcap(tmp_path / "drive.mcap", [*told, made])
     ((_, depth),) = recorded_depth(path)
     assert np.nanmax(depth) == 2
-    with pytest.raises(InputError, match=r"those with depth are /depth \(sensor_msgs/msg/PointCloud2, 1\)$"):
+    with pytest.raises(InputError, match=r"those with depth in metres are /depth \(sensor_msgs/msg/PointCloud2, 1\)$"):
         recorded_depth(path, "/nope")
-    with pytest.raises(InputError, match=f"{made[0]} is no depth in metres"):
+    with pytest.raises(InputError, match=f"{made[0]} holds no depth in metres"):
         list(recorded_depth(path, made[0]))
 
 
 def test_a_topic_without_depth_is_one_line(record, frames, tmp_path):
     path = record.mcap(tmp_path / "drive.mcap", record.camera(frames))
     for topic, line in [
-        (None, r"none of its topics has depth \(16UC1, 32FC1 or PointCloud2\); it has /cam/camera_info"),
-        ("/cam/image_raw", r"the topic /cam/image_raw holds no depth \(sensor_msgs/msg/Image\); it has "),
+        (None, r"none of its topics has depth in metres \(16UC1, 32FC1 or PointCloud2\); it has /cam/camera_info"),
+        ("/cam/image_raw", r"the topic /cam/image_raw holds no depth in metres \(sensor_msgs/msg/Image\); it has "),
         ("/nope", "the topic /nope is not in it; it has "),
     ]:
         with pytest.raises(InputError, match=line):
