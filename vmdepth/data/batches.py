@@ -7,6 +7,7 @@ import signal
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,7 @@ def batches(plan: BatchPlan, first: int, last: int, device: torch.device) -> Gen
         # Processes of their own, not forks of this one: those would have decoders whose threads are not there, and wait
         # for them without end when they come to free one.
         multiprocessing_context="spawn",
+        worker_init_fn=_leave_at_once,
     )
     iterator = _start(loader)
     try:
@@ -132,6 +134,15 @@ def worker_count(device: torch.device) -> int:
         return 1
     cores, sharing = len(os.sched_getaffinity(0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     return max(1, cores // sharing - 1)
+
+
+def _leave_at_once(worker: int) -> None:
+    """Ends a process that makes batches without tidying up, once all it has to do is done.
+
+    Python, tidying up, stops the thread that hands tensors over within code of C++, which ends such a process as if it
+    had crashed, and the run with it.
+    """
+    Finalize(None, os._exit, args=(0,), exitpriority=-100)
 
 
 def _start(loader: DataLoader[TrainingClips | InputError]) -> Iterator[TrainingClips | InputError]:

@@ -86,7 +86,7 @@ def _nvml() -> Readings:
         return {}
     readings: Readings = {}
     asked = {
-        "GPU °C": (nvml.device_get_temperature_v, (nvml.TemperatureSensors.GPU,), 1.0),
+        "GPU °C": (nvml.device_get_temperature_v, (nvml.TemperatureSensors.TEMPERATURE_GPU,), 1.0),
         "GPU W": (nvml.device_get_power_usage, (), 1e3),
         "GPU limit W": (nvml.device_get_power_management_limit, (), 1e3),
     }
