@@ -103,8 +103,9 @@ def batches(plan: BatchPlan, first: int, last: int, device: torch.device) -> Gen
 
     Raises InputError where footage cannot be read.
     """
+    renders = any(source.videos is None for source in plan.sources)
     loader = DataLoader(
-        _Batches(plan, device),
+        _Batches(plan, device if renders else torch.device("cpu")),
         batch_size=None,
         sampler=range(first, last),
         num_workers=worker_count(device),
