@@ -29,6 +29,7 @@ _T = TypeVar("_T")
 ENOUGH = 100  # frames below which ranges are likely to miss something
 HELD_OUT = 5  # every so manieth part of the frames, the last, only measures
 SENSITIVITY_FRAMES = 8
+_WORLDS = Path(__file__).with_name("worlds.mp4")  # seeds 9100, 9102 … 9138 of the renderer, a frame of each
 
 
 class Track(Protocol):
@@ -107,7 +108,9 @@ def calibrate_on(
 ) -> CalibrationResult:
     """`calibrate` with what has been read already: the graph of `settings.model` and its contract, and frames.
 
-    frames: uint8 [B, H, W, 3] in the order of the stream; the last fifth is held out and measures. Raises InputError
+    frames: uint8 [B, H, W, 3] in the order of the stream; the last fifth is held out and measures. Ranges are of the
+    others and of twenty rendered worlds before them: what is near, far or bright as the camera has not seen it yet
+    would be cut off. Raises InputError
     for a graph that is not float32, WorkError if the two do not agree.
     """
     if set(contract.precision.values()) != {"float32"}:
@@ -116,7 +119,9 @@ def calibrate_on(
         )
     proto = expand(proto)
     held_out = max(1, len(frames) // HELD_OUT)
-    seen, unseen = frames[: len(frames) - held_out] or frames, frames[len(frames) - held_out :]
+    unseen = frames[len(frames) - held_out :]
+    seen = [*source_frames(str(_WORLDS), ENOUGH, contract.height, contract.width, contract.streams)]
+    seen += frames[: len(frames) - held_out] or frames
     reference = open_graph(proto)
     watched = watched_tensors(proto, settings.form)
     moments = InputMoments(proto, layers(proto) if settings.precision == "int8" else [])

@@ -101,13 +101,15 @@ def test_against_the_truth_of_rendered_clips_no_point_is_lost(wider, contract):
 def test_on_cpus_depth_of_another_video_changes_by_half_a_percent_of_its_range_at_most(
     footage, contract, tmp_path, shared_data
 ):
-    """Ranges from a few frames of a kitchen and a rollercoaster, no layer left out by cost; measured in an office."""
+    """Ranges from a few frames of a kitchen and a rollercoaster, no layer left out by cost; measured in an office, and in
+    a street whose things are nearer than any that ranges were taken of."""
     size = (contract.height, contract.width, contract.streams)
     coaster = list(source_frames(str(shared_data / "videos" / "davis_rollercoaster.mp4"), 70, *size))
-    unseen = source_frames(str(shared_data / "real" / "hololens_office_dining" / "rgb"), 20, *size)
     path = tmp_path / "q.onnx"
     calibrated([*coaster[::5], *footage[::20]], settings(bundled.MODEL, path, form="cpu"))
-    assert compare(OnnxSession(bundled.MODEL), open_model(path), unseen).depth.mean <= 0.005
+    for scene in ("hololens_office_dining", "tri_dgp_01_camera_05"):
+        unseen = source_frames(str(shared_data / "real" / scene / "rgb"), 20, *size)
+        assert compare(OnnxSession(bundled.MODEL), open_model(path), unseen).depth.mean <= 0.005
 
 
 def test_weights_on_a_grid_are_kept_to_the_bit(int8):
@@ -190,10 +192,14 @@ def test_fp8_agrees_on_a_transformer(footage, tmp_path):
 
 
 def test_a_graph_that_three_bits_of_mantissa_break_is_not_written(footage, tmp_path):
-    """The bundled model in FP8: its convolutions without norms are for INT8."""
+    """Convolutions without norms, whose random weights make depth nearly flat."""
+    torch.manual_seed(0)
+    graph = tmp_path / "edge.onnx"
+    export_step_graph(VideoDepth(PRESETS["edge"]).eval(), graph, 64, 96, frames=3)
+    frames = [cv2.resize(frame[0], (96, 64))[None] for frame in footage[:30]]
     with pytest.raises(WorkError, match="not written, its depth is too far from that of"):
-        calibrated(footage[:30], settings(bundled.MODEL, tmp_path / "fp8.onnx", precision="fp8"))
-    assert not list(tmp_path.iterdir())
+        calibrated(frames, settings(graph, tmp_path / "fp8.onnx", precision="fp8"))
+    assert [path.name for path in tmp_path.iterdir()] == ["edge.onnx"]
 
 
 def test_ranges_are_those_of_the_stream():
