@@ -101,8 +101,8 @@ def test_against_the_truth_of_rendered_clips_no_point_is_lost(wider, contract):
 def test_on_cpus_depth_of_another_video_changes_by_half_a_percent_of_its_range_at_most(
     footage, contract, tmp_path, shared_data
 ):
-    """Ranges from a few frames of a kitchen and a rollercoaster, no layer left out by cost; measured in an office, and in
-    a street whose things are nearer than any that ranges were taken of."""
+    """Ranges from a few frames of a kitchen and a rollercoaster, no layer left out by cost; measured in an office and
+    in a street, whose things are nearer than any that ranges were taken of."""
     size = (contract.height, contract.width, contract.streams)
     coaster = list(source_frames(str(shared_data / "videos" / "davis_rollercoaster.mp4"), 70, *size))
     path = tmp_path / "q.onnx"

@@ -27,7 +27,7 @@ SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in (("any-view", "c
 def test_int8_agrees(kind, form, view_graph, tmp_path):
     graph = view_graph(kind)
     settings = CalibrationSettings(graph, data="frames at hand", output=tmp_path / "int8.onnx", form=form)
-    frames = list(clip_frames(12, *SIZE, 1))
+    frames = list(clip_frames(40, *SIZE, 1))  # beside fewer the worlds outweigh them, and random weights know no world
     result = calibrate_on(*read_step_graph(graph), frames, settings)
     assert result.parity.agrees, result.parity.wrong
     _, contract = read_step_graph(settings.output)

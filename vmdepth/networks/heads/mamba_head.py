@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,8 @@ class MambaSettings(HeadSettings):
         blocks: Mixers at every tap, in the order of the taps, as 2,1,1, or one number for all; empty: two where the map
             is no finer than the encoder's last, else one.
         feed_forward: Inner channels per channel of the feed-forward part after every mixer; 0: none.
+        time_code: Whether tokens are told their frame's number. It tells nothing of the picture, and heads that listen
+            to it move depth with it: to a stream that stands still, `False` gives depth that stands still.
     """
 
     kind = "mamba2"
@@ -43,6 +45,7 @@ class MambaSettings(HeadSettings):
     expand: int = 1
     blocks: tuple[int, ...] = ()
     feed_forward: int = 0
+    time_code: bool = True
 
     def __post_init__(self) -> None:
         for name in ("temporal_width", "head_dim", "d_state", "expand"):
@@ -69,6 +72,9 @@ class MambaSettings(HeadSettings):
     @property
     def random_starts(self) -> int:
         return CYCLE  # no number of the time code may come to mean "just started"
+
+    def shares_weights(self, other: HeadSettings) -> bool:
+        return isinstance(other, MambaSettings) and replace(self, time_code=other.time_code) == other
 
     def check_taps(self, taps: Sequence[str]) -> None:
         if len(self.blocks) not in (0, 1, len(taps)):
@@ -145,7 +151,9 @@ class MambaHead(TemporalHead):
         nn.init.zeros_(self.proj_out.weight)
         nn.init.zeros_(self.proj_out.bias)
         self.time_code: Tensor
-        self.register_buffer("time_code", time_code(width), persistent=False)
+        # Zeros rather than no table: the graph, and what carries the counter, are the same for both.
+        code = time_code(width) if settings.time_code else torch.zeros(CYCLE, width)
+        self.register_buffer("time_code", code, persistent=False)
 
     def _mixers(self) -> Iterator[tuple[int, Tensor, Mamba2]]:
         """Number, weight of the norm before it, and mixer of every block."""

@@ -73,6 +73,23 @@ def test_steps_with_a_feed_forward_part_equal_the_clip():
 
 
 @torch.no_grad()
+def test_without_time_code_a_frame_has_no_number():
+    """Depth and next states are the same wherever in the cycle a frame stands, in steps and in clips. Weights are those
+    with it."""
+    assert MambaSettings(time_code=False).shares_weights(MambaSettings())
+    assert not MambaSettings(time_code=False).shares_weights(MambaSettings(d_state=8))
+    for told in (True, False):
+        model = feeding(time_code=told)
+        clip = torch.rand(1, 3, 3, 28, 42)
+        _, states = model(clip)
+        later = {**states, "counter": states["counter"] + 100}
+        for run, frames in ((model.step, clip[:, 0]), (model, clip)):
+            (depth, carried), (same, after) = run(frames, states), run(frames, later)
+            assert torch.equal(depth, same) != told
+            assert all(torch.equal(carried[name], after[name]) != told for name in carried if name.endswith("0.ssm"))
+
+
+@torch.no_grad()
 def test_an_untrained_feed_forward_part_changes_no_token():
     torch.manual_seed(0)
     part = FeedForward(48, 2)

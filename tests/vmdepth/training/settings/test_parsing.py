@@ -79,6 +79,7 @@ def test_sizes_of_mamba_heads_are_settings():
     assert settings.network.head == MambaSettings(32, d_state=8, blocks=(2, 1, 1), feed_forward=2)
     assert settings.to_dict()["d_state"] == 8
     assert parse_settings("edge", ["blocks=2"]).network.head == MambaSettings(32, blocks=(2,))
+    assert parse_settings("edge", ["time_code=false"]).network.head == MambaSettings(32, time_code=False)
     assert parse_settings("edge", ["d_state="]).network.head == MambaSettings(32)  # empty is the preset's
     fresh = parse_settings("vda-small-causal", ["head=mamba2", "d_state=32"])
     assert fresh.network.head == MambaSettings(d_state=32)
