@@ -313,7 +313,7 @@ def test_they_come_in_order_however_many_processes_make_them(monkeypatch):
 
 def test_processes_that_are_in_the_midst_of_handing_over_end_without_a_word(monkeypatch, capfd):
     monkeypatch.setattr("vmdepth.data.batches.worker_count", lambda device: 2)
-    for _ in range(4):
+    for _ in range(3):
         stream = batches(
             plan([ClipSource("rendered", 1.0)], clips=24, length=1, height=96, width=136), 0, 9, torch.device("cpu")
         )
