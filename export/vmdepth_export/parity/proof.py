@@ -12,7 +12,7 @@ from vmdepth_export.parity.frames import choose_frames
 from vmdepth_export.parity.opening import open_pair
 from vmdepth_export.parity.picture import draw
 from vmdepth_export.parity.settings import ParitySettings
-from vmdepth_runtime.atomic_files import check_target, write_report
+from vmdepth_runtime.atomic_files import check_report, check_target, write_report
 from vmdepth_runtime.errors import InputError, WorkError
 from vmdepth_runtime.sessions.load import check_device
 
@@ -31,9 +31,9 @@ def compare_models(settings: ParitySettings, *, warn: Callable[[str], None] = la
         InputError: For files that are no models, or two that cannot be compared; before anything is written.
         WorkError: For models that do not have the same states; with `bisect` it names the node.
     """
-    for target in (settings.report, settings.picture):
-        if target:
-            check_target(target)
+    check_report(settings.report, settings.reference, settings.candidate, settings.picture)
+    if settings.picture:
+        check_target(settings.picture)
     if settings.picture and settings.picture.suffix != ".png":
         raise InputError(f"{settings.picture}: unknown picture ending '{settings.picture.suffix}'; use .png")
     models = local_file(settings.reference), local_file(settings.candidate)

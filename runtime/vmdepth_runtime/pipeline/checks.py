@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from vmdepth_runtime.atomic_files import check_target
+from vmdepth_runtime.atomic_files import check_report
 from vmdepth_runtime.camera.lens import Lens
 from vmdepth_runtime.camera.rectifier import known_distortion
 from vmdepth_runtime.contract import StepContract
@@ -67,8 +67,8 @@ def check_outputs(settings: RunSettings, jobs: Sequence[Job]) -> None:
     _check_recordings(settings, jobs, has_camera=has_camera)
     if not settings.points:
         _check_clouds(settings.cloud, jobs, has_camera=has_camera)
-    if settings.report is not None:
-        check_target(settings.report)
+    calibration = Path(settings.intrinsics) if isinstance(settings.intrinsics, (str, Path)) else None
+    check_report(settings.report, settings.model, calibration)
     _check_clashes(settings, jobs)
     _check_topics(settings, jobs)
     if settings.read.images is not None and not any(_may_hold_images(job) for job in jobs):
