@@ -29,7 +29,8 @@ _T = TypeVar("_T")
 ENOUGH = 100  # frames below which ranges are likely to miss something
 HELD_OUT = 5  # every so manieth part of the frames, the last, only measures
 SENSITIVITY_FRAMES = 8
-_WORLDS = Path(__file__).with_name("worlds.mp4")  # seeds 9100, 9102 … 9138 of the renderer, a frame of each
+_WORLDS = Path(__file__).with_name("worlds.mp4")  # frame 0 of seeds 9100, 9102 … 9138 of `render_clips`, at 192×272
+_WORLD_COUNT = 20
 
 
 class Track(Protocol):
@@ -110,8 +111,7 @@ def calibrate_on(
 
     frames: uint8 [B, H, W, 3] in the order of the stream; the last fifth is held out and measures. Ranges are of the
     others and of twenty rendered worlds before them: what is near, far or bright as the camera has not seen it yet
-    would be cut off. Raises InputError
-    for a graph that is not float32, WorkError if the two do not agree.
+    would be cut off. Raises InputError for a graph that is not float32, WorkError if the two do not agree.
     """
     if set(contract.precision.values()) != {"float32"}:
         raise InputError(
@@ -120,8 +120,8 @@ def calibrate_on(
     proto = expand(proto)
     held_out = max(1, len(frames) // HELD_OUT)
     unseen = frames[len(frames) - held_out :]
-    seen = [*source_frames(str(_WORLDS), ENOUGH, contract.height, contract.width, contract.streams)]
-    seen += frames[: len(frames) - held_out] or frames
+    worlds = source_frames(str(_WORLDS), _WORLD_COUNT, contract.height, contract.width, contract.streams)
+    seen = [*worlds, *(frames[: len(frames) - held_out] or frames)]
     reference = open_graph(proto)
     watched = watched_tensors(proto, settings.form)
     moments = InputMoments(proto, layers(proto) if settings.precision == "int8" else [])
